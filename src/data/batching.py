@@ -1,0 +1,176 @@
+"""Padded batches from ragged rows, in an order that is a function of (seed, epoch) and of nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+Batch = dict[str, torch.Tensor]
+BUCKET = 50  # batches that are sorted by length together; more means less padding and less chance
+
+
+class Ragged:
+    """Rows of different lengths, end to end without padding.
+
+    Args:
+        values: int32 [tokens], the ids of all rows.
+        lengths: int64 [rows], in tokens.
+    """
+
+    def __init__(self, values: NDArray[Any], lengths: NDArray[np.int64]) -> None:
+        self.values, self.lengths = values, lengths
+        self.starts = np.cumsum(lengths) - lengths
+
+    def padded(self, rows: NDArray[np.intp], padding: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """The values of these rows as [rows, longest], and the mask of what is not padding."""
+        lengths = self.lengths[rows]
+        mask = np.arange(lengths.max()) < lengths[:, None]
+        values = np.full(mask.shape, padding, dtype=self.values.dtype)
+        # Where each value lies: its row's start, plus how far into the row it is.
+        shifts = np.repeat(self.starts[rows] - np.cumsum(lengths) + lengths, lengths)
+        values[mask] = self.values[shifts + np.arange(lengths.sum())]
+        return values, mask
+
+
+class EncodedSplit(Dataset[Batch]):
+    """A split as token ids and targets. An item is a whole batch, asked for by its rows.
+
+    Args:
+        tokens: the ids of each text.
+        targets: int64 [texts] or float32 [texts, labels].
+        weights: float32 [texts], of each text in the loss.
+        padding: the id of the padding token.
+        rank: of this process.
+        ranks: how many processes share every batch.
+    """
+
+    def __init__(
+        self,
+        tokens: Ragged,
+        targets: NDArray[Any],
+        weights: NDArray[np.float32],
+        padding: int,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        self.tokens, self.targets, self.weights, self.padding = tokens, targets, weights, padding
+        self.rank, self.ranks = rank, ranks
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, batch: NDArray[np.intp]) -> Batch:
+        """This process's share of a batch: every `ranks`-th row.
+
+        `share` is what the loss is divided by: the weight of the whole batch, over the number of processes. The mean of
+        the processes' gradients is then the gradient of the whole batch, however its rows were shared out.
+        """
+        rows = batch[self.rank :: self.ranks]
+        ids, mask = self.tokens.padded(rows, self.padding)
+        return {
+            "rows": torch.from_numpy(rows.astype(np.int64)),
+            "input_ids": torch.from_numpy(ids.astype(np.int64)),
+            "mask": torch.from_numpy(mask),
+            "targets": torch.from_numpy(self.targets[rows]),
+            "weights": torch.from_numpy(self.weights[rows]),
+            "share": torch.tensor(self.weights[batch].sum() / self.ranks),
+        }
+
+
+class BatchPlan:
+    """Which rows form which batch, in which order, and how far this epoch has come.
+
+    Args:
+        lengths: of the rows, in tokens.
+        size: rows a batch.
+        seed: of the order.
+        shuffle: False gives one fixed order, by length.
+        buckets: put rows of similar length together.
+        ranks: no batch is smaller, so that each process gets a row of each.
+    """
+
+    def __init__(
+        self, lengths: NDArray[np.int64], size: int, seed: int, shuffle: bool, buckets: bool = True, ranks: int = 1
+    ) -> None:
+        self.lengths, self.size, self.seed = lengths, size, seed
+        self.shuffle, self.buckets, self.ranks = shuffle, buckets, ranks
+        self.epoch = 0
+        self.position = 0  # batches of this epoch handed out so far
+        self.count = max(1, -(-len(lengths) // size) - (0 < len(lengths) % size < ranks))
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[NDArray[np.intp]]:
+        if not self.shuffle:
+            self.position = 0
+        elif self.position >= self.count:
+            self.epoch, self.position = self.epoch + 1, 0
+        yield from self.batches(self.epoch)[self.position :]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning at the start of each epoch; a position restored inside this epoch stays."""
+        if epoch != self.epoch:
+            self.epoch, self.position = epoch, 0
+
+    def batches(self, epoch: int) -> list[NDArray[np.intp]]:
+        """The rows of every batch of an epoch: a function of the seed and the epoch."""
+        if not self.shuffle:
+            return self._cut(np.argsort(-self.lengths, kind="stable"))
+        random = np.random.default_rng([self.seed, epoch])
+        order = random.permutation(len(self.lengths))
+        if self.buckets:
+            span = BUCKET * self.size
+            pools = [order[i : i + span] for i in range(0, len(order), span)]
+            order = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
+        batches = self._cut(order)
+        # The last batch may be smaller; it moves with the rest.
+        return [batches[i] for i in random.permutation(len(batches))] if self.buckets else batches
+
+    def _cut(self, order: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+        return np.split(order, range(self.size, self.count * self.size, self.size))
+
+
+class BatchLoader:
+    """Batches of a split. Its state is the epoch and position, which Lightning keeps in checkpoints, so that a resumed run
+    goes on with the very batch that comes next.
+
+    Args:
+        split: the rows.
+        plan: the order.
+        workers: processes that prepare batches.
+    """
+
+    def __init__(self, split: EncodedSplit, plan: BatchPlan, workers: int = 0) -> None:
+        self.split, self.plan, self.workers = split, plan, workers
+        # Where Lightning looks for `set_epoch`; where there is a sampler it asks for a batch sampler too.
+        self.sampler, self.batch_sampler = plan, None
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __iter__(self) -> Iterator[Batch]:
+        # The body runs at the first batch, when Lightning has set the epoch. A generator of its own keeps the loader from
+        # drawing from the global one, which would tie dropout to how often a loader was opened.
+        loader = DataLoader(
+            self.split,
+            sampler=self.plan,
+            batch_size=None,
+            num_workers=self.workers,
+            generator=torch.Generator(),
+            pin_memory=torch.cuda.is_available(),
+        )
+        for batch in loader:
+            self.plan.position += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"epoch": self.plan.epoch, "position": self.plan.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.plan.epoch, self.plan.position = state["epoch"], state["position"]

@@ -1,0 +1,177 @@
+"""The corpus of a run: texts and labels in three splits, checked. Nothing after this file checks a text or label again."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.backbones import ask_hub
+from src.config import Data, UserError
+from src.data import labels, tables
+from src.data.labels import LabelSpace
+from src.data.tables import Table
+
+log = logging.getLogger(__name__)
+
+Indices = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Split:
+    """The rows of one split.
+
+    `rows` are the numbers by which the author of the file finds them; `targets` are int64 [rows] label indices, or
+    float32 [rows, labels] of 0 and 1 for multi-label data.
+    """
+
+    rows: NDArray[np.int64]
+    texts: list[str]
+    targets: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, indices: Indices) -> Split:
+        return Split(self.rows[indices], [self.texts[i] for i in indices], self.targets[indices])
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """All the rows of a run."""
+
+    space: LabelSpace
+    splits: dict[str, Split]  # train, validation, test
+
+    def describe(self) -> str:
+        sizes = ", ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
+        names = ", ".join(self.space.names[:10]) + (", …" if len(self.space.names) > 10 else "")
+        return f"{self.space.objective} with {len(self.space.names)} labels ({names}); {sizes} texts"
+
+    def label_weights(self) -> NDArray[np.float32]:
+        """The weight of each label in a balanced loss.
+
+        Single-label: rows / (labels x rows with the label), as scikit-learn's `balanced`. Multi-label: rows without the
+        label / rows with it, as the weight of the positive term.
+        """
+        targets = self.splits["train"].targets
+        if targets.ndim == 2:
+            with_label = np.maximum(targets.sum(0), 1)
+            return np.asarray((len(targets) - with_label) / with_label, dtype=np.float32)
+        counts = np.bincount(targets, minlength=len(self.space.names))
+        return np.asarray(len(targets) / (len(counts) * np.maximum(counts, 1)), dtype=np.float32)
+
+
+def load(cfg: Data) -> Corpus:
+    """Reads the data of a run, encodes the labels and makes the splits that are missing.
+
+    Raises:
+        UserError: something in the data cannot be used.
+    """
+    found = tables.read_splits(Path(cfg.path).expanduser()) if cfg.path else _from_hub(cfg)
+    sets = {name: labels.label_sets(table, cfg) for name, table in found.items()}
+    train = found["train"]
+    values = [] if isinstance(cfg.label, list) else train.column(cfg.label, "data.label")
+    space = labels.label_space(sets["train"], labels.is_multilabel(sets["train"], values, cfg), cfg)
+    given = {name: _split(table, sets[name], space, cfg) for name, table in found.items()}
+    splits = _make_missing(given, space, cfg)
+    if cfg.limit:
+        splits = {name: _limited(split, cfg.limit, space, cfg.seed) for name, split in splits.items()}
+    _warn_of_duplicates(splits)
+    corpus = Corpus(space, splits)
+    inferred = "Inferred the task" if cfg.task == "auto" else "Task"
+    log.info("%s: %s", inferred, corpus.describe())
+    return corpus
+
+
+def _from_hub(cfg: Data) -> dict[str, Table]:
+    assert cfg.name
+    # Imported here because only hub data sets need it, and it takes long.
+    from datasets import DownloadConfig, load_dataset
+
+    try:
+        offline = DownloadConfig(local_files_only=True)
+        data = load_dataset(cfg.name, cfg.config_name, download_config=offline)
+    except Exception:
+        # Not in the cache: ask the hub whether it can be had before a download that retries for minutes.
+        ask_hub("dataset", cfg.name)
+        try:
+            data = load_dataset(cfg.name, cfg.config_name)
+        except Exception as error:
+            raise UserError(f"The data set {cfg.name} cannot be loaded from the hub: {error}.\nGive local files instead: data.path=DIR") from None
+    return tables.split_datasets(data, cfg.name)
+
+
+def _split(table: Table, sets: Sequence[tuple[str, ...]], space: LabelSpace, cfg: Data) -> Split:
+    texts = table.column(cfg.text, "data.text")
+    blank = [i for i, t in enumerate(texts) if t is None or not str(t).strip()]
+    labels.refuse_rows(table, blank, f"no text in column {cfg.text!r}")
+    return Split(np.array(table.rows, dtype=np.int64), [str(t) for t in texts], labels.encode(sets, space, table))
+
+
+def _make_missing(given: dict[str, Split], space: LabelSpace, cfg: Data) -> dict[str, Split]:
+    """Cuts the splits that are missing from train; the fractions are of all its rows."""
+    train = given["train"]
+    shares = {"validation": cfg.validation_fraction, "test": cfg.test_fraction}
+    missing = {name: share for name, share in shares.items() if name not in given}
+    if missing:
+        _check_counts(train, space, 1 + len(missing))
+    splits = dict(given)
+    remaining, rows = train, len(train)
+    for name, share in missing.items():
+        chosen = _stratified(remaining, round(rows * share), space, cfg.seed)
+        splits[name] = remaining.take(chosen)
+        remaining = remaining.take(np.setdiff1d(np.arange(len(remaining)), chosen))
+    splits["train"] = remaining
+    return {name: splits[name] for name in ("train", "validation", "test")}
+
+
+def _check_counts(split: Split, space: LabelSpace, parts: int) -> None:
+    counts = np.bincount(split.targets, minlength=len(space.names)) if split.targets.ndim == 1 else split.targets.sum(0)
+    rare = {n: int(c) for n, c in zip(space.names, counts, strict=True) if c < parts}
+    if rare:
+        raise UserError(
+            f"Each label needs at least {parts} rows, so that each of {parts} splits gets one; too few have "
+            f"{', '.join(f'{n!r} ({c})' for n, c in list(rare.items())[:8])}.\n"
+            "Add rows, merge or remove these labels, or give the splits as files: data.path=DIR with train, validation and test."
+        )
+
+
+def _limited(split: Split, limit: int, space: LabelSpace, seed: int) -> Split:
+    return split if limit >= len(split) else split.take(_stratified(split, limit, space, seed))
+
+
+def _stratified(split: Split, count: int, space: LabelSpace, seed: int) -> Indices:
+    """`count` indices, in order, whose labels are distributed as in the split; multi-label by iterative stratification
+    (Sechidis et al. 2011)."""
+    rows = len(split)
+    if split.targets.ndim == 1 and not len(space.names) <= count <= rows - len(space.names):
+        raise UserError(
+            f"Each part of a stratified cut needs a row of each label; {rows} rows cannot be cut into {count} and "
+            f"{rows - count} with {len(space.names)} labels.\nAdd rows, raise data.limit or the fractions, or give the splits as files."
+        )
+    if not 0 < count < rows:
+        raise UserError(f"A cut must leave rows on both sides; {rows} rows cannot be cut into {count} and {rows - count}.\nAdd rows or change the fractions.")
+    places = np.zeros(rows)
+    if split.targets.ndim == 1:
+        from sklearn.model_selection import StratifiedShuffleSplit as Cut
+    else:
+        from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit as Cut
+    _, chosen = next(Cut(n_splits=1, test_size=count, random_state=seed).split(places, split.targets))
+    return np.sort(chosen)
+
+
+def _warn_of_duplicates(splits: dict[str, Split]) -> None:
+    seen = {name: Counter(split.texts) for name, split in splits.items()}
+    names = list(seen)
+    pairs = [(a, b, len(seen[a].keys() & seen[b].keys())) for i, a in enumerate(names) for b in names[i + 1 :]]
+    for a, b, count in pairs:
+        if count:
+            log.warning("%d texts are in %s and in %s: scores on them say little about new texts.", count, a, b)
+

@@ -1,0 +1,65 @@
+"""The LightningDataModule: a corpus, tokenised, as batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from pytorch_lightning import LightningDataModule
+
+from src.config import Data
+from src.data.batching import BatchLoader, BatchPlan, EncodedSplit, Ragged
+from src.data.corpus import Corpus, Split
+from src.data.tokenizing import tokenize
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class TextDataModule(LightningDataModule):
+    """Batches of token ids and targets for training, validation and test.
+
+    Args:
+        corpus: the checked rows.
+        tokenizer: the backbone's.
+        cfg: the data section of the config.
+        seed: of the order of the training texts.
+        cache: the folder for tokenised texts.
+    """
+
+    def __init__(self, corpus: Corpus, tokenizer: PreTrainedTokenizerBase, cfg: Data, seed: int, cache: Path) -> None:
+        super().__init__()
+        self.corpus, self.tokenizer, self.cfg, self.seed, self.cache = corpus, tokenizer, cfg, seed, cache
+        self.label_weights = corpus.label_weights() if cfg.class_weights else None
+        self.tokens: dict[str, Ragged] = {}
+
+    def setup(self, stage: str | None = None) -> None:
+        """Tokenises every split, or reads the cache; called by Lightning before each stage, in every process."""
+        for name, split in self.corpus.splits.items():
+            if name not in self.tokens:
+                self.tokens[name] = tokenize(split.texts, self.tokenizer, self.cfg.max_length, self.cache, name)
+
+    def train_dataloader(self) -> BatchLoader:
+        return self._loader("train", self.cfg.batch_size, shuffle=True)
+
+    def val_dataloader(self) -> BatchLoader:
+        return self._loader("validation", self.cfg.eval_batch_size, shuffle=False)
+
+    def test_dataloader(self) -> BatchLoader:
+        return self._loader("test", self.cfg.eval_batch_size, shuffle=False)
+
+    def row_weights(self, split: Split) -> NDArray[np.float32]:
+        """The weight of each row in the loss; multi-label rows weigh the same, since their weights go by label."""
+        if self.label_weights is None or split.targets.ndim == 2:
+            return np.ones(len(split), dtype=np.float32)
+        return self.label_weights[split.targets]
+
+    def _loader(self, name: str, size: int, shuffle: bool) -> BatchLoader:
+        split, tokens = self.corpus.splits[name], self.tokens[name]
+        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        padding = int(self.tokenizer.pad_token_id or 0)  # type: ignore[arg-type]
+        encoded = EncodedSplit(tokens, split.targets, self.row_weights(split), padding, rank, ranks)
+        plan = BatchPlan(tokens.lengths, max(size, ranks), self.seed, shuffle, self.cfg.buckets, ranks)
+        return BatchLoader(encoded, plan, self.cfg.workers)

@@ -1,0 +1,75 @@
+"""Texts to token ids, once: cached on disk by content, tokenised in parallel by the tokenizer's own threads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from src.data.batching import Ragged
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TEXTS_A_CALL = 4_096
+
+
+def tokenize(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int, cache: Path, name: str) -> Ragged:
+    """The token ids of every text, special tokens included, cut at `max_length` tokens.
+
+    Args:
+        texts: of one split.
+        tokenizer: the backbone's.
+        max_length: in tokens.
+        cache: a folder for the result; a later call with the same texts, tokenizer and length reads it back.
+        name: what the progress bar says is tokenised.
+    """
+    from datasets import Dataset, disable_progress_bars, enable_progress_bars
+
+    key = fingerprint(texts, tokenizer, max_length)
+    file = cache / "tokens" / f"{key}.arrow"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # The tokenizer is written in Rust and uses all cores by itself; processes on top would only slow it down.
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"
+
+    def encode(batch: dict[str, list[str]]) -> dict[str, Any]:
+        options = {"truncation": True, "max_length": max_length, "return_attention_mask": False}
+        return {"ids": tokenizer(batch["text"], return_token_type_ids=False, **options)["input_ids"]}
+
+    short = len(texts) < 10 * TEXTS_A_CALL
+    (disable_progress_bars if short else enable_progress_bars)()
+    encoded = Dataset.from_dict({"text": list(texts)}).map(
+        encode,
+        batched=True,
+        batch_size=TEXTS_A_CALL,
+        remove_columns=["text"],
+        desc=f"Tokenising {name}",
+        cache_file_name=str(file),
+        new_fingerprint=key,
+    )
+    column = encoded.data.column("ids").combine_chunks()
+    lists = column.chunk(0) if hasattr(column, "chunk") else column
+    return Ragged(np.asarray(lists.flatten()).astype(np.int32), np.asarray(lists.value_lengths()).astype(np.int64))
+
+
+def fingerprint(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> str:
+    """A key of content: the same texts, tokenizer and length give the same key, and nothing else does."""
+    digest = hashlib.sha256(json.dumps([max_length, tokenizer_state(tokenizer)]).encode())
+    for text in texts:
+        encoded = text.encode("utf-8", "surrogatepass")
+        digest.update(len(encoded).to_bytes(8, "little") + encoded)
+    return digest.hexdigest()[:32]
+
+
+def tokenizer_state(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Everything that decides what a tokenizer makes of a text; padding and truncation are set by each call."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return json.dumps([repr(tokenizer), sorted(tokenizer.get_vocab().items())])
+    state = json.loads(backend.to_str())
+    return json.dumps({k: v for k, v in state.items() if k not in ("padding", "truncation")}, sort_keys=True)

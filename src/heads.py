@@ -1,0 +1,103 @@
+"""Heads: what turns the backbone's output into logits. A head declares what it reads, `pooled` or `tokens`."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from src.config import Pooling, StatePooling, UserError
+
+Reads = Literal["pooled", "tokens"]
+
+
+class LinearHead(nn.Module):
+    """Dropout and a linear layer on one vector a text.
+
+    Args:
+        width: of the backbone's vectors.
+        outputs: how many logits a text.
+        pooling: how the backbone makes one vector of a text's tokens.
+        dropout: the share of the vector's values that training sets to zero.
+    """
+
+    reads: ClassVar[Reads] = "pooled"
+
+    def __init__(self, width: int, outputs: int, pooling: Pooling, dropout: float) -> None:
+        super().__init__()
+        _check_choice("model.pooling", pooling, get_args(Pooling))
+        self.pooling = pooling
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(width, outputs)
+
+    def forward(self, pooled: Float[Tensor, "texts width"]) -> Float[Tensor, "texts outputs"]:
+        logits: Tensor = self.linear(self.dropout(pooled))
+        return logits
+
+
+class BiLSTMHead(nn.Module):
+    """A bidirectional LSTM over the token states, pooling over the tokens, dropout, a linear layer.
+
+    Padding never changes a logit: the LSTM runs on packed sequences and the pooling passes over padded places.
+
+    Args:
+        width: of the backbone's token states.
+        outputs: how many logits a text.
+        hidden_size: of the LSTM's state, per direction.
+        layers: of the LSTM.
+        pooling: over the tokens; `last` takes the last state of each direction.
+        dropout: the share of values that training sets to zero, between LSTM layers and before the linear layer.
+    """
+
+    reads: ClassVar[Reads] = "tokens"
+
+    def __init__(
+        self, width: int, outputs: int, hidden_size: int, layers: int, pooling: StatePooling, dropout: float
+    ) -> None:
+        super().__init__()
+        _check_choice("model.pooling", pooling, get_args(StatePooling))
+        self.pooling = pooling
+        self.lstm = nn.LSTM(
+            width,
+            hidden_size,
+            num_layers=layers,
+            batch_first=True,
+            bidirectional=True,
+            dropout=dropout if layers > 1 else 0.0,
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(2 * hidden_size, outputs)
+
+    def forward(
+        self, states: Float[Tensor, "texts tokens width"], mask: Bool[Tensor, "texts tokens"]
+    ) -> Float[Tensor, "texts outputs"]:
+        lengths = mask.sum(1)
+        packed = pack_padded_sequence(states, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        outputs, (last, _) = self.lstm(packed)
+        if self.pooling == "last":
+            pooled = torch.cat([last[-2], last[-1]], dim=1)
+        else:
+            padded, _ = pad_packed_sequence(outputs, batch_first=True, total_length=mask.shape[1])
+            pooled = pool_states(padded, mask, self.pooling)
+        logits: Tensor = self.linear(self.dropout(pooled))
+        return logits
+
+
+def pool_states(
+    states: Float[Tensor, "texts tokens width"], mask: Bool[Tensor, "texts tokens"], pooling: str
+) -> Float[Tensor, "texts width"]:
+    """One vector a text: the first token's state (`cls`), or the mean or maximum over the tokens that are not padding."""
+    if pooling == "cls":
+        return states[:, 0]
+    real = mask.unsqueeze(-1)
+    if pooling == "max":
+        return states.masked_fill(~real, -torch.inf).amax(1)
+    return (states * real).sum(1) / real.sum(1)
+
+
+def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UserError(f"{key} must be one of {', '.join(choices)}; got {value!r}.")

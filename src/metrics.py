@@ -1,0 +1,123 @@
+"""What is measured, per objective. Functions of all predictions of a split at once, so that batches and processes never
+change a score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torchmetrics.functional import classification as tm
+
+from src.data.labels import LabelSpace, Objective
+
+BINS = 15  # of the calibration error (Guo et al. 2017)
+
+
+def probabilities(logits: Float[Tensor, "rows outputs"], objective: Objective) -> Float[Tensor, "rows labels"]:
+    """Probabilities per label: binary gives two columns that sum to 1, multi-label independent ones."""
+    if objective == "multiclass":
+        return logits.softmax(1)
+    positive = logits.sigmoid()
+    return torch.cat([1 - positive, positive], dim=1) if objective == "binary" else positive
+
+
+def measure(
+    probs: Float[Tensor, "rows labels"],
+    targets: Int[Tensor, " rows"] | Float[Tensor, "rows labels"],
+    space: LabelSpace,
+    thresholds: Float[Tensor, " labels"] | None = None,
+) -> dict[str, float]:
+    """All scores of a split.
+
+    Args:
+        probs: from `probabilities`.
+        targets: label indices, or 0 and 1 per label.
+        space: the labels.
+        thresholds: multi-label only: the probability from which a label counts as predicted; 0.5 unless given.
+
+    Averages over labels leave out labels for which a score has no meaning: area scores need rows with the label and
+    rows without it.
+    """
+    if space.objective == "multilabel":
+        limits = torch.full((len(space.names),), 0.5) if thresholds is None else thresholds
+        return _measure_multilabel(probs, targets.long(), probs >= limits)
+    targets = targets.long()
+    classes = len(space.names)
+
+    def score(function: Callable[..., Tensor], average: str) -> float:
+        return float(function(probs, targets, num_classes=classes, average=average))
+
+    one_hot = torch.nn.functional.one_hot(targets, classes)
+    # A binary task has one score, of the positive label; with more labels it is the mean over them.
+    columns = slice(1, 2) if space.objective == "binary" else slice(None)
+    return {
+        "accuracy": score(tm.multiclass_accuracy, "micro"),
+        "f1_macro": score(tm.multiclass_f1_score, "macro"),
+        "f1_micro": score(tm.multiclass_f1_score, "micro"),
+        "f1_weighted": score(tm.multiclass_f1_score, "weighted"),
+        "precision_macro": score(tm.multiclass_precision, "macro"),
+        "recall_macro": score(tm.multiclass_recall, "macro"),
+        **_areas(probs[:, columns], one_hot[:, columns]),
+        "mcc": float(tm.multiclass_matthews_corrcoef(probs, targets, num_classes=classes)),
+        "ece": float(tm.multiclass_calibration_error(probs, targets, num_classes=classes, n_bins=BINS)),
+    }
+
+
+def _measure_multilabel(
+    probs: Float[Tensor, "rows labels"], targets: Int[Tensor, "rows labels"], predicted: Bool[Tensor, "rows labels"]
+) -> dict[str, float]:
+    labels = probs.shape[1]
+    hard = predicted.long()
+
+    def score(function: Callable[..., Tensor], average: str) -> float:
+        return float(function(hard, targets, num_labels=labels, average=average))
+
+    hamming = float((hard != targets).float().mean())
+    return {
+        "accuracy": 1 - hamming,
+        "f1_macro": score(tm.multilabel_f1_score, "macro"),
+        "f1_micro": score(tm.multilabel_f1_score, "micro"),
+        "f1_weighted": score(tm.multilabel_f1_score, "weighted"),
+        "precision_macro": score(tm.multilabel_precision, "macro"),
+        "recall_macro": score(tm.multilabel_recall, "macro"),
+        **_areas(probs, targets),
+        "mcc": float(tm.multilabel_matthews_corrcoef(hard, targets, num_labels=labels)),
+        "ece": float(tm.binary_calibration_error(probs.flatten(), targets.flatten(), n_bins=BINS)),
+        "subset_accuracy": float((hard == targets).all(1).float().mean()),
+        "hamming": hamming,
+    }
+
+
+def _areas(probs: Float[Tensor, "rows labels"], targets: Int[Tensor, "rows labels"]) -> dict[str, float]:
+    usable = (targets.sum(0) > 0) & (targets.sum(0) < len(targets))
+    if not usable.any():
+        return {"auroc": float("nan"), "average_precision": float("nan")}
+    columns = [(probs[:, i], targets[:, i]) for i in usable.nonzero().flatten().tolist()]
+    return {
+        "auroc": sum(float(tm.binary_auroc(p, t)) for p, t in columns) / len(columns),
+        "average_precision": sum(float(tm.binary_average_precision(p, t)) for p, t in columns) / len(columns),
+    }
+
+
+def tune_thresholds(
+    probs: Float[Tensor, "rows labels"], targets: Float[Tensor, "rows labels"]
+) -> Float[Tensor, " labels"]:
+    """For each label the threshold with the highest F1 on these rows; 0.5 for labels that none of them has.
+
+    The threshold lies halfway to the next lower probability, so that it does not hang on one row.
+    """
+    best = torch.full((probs.shape[1],), 0.5)
+    for label in range(probs.shape[1]):
+        if targets[:, label].sum() == 0:
+            continue
+        ordered, order = probs[:, label].sort(descending=True, stable=True)
+        hits = targets[order, label].cumsum(0)
+        f1 = 2 * hits / (torch.arange(1, len(ordered) + 1) + targets[:, label].sum())
+        # Rows of equal probability are all in or all out.
+        following = torch.cat([ordered[1:], ordered.new_zeros(1)])
+        f1[ordered == following] = -1
+        place = int(f1.argmax())
+        best[label] = (ordered[place] + following[place]) / 2
+    return best

@@ -1,0 +1,243 @@
+"""The LightningModule: backbone, head and objective, trained in phases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed
+from jaxtyping import Float, Shaped
+from pytorch_lightning import LightningModule
+from pytorch_lightning.plugins.precision import MixedPrecision, Precision
+from pytorch_lightning.utilities import GradClipAlgorithmType
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from src import metrics
+from src.data.batching import Batch
+from src.data.labels import LabelSpace
+from src.freezing import HEAD, Phase, Stage
+from src.heads import LinearHead, pool_states
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+    from transformers import PreTrainedModel
+
+History = list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of a split, in the order of its rows."""
+
+    logits: Float[Tensor, "rows outputs"]
+    targets: Shaped[Tensor, "rows ..."]
+    weights: Float[Tensor, " rows"]
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """How to build the optimizer and its schedule once the number of steps is known."""
+
+    optimizer: Callable[[TextClassifier], Optimizer]
+    scheduler: Callable[[Optimizer, int], Any]
+    options: dict[str, Any]  # Lightning's: interval, monitor
+
+
+class TextClassifier(LightningModule):
+    """A pretrained encoder and a head, of which the parameters of one phase train.
+
+    Args:
+        encoder: the backbone.
+        head: reads the encoder's pooled vectors or token states.
+        space: the labels and the objective.
+        stages: the backbone's and the head's, from the input to the output.
+        phases: of the freezing strategy.
+        optimization: builds the optimizer; None for a model that does not train.
+        label_weights: float32 [labels], multi-label only: the weight of each label's positive term in the loss.
+    """
+
+    def __init__(
+        self,
+        encoder: PreTrainedModel,
+        head: nn.Module,
+        space: LabelSpace,
+        stages: Sequence[Stage],
+        phases: Sequence[Phase],
+        optimization: Optimization | None = None,
+        label_weights: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.head, self.space = encoder, head, space
+        self.stages, self.phases, self.optimization = list(stages), list(phases), optimization
+        self.register_buffer("label_weights", label_weights, persistent=False)
+        self.trained = frozenset[str]().union(*(phase.trainable for phase in phases))
+        self.history: History = []  # the scores of every epoch so far
+        self.predictions: dict[str, Predictions] = {}  # the latest of each split
+        self._seen: list[dict[str, Tensor]] = []
+        self.strict_loading = False  # checkpoints hold only what trained; `on_load_checkpoint` checks them
+        self.enter_phase(0)
+
+    def named_stage_parameters(self) -> dict[str, nn.Parameter]:
+        """All parameters by the names that stages use: bare for the backbone, `head.…` for the head."""
+        named = dict(self.encoder.named_parameters())
+        return named | {f"{HEAD}.{name}": parameter for name, parameter in self.head.named_parameters()}
+
+    def enter_phase(self, index: int) -> None:
+        """Makes exactly the parameters of a phase trainable, and sets every module's mode to match."""
+        self.phase = index
+        for name, parameter in self.named_stage_parameters().items():
+            parameter.requires_grad = name in self.phases[index].trainable
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> TextClassifier:
+        """Puts trainable modules into training mode and frozen ones into evaluation mode, where dropout is off.
+
+        A module is frozen if it has parameters and none of them trains. Modules without parameters, such as dropout,
+        follow the module they are part of.
+        """
+        super().train(mode)
+        if mode:
+            for module in self.modules():
+                parameters = list(module.parameters())
+                if parameters and not any(p.requires_grad for p in parameters):
+                    module.eval()
+        return self
+
+    def forward(self, batch: Batch) -> Float[Tensor, "texts outputs"]:
+        ids, mask = batch["input_ids"], batch["mask"]
+        output = self.encoder(input_ids=ids, attention_mask=mask.long())
+        logits: Tensor
+        if isinstance(self.head, LinearHead):
+            pooler = self.head.pooling == "pooler"
+            logits = self.head(output.pooler_output if pooler else pool_states(output.last_hidden_state, mask, self.head.pooling))
+        else:
+            logits = self.head(output.last_hidden_state, mask)
+        return logits.float()
+
+    def losses(
+        self, logits: Float[Tensor, "texts outputs"], targets: Shaped[Tensor, "texts ..."]
+    ) -> Float[Tensor, " texts"]:
+        """The loss of each text: cross-entropy, or binary cross-entropy with logits, averaged over labels."""
+        if self.space.objective == "multiclass":
+            return F.cross_entropy(logits, targets, reduction="none")
+        if self.space.objective == "binary":
+            return F.binary_cross_entropy_with_logits(logits[:, 0], targets.float(), reduction="none")
+        weights = self.label_weights if isinstance(self.label_weights, Tensor) else None
+        losses = F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights, reduction="none")
+        return losses.mean(1)
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        logits = self(batch)
+        loss = (self.losses(logits, batch["targets"]) * batch["weights"]).sum() / batch["share"]
+        self.log("train/loss_step", loss.detach())
+        self._remember(batch, logits.detach())
+        return loss
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        self._remember(batch, self(batch))
+
+    def test_step(self, batch: Batch, index: int) -> None:
+        self._remember(batch, self(batch))
+
+    def on_train_epoch_start(self) -> None:
+        # Lightning leaves modes as it finds them, and from_pretrained returns models in evaluation mode.
+        self.train()
+        self._train_seen: list[dict[str, Tensor]] = []
+        self._seen = self._train_seen
+
+    def on_validation_epoch_start(self) -> None:
+        self._seen = []
+
+    def on_test_epoch_start(self) -> None:
+        self._seen = []
+
+    def on_validation_epoch_end(self) -> None:
+        self._measure("validation")
+
+    def on_test_epoch_end(self) -> None:
+        self._measure("test")
+
+    def on_train_epoch_end(self) -> None:
+        self._seen = self._train_seen
+        self._measure("train")
+        scores = {k: float(v) for k, v in self.trainer.callback_metrics.items() if not k.endswith("_step")}
+        self.history.append({"epoch": self.current_epoch, "step": self.global_step, **scores})
+
+    def _remember(self, batch: Batch, logits: Tensor) -> None:
+        self._seen.append({"logits": logits, **{key: batch[key] for key in ("rows", "targets", "weights")}})
+
+    def _measure(self, split: str) -> None:
+        """Brings the predictions of all processes together and logs their scores."""
+        if not self._seen:
+            return
+        mine = {key: torch.cat([part[key] for part in self._seen]).cpu() for key in self._seen[0]}
+        self._seen = []
+        everyone: list[Any] = [mine]
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            everyone = [None] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(everyone, mine)
+        whole = {key: torch.cat([part[key] for part in everyone]) for key in mine}
+        order = whole["rows"].argsort()
+        found = Predictions(whole["logits"][order], whole["targets"][order], whole["weights"][order])
+        self.predictions[split] = found
+        for name, value in self.score(found).items():
+            shown = split == "validation" and name in ("loss", "accuracy")
+            # Validating the best weights after the training must not add points to its curves.
+            fitting = self.trainer.state.fn == "fit"
+            self.log(f"{split}/{name}", value, prog_bar=shown, logger=fitting)
+
+    def score(self, predictions: Predictions, thresholds: Tensor | None = None) -> dict[str, float]:
+        """The loss and all scores of a split's predictions."""
+        logits, targets, weights = predictions.logits, predictions.targets, predictions.weights
+        losses = self.losses(logits.to(self.device), targets.to(self.device)).cpu()
+        probs = metrics.probabilities(logits, self.space.objective)
+        loss = float((losses * weights).sum() / weights.sum())
+        return {"loss": loss, **metrics.measure(probs, targets, self.space, thresholds)}
+
+    def configure_optimizers(self) -> Any:
+        assert self.optimization is not None
+        optimizer = self.optimization.optimizer(self)
+        steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = self.optimization.scheduler(optimizer, steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, **self.optimization.options}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        plugin = self.trainer.precision_plugin
+        if isinstance(plugin, MixedPrecision) and plugin.scaler is None:
+            # Lightning refuses to clip for a fused optimizer under any mixed precision, but only float16 scales gradients.
+            algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+            Precision.clip_gradients(plugin, optimizer, gradient_clip_val or 0.0, algorithm)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps what trained; the frozen weights are the backbone's own and are read from there again."""
+        keep = self._checkpoint_names()
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in keep}
+        checkpoint["phase"] = self.phase
+        checkpoint["history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.check_state(checkpoint["state_dict"])
+        self.history = checkpoint["history"]
+        self.enter_phase(checkpoint["phase"])
+
+    def check_state(self, state: dict[str, Tensor]) -> None:
+        """
+        Raises:
+            ValueError: a tensor that trained is missing, or one that did not is there.
+        """
+        if differing := sorted(state.keys() ^ self._checkpoint_names()):
+            raise ValueError(f"the checkpoint is of another model or strategy: {', '.join(differing[:5])}")
+
+    def _checkpoint_names(self) -> set[str]:
+        return {name if name.startswith(f"{HEAD}.") else f"encoder.{name}" for name in self.trained}
+

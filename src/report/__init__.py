@@ -1,0 +1,1 @@
+"""What a run shows: text reports and pictures."""

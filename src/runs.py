@@ -1,0 +1,162 @@
+"""The run folder: what a run leaves behind, and how it is read back."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import math
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from src.config import UserError
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+FORMAT = 1  # of result.json
+# What may differ between two runs that are the same otherwise.
+PLACES = ("run", "resume", "cache")
+
+
+class RunFolder:
+    """One run's files. `config.yaml`, `status.json`, `result.json`, `train.log`, and the folders `predictions`,
+    `checkpoints`, `tensorboard` and `report`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def file(self, *parts: str) -> Path:
+        """The path of a file in the folder; the folders on the way are made."""
+        file = self.path.joinpath(*parts)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return file
+
+    @property
+    def last_checkpoint(self) -> Path:
+        return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        return self.path / "checkpoints" / "best.ckpt"
+
+    def claim(self, config: DictConfig) -> None:
+        """Makes the folder this run's, by writing its config.
+
+        Raises:
+            UserError: the folder holds a run already, or cannot be written.
+        """
+        try:
+            with self.file("config.yaml").open("x", encoding="utf-8") as file:
+                file.write(OmegaConf.to_yaml(config, resolve=True))
+        except FileExistsError:
+            raise UserError(
+                f"{self.path} holds a run already.\nGo on with it: resume=true. Start another: leave run=… out, or give a new folder."
+            ) from None
+        except OSError as error:
+            raise UserError(f"The run folder {self.path} cannot be written: {error.strerror or error}.\nChoose another: run=…") from None
+
+    def saved_config(self) -> DictConfig:
+        """The config this run was started with. It is data from elsewhere, so only what conf/ builds may be built from it.
+
+        Raises:
+            UserError: there is none, it cannot be read, or it names something that conf/ does not.
+        """
+        file = self.path / "config.yaml"
+        try:
+            config = OmegaConf.create(file.read_text(encoding="utf-8"))
+        except OSError:
+            raise UserError(f"run must be the folder of an earlier run; {self.path} has no config.yaml.\nThe runs are in outputs/runs.") from None
+        except Exception as error:
+            raise UserError(f"{file} must be the config of a run; it cannot be read: {error}") from None
+        if not isinstance(config, DictConfig):
+            raise UserError(f"{file} must be the config of a run; it is not a mapping.")
+        check_targets(config, str(file))
+        return config
+
+    def write_status(self, state: str, **details: Any) -> None:
+        """Says where the run stands: `running`, `finished`, `failed` or `interrupted`."""
+        self.write_json("status.json", {"state": state, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "pid": os.getpid(), **details})
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        """Writes a file whole or not at all. Values that JSON has no word for, such as NaN, become null."""
+        temporary = self.file(f".{name}.{os.getpid()}")
+        temporary.write_text(json.dumps(_plain(content), indent=2) + "\n", encoding="utf-8")
+        temporary.replace(self.path / name)
+
+    def read_result(self) -> dict[str, Any]:
+        """
+        Raises:
+            UserError: the run has no result that this version can read.
+        """
+        file = self.path / "result.json"
+        try:
+            result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{file} must be the result of a finished run; it cannot be read: {error}") from None
+        if result.get("format") != FORMAT:
+            raise UserError(f"{file} has the format {result.get('format')}; this version reads {FORMAT}. Update Thaw.")
+        return result
+
+    def log_handler(self) -> logging.Handler:
+        """Appends what is logged to train.log."""
+        handler = logging.FileHandler(self.file("train.log"), encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        return handler
+
+    def discard_if_empty(self) -> None:
+        """Takes the folder away again if nothing was written into it."""
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
+
+
+def config_hash(config: DictConfig) -> str:
+    """The same for two configs that would make the same run."""
+    content = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(content, dict)
+    kept = {k: v for k, v in content.items() if k not in PLACES}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def check_targets(config: DictConfig, source: str) -> None:
+    """
+    Raises:
+        UserError: the config would build something that no file in conf/ builds.
+    """
+    allowed = {t for file in CONF.rglob("*.yaml") for t in re.findall(r"_target_: *([\w.]+)", file.read_text(encoding="utf-8"))}
+    found = set(_targets(OmegaConf.to_container(config, resolve=False)))
+    if foreign := sorted(found - allowed):
+        raise UserError(
+            f"{source} may only build what the files in conf/ build; it names {', '.join(foreign)}.\n"
+            "If you trust it, add a file to conf/ that names it."
+        )
+
+
+def _targets(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield str(node["_target_"])
+        for value in node.values():
+            yield from _targets(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _targets(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
