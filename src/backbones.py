@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from src import config
 from src.config import UserError
@@ -28,6 +28,8 @@ LAYER = re.compile(r"^(?:encoder\.|transformer\.)?(?:layers?|albert_layer_groups
 # What runs once after the last layer belongs to it; DeBERTa's convolution runs after the first layer.
 AFTER_LAST = re.compile(r"^(?:final_norm|norm|ln_f|encoder\.(?:final_)?norm)\.")
 AFTER_FIRST = re.compile(r"^encoder\.conv\.")
+# In a checkpoint with a task head the encoder stands behind the name of the model, as in bert.encoder.layer.0.….
+INNER = re.compile(r"^\w+\.((?:embeddings|encoder|layers|transformer|pooler)\..*)$")
 HUB_SECONDS = 5.0  # to wait for the hub's first answer
 
 
@@ -90,7 +92,9 @@ def _package_folder(cfg: config.Backbone) -> Path:
     try:
         files = importlib.metadata.files(cfg.package) or []
     except importlib.metadata.PackageNotFoundError:
-        raise UserError(f"backbone.package needs the Python package {cfg.package}; it is not installed.\n{install}") from None
+        raise UserError(
+            f"backbone.package needs the Python package {cfg.package}; it is not installed.\n{install}"
+        ) from None
     weights = next((Path(str(f.locate())) for f in files if f.name == "model.safetensors"), None)
     if weights is None or not weights.exists():
         raise UserError(f"The package {cfg.package} must carry a model.safetensors; it does not.\n{install}")
@@ -110,18 +114,18 @@ def _hub_folder(name: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    def download(weights: str, **options: bool) -> Path:
+    def download(weights: str, local: bool = False) -> Path:
         wanted = ["*.json", "*.txt", "*.model", weights]
-        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted, **options))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted, local_files_only=local))
 
     with contextlib.suppress(LocalEntryNotFoundError):
-        return download("model*.safetensors", local_files_only=True)
+        return download("model*.safetensors", local=True)
     files = ask_hub("model", name, revision)
     safe = any(f.startswith("model") and f.endswith(".safetensors") for f in files)
     return download("model*.safetensors" if safe else "pytorch_model*.bin")
 
 
-def ask_hub(kind: str, name: str, revision: str | None = None) -> list[str]:
+def ask_hub(kind: Literal["model", "dataset"], name: str, revision: str | None = None) -> list[str]:
     """Asks the hub for the files of a model or data set, so that a hub out of reach is an error within seconds.
 
     Raises:
@@ -132,7 +136,9 @@ def ask_hub(kind: str, name: str, revision: str | None = None) -> list[str]:
 
     local = "Give a local folder instead" if kind == "model" else "Give local files instead: data.path=DIR"
     try:
-        info = HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=HUB_SECONDS)
+        api = HfApi()
+        ask = api.model_info if kind == "model" else api.dataset_info
+        info = ask(name, revision=revision, timeout=HUB_SECONDS)
     except (RepositoryNotFoundError, RevisionNotFoundError, GatedRepoError, HFValidationError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise UserError(f"The hub has no {kind} {name} for you: {reason}\nCheck the name. {local}.") from None
@@ -178,13 +184,16 @@ def stages(names: Iterable[str]) -> list[Stage]:
 
 
 def declared_stages(source: Source) -> list[Stage] | None:
-    """The stages by the weight file's table of contents, read without loading a tensor; None where it cannot be told."""
+    """The stages by the weight file's table of contents, read without loading a tensor; None where that cannot be."""
     from safetensors import safe_open
 
-    files = sorted(source.folder.glob("model*.safetensors"))
-    names = [n for f in files for n in safe_open(f, framework="numpy").keys()]  # noqa: SIM118 (not a mapping)
-    # A checkpoint with a task head names the encoder's parameters behind the model's own name.
-    inner = [m.group(1) for n in names if (m := re.match(r"\w+?\.((?:embeddings|encoder|layers|transformer|pooler)\..*)", n))]
+    names: list[str] = []
+    for file in sorted(source.folder.glob("model*.safetensors")):
+        with safe_open(file, framework="numpy") as content:
+            names += content.keys()
+    inner = [
+        m.group(1) for n in names if (m := re.match(r"\w+?\.((?:embeddings|encoder|layers|transformer|pooler)\..*)", n))
+    ]
     try:
         return stages(inner if any(LAYER.match(n) for n in inner) else names)
     except UserError:
@@ -262,4 +271,4 @@ def _can_drop_pooler(source: Source) -> bool:
             f"{source.name} must be an encoder that transformers knows; {str(error).splitlines()[0]}\n"
             "Choose an encoder of the BERT family, or update transformers."
         ) from None
-    return "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
+    return "add_pooling_layer" in inspect.signature(model_class).parameters

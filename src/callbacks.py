@@ -52,7 +52,13 @@ class RandomStates(Callback):
         return {
             "torch": torch.get_rng_state(),
             "cuda": cuda,
-            "numpy": [str(name), torch.from_numpy(np.array(keys, dtype=np.int64)), int(position), int(has_gauss), float(gauss)],
+            "numpy": [
+                str(name),
+                torch.from_numpy(np.array(keys, dtype=np.int64)),
+                int(position),
+                int(has_gauss),
+                float(gauss),
+            ],
             "python": [version, list(internal), gauss_next],
         }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.config import UserError, nearest
@@ -45,7 +45,9 @@ def fail(message: str) -> None:
 def _all_config_problems(config_name: str, arguments: list[str]) -> str:
     """Hydra stops at the first override that it cannot apply; trying each by itself finds them all."""
     overrides = [a for a in arguments if not a.startswith("-") and "=" in a]
-    chosen = [o for o in overrides if re.match(r"[\w/@]+=[\w/]+$", o) and (CONF / o.split("=")[0].split("@")[0]).is_dir()]
+    chosen = [
+        o for o in overrides if re.match(r"[\w/@]+=[\w/]+$", o) and (CONF / o.split("=")[0].split("@")[0]).is_dir()
+    ]
     messages = []
     for override in overrides:
         GlobalHydra.instance().clear()
@@ -71,15 +73,14 @@ def _explain(config_name: str, override: str, error: Exception) -> str:
     if group.is_dir() and "," not in value:
         options = [p.stem for p in group.glob("*.yaml")]
         return f"{key} has no option {value!r}.\n{nearest(value, options)}"
-    known = set(_keys(compose(config_name)))
+    known = set(_keys(OmegaConf.to_container(compose(config_name))))
     known |= {p.name for p in CONF.iterdir() if p.is_dir()}
     if key not in known and "is not in struct" in f"{error} {error.__cause__}":
         return f"{key} is not a key of this config.\n{nearest(key, known)}"
-    return f"{override} cannot be used: {str(error.__cause__ or error).splitlines()[0]}"
+    return f"{override} cannot be used: {error.__cause__ or error}"
 
 
-def _keys(config: DictConfig, prefix: str = "") -> Iterable[str]:
-    for key, value in config.items_ex(resolve=False):
+def _keys(node: object, prefix: str = "") -> Iterable[str]:
+    for key, value in node.items() if isinstance(node, dict) else ():
         yield f"{prefix}{key}"
-        if OmegaConf.is_dict(value) and not value._is_missing() and not value._is_none():
-            yield from _keys(value, f"{prefix}{key}.")
+        yield from _keys(value, f"{prefix}{key}.")

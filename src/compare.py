@@ -16,7 +16,7 @@ from src.runs import RunFolder
 
 
 def comparison(folders: list[RunFolder]) -> Table:
-    """Strategy, seed, test scores, what trained and how long it took, one row a run. Runs without a result are listed."""
+    """Strategy, seed, test scores, what trained and how long it took, one row a run. Runs without a result show."""
     table = Table("run", "strategy", box=None, pad_edge=False)
     for column in ("seed", "test accuracy", "test macro F1", "texts", "trainable", "seconds"):
         table.add_column(column, justify="right")

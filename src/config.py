@@ -177,20 +177,25 @@ def check(config: DictConfig) -> RunConfig:
     try:
         return RunConfig.model_validate(values)
     except pydantic.ValidationError as error:
-        raise UserError("\n".join(_problem(p, values) for p in error.errors())) from None
+        raise UserError("\n".join(_problem(p) for p in error.errors())) from None
 
 
-def _problem(problem: Any, values: Any) -> str:
+def value_problem(key: str, problem: Any) -> str:
+    """What pydantic found wrong with one value, as a message."""
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should", "It should")
+    if problem["type"] == "value_error":
+        return f"{key} {message}."
+    return f"{key} has a value that it cannot take: {problem['input']!r}.\n{message}."
+
+
+def _problem(problem: Any) -> str:
     # The tag of a union is part of pydantic's location, but not of the config's key.
     keys = [str(k) for k in problem["loc"] if not str(k).startswith("src.") and k != "other"]
     key = ".".join(keys)
     if problem["type"] == "extra_forbidden":
         parent = RunConfig.model_fields if len(keys) == 1 else _fields(keys[:-1])
         return f"{key} is not a key of this config.\n{nearest(keys[-1], parent)}"
-    message = problem["msg"].removeprefix("Value error, ").replace("Input should", "It should")
-    if problem["type"] == "value_error":
-        return f"{key} {message}."
-    return f"{key} has a value that it cannot take: {problem['input']!r}.\n{message}."
+    return value_problem(key, problem)
 
 
 def _fields(keys: list[str]) -> Iterable[str]:

@@ -5,13 +5,14 @@ A strategy turns the ordered stages of a network into phases; a phase says exact
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Protocol
 
 import pydantic
 from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from src.config import UserError
 
@@ -19,10 +20,10 @@ HEAD = "head"
 POOLER = "pooler"
 EMBEDDINGS = "embeddings"
 
-strategy = pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))
+STRICT = pydantic.ConfigDict(extra="forbid")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Stage:
     """One ordered piece of the network and the names of its parameters."""
 
@@ -34,7 +35,7 @@ class Stage:
         return self.name.startswith("layer.")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Phase:
     """A part of a training in which one set of parameters trains."""
 
@@ -74,7 +75,7 @@ def _layers(stages: Sequence[Stage]) -> int:
     return sum(stage.is_layer for stage in stages)
 
 
-@strategy
+@dataclass(frozen=True, config=STRICT)
 class Nothing:
     """Nothing frozen."""
 
@@ -84,7 +85,7 @@ class Nothing:
         return _training(stages, [True for _ in stages])
 
 
-@strategy
+@dataclass(frozen=True, config=STRICT)
 class Everything:
     """The whole backbone frozen; the head trains."""
 
@@ -94,7 +95,7 @@ class Everything:
         return _training(stages, [stage.name == HEAD for stage in stages])
 
 
-@strategy
+@dataclass(frozen=True, config=STRICT)
 class Embeddings:
     """Only the embeddings frozen."""
 
@@ -104,7 +105,7 @@ class Embeddings:
         return _training(stages, [stage.name != EMBEDDINGS for stage in stages])
 
 
-@strategy
+@dataclass(frozen=True, config=STRICT)
 class Bottom:
     """The embeddings and the first `layers` layers frozen."""
 
@@ -119,7 +120,7 @@ class Bottom:
         return _training(stages, [index > self.layers for index in range(len(stages))])
 
 
-@strategy
+@dataclass(frozen=True, config=STRICT)
 class Top:
     """Everything frozen but the last `layers` layers and what follows them."""
 
@@ -136,7 +137,7 @@ class Top:
         return Bottom(_layers(stages) - self.layers).phases(stages)
 
 
-@strategy
+@dataclass(frozen=True, config=STRICT)
 class Pattern:
     """Backbone parameters whose name matches a regular expression frozen."""
 
@@ -153,7 +154,7 @@ class Pattern:
             try:
                 re.compile(pattern)
             except re.error as error:
-                raise ValueError(f"holds {pattern!r}, which is not a regular expression: {error}") from None
+                raise ValueError(f"holds {pattern}, which is not a regular expression: {error}") from None
         return patterns
 
     def phases(self, stages: Sequence[Stage]) -> list[Phase]:
@@ -161,7 +162,7 @@ class Pattern:
         for pattern in self.frozen:
             if not any(re.search(pattern, name) for name in backbone):
                 raise UserError(
-                    f"freeze.frozen must match parameters of the backbone; {pattern!r} matches none of "
+                    f"freeze.frozen must match parameters of the backbone; {pattern} matches none of "
                     f"{len(backbone)}.\nTheir names look like this: {', '.join(_samples(stages))}."
                 )
         frozen = {n for n in backbone if any(re.search(pattern, n) for pattern in self.frozen)}

@@ -19,7 +19,7 @@ from src import metrics
 from src.data.batching import Batch
 from src.data.labels import LabelSpace
 from src.freezing import HEAD, Phase, Stage
-from src.heads import LinearHead, pool_states
+from src.heads import pool_states
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -107,14 +107,15 @@ class TextClassifier(LightningModule):
         return self
 
     def forward(self, batch: Batch) -> Float[Tensor, "texts outputs"]:
-        ids, mask = batch["input_ids"], batch["mask"]
-        output = self.encoder(input_ids=ids, attention_mask=mask.long())
+        mask = batch["mask"]
+        output = self.encoder(input_ids=batch["input_ids"], attention_mask=mask.long())
         logits: Tensor
-        if isinstance(self.head, LinearHead):
-            pooler = self.head.pooling == "pooler"
-            logits = self.head(output.pooler_output if pooler else pool_states(output.last_hidden_state, mask, self.head.pooling))
-        else:
+        if self.head.reads == "tokens":
             logits = self.head(output.last_hidden_state, mask)
+        elif self.head.pooling == "pooler":
+            logits = self.head(output.pooler_output)
+        else:
+            logits = self.head(pool_states(output.last_hidden_state, mask, str(self.head.pooling)))
         return logits.float()
 
     def losses(
@@ -212,7 +213,7 @@ class TextClassifier(LightningModule):
     ) -> None:
         plugin = self.trainer.precision_plugin
         if isinstance(plugin, MixedPrecision) and plugin.scaler is None:
-            # Lightning refuses to clip for a fused optimizer under any mixed precision, but only float16 scales gradients.
+            # Lightning refuses to clip for fused optimizers under any mixed precision; only float16 scales gradients.
             algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
             Precision.clip_gradients(plugin, optimizer, gradient_clip_val or 0.0, algorithm)
         else:
@@ -240,4 +241,3 @@ class TextClassifier(LightningModule):
 
     def _checkpoint_names(self) -> set[str]:
         return {name if name.startswith(f"{HEAD}.") else f"encoder.{name}" for name in self.trained}
-

@@ -73,7 +73,7 @@ def linear(optimizer: Optimizer, steps: int, warmup: float) -> LambdaLR:
 
 
 def cosine(optimizer: Optimizer, steps: int, warmup: float) -> LambdaLR:
-    """Up linearly over the first `warmup` share of the steps, then down along half a cosine (Loshchilov & Hutter 2017)."""
+    """Up linearly over the first `warmup` share of the steps, then half a cosine down (Loshchilov & Hutter 2017)."""
 
     def factor(step: int) -> float:
         return _rise(step, steps, warmup) * 0.5 * (1 + math.cos(math.pi * _progress(step, steps, warmup)))
@@ -87,8 +87,10 @@ def constant(optimizer: Optimizer, steps: int, warmup: float) -> LambdaLR:
 
 
 def one_cycle(optimizer: Optimizer, steps: int, rise: float) -> OneCycleLR:
-    """Up over the first `rise` share of the steps to each group's rate, then far below the start (Smith & Topin 2018)."""
-    return OneCycleLR(optimizer, [group["lr"] for group in optimizer.param_groups], total_steps=steps + 1, pct_start=rise)
+    """Up to each group's rate over the first `rise` share of the steps, then far below (Smith & Topin 2018)."""
+    return OneCycleLR(
+        optimizer, [group["lr"] for group in optimizer.param_groups], total_steps=steps + 1, pct_start=rise
+    )
 
 
 def _rise(step: int, steps: int, warmup: float) -> float:
@@ -100,4 +102,3 @@ def _rise(step: int, steps: int, warmup: float) -> float:
 def _progress(step: int, steps: int, warmup: float) -> float:
     ramp = round(steps * warmup)
     return min(1.0, max(0.0, (step - ramp) / max(1, steps - ramp)))
-

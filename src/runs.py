@@ -60,13 +60,16 @@ class RunFolder:
                 file.write(OmegaConf.to_yaml(config, resolve=True))
         except FileExistsError:
             raise UserError(
-                f"{self.path} holds a run already.\nGo on with it: resume=true. Start another: leave run=… out, or give a new folder."
+                f"{self.path} holds a run already.\n"
+                "Go on with it: resume=true. Start another: leave run=… out, or give a new folder."
             ) from None
         except OSError as error:
-            raise UserError(f"The run folder {self.path} cannot be written: {error.strerror or error}.\nChoose another: run=…") from None
+            raise UserError(
+                f"The run folder {self.path} cannot be written: {error.strerror or error}.\nChoose another: run=…"
+            ) from None
 
     def saved_config(self) -> DictConfig:
-        """The config this run was started with. It is data from elsewhere, so only what conf/ builds may be built from it.
+        """The config this run was started with: data from elsewhere, so it may only build what conf/ builds.
 
         Raises:
             UserError: there is none, it cannot be read, or it names something that conf/ does not.
@@ -75,7 +78,10 @@ class RunFolder:
         try:
             config = OmegaConf.create(file.read_text(encoding="utf-8"))
         except OSError:
-            raise UserError(f"run must be the folder of an earlier run; {self.path} has no config.yaml.\nThe runs are in outputs/runs.") from None
+            raise UserError(
+                f"run must be the folder of an earlier run; {self.path} has no config.yaml.\n"
+                "The runs are in outputs/runs."
+            ) from None
         except Exception as error:
             raise UserError(f"{file} must be the config of a run; it cannot be read: {error}") from None
         if not isinstance(config, DictConfig):
@@ -85,7 +91,9 @@ class RunFolder:
 
     def write_status(self, state: str, **details: Any) -> None:
         """Says where the run stands: `running`, `finished`, `failed` or `interrupted`."""
-        self.write_json("status.json", {"state": state, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "pid": os.getpid(), **details})
+        self.write_json(
+            "status.json", {"state": state, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "pid": os.getpid(), **details}
+        )
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Writes a file whole or not at all. Values that JSON has no word for, such as NaN, become null."""
@@ -132,7 +140,9 @@ def check_targets(config: DictConfig, source: str) -> None:
     Raises:
         UserError: the config would build something that no file in conf/ builds.
     """
-    allowed = {t for file in CONF.rglob("*.yaml") for t in re.findall(r"_target_: *([\w.]+)", file.read_text(encoding="utf-8"))}
+    allowed = {
+        t for file in CONF.rglob("*.yaml") for t in re.findall(r"_target_: *([\w.]+)", file.read_text(encoding="utf-8"))
+    }
     found = set(_targets(OmegaConf.to_container(config, resolve=False)))
     if foreign := sorted(found - allowed):
         raise UserError(

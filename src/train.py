@@ -22,10 +22,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from src import backbones, runs
+from src import backbones
 from src.backbones import Source
 from src.cli import fail, run_command
-from src.config import RunConfig, UserError, check, nearest
+from src.config import RunConfig, UserError, check, nearest, value_problem
 from src.data import corpus as corpora
 from src.data.corpus import Corpus
 from src.freezing import HEAD, Phase, Stage, Strategy
@@ -88,8 +88,8 @@ def train(cfg: DictConfig, folder: RunFolder) -> Result:
         with clock("import"):
             _import_libraries()
         with clock("build"):
-            module, datamodule = build(cfg, settings, strategy, source, corpus)
             trainer = build_trainer(cfg, folder)
+            module, datamodule = build(cfg, settings, strategy, source, corpus)
         if is_main_process():
             if not cfg.resume:
                 folder.claim(cfg)
@@ -260,7 +260,8 @@ def _resumed(cfg: DictConfig, folder: RunFolder) -> DictConfig:
     changes = [o for o in given if o.partition("=")[0] not in ("run", "resume")]
     if refused := [o for o in changes if not o.startswith("trainer.")]:
         raise UserError(
-            f"A resumed run keeps its config, apart from values of the trainer; got {', '.join(refused)}.\nStart a new run for that."
+            f"A resumed run keeps its config, apart from values of the trainer; got {', '.join(refused)}.\n"
+            "Start a new run for that."
         )
     resumed = OmegaConf.merge(saved, OmegaConf.from_dotlist(changes), {"resume": True})
     assert isinstance(resumed, DictConfig)
@@ -271,11 +272,14 @@ def _check_monitor(settings: RunConfig, corpus: Corpus) -> None:
     split, _, score = settings.monitor.metric.partition("/")
     known = {"loss", *corpus.space.scores}
     if score not in known:
-        raise UserError(f"monitor.metric must be {split}/ and a score of this task; got {settings.monitor.metric}.\n{nearest(score, known)}")
+        raise UserError(
+            f"monitor.metric must be {split}/ and a score of this task; got {settings.monitor.metric}.\n"
+            f"{nearest(score, known)}"
+        )
 
 
 def _instantiate(node: DictConfig, key: str, **arguments: Any) -> Any:
-    from pytorch_lightning.utilities.exceptions import MisconfigurationException
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     try:
         return hydra.utils.instantiate(node, **arguments)
@@ -288,23 +292,24 @@ def _instantiate(node: DictConfig, key: str, **arguments: Any) -> Any:
 def _instantiation_problem(key: str, error: Exception) -> str:
     cause = error.__cause__ or error
     if isinstance(cause, pydantic.ValidationError):
-        return "\n".join(
-            f"{'.'.join([key, *map(str, p['loc'])])} has a value that it cannot take: {p['input']!r}.\n{p['msg']}."
-            for p in cause.errors()
-        )
-    return f"{key} cannot be built: {str(cause).splitlines()[0]}\nThe comments in conf/{key.partition('.')[0]}/ say what each key is."
+        return "\n".join(value_problem(".".join([key, *map(str, p["loc"])]), p) for p in cause.errors())
+    return (
+        f"{key} cannot be built: {str(cause).splitlines()[0]}\n"
+        f"The comments in conf/{key.partition('.')[0]}/ say what each key is."
+    )
 
 
 def _import_libraries() -> None:
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    import pytorch_lightning
-    import torch
-    import transformers
+    """Imports what takes seconds, and keeps it quiet where it would only repeat what the run says itself."""
+    import pytorch_lightning  # noqa: F401
+    from transformers import logging as transformers_logging
 
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    log.debug("torch %s, Lightning %s, transformers %s", torch.__version__, pytorch_lightning.__version__, transformers.__version__)
+    # Frozen modules are in evaluation mode on purpose; the other is about Lightning's own code.
+    for message in (r"Found \d+ module\(s\) in eval mode", r".isinstance\(treespec, LeafSpec\). is deprecated"):
+        warnings.filterwarnings("ignore", message=message)
 
 
 def is_main_process() -> bool:
@@ -339,8 +344,9 @@ def main(cfg: DictConfig) -> None:
     try:
         train(cfg, folder)
     except UserError as error:
-        folder.discard_if_empty()
         fail(str(error))
+    finally:
+        folder.discard_if_empty()
 
 
 if __name__ == "__main__":

@@ -137,8 +137,8 @@ class BatchPlan:
 
 
 class BatchLoader:
-    """Batches of a split. Its state is the epoch and position, which Lightning keeps in checkpoints, so that a resumed run
-    goes on with the very batch that comes next.
+    """Batches of a split. Its state is the epoch and position, which Lightning keeps in checkpoints, so that a resumed
+    run goes on with the very batch that comes next.
 
     Args:
         split: the rows.
@@ -155,8 +155,8 @@ class BatchLoader:
         return len(self.plan)
 
     def __iter__(self) -> Iterator[Batch]:
-        # The body runs at the first batch, when Lightning has set the epoch. A generator of its own keeps the loader from
-        # drawing from the global one, which would tie dropout to how often a loader was opened.
+        # The body runs at the first batch, when Lightning has set the epoch. A generator of its own keeps the loader
+        # from drawing from the global one, which would tie dropout to how often a loader was opened.
         loader = DataLoader(
             self.split,
             sampler=self.plan,

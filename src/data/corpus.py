@@ -1,4 +1,4 @@
-"""The corpus of a run: texts and labels in three splits, checked. Nothing after this file checks a text or label again."""
+"""The corpus of a run: texts and labels in three splits, checked. Nothing after this file checks them again."""
 
 from __future__ import annotations
 
@@ -93,19 +93,25 @@ def load(cfg: Data) -> Corpus:
 def _from_hub(cfg: Data) -> dict[str, Table]:
     assert cfg.name
     # Imported here because only hub data sets need it, and it takes long.
-    from datasets import DownloadConfig, load_dataset
+    import datasets
+    from huggingface_hub import constants
 
+    unreachable: UserError | None = None
     try:
-        offline = DownloadConfig(local_files_only=True)
-        data = load_dataset(cfg.name, cfg.config_name, download_config=offline)
-    except Exception:
-        # Not in the cache: ask the hub whether it can be had before a download that retries for minutes.
+        # Without this question a hub out of reach costs half a minute of retries.
         ask_hub("dataset", cfg.name)
-        try:
-            data = load_dataset(cfg.name, cfg.config_name)
-        except Exception as error:
-            raise UserError(f"The data set {cfg.name} cannot be loaded from the hub: {error}.\nGive local files instead: data.path=DIR") from None
-    return tables.split_datasets(data, cfg.name)
+    except UserError as error:
+        unreachable = error
+        datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
+    try:
+        return tables.split_datasets(datasets.load_dataset(cfg.name, cfg.config_name), cfg.name)
+    except UserError:
+        raise
+    except Exception as error:
+        # Data sets are made by many hands and fail in many ways.
+        raise unreachable or UserError(
+            f"The data set {cfg.name} cannot be loaded from the hub: {error}.\nGive local files instead: data.path=DIR"
+        ) from None
 
 
 def _split(table: Table, sets: Sequence[tuple[str, ...]], space: LabelSpace, cfg: Data) -> Split:
@@ -139,7 +145,8 @@ def _check_counts(split: Split, space: LabelSpace, parts: int) -> None:
         raise UserError(
             f"Each label needs at least {parts} rows, so that each of {parts} splits gets one; too few have "
             f"{', '.join(f'{n!r} ({c})' for n, c in list(rare.items())[:8])}.\n"
-            "Add rows, merge or remove these labels, or give the splits as files: data.path=DIR with train, validation and test."
+            "Add rows, merge or remove these labels, or give the splits "
+            "as files: data.path=DIR with train, validation and test."
         )
 
 
@@ -154,10 +161,14 @@ def _stratified(split: Split, count: int, space: LabelSpace, seed: int) -> Indic
     if split.targets.ndim == 1 and not len(space.names) <= count <= rows - len(space.names):
         raise UserError(
             f"Each part of a stratified cut needs a row of each label; {rows} rows cannot be cut into {count} and "
-            f"{rows - count} with {len(space.names)} labels.\nAdd rows, raise data.limit or the fractions, or give the splits as files."
+            f"{rows - count} with {len(space.names)} labels.\n"
+            "Add rows, raise data.limit or the fractions, or give the splits as files."
         )
     if not 0 < count < rows:
-        raise UserError(f"A cut must leave rows on both sides; {rows} rows cannot be cut into {count} and {rows - count}.\nAdd rows or change the fractions.")
+        raise UserError(
+            f"A cut must leave rows on both sides; {rows} rows cannot be cut into {count} and {rows - count}.\n"
+            "Add rows or change the fractions."
+        )
     places = np.zeros(rows)
     if split.targets.ndim == 1:
         from sklearn.model_selection import StratifiedShuffleSplit as Cut
@@ -174,4 +185,3 @@ def _warn_of_duplicates(splits: dict[str, Split]) -> None:
     for a, b, count in pairs:
         if count:
             log.warning("%d texts are in %s and in %s: scores on them say little about new texts.", count, a, b)
-

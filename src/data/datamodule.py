@@ -54,12 +54,12 @@ class TextDataModule(LightningDataModule):
         """The weight of each row in the loss; multi-label rows weigh the same, since their weights go by label."""
         if self.label_weights is None or split.targets.ndim == 2:
             return np.ones(len(split), dtype=np.float32)
-        return self.label_weights[split.targets]
+        return np.asarray(self.label_weights[split.targets], dtype=np.float32)
 
     def _loader(self, name: str, size: int, shuffle: bool) -> BatchLoader:
         split, tokens = self.corpus.splits[name], self.tokens[name]
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        padding = int(self.tokenizer.pad_token_id or 0)  # type: ignore[arg-type]
+        padding = int(self.tokenizer.pad_token_id or 0)
         encoded = EncodedSplit(tokens, split.targets, self.row_weights(split), padding, rank, ranks)
         plan = BatchPlan(tokens.lengths, max(size, ranks), self.seed, shuffle, self.cfg.buckets, ranks)
         return BatchLoader(encoded, plan, self.cfg.workers)

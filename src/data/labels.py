@@ -53,7 +53,9 @@ def label_sets(table: Table, cfg: Data) -> list[tuple[str, ...]]:
         UserError: a column is missing or a row has no usable label.
     """
     if isinstance(cfg.label, list):
-        columns = [[_flag(v, table, i, name) for i, v in enumerate(table.column(name, "data.label"))] for name in cfg.label]
+        columns = [
+            [_flag(v, table, i, name) for i, v in enumerate(table.column(name, "data.label"))] for name in cfg.label
+        ]
         return [tuple(n for n, on in zip(cfg.label, flags, strict=True) if on) for flags in zip(*columns, strict=True)]
     values = table.column(cfg.label, "data.label")
     refuse_rows(table, [i for i, v in enumerate(values) if _is_missing(v, cfg)], f"no label in column {cfg.label!r}")
@@ -65,7 +67,9 @@ def label_sets(table: Table, cfg: Data) -> list[tuple[str, ...]]:
     if any(lists):
         return [tuple(dict.fromkeys(_name(v) for v in row)) for row in values]
     if any(isinstance(v, dict) for v in values):
-        raise UserError(f"{table.source}: labels must be strings, numbers or lists; column {cfg.label!r} holds objects.")
+        raise UserError(
+            f"{table.source}: labels must be strings, numbers or lists; column {cfg.label!r} holds objects."
+        )
     names = [_name(v) for v in values]
     return [(n,) for n in _plain_numbers(names)]
 
@@ -85,16 +89,22 @@ def label_space(sets: Sequence[tuple[str, ...]], multilabel: bool, cfg: Data) ->
     listed = cfg.label if isinstance(cfg.label, list) else sorted({n for s in sets for n in s}, key=_order)
     names = tuple(listed)
     if multilabel and cfg.task in ("binary", "multiclass"):
-        raise UserError(f"data.task is {cfg.task}, but rows have lists of labels.\nChoose data.task=multilabel or auto.")
+        raise UserError(
+            f"data.task is {cfg.task}, but rows have lists of labels.\nChoose data.task=multilabel or auto."
+        )
     if len(names) < 2 and not (multilabel and names):
         raise UserError(
-            f"There must be at least two labels to learn; the training rows have {len(names)}: {', '.join(names) or 'none'}.\n"
+            "There must be at least two labels to learn; the training "
+            f"rows have {len(names)}: {', '.join(names) or 'none'}.\n"
             "Is data.label the right column?"
         )
     if multilabel:
         return LabelSpace("multilabel", names)
     if cfg.task == "binary" and len(names) != 2:
-        raise UserError(f"data.task=binary needs exactly two labels; there are {len(names)}: {', '.join(names[:10])}.\nChoose data.task=multiclass or auto.")
+        raise UserError(
+            f"data.task=binary needs exactly two labels; there are {len(names)}: {', '.join(names[:10])}.\n"
+            "Choose data.task=multiclass or auto."
+        )
     if cfg.task == "multiclass" or len(names) > 2:
         return LabelSpace("multiclass", names)
     return LabelSpace("binary", names)
@@ -110,7 +120,8 @@ def encode(sets: Sequence[tuple[str, ...]], space: LabelSpace, table: Table) -> 
     for i, row in enumerate(sets):
         if unknown := next((n for n in row if n not in index), None):
             raise UserError(
-                f"Every label must occur in the training rows; {table.source} {table.unit} {table.rows[i]} has {unknown!r}.\n"
+                f"Every label must occur in the training rows; {table.source} "
+                f"{table.unit} {table.rows[i]} has {unknown!r}.\n"
                 f"{nearest(unknown, space.names)} Add training rows with it, or take these rows out."
             )
     if space.objective != "multilabel":
@@ -125,7 +136,11 @@ def refuse_rows(table: Table, indices: Sequence[int], problem: str) -> None:
     if indices:
         shown = ", ".join(str(table.rows[i]) for i in indices[:5]) + (", …" if len(indices) > 5 else "")
         count = f"{len(indices)} rows" if len(indices) > 1 else "1 row"
-        raise UserError(f"Every row must have a text and a label; {table.source} has {count} with {problem}: {table.unit} {shown}.\nFill them in or delete them.")
+        raise UserError(
+            f"Every row must have a text and a label; {table.source} "
+            f"has {count} with {problem}: {table.unit} {shown}.\n"
+            "Fill them in or delete them."
+        )
 
 
 def _is_missing(value: Any, cfg: Data) -> bool:
@@ -138,7 +153,10 @@ def _is_missing(value: Any, cfg: Data) -> bool:
 def _flag(value: Any, table: Table, i: int, column: str) -> bool:
     text = str(value).strip().lower()
     if text not in ("0", "1", "0.0", "1.0", "true", "false"):
-        raise UserError(f"Label columns must hold 0 or 1; {table.source} {table.unit} {table.rows[i]} has {value!r} in column {column!r}.")
+        raise UserError(
+            f"Label columns must hold 0 or 1; {table.source} {table.unit} "
+            f"{table.rows[i]} has {value!r} in column {column!r}."
+        )
     return text in ("1", "1.0", "true")
 
 
@@ -162,5 +180,3 @@ def _order(name: str) -> tuple[int, float, str]:
         return (0, float(name), name)
     except ValueError:
         return (1, 0.0, name)
-
-

@@ -1,4 +1,4 @@
-"""Reads tables: a file or folder in, columns with row numbers out. What cannot be read is refused by file, row and fix."""
+"""Reads tables: a file or folder in, columns with row numbers out. What cannot be read is refused by file and row."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ def read_splits(path: Path) -> dict[str, Table]:
         UserError: nothing is there, or it cannot be read.
     """
     if not path.exists():
-        raise UserError(f"data.path must be a file or folder; there is none at {path}.\nCheck the spelling, or give a full path.")
+        raise UserError(
+            f"data.path must be a file or folder; there is none at {path}.\nCheck the spelling, or give a full path."
+        )
     if path.is_file():
         return {"train": read_table(path)}
     if (path / "dataset_dict.json").exists() or (path / "dataset_info.json").exists():
@@ -67,7 +69,9 @@ def read_splits(path: Path) -> dict[str, Table]:
         if split is None or file.suffix.lower() not in READERS:
             continue
         if split in found:
-            raise UserError(f"{path} must hold one file per split; {found[split].name} and {file.name} are both {split}.")
+            raise UserError(
+                f"{path} must hold one file per split; {found[split].name} and {file.name} are both {split}."
+            )
         found[split] = file
     if "train" not in found:
         present = ", ".join(sorted(f.name for f in path.iterdir())[:8]) or "nothing"
@@ -86,13 +90,17 @@ def read_table(path: Path) -> Table:
     """
     reader = READERS.get(path.suffix.lower())
     if reader is None:
-        raise UserError(f"{path} must be one of {_kinds()}; it ends with {path.suffix or 'nothing'}.\nSave it as one of these.")
+        raise UserError(
+            f"{path} must be one of {_kinds()}; it ends with {path.suffix or 'nothing'}.\nSave it as one of these."
+        )
     try:
         if path.stat().st_size == 0:
             raise UserError(f"{path} must hold a header and rows; it is empty.")
         table = reader(path)
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}.\nCheck the file and its permissions.") from None
+        raise UserError(
+            f"{path} cannot be read: {error.strerror or error}.\nCheck the file and its permissions."
+        ) from None
     if not table.rows:
         raise UserError(f"{path} must hold rows; it has a header ({', '.join(table.columns)}) and nothing below.")
     return table
@@ -160,7 +168,8 @@ def _read_csv(path: Path, delimiter: str = ",") -> Table:
             if record:
                 if len(record) != len(header):
                     raise UserError(
-                        f"Every row of {path} must have the header's {len(header)} fields; line {line} has {len(record)}.\n"
+                        f"Every row of {path} must have the header's "
+                        f"{len(header)} fields; line {line} has {len(record)}.\n"
                         "Put fields that contain the delimiter or quotes between double quotes."
                     )
                 records.append(record)
@@ -189,7 +198,9 @@ def _read_jsonl(path: Path) -> Table:
         except (ValueError, RecursionError) as error:
             raise UserError(f"Every line of {path} must be a JSON object; line {number} is not: {error}.") from None
         if not isinstance(record, dict):
-            raise UserError(f'Every line of {path} must be a JSON object such as {{"text": "…"}}; line {number} is not.')
+            raise UserError(
+                f'Every line of {path} must be a JSON object such as {{"text": "…"}}; line {number} is not.'
+            )
         records.append(record)
         numbers.append(number)
     header = list(dict.fromkeys(key for record in records for key in record))
@@ -217,12 +228,16 @@ def _read_xlsx(path: Path) -> Table:
         while header and not header[-1]:
             header.pop()
         _check_header(path, header)
-        kept = [(n, list(row[: len(header)])) for n, row in enumerate(cells, start=2) if any(c is not None for c in row)]
+        kept = [
+            (n, list(row[: len(header)])) for n, row in enumerate(cells, start=2) if any(c is not None for c in row)
+        ]
     except UserError:
         raise
     except Exception as error:
         # openpyxl raises anything on damaged workbooks, from KeyError to ParseError.
-        raise UserError(f"{path} must be an Excel workbook; it cannot be read: {error}.\nSave it again as .xlsx or .csv.") from None
+        raise UserError(
+            f"{path} must be an Excel workbook; it cannot be read: {error}.\nSave it again as .xlsx or .csv."
+        ) from None
     width = len(header)
     records = [["" if cell is None else cell for cell in row] + [""] * (width - len(row)) for _, row in kept]
     return _table(path, header, records, [n for n, _ in kept], unit="row")
@@ -241,7 +256,8 @@ def _check_archive(path: Path) -> None:
     unpacked = sum(entry.file_size for entry in entries)
     if unpacked > LARGEST_SHEET or unpacked > LARGEST_RATIO * max(path.stat().st_size, 1 << 16):
         raise UserError(
-            f"{path} must be a plain workbook; it unpacks from {path.stat().st_size:,} to {unpacked:,} bytes, as a zip bomb "
+            f"{path} must be a plain workbook; it unpacks from "
+            f"{path.stat().st_size:,} to {unpacked:,} bytes, as a zip bomb "
             "does.\nIf the data is really that large, save it as .parquet or .csv."
         )
 
@@ -255,7 +271,12 @@ def _read_parquet(path: Path) -> Table:
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError(f"{path} must be a Parquet file; it cannot be read: {error}.") from None
     _check_header(path, table.column_names)
-    return Table(str(path), {n: table.column(n).to_pylist() for n in table.column_names}, list(range(1, table.num_rows + 1)), "row")
+    return Table(
+        str(path),
+        {n: table.column(n).to_pylist() for n in table.column_names},
+        list(range(1, table.num_rows + 1)),
+        "row",
+    )
 
 
 READERS: dict[str, Callable[[Path], Table]] = {
@@ -274,7 +295,9 @@ def _kinds() -> str:
 def _decode(path: Path) -> str:
     content = path.read_bytes()
     if b"\x00" in content and not content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise UserError(f"{path} must be a text file; it holds zero bytes.\nIs it another kind of file with this ending?")
+        raise UserError(
+            f"{path} must be a text file; it holds zero bytes.\nIs it another kind of file with this ending?"
+        )
     try:
         return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
@@ -293,7 +316,9 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
     if not any(name.strip() for name in header):
         raise UserError(f"The first row of {path} must name the columns; it is blank.")
     if name := _repeated(header):
-        raise UserError(f"The column names of {path} must differ; {name!r} occurs {header.count(name)} times.\nRename one.")
+        raise UserError(
+            f"The column names of {path} must differ; {name!r} occurs {header.count(name)} times.\nRename one."
+        )
 
 
 def _repeated(names: Iterable[str]) -> str | None:
@@ -301,5 +326,5 @@ def _repeated(names: Iterable[str]) -> str | None:
 
 
 def _table(path: Path, header: list[str], records: list[list[Any]], rows: list[int], unit: str = "line") -> Table:
-    columns = {name.strip(): list(values) for name, values in zip(header, zip(*records, strict=True), strict=True)}
-    return Table(str(path), columns or {name.strip(): [] for name in header}, rows, unit)
+    columns = {name.strip(): [record[i] for record in records] for i, name in enumerate(header)}
+    return Table(str(path), columns, rows, unit)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 TEXTS_A_CALL = 4_096
 
 
-def tokenize(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int, cache: Path, name: str) -> Ragged:
+def tokenize(
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int, cache: Path, name: str
+) -> Ragged:
     """The token ids of every text, special tokens included, cut at `max_length` tokens.
 
     Args:

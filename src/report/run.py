@@ -53,7 +53,9 @@ def finish(
     thresholds = None
     if space.objective == "multilabel":
         validation = found["validation"]
-        thresholds = metrics.tune_thresholds(metrics.probabilities(validation.logits, space.objective), validation.targets)
+        thresholds = metrics.tune_thresholds(
+            metrics.probabilities(validation.logits, space.objective), validation.targets
+        )
     scores = {name: module.score(found[name], thresholds) for name in ("validation", "test")}
     if thresholds is not None:
         for name in scores:
@@ -159,7 +161,9 @@ def _summarise(trainer: Trainer, cfg: DictConfig, scores: dict[str, dict[str, fl
         return
     content = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(content, dict)
-    chosen = {k: content[k] for k in ("seed", "backbone", "model", "data", "freeze", "optimizer", "scheduler", "trainer")}
+    chosen = {
+        k: content[k] for k in ("seed", "backbone", "model", "data", "freeze", "optimizer", "scheduler", "trainer")
+    }
     final = {f"{split}/{k}_best": v for split, values in scores.items() for k, v in values.items()}
     trainer.logger.log_hyperparams(chosen, final)
     trainer.logger.save()
