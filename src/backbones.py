@@ -51,10 +51,12 @@ class Source:
     @property
     def longest(self) -> int:
         """The most tokens that the encoder has positions for."""
-        positions = int(self.settings.get("max_position_embeddings", 1 << 30))
-        # RoBERTa and its kin count positions from the padding token's id on.
-        offset = self.settings.get("model_type") in ("roberta", "xlm-roberta", "camembert", "mpnet")
-        return positions - (int(self.settings.get("pad_token_id") or 1) + 1 if offset else 0)
+        positions = int(self.settings.get("max_position_embeddings") or 1 << 30)
+        if self.settings["model_type"] in ("roberta", "xlm-roberta", "camembert", "mpnet"):
+            # They count positions from the padding token's id on.
+            padding = self.settings.get("pad_token_id")
+            return positions - (1 if padding is None else int(padding)) - 1
+        return positions
 
 
 def find(cfg: config.Backbone) -> Source:
@@ -218,7 +220,7 @@ def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_encoder(source: Source, attention: str = "sdpa", pooler: bool = False) -> PreTrainedModel:
+def load_encoder(source: Source, attention: str = "auto", pooler: bool = False) -> PreTrainedModel:
     """The pretrained encoder in float32, without a task head, and without its pooler unless asked for.
 
     Raises:
@@ -227,12 +229,13 @@ def load_encoder(source: Source, attention: str = "sdpa", pooler: bool = False) 
     import torch
     from transformers import AutoModel
 
-    options = {"add_pooling_layer": pooler} if _can_drop_pooler(source) else {}
+    options: dict[str, Any] = {"add_pooling_layer": pooler} if _can_drop_pooler(source) else {}
+    if attention != "auto":
+        options["attn_implementation"] = attention
     try:
         model, report = AutoModel.from_pretrained(
             str(source.folder),
             dtype=torch.float32,
-            attn_implementation=attention,
             output_loading_info=True,
             local_files_only=True,
             **options,

@@ -84,7 +84,6 @@ class StageTable(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, TextClassifier)
-        pl_module.train()
         if trainer.is_global_zero:
             log.info("%s", stage_table(pl_module))
 

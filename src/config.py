@@ -52,7 +52,7 @@ class Backbone(Section):
     package: str | None
     sha256: str | None
     revision: str | None
-    attention: Literal["sdpa", "eager"]
+    attention: Literal["auto", "sdpa", "eager"]
 
     @model_validator(mode="after")
     def has_a_source(self) -> Self:

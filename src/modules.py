@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -76,7 +77,8 @@ class TextClassifier(LightningModule):
         self.trained = frozenset[str]().union(*(phase.trainable for phase in phases))
         self.history: History = []  # the scores of every epoch so far
         self.predictions: dict[str, Predictions] = {}  # the latest of each split
-        self._seen: list[dict[str, Tensor]] = []
+        self._train_seen: list[dict[str, Tensor]] = []  # of this epoch
+        self._seen = self._train_seen  # of whatever is going on
         self.strict_loading = False  # checkpoints hold only what trained; `on_load_checkpoint` checks them
         self.enter_phase(0)
 
@@ -143,10 +145,15 @@ class TextClassifier(LightningModule):
     def test_step(self, batch: Batch, index: int) -> None:
         self._remember(batch, self(batch))
 
-    def on_train_epoch_start(self) -> None:
+    def on_train_start(self) -> None:
         # Lightning leaves modes as it finds them, and from_pretrained returns models in evaluation mode.
         self.train()
-        self._train_seen: list[dict[str, Tensor]] = []
+
+    def on_train_epoch_start(self) -> None:
+        self._train_seen = []
+
+    def on_train_batch_start(self, batch: Batch, index: int) -> None:
+        # A validation may have come in between, and a resumed epoch does not start anew.
         self._seen = self._train_seen
 
     def on_validation_epoch_start(self) -> None:
@@ -164,8 +171,10 @@ class TextClassifier(LightningModule):
     def on_train_epoch_end(self) -> None:
         self._seen = self._train_seen
         self._measure("train")
-        scores = {k: float(v) for k, v in self.trainer.callback_metrics.items() if not k.endswith("_step")}
-        self.history.append({"epoch": self.current_epoch, "step": self.global_step, **scores})
+        measured = self.trainer.callback_metrics
+        scores = {f"{split}/{s}" for split in ("train", "validation") for s in ("loss", *self.space.scores)}
+        found = {name: float(value) for name, value in measured.items() if name in scores}
+        self.history.append({"epoch": self.current_epoch, "step": self.global_step, **found})
 
     def _remember(self, batch: Batch, logits: Tensor) -> None:
         self._seen.append({"logits": logits, **{key: batch[key] for key in ("rows", "targets", "weights")}})
@@ -175,7 +184,7 @@ class TextClassifier(LightningModule):
         if not self._seen:
             return
         mine = {key: torch.cat([part[key] for part in self._seen]).cpu() for key in self._seen[0]}
-        self._seen = []
+        self._seen.clear()
         everyone: list[Any] = [mine]
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             everyone = [None] * torch.distributed.get_world_size()
@@ -201,9 +210,20 @@ class TextClassifier(LightningModule):
     def configure_optimizers(self) -> Any:
         assert self.optimization is not None
         optimizer = self.optimization.optimizer(self)
-        steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = self.optimization.scheduler(optimizer, steps)
+        scheduler = self.optimization.scheduler(optimizer, self._optimizer_steps())
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, **self.optimization.options}}
+
+    def _optimizer_steps(self) -> int:
+        """How many steps the whole training will take at the most.
+
+        Lightning's own estimate opens the training data before it restores a checkpoint, and then never gives the
+        loader its state back: a run resumed within an epoch would start that epoch anew.
+        """
+        trainer: Any = self.trainer
+        batches, limit = len(trainer.datamodule.train_dataloader()), trainer.limit_train_batches
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+        steps = math.ceil(batches / trainer.accumulate_grad_batches) * trainer.max_epochs
+        return min(steps, trainer.max_steps) if trainer.max_steps > 0 else steps
 
     def configure_gradient_clipping(
         self,
@@ -225,10 +245,12 @@ class TextClassifier(LightningModule):
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in keep}
         checkpoint["phase"] = self.phase
         checkpoint["history"] = self.history
+        checkpoint["seen"] = self._train_seen
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.check_state(checkpoint["state_dict"])
         self.history = checkpoint["history"]
+        self._train_seen = checkpoint["seen"]
         self.enter_phase(checkpoint["phase"])
 
     def check_state(self, state: dict[str, Tensor]) -> None:

@@ -57,7 +57,8 @@ class RunFolder:
         """
         try:
             with self.file("config.yaml").open("x", encoding="utf-8") as file:
-                file.write(OmegaConf.to_yaml(config, resolve=True))
+                # References stay references, so that the folder can be moved and no secret is written out.
+                file.write(OmegaConf.to_yaml(config))
         except FileExistsError:
             raise UserError(
                 f"{self.path} holds a run already.\n"
@@ -129,10 +130,8 @@ class RunFolder:
 
 def config_hash(config: DictConfig) -> str:
     """The same for two configs that would make the same run."""
-    content = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(content, dict)
-    kept = {k: v for k, v in content.items() if k not in PLACES}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+    content = OmegaConf.to_container(OmegaConf.merge(config, dict.fromkeys(PLACES)), resolve=True)
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def check_targets(config: DictConfig, source: str) -> None:

@@ -204,6 +204,7 @@ def build_trainer(cfg: DictConfig, folder: RunFolder) -> Trainer:
         default_root_dir=str(folder.path),
         use_distributed_sampler=False,  # the batch plan shares rows out, and keeps every row once
         enable_model_summary=False,
+        enable_progress_bar=cfg.callbacks.get("progress") is not None,
     )
     return trainer
 
@@ -307,8 +308,12 @@ def _import_libraries() -> None:
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    # Frozen modules are in evaluation mode on purpose; the other is about Lightning's own code.
-    for message in (r"Found \d+ module\(s\) in eval mode", r".isinstance\(treespec, LeafSpec\). is deprecated"):
+    for message in (
+        r"Found \d+ module\(s\) in eval mode",  # they are frozen on purpose
+        r"Checkpoint directory .* exists and is not empty",  # a resumed run goes on in its own folder
+        r"The number of training batches .* is smaller than the logging interval",  # epochs are logged in any case
+        r".isinstance\(treespec, LeafSpec\). is deprecated",  # about Lightning's own code
+    ):
         warnings.filterwarnings("ignore", message=message)
 
 
@@ -332,6 +337,8 @@ def _run_log() -> Iterator[logging.handlers.MemoryHandler]:
         yield memory
     finally:
         memory.flush()
+        if memory.target:
+            memory.target.close()
         for handler in (terminal, memory):
             root.removeHandler(handler)
             handler.close()

@@ -1,0 +1,146 @@
+"""Tiny random encoders, tiny tables and short runs. Nothing here needs a network."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# Two threads of torch beside two of pytest would take turns instead of working; set before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+import torch
+import transformers
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+from src.runs import CONF, RunFolder
+from src.train import train
+
+REVIEWS = CONF.parent / "src" / "data" / "reviews.csv"
+SHARED = CONF.parent.parent / "shared" / "data"
+WIDTH, LAYERS = 16, 3
+SMALL: dict[str, Any] = {
+    "hidden_size": WIDTH,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 66,
+    "pad_token_id": 0,
+}
+CONFIGS: dict[str, Callable[[int], transformers.PretrainedConfig]] = {
+    "bert": lambda vocab: transformers.BertConfig(vocab_size=vocab, **SMALL),
+    "distilbert": lambda vocab: transformers.DistilBertConfig(
+        vocab_size=vocab, dim=WIDTH, n_layers=LAYERS, n_heads=2, hidden_dim=32, max_position_embeddings=66
+    ),
+    "roberta": lambda vocab: transformers.RobertaConfig(vocab_size=vocab, **SMALL),
+    "xlm-roberta": lambda vocab: transformers.XLMRobertaConfig(vocab_size=vocab, **SMALL),
+    "electra": lambda vocab: transformers.ElectraConfig(vocab_size=vocab, embedding_size=8, **SMALL),
+    "mpnet": lambda vocab: transformers.MPNetConfig(vocab_size=vocab, **SMALL),
+    "deberta-v2": lambda vocab: transformers.DebertaV2Config(
+        vocab_size=vocab,
+        relative_attention=True,
+        position_buckets=8,
+        norm_rel_ebd="layer_norm",
+        share_att_key=True,
+        pos_att_type=["p2c", "c2p"],
+        position_biased_input=False,
+        **SMALL,
+    ),
+    "modernbert": lambda vocab: transformers.ModernBertConfig(
+        vocab_size=vocab, local_attention=8, cls_token_id=2, sep_token_id=3, bos_token_id=2, eos_token_id=3, **SMALL
+    ),
+    "albert": lambda vocab: transformers.AlbertConfig(vocab_size=vocab, embedding_size=8, **SMALL),
+}
+ARCHITECTURES = tuple(CONFIGS)
+
+
+def review_texts() -> list[str]:
+    with REVIEWS.open(encoding="utf-8", newline="") as file:
+        return [row["text"] for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> transformers.PreTrainedTokenizerFast:
+    """A WordPiece tokenizer of 400 tokens, trained on the embedded reviews."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    core = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    core.normalizer = normalizers.BertNormalizer(lowercase=True)
+    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    core.train_from_iterator(
+        review_texts(), trainers.WordPieceTrainer(vocab_size=400, special_tokens=special, show_progress=False)
+    )
+    core.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=64,
+    )
+
+
+@pytest.fixture(scope="session")
+def backbone_folder(
+    tokenizer: transformers.PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """The folder of a tiny random encoder of an architecture, made on first use."""
+    root = tmp_path_factory.mktemp("backbones")
+
+    def make(architecture: str) -> Path:
+        folder = root / architecture
+        if not folder.exists():
+            torch.manual_seed(0)
+            settings = CONFIGS[architecture](len(tokenizer))
+            transformers.AutoModel.from_config(settings).save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(backbone_folder: Callable[[str], Path]) -> Path:
+    return backbone_folder("bert")
+
+
+def composed(*overrides: str) -> DictConfig:
+    """The config of a run as the command line composes it."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", ["run=unset", *overrides])
+
+
+@pytest.fixture
+def run_tiny(tiny_bert: Path, tmp_path: Path) -> Callable[..., tuple[RunFolder, dict[str, Any]]]:
+    """Trains in this process with the tiny BERT, on 60 reviews for two epochs unless told otherwise."""
+
+    def run(*overrides: str, name: str = "run") -> tuple[RunFolder, dict[str, Any]]:
+        folder = RunFolder(tmp_path / name)
+        cfg = composed(
+            f"backbone.name={tiny_bert}",
+            "data.limit=60",
+            "data.max_length=32",
+            "trainer=cpu",
+            "trainer.max_epochs=2",
+            "model.hidden_size=8" if not any("bert_linear" in o for o in overrides) else "model.dropout=0.1",
+            "callbacks.progress=null",
+            f"cache={tmp_path / 'cache'}",
+            *overrides,
+        )
+        return folder, train(cfg, folder)
+
+    return run

@@ -1,0 +1,93 @@
+"""Scores against scikit-learn, and what they do at the edges."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics as sk
+
+from src import metrics
+from src.data.labels import LabelSpace
+
+BINARY = LabelSpace("binary", ("no", "yes"))
+THREE = LabelSpace("multiclass", ("a", "b", "c"))
+LABELS = LabelSpace("multilabel", ("x", "y", "z"))
+
+
+@pytest.fixture
+def random() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.mark.parametrize("space", [BINARY, THREE])
+def test_single_label_scores_equal_scikit_learns(space: LabelSpace, random: torch.Generator) -> None:
+    classes = len(space.names)
+    targets = torch.randint(classes, (200,), generator=random)
+    logits = (
+        torch.randn(200, space.outputs, generator=random)
+        + 0.5 * torch.nn.functional.one_hot(targets)[:, -space.outputs :]
+    )
+    probs = metrics.probabilities(logits, space.objective)
+    torch.testing.assert_close(probs.sum(1), torch.ones(200))
+    found = metrics.measure(probs, targets, space)
+    guess, area = probs.argmax(1), probs[:, 1] if classes == 2 else probs
+    wanted = {
+        "accuracy": sk.accuracy_score(targets, guess),
+        "f1_macro": sk.f1_score(targets, guess, average="macro"),
+        "f1_micro": sk.f1_score(targets, guess, average="micro"),
+        "f1_weighted": sk.f1_score(targets, guess, average="weighted"),
+        "precision_macro": sk.precision_score(targets, guess, average="macro"),
+        "recall_macro": sk.recall_score(targets, guess, average="macro"),
+        "auroc": sk.roc_auc_score(targets, area, multi_class="ovr"),
+        "average_precision": sk.average_precision_score(targets, area),
+        "mcc": sk.matthews_corrcoef(targets, guess),
+    }
+    assert {k: v for k, v in found.items() if k != "ece"} == pytest.approx(wanted, abs=1e-5)
+    assert tuple(found) == space.scores
+
+
+def test_multilabel_scores_equal_scikit_learns(random: torch.Generator) -> None:
+    targets = torch.randint(2, (200, 3), generator=random)
+    probs = torch.rand(200, 3, generator=random)
+    thresholds = torch.tensor([0.3, 0.5, 0.8])
+    guess = probs >= thresholds
+    found = metrics.measure(probs, targets.float(), LABELS, thresholds)
+    wanted = {
+        "accuracy": float((guess == targets).float().mean()),
+        "f1_macro": sk.f1_score(targets, guess, average="macro"),
+        "f1_micro": sk.f1_score(targets, guess, average="micro"),
+        "precision_macro": sk.precision_score(targets, guess, average="macro"),
+        "auroc": sk.roc_auc_score(targets, probs),
+        "average_precision": sk.average_precision_score(targets, probs),
+        "subset_accuracy": sk.accuracy_score(targets, guess),
+        "hamming": sk.hamming_loss(targets, guess),
+    }
+    assert {k: found[k] for k in wanted} == pytest.approx(wanted, abs=1e-5)
+    assert tuple(found) == LABELS.scores
+
+
+def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
+    probs = torch.tensor([[0.2, 0.8]] * 10)
+    targets = torch.tensor([1] * 5 + [0] * 5)
+    assert metrics.measure(probs, targets, BINARY)["ece"] == pytest.approx(0.3, abs=1e-6)
+
+
+def test_area_scores_leave_out_labels_without_both_kinds_of_rows() -> None:
+    probs = torch.tensor([[0.9, 0.5, 0.5], [0.1, 0.5, 0.5]])
+    targets = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+    assert metrics.measure(probs, targets, LABELS)["auroc"] == 1.0
+    assert math.isnan(metrics.measure(probs, torch.zeros(2, 3), LABELS)["auroc"])
+
+
+def test_tuned_thresholds_have_the_highest_f1_of_all_thresholds(random: torch.Generator) -> None:
+    targets = (torch.rand(80, 3, generator=random) < 0.2).float()
+    probs = (0.3 * targets + 0.7 * torch.rand(80, 3, generator=random)).round(decimals=1)
+    targets[:, 2] = 0
+    tuned = metrics.tune_thresholds(probs, targets)
+    assert tuned[2] == 0.5
+    for label in range(2):
+        scores = [sk.f1_score(targets[:, label], probs[:, label] >= t) for t in np.linspace(0.001, 1, 1000)]
+        assert sk.f1_score(targets[:, label], probs[:, label] >= tuned[label]) == pytest.approx(max(scores))
