@@ -268,10 +268,11 @@ def _can_drop_pooler(source: Source) -> bool:
 
     try:
         settings = AutoConfig.from_pretrained(str(source.folder))
-        model_class = AutoModel._model_mapping[type(settings)]
+        known = AutoModel._model_mapping[type(settings)]
     except (KeyError, ValueError) as error:
         raise UserError(
             f"{source.name} must be an encoder that transformers knows; {str(error).splitlines()[0]}\n"
             "Choose an encoder of the BERT family, or update transformers."
         ) from None
-    return "add_pooling_layer" in inspect.signature(model_class).parameters
+    model_class = known[0] if isinstance(known, tuple) else known
+    return model_class is not None and "add_pooling_layer" in inspect.signature(model_class).parameters

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from src.config import Pooling, StatePooling, UserError
+from src.config import Pooling, StatePooling
 
 Reads = Literal["pooled", "tokens"]
 
@@ -27,7 +27,6 @@ class LinearHead(nn.Module):
 
     def __init__(self, width: int, outputs: int, pooling: Pooling, dropout: float) -> None:
         super().__init__()
-        _check_choice("model.pooling", pooling, get_args(Pooling))
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(width, outputs)
@@ -58,7 +57,6 @@ class BiLSTMHead(nn.Module):
         self, width: int, outputs: int, hidden_size: int, layers: int, pooling: StatePooling, dropout: float
     ) -> None:
         super().__init__()
-        _check_choice("model.pooling", pooling, get_args(StatePooling))
         self.pooling = pooling
         widths = [width] + [2 * hidden_size] * (layers - 1)
         self.rightward = nn.ModuleList(nn.LSTM(w, hidden_size, batch_first=True) for w in widths)
@@ -103,8 +101,3 @@ def pool_states(
     if pooling == "max":
         return states.masked_fill(~real, -torch.inf).amax(1)
     return (states * real).sum(1) / real.sum(1)
-
-
-def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise UserError(f"{key} must be one of {', '.join(choices)}; got {value!r}.")

@@ -223,7 +223,7 @@ class TextClassifier(LightningModule):
         batches, limit = len(trainer.datamodule.train_dataloader()), trainer.limit_train_batches
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
         steps = math.ceil(batches / trainer.accumulate_grad_batches) * trainer.max_epochs
-        return min(steps, trainer.max_steps) if trainer.max_steps > 0 else steps
+        return min(steps, int(trainer.max_steps)) if trainer.max_steps > 0 else int(steps)
 
     def configure_gradient_clipping(
         self,

@@ -253,15 +253,15 @@ def _phases(strategy: Strategy, stages: list[Stage]) -> list[Phase]:
 
 
 def _resumed(cfg: DictConfig, folder: RunFolder) -> DictConfig:
-    """The config of the run to go on with; only values of the trainer may be given anew."""
+    """The config of the run to go on with; only values of the trainer and its callbacks may be given anew."""
     saved = folder.saved_config()
     if not folder.last_checkpoint.exists():
         raise UserError(f"{folder.path} has no checkpoint to go on from (checkpoints/last.ckpt).\nStart a new run.")
     given = [str(o) for o in HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
     changes = [o for o in given if o.partition("=")[0] not in ("run", "resume")]
-    if refused := [o for o in changes if not o.startswith("trainer.")]:
+    if refused := [o for o in changes if not o.startswith(("trainer.", "callbacks."))]:
         raise UserError(
-            f"A resumed run keeps its config, apart from values of the trainer; got {', '.join(refused)}.\n"
+            f"A resumed run keeps its config, apart from values of trainer and callbacks; got {', '.join(refused)}.\n"
             "Start a new run for that."
         )
     resumed = OmegaConf.merge(saved, OmegaConf.from_dotlist(changes), {"resume": True})

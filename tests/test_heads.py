@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from src.backbones import load_encoder
-from src.config import UserError
 from src.data.labels import LabelSpace
 from src.freezing import Nothing, Stage
 from src.heads import BiLSTMHead, LinearHead, pool_states
@@ -74,8 +73,3 @@ def test_padding_never_changes_a_logit_of_the_whole_network(
     alone = module({"input_ids": ids, "mask": mask})
     padded = module({"input_ids": nn.functional.pad(ids, (0, 7)), "mask": nn.functional.pad(mask, (0, 7))})
     torch.testing.assert_close(padded, alone, atol=1e-5, rtol=1e-4)
-
-
-def test_an_unknown_pooling_names_the_choices() -> None:
-    with pytest.raises(UserError, match="one of mean, cls, pooler; got 'max'"):
-        LinearHead(WIDTH, 3, pooling="max", dropout=0.1)
