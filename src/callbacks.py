@@ -126,7 +126,10 @@ def _owner(module: TextClassifier, name: str) -> torch.nn.Module:
 
 
 class Progress(RichProgressBar):
-    """Lightning's bar, without the version number of the logger."""
+    """Lightning's bar, counting epochs from 1 and without the version number of the logger."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"Epoch {current_epoch + 1}/{self.trainer.max_epochs}"
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         metrics = super().get_metrics(trainer, pl_module)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -33,7 +32,8 @@ def run_command(main: Callable[[], None], config_name: str) -> None:
     except UserError as error:
         fail(str(error))
     except (HydraException, OmegaConfBaseException) as error:
-        fail(_all_config_problems(config_name, sys.argv[1:]) or str(error))
+        overrides = [a for a in sys.argv[1:] if not a.startswith("-") and "=" in a]
+        fail("\n".join(_unknown_names(config_name, overrides)) or f"{error}\n{error.__cause__ or ''}".rstrip())
 
 
 def fail(message: str) -> None:
@@ -42,42 +42,25 @@ def fail(message: str) -> None:
     sys.exit(2)
 
 
-def _all_config_problems(config_name: str, arguments: list[str]) -> str:
-    """Hydra stops at the first override that it cannot apply; trying each by itself finds them all."""
-    overrides = [a for a in arguments if not a.startswith("-") and "=" in a]
-    chosen = [
-        o for o in overrides if re.match(r"[\w/@]+=[\w/]+$", o) and (CONF / o.split("=")[0].split("@")[0]).is_dir()
-    ]
+def _unknown_names(config_name: str, overrides: list[str]) -> list[str]:
+    """All options and keys that there are not; Hydra itself stops at the first."""
+    groups = {
+        folder.name: {file.stem for file in folder.glob("*.yaml")} for folder in CONF.iterdir() if folder.is_dir()
+    }
+    pairs = [(key, value) for key, _, value in (o.partition("=") for o in overrides)]
+    chosen = [f"{key}={value}" for key, value in pairs if value in groups.get(key, ())]
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        known = {*groups, *_keys(OmegaConf.to_container(compose(config_name, chosen)))}
     messages = []
-    for override in overrides:
-        GlobalHydra.instance().clear()
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            try:
-                compose(config_name, [*(c for c in chosen if c != override and _composes(config_name, c)), override])
-            except (HydraException, OmegaConfBaseException) as error:
-                messages.append(_explain(config_name, override, error))
-    return "\n".join(messages)
-
-
-def _composes(config_name: str, override: str) -> bool:
-    try:
-        compose(config_name, [override])
-    except (HydraException, OmegaConfBaseException):
-        return False
-    return True
-
-
-def _explain(config_name: str, override: str, error: Exception) -> str:
-    key, _, value = override.lstrip("+~").partition("=")
-    group = CONF / key
-    if group.is_dir() and "," not in value:
-        options = [p.stem for p in group.glob("*.yaml")]
-        return f"{key} has no option {value!r}.\n{nearest(value, options)}"
-    known = set(_keys(OmegaConf.to_container(compose(config_name))))
-    known |= {p.name for p in CONF.iterdir() if p.is_dir()}
-    if key not in known and "is not in struct" in f"{error} {error.__cause__}":
-        return f"{key} is not a key of this config.\n{nearest(key, known)}"
-    return f"{override} cannot be used: {error.__cause__ or error}"
+    for key, value in pairs:
+        if key in groups and not {*value.split(",")} <= groups[key]:
+            messages.append(f"{key} has no option {value!r}.\n{nearest(value, groups[key])}")
+        elif key not in known and not key.startswith(("+", "~", "hydra")):
+            parent = key.rpartition(".")[0]
+            beside = {k for k in known if k.rpartition(".")[0] == parent}
+            messages.append(f"{key} is not a key of this config.\n{nearest(key, beside or known)}")
+    return messages
 
 
 def _keys(node: object, prefix: str = "") -> Iterable[str]:
