@@ -108,6 +108,11 @@ class Data(Section):
         return self
 
 
+class Activations(Section):
+    mode: Literal["auto", "off", "require"]
+    max_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class Monitor(Section):
     metric: Annotated[str, Field(pattern=r"^(train|validation)/\w+$")]
     mode: Literal["min", "max"]
@@ -149,6 +154,7 @@ class RunConfig(Section):
     ]
     data: Data
     freeze: Component
+    activations: Activations
     optimizer: Optimizer
     scheduler: Scheduler
     trainer: Trainer

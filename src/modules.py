@@ -15,8 +15,9 @@ from pytorch_lightning.plugins.precision import MixedPrecision, Precision
 from pytorch_lightning.utilities import GradClipAlgorithmType
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers.modeling_outputs import BaseModelOutput
 
-from src import metrics
+from src import freezing, metrics
 from src.data.batching import Batch
 from src.data.labels import LabelSpace
 from src.freezing import HEAD, Phase, Stage
@@ -74,6 +75,8 @@ class TextClassifier(LightningModule):
         self.encoder, self.head, self.space = encoder, head, space
         self.stages, self.phases, self.optimization = list(stages), list(phases), optimization
         self.register_buffer("label_weights", label_weights, persistent=False)
+        self.depth = freezing.depth(self.stages, self.phases)  # how many leading stages never train
+        self._suffix: list[nn.Module] = []
         self.trained = frozenset[str]().union(*(phase.trainable for phase in phases))
         self.history: History = []  # the scores of every epoch so far
         self.predictions: dict[str, Predictions] = {}  # the latest of each split
@@ -109,9 +112,17 @@ class TextClassifier(LightningModule):
         return self
 
     def forward(self, batch: Batch) -> Float[Tensor, "texts outputs"]:
+        """The logits of a batch of token ids, or of what the activation store holds in their place."""
+        if "pooled" in batch:
+            logits: Tensor = self.head(batch["pooled"])
+            return logits.float()
         mask = batch["mask"]
-        output = self.encoder(input_ids=batch["input_ids"], attention_mask=mask.long())
-        logits: Tensor
+        if "states" not in batch:
+            output = self.encoder(input_ids=batch["input_ids"], attention_mask=mask.long())
+        elif self._suffix:
+            output = self._suffix[0](inputs_embeds=batch["states"], attention_mask=mask.long())
+        else:
+            output = BaseModelOutput(last_hidden_state=batch["states"])
         if self.head.reads == "tokens":
             logits = self.head(output.last_hidden_state, mask)
         elif self.head.pooling == "pooler":
@@ -119,6 +130,11 @@ class TextClassifier(LightningModule):
         else:
             logits = self.head(pool_states(output.last_hidden_state, mask, str(self.head.pooling)))
         return logits.float()
+
+    def read_store(self, suffix: nn.Module | None) -> None:
+        """From now on batches hold stored states, which the suffix (None: the head) goes on from."""
+        # In a list, since its modules are the encoder's and must not be registered twice.
+        self._suffix = [suffix] if suffix is not None else []
 
     def losses(
         self, logits: Float[Tensor, "texts outputs"], targets: Shaped[Tensor, "texts ..."]

@@ -95,7 +95,7 @@ def train(cfg: DictConfig, folder: RunFolder) -> Result:
                 folder.claim(cfg)
             memory.setTarget(folder.log_handler())
             memory.flush()
-        return _fit(trainer, module, datamodule, cfg, folder, clock, strategy)
+        return _fit(trainer, module, datamodule, cfg, settings, folder, clock, strategy)
 
 
 def read_config(cfg: DictConfig) -> tuple[RunConfig, Strategy]:
@@ -214,12 +214,14 @@ def _fit(
     module: TextClassifier,
     datamodule: TextDataModule,
     cfg: DictConfig,
+    settings: RunConfig,
     folder: RunFolder,
     clock: Clock,
     strategy: Strategy,
 ) -> Result:
     import torch
 
+    from src.encoding import use_store
     from src.report.run import finish
 
     resume = str(folder.last_checkpoint) if cfg.resume else None
@@ -227,6 +229,7 @@ def _fit(
     try:
         with clock("encode"):
             datamodule.setup()
+            store = use_store(trainer, module, datamodule, settings)
         with clock("fit"):
             trainer.fit(module, datamodule, ckpt_path=resume, weights_only=True)
     except SystemExit:
@@ -241,8 +244,8 @@ def _fit(
         trainer.test(module, datamodule, verbose=False)
     if not is_main_process():
         return {}
-    seconds = {"total": clock.total(), **clock.seconds}
-    return finish(trainer, module, datamodule.corpus, cfg, folder, seconds, strategy.name, best)
+    known = {"strategy": strategy.name, "seconds": {"total": clock.total(), **clock.seconds}, "activations": store}
+    return finish(trainer, module, datamodule.corpus, cfg, folder, known, best)
 
 
 def _phases(strategy: Strategy, stages: list[Stage]) -> list[Phase]:

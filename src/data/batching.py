@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,23 +19,45 @@ class Ragged:
     """Rows of different lengths, end to end without padding.
 
     Args:
-        values: int32 [tokens], the ids of all rows.
+        values: [tokens] ids, or [tokens, width] states.
         lengths: int64 [rows], in tokens.
+        starts: int64 [rows], where each row's values begin; None where the rows lie in order.
     """
 
-    def __init__(self, values: NDArray[Any], lengths: NDArray[np.int64]) -> None:
+    def __init__(
+        self, values: NDArray[Any], lengths: NDArray[np.int64], starts: NDArray[np.int64] | None = None
+    ) -> None:
         self.values, self.lengths = values, lengths
-        self.starts = np.cumsum(lengths) - lengths
+        self.starts = np.cumsum(lengths) - lengths if starts is None else starts
 
     def padded(self, rows: NDArray[np.intp], padding: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """The values of these rows as [rows, longest], and the mask of what is not padding."""
+        """The values of these rows as [rows, longest, …], and the mask [rows, longest] of what is not padding."""
         lengths = self.lengths[rows]
         mask = np.arange(lengths.max()) < lengths[:, None]
-        values = np.full(mask.shape, padding, dtype=self.values.dtype)
+        values = np.full((*mask.shape, *self.values.shape[1:]), padding, dtype=self.values.dtype)
         # Where each value lies: its row's start, plus how far into the row it is.
         shifts = np.repeat(self.starts[rows] - np.cumsum(lengths) + lengths, lengths)
         values[mask] = self.values[shifts + np.arange(lengths.sum())]
         return values, mask
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What the frozen prefix makes of every text, read from an activation store.
+
+    `rows` have the token states of each text, or its one pooled vector; bfloat16 comes as the bits of uint16.
+    """
+
+    rows: Ragged
+    dtype: torch.dtype
+    pooled: bool
+
+    def batch(self, rows: NDArray[np.intp]) -> Batch:
+        """`pooled` [rows, width], or `states` [rows, longest, width], in float32."""
+        values, _ = self.rows.padded(rows, padding=0)
+        tensor = torch.from_numpy(values)
+        tensor = (tensor.view(torch.bfloat16) if self.dtype == torch.bfloat16 else tensor).float()
+        return {"pooled": tensor[:, 0]} if self.pooled else {"states": tensor}
 
 
 class EncodedSplit(Dataset[Batch]):
@@ -45,6 +68,7 @@ class EncodedSplit(Dataset[Batch]):
         targets: int64 [texts] or float32 [texts, labels].
         weights: float32 [texts], of each text in the loss.
         padding: the id of the padding token.
+        states: what stands in for the ids of a text where the frozen prefix has been computed; None for live runs.
         rank: of this process.
         ranks: how many processes share every batch.
     """
@@ -57,8 +81,10 @@ class EncodedSplit(Dataset[Batch]):
         padding: int,
         rank: int = 0,
         ranks: int = 1,
+        states: Stored | None = None,
     ) -> None:
         self.tokens, self.targets, self.weights, self.padding = tokens, targets, weights, padding
+        self.states = states
         self.rank, self.ranks = rank, ranks
 
     def __len__(self) -> int:
@@ -72,9 +98,10 @@ class EncodedSplit(Dataset[Batch]):
         """
         rows = batch[self.rank :: self.ranks]
         ids, mask = self.tokens.padded(rows, self.padding)
+        inputs = self.states.batch(rows) if self.states else {"input_ids": torch.from_numpy(ids.astype(np.int64))}
         return {
+            **inputs,
             "rows": torch.from_numpy(rows.astype(np.int64)),
-            "input_ids": torch.from_numpy(ids.astype(np.int64)),
             "mask": torch.from_numpy(mask),
             "targets": torch.from_numpy(self.targets[rows]),
             "weights": torch.from_numpy(self.weights[rows]),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pytorch_lightning import LightningDataModule
 
 from src.config import Data
-from src.data.batching import BatchLoader, BatchPlan, EncodedSplit, Ragged
+from src.data.batching import BatchLoader, BatchPlan, EncodedSplit, Ragged, Stored
 from src.data.corpus import Corpus, Split
 from src.data.tokenizing import tokenize
 
@@ -34,6 +34,7 @@ class TextDataModule(LightningDataModule):
         self.corpus, self.tokenizer, self.cfg, self.seed, self.cache = corpus, tokenizer, cfg, seed, cache
         self.label_weights = corpus.label_weights() if cfg.class_weights else None
         self.tokens: dict[str, Ragged] = {}
+        self.states: dict[str, Stored] = {}  # of the splits whose frozen prefix has been computed
 
     def setup(self, stage: str | None = None) -> None:
         """Tokenises every split, or reads the cache; called by Lightning before each stage, in every process."""
@@ -56,10 +57,20 @@ class TextDataModule(LightningDataModule):
             return np.ones(len(split), dtype=np.float32)
         return np.asarray(self.label_weights[split.targets], dtype=np.float32)
 
-    def _loader(self, name: str, size: int, shuffle: bool) -> BatchLoader:
-        split, tokens = self.corpus.splits[name], self.tokens[name]
+    @property
+    def padding(self) -> int:
+        """The id of the padding token."""
+        return int(self.tokenizer.pad_token_id or 0)
+
+    def encoded(self, name: str) -> EncodedSplit:
+        """A split as batches of this process see it."""
+        split = self.corpus.splits[name]
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        padding = int(self.tokenizer.pad_token_id or 0)
-        encoded = EncodedSplit(tokens, split.targets, self.row_weights(split), padding, rank, ranks)
-        plan = BatchPlan(tokens.lengths, max(size, ranks), self.seed, shuffle, self.cfg.buckets, ranks)
-        return BatchLoader(encoded, plan, self.cfg.workers)
+        weights, states = self.row_weights(split), self.states.get(name)
+        return EncodedSplit(self.tokens[name], split.targets, weights, self.padding, rank, ranks, states)
+
+    def _loader(self, name: str, size: int, shuffle: bool) -> BatchLoader:
+        split = self.encoded(name)
+        lengths, ranks = split.tokens.lengths, split.ranks
+        plan = BatchPlan(lengths, max(size, ranks), self.seed, shuffle, self.cfg.buckets, ranks)
+        return BatchLoader(split, plan, self.cfg.workers)

@@ -40,11 +40,19 @@ def finish(
     corpus: Corpus,
     cfg: DictConfig,
     folder: RunFolder,
-    seconds: dict[str, float],
-    strategy: str,
+    known: dict[str, Any],
     best: dict[str, Any],
 ) -> dict[str, Any]:
     """Writes all results of a run whose best weights have just been validated and tested.
+
+    Args:
+        trainer: that fitted the module.
+        module: with the best weights, and the predictions of validation and test.
+        corpus: the rows.
+        cfg: the whole config.
+        folder: of the run.
+        known: what the result says of the run besides: strategy, seconds, activations.
+        best: the best checkpoint.
 
     Returns:
         The content of result.json.
@@ -65,12 +73,11 @@ def finish(
         _write_predictions(folder, name, corpus.splits[name], found[name], module, thresholds)
     result = {
         "format": FORMAT,
-        "strategy": strategy,
+        **known,
         "objective": space.objective,
         "labels": list(space.names),
         "metrics": scores,
         "best": {"epoch": best["epoch"], "step": best["global_step"], "phase": best["phase"]},
-        "seconds": seconds,
         "texts": {name: len(split) for name, split in corpus.splits.items()},
         "parameters": {
             "total": sum(p.numel() for p in module.parameters()),

@@ -1,0 +1,208 @@
+"""The activation store on disk: rows of hidden states end to end, checked, locked, counted. `python -m src.activations`
+lists and frees what is stored.
+
+A store is a folder named by a hash of everything its content depends on. `values.bin` is allocated at once and filled
+in chunks; each finished chunk is a line of `journal.jsonl`; `manifest.json` is written last. A builder that dies leaves
+a journal from which the next one goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+FORMAT = 1
+RESERVE = 1 << 30  # bytes of the disk that a store leaves free
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a store holds: so many vectors (tokens, or texts where they are pooled) of `width` values of a dtype.
+
+    bfloat16 is kept as `uint16` of its bits, since numpy has no such type.
+    """
+
+    vectors: int
+    width: int
+    dtype: str  # numpy's name
+
+    @property
+    def vector_bytes(self) -> int:
+        return self.width * np.dtype(self.dtype).itemsize
+
+    @property
+    def bytes(self) -> int:
+        return self.vectors * self.vector_bytes
+
+
+class Store:
+    """One store. Opened with `read`, or filled with `locked` and `write_chunk`."""
+
+    def __init__(self, root: Path, key: dict[str, Any], shape: Shape) -> None:
+        self.key, self.shape = key, shape
+        self.folder = root / "activations" / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+        self.values, self.journal = self.folder / "values.bin", self.folder / "journal.jsonl"
+        self.manifest = self.folder / "manifest.json"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Only one process builds; others wait here and then find the store finished. The lock dies with its holder."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / "lock"):
+            yield
+
+    def read(self) -> NDArray[Any] | None:
+        """The values as a memory map [vectors, width]; None if the store is not finished or not intact.
+
+        Chunks whose checksum is wrong are struck from the journal, so that only they are built again.
+        """
+        if not self.manifest.exists():
+            return None
+        chunks = self._intact_chunks()
+        if sum(stop - start for start, stop in chunks) != self.shape.vectors:
+            self.manifest.unlink()
+            self._rewrite_journal(chunks)
+            return None
+        os.utime(self.manifest)  # the time of the last use
+        return np.memmap(self.values, self.shape.dtype, "r", shape=(self.shape.vectors, self.shape.width))
+
+    def start(self) -> set[tuple[int, int]]:
+        """Allocates the file; returns the chunks (first and last vector) that an earlier builder has finished.
+
+        Raises:
+            OSError: the disk is full or the folder cannot be written.
+        """
+        finished = self._intact_chunks()
+        with self.values.open("ab") as file:
+            # Without this a full disk would only show when a page is written back, as a killed process.
+            os.posix_fallocate(file.fileno(), 0, max(1, self.shape.bytes))
+        self._rewrite_journal(finished)
+        return set(finished)
+
+    def write_chunk(self, start: int, values: NDArray[Any]) -> None:
+        """Puts vectors at their place, and says so in the journal once they are safely on disk."""
+        data = np.ascontiguousarray(values).tobytes()
+        with self.values.open("r+b") as file:
+            file.seek(start * self.shape.vector_bytes)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        entry = {"start": start, "stop": start + len(values), "crc32": zlib.crc32(data)}
+        with self.journal.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def finish(self) -> None:
+        """Declares the store complete."""
+        content = {"format": FORMAT, "key": self.key, "shape": asdict(self.shape), "created": time.time()}
+        temporary = self.folder / f".manifest.{os.getpid()}"
+        temporary.write_text(json.dumps(content, indent=2), encoding="utf-8")
+        temporary.replace(self.manifest)
+
+    def discard(self) -> None:
+        """Takes the whole store away."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def room(self) -> int:
+        """How many bytes the disk has left for a store."""
+        place = next(p for p in (self.folder, *self.folder.parents) if p.exists())
+        return shutil.disk_usage(place).free - RESERVE
+
+    def _intact_chunks(self) -> list[tuple[int, int]]:
+        chunks: list[tuple[int, int]] = []
+        if not (self.journal.exists() and self.values.exists()):
+            return chunks
+        with self.values.open("rb") as file:
+            for line in self.journal.read_text(encoding="utf-8").splitlines():
+                with contextlib.suppress(ValueError, KeyError, TypeError):  # a line that its writer did not finish
+                    entry = json.loads(line)
+                    start, stop = int(entry["start"]), int(entry["stop"])
+                    file.seek(start * self.shape.vector_bytes)
+                    data = file.read((stop - start) * self.shape.vector_bytes)
+                    if zlib.crc32(data) == entry["crc32"] and (start, stop) not in chunks:
+                        chunks.append((start, stop))
+        return chunks
+
+    def _rewrite_journal(self, chunks: Sequence[tuple[int, int]]) -> None:
+        kept = []
+        if self.journal.exists():
+            for line in self.journal.read_text(encoding="utf-8").splitlines():
+                with contextlib.suppress(ValueError, KeyError, TypeError):
+                    entry = json.loads(line)
+                    if (entry["start"], entry["stop"]) in chunks:
+                        kept.append(line)
+        temporary = self.folder / f".journal.{os.getpid()}"
+        temporary.write_text("".join(f"{line}\n" for line in dict.fromkeys(kept)), encoding="utf-8")
+        temporary.replace(self.journal)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A store as `list` shows it."""
+
+    folder: Path
+    what: str
+    bytes: int
+    created: float | None  # None: not finished
+    used: float
+
+
+def entries(root: Path) -> list[Entry]:
+    """All stores below a cache folder, the latest used first."""
+    found = []
+    for folder in sorted((root / "activations").glob("*/")):
+        size = sum(f.stat().st_blocks * 512 for f in folder.iterdir())
+        try:
+            manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+            key, shape = manifest["key"], manifest["shape"]
+            what = f"{key['backbone']}, {key['what']}, {shape['vectors']:,} x {shape['width']} {key['dtype']}"
+            used = (folder / "manifest.json").stat().st_mtime
+            found.append(Entry(folder, what, size, float(manifest["created"]), used))
+        except (OSError, ValueError, KeyError):
+            found.append(Entry(folder, "unfinished", size, None, folder.stat().st_mtime))
+    return sorted(found, key=lambda e: -e.used)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`list` shows what is stored; `prune` frees what has not been used for some days, or everything."""
+    parser = argparse.ArgumentParser(prog="python -m src.activations", description=main.__doc__)
+    parser.add_argument("command", choices=("list", "prune"))
+    parser.add_argument("--cache", type=Path, default=Path("outputs/cache"), help="the cache folder of the runs")
+    parser.add_argument("--days", type=float, default=0, help="prune: keep what was used in the last so many days")
+    chosen = parser.parse_args(arguments)
+    now, freed = time.time(), 0
+    found = entries(chosen.cache)
+    for entry in found:
+        old = chosen.command == "prune" and now - entry.used >= chosen.days * 86_400
+        age = "unfinished" if entry.created is None else f"{_days(now - entry.created)} old"
+        note = "freed" if old else f"used {_days(now - entry.used)} ago"
+        print(f"{entry.folder.name[:12]}  {entry.bytes / 1e6:10,.1f} MB  {age:>12}  {note:>14}  {entry.what}")
+        if old:
+            with FileLock(entry.folder / "lock"):  # never from under a builder
+                shutil.rmtree(entry.folder, ignore_errors=True)
+            freed += entry.bytes
+    total = sum(e.bytes for e in found)
+    print(f"{len(found)} stores, {total / 1e6:,.1f} MB" + (f", {freed / 1e6:,.1f} MB freed" if freed else ""))
+    return 0
+
+
+def _days(seconds: float) -> str:
+    return f"{seconds / 86_400:.1f} days" if seconds >= 86_400 else f"{seconds / 60:.0f} min"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,264 @@
+"""The activation store: exact, complete, and never trusted when it should not be."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from src import activations, encoding
+from src.activations import Shape, Store
+from src.config import UserError
+from src.modules import TextClassifier
+from src.runs import CONF, RunFolder
+from tests.conftest import ARCHITECTURES
+
+Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
+FROZEN = {
+    "freeze=all model=bert_linear": "mean vectors",
+    "freeze=all model=bert_linear model.pooling=pooler": "pooler vectors",
+    "freeze=all model=bert_bilstm": "token states",
+    "freeze=bottom freeze.layers=2 model=bert_linear": "token states",
+    "freeze=bottom freeze.layers=3 model=bert_linear model.pooling=pooler": "token states",
+    "freeze=embeddings model=bert_bilstm": "token states",
+    r"freeze=pattern freeze.frozen=['embeddings','layer\.0\.','layer\.2\.attention'] model=bert_linear": "token states",
+}
+
+
+def stores(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "cache" / "activations").glob("*/"))
+
+
+def losses(result: dict[str, Any]) -> list[float]:
+    return [epoch[f"{split}/loss"] for epoch in result["history"] for split in ("train", "validation")]
+
+
+@pytest.mark.parametrize("strategy", FROZEN)
+def test_a_run_from_the_store_equals_the_live_run(strategy: str, run_tiny: Run) -> None:
+    options = [*strategy.split(), "optimizer.lr=1e-3", "data.batch_size=8"]
+    _, live = run_tiny(*options, "activations=off", name="live")
+    _, stored = run_tiny(*options, "activations=require", name="stored")
+    assert live["activations"] == {"used": False, "reason": "activations=off"}
+    assert stored["activations"]["what"] == FROZEN[strategy]
+    assert losses(stored) == pytest.approx(losses(live), abs=1e-4)
+    assert stored["metrics"]["test"]["accuracy"] == live["metrics"]["test"]["accuracy"]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_architecture_goes_on_from_the_store_or_says_why_not(
+    architecture: str, run_tiny: Run, backbone_folder: Callable[[str], Path]
+) -> None:
+    layers = 0 if architecture == "albert" else 2
+    options = [f"backbone.name={backbone_folder(architecture)}", "freeze=bottom", f"freeze.layers={layers}"]
+    _, live = run_tiny(*options, "activations=off", name="live")
+    _, stored = run_tiny(*options, name="stored")
+    assert stored["activations"]["used"] == (architecture != "albert")
+    if architecture == "albert":
+        assert "AlbertModel has no list of layers" in stored["activations"]["reason"]
+    assert losses(stored) == pytest.approx(losses(live), abs=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_store_is_built_once_for_all_runs_with_the_same_prefix(
+    precision: str, run_tiny: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_tiny(f"trainer.precision={precision}", name="first")
+    built = stores(tmp_path)
+    assert len(built) == 3  # a split each
+    monkeypatch.setattr(encoding, "_build", lambda *arguments: pytest.fail("built again"))
+    for name, other in {"seed": "seed=7", "head": "model.hidden_size=4", "rate": "optimizer.head_lr=1e-2"}.items():
+        run_tiny(f"trainer.precision={precision}", other, name=name)
+    assert stores(tmp_path) == built
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["backbone", "data.max_length=16", "freeze=embeddings", "model=bert_linear", "trainer.precision=bf16-mixed"],
+)
+def test_another_prefix_text_length_depth_or_dtype_has_another_store(
+    change: str, run_tiny: Run, tmp_path: Path, tiny_bert: Path, tokenizer: Any
+) -> None:
+    run_tiny(name="first")
+    if change == "backbone":
+        import transformers
+
+        torch.manual_seed(9)
+        other = transformers.AutoModel.from_config(transformers.AutoConfig.from_pretrained(tiny_bert))
+        other.save_pretrained(tmp_path / "other")
+        tokenizer.save_pretrained(tmp_path / "other")
+        change = f"backbone.name={tmp_path / 'other'}"
+    run_tiny(change, name="second")
+    assert len(stores(tmp_path)) == 6
+
+
+def test_what_cannot_be_stored_runs_live_and_says_why(run_tiny: Run, tmp_path: Path) -> None:
+    _, result = run_tiny("freeze=none", name="none")
+    assert result["activations"]["reason"] == "nothing is frozen from the input on"
+    _, result = run_tiny("activations.max_gb=0", name="small")
+    assert "more than activations.max_gb=0" in result["activations"]["reason"]
+    assert stores(tmp_path) == []
+    with pytest.raises(UserError, match="activations=require needs a store, and there can be none: nothing is frozen"):
+        run_tiny("freeze=none", "activations=require", name="required")
+
+
+def test_a_folder_that_cannot_be_written_means_a_live_run(run_tiny: Run, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "activations").write_text("in the way")
+    _, result = run_tiny()
+    assert "cannot be written" in result["activations"]["reason"]
+
+
+def test_a_disk_that_fills_up_leaves_nothing_behind(
+    run_tiny: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Store, "write_chunk", full)
+    _, result = run_tiny()
+    assert "No space left on device" in result["activations"]["reason"]
+    assert stores(tmp_path) == []
+
+
+def test_a_store_that_disagrees_with_the_model_stops_the_run(run_tiny: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = encoding.Recipe.states
+    monkeypatch.setattr(encoding.Recipe, "states", lambda self, ids, mask: real(self, ids, mask) + 1)
+    with pytest.raises(RuntimeError, match=r"must agree with the model; .* differ by \d.*, with logits up to \d"):
+        run_tiny()
+
+
+def contents(store: Store) -> bytes:
+    return store.values.read_bytes()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path, {"backbone": "b", "what": "w", "dtype": "float32"}, Shape(100, 4, "float32"))
+
+
+VALUES = np.arange(400, dtype=np.float32).reshape(100, 4)
+
+
+def fill(store: Store, *starts: int) -> None:
+    finished = store.start()
+    for start in starts:
+        if (start, start + 25) not in finished:
+            store.write_chunk(start, VALUES[start : start + 25])
+
+
+def test_a_store_is_complete_or_not_there(store: Store) -> None:
+    with store.locked():
+        fill(store, 0, 25, 50)
+        assert store.read() is None
+        fill(store, 75)
+        store.finish()
+    found = store.read()
+    assert isinstance(found, np.memmap)
+    np.testing.assert_array_equal(found, VALUES)
+
+
+@pytest.mark.parametrize("damage", ["flipped byte", "truncated", "missing", "journal", "manifest only"])
+def test_damage_is_found_and_only_what_is_damaged_is_built_again(store: Store, damage: str) -> None:
+    with store.locked():
+        fill(store, 0, 25, 50, 75)
+        store.finish()
+    whole = contents(store)
+    if damage == "flipped byte":
+        store.values.write_bytes(whole[:500] + bytes([whole[500] ^ 1]) + whole[501:])
+    elif damage == "truncated":
+        store.values.write_bytes(whole[:500])
+    elif damage == "missing":
+        store.values.unlink()
+    elif damage == "journal":
+        store.journal.write_text(store.journal.read_text()[:-20])
+    else:
+        store.journal.unlink()
+    assert store.read() is None
+    finished = store.start()
+    kept = {"flipped byte": 3, "truncated": 1, "missing": 0, "journal": 3, "manifest only": 0}[damage]
+    assert len(finished) == kept
+    fill(store, 0, 25, 50, 75)
+    store.finish()
+    np.testing.assert_array_equal(store.read(), VALUES)
+    assert contents(store) == whole
+
+
+KILLED = """
+import os, sys
+from tests.test_activations import VALUES, fill
+from src.activations import Shape, Store
+from pathlib import Path
+store = Store(Path(sys.argv[1]), {"backbone": "b", "what": "w", "dtype": "float32"}, Shape(100, 4, "float32"))
+with store.locked():
+    fill(store, 0, 25)
+    with store.journal.open("a") as file:
+        file.write('{"start": 50, "st')
+    with store.values.open("r+b") as file:
+        file.seek(800)
+        file.write(b"half a chunk")
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_builder_leaves_no_trap(store: Store, tmp_path: Path) -> None:
+    for _ in range(2):
+        killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=CONF.parent, check=False)
+        assert killed.returncode == -9
+    with store.locked():
+        assert store.read() is None
+        assert store.start() == {(0, 25), (25, 50)}
+        fill(store, 50, 75)
+        store.finish()
+    np.testing.assert_array_equal(store.read(), VALUES)
+
+
+def test_chunks_are_a_function_of_the_lengths_and_cover_every_text_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "CHUNK_TOKENS", 5_000)
+    lengths = np.sort(np.random.default_rng(0).integers(1, 400, 1000))[::-1].astype(np.int64)
+    chunks = list(encoding._chunks(lengths))
+    assert np.concatenate([np.arange(1000)[s] for c in chunks for s in c]).tolist() == list(range(1000))
+    assert all(lengths[s].max() * len(lengths[s]) <= encoding.BATCH_TOKENS for c in chunks for s in c)
+    assert len(chunks) > 10
+
+
+def test_list_and_prune(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill_and_finish = Store(tmp_path, {**store.key, "what": "other"}, store.shape)
+    for each in (store, fill_and_finish):
+        with each.locked():
+            fill(each, 0, 25, 50, 75)
+            each.finish()
+    fill_and_finish.manifest.unlink()
+    activations.main(["list", "--cache", str(tmp_path)])
+    shown = capsys.readouterr().out
+    assert "b, w, 100 x 4 float32" in shown
+    assert "unfinished" in shown
+    assert "2 stores" in shown
+    activations.main(["prune", "--days", "1", "--cache", str(tmp_path)])
+    assert store.folder.exists()
+    activations.main(["prune", "--cache", str(tmp_path)])
+    assert "freed" in capsys.readouterr().out
+    assert list((tmp_path / "activations").iterdir()) == []
+
+
+def test_the_manifest_says_everything_the_content_depends_on(run_tiny: Run, tmp_path: Path) -> None:
+    run_tiny()
+    key = json.loads((stores(tmp_path)[0] / "manifest.json").read_text())["key"]
+    assert key.keys() == {
+        "prefix", "architecture", "attention", "tokens", "tokenizer", "max_length", "depth", "what", "dtype", "backbone"
+    }  # fmt: skip
+
+
+def test_the_suffix_is_not_registered_twice(run_tiny: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[TextClassifier] = []
+    real = TextClassifier.read_store
+    monkeypatch.setattr(TextClassifier, "read_store", lambda self, s: (seen.append(self), real(self, s))[1])
+    run_tiny("freeze=bottom", "freeze.layers=1")
+    assert {name.partition(".")[0] for name, _ in seen[0].named_modules() if name} == {"encoder", "head"}
