@@ -22,10 +22,10 @@ train: $(READY)  ## train the default: MiniLM frozen, a BiLSTM on top, the embed
 	$(BIN)/python -m src.train
 
 test: $(READY)  ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 test-fast: $(READY)  ## the tests that need no real model
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m 'not slow'
 
 check: $(READY)  ## lint, format and types
 	$(BIN)/ruff check .

@@ -107,10 +107,10 @@ def test_the_reference_experiments_run(experiment: str, tmp_path: Path, tiny_ber
 
 @pytest.mark.slow
 def test_the_embedded_backbone_learns_the_embedded_reviews(tmp_path: Path) -> None:
-    run(tmp_path, f"run={tmp_path / 'run'}", "data.path=src/data/examples/polarity.csv", "data.label=label",
-        "trainer.max_epochs=3")  # fmt: skip
-    # Guessing gives 0.5; the frozen MiniLM with a BiLSTM comes to about 0.8.
-    assert result(tmp_path / "run")["metrics"]["test"]["accuracy"] > 0.65
+    polar = ["data=table", "data.path=src/data/examples/polarity.csv", "data.test_fraction=0.3"]
+    run(tmp_path, f"run={tmp_path / 'run'}", *polar, "trainer.max_epochs=5")
+    # Guessing gives 0.5, and on 192 texts a guess comes to 0.6 once in 300 times.
+    assert result(tmp_path / "run")["metrics"]["test"]["accuracy"] > 0.6
 
 
 @pytest.mark.slow

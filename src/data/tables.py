@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -222,15 +223,14 @@ def _read_xlsx(path: Path) -> Table:
 
     _check_archive(path)
     try:
-        sheet = load_workbook(path, read_only=True, data_only=True).worksheets[0]
-        cells = sheet.iter_rows(values_only=True)
-        header = ["" if cell is None else str(cell) for cell in next(cells, ())]
-        while header and not header[-1]:
-            header.pop()
-        _check_header(path, header)
-        kept = [
-            (n, list(row[: len(header)])) for n, row in enumerate(cells, start=2) if any(c is not None for c in row)
-        ]
+        with contextlib.closing(load_workbook(path, read_only=True, data_only=True)) as book:
+            cells = book.worksheets[0].iter_rows(values_only=True)
+            header = ["" if cell is None else str(cell) for cell in next(cells, ())]
+            while header and not header[-1]:
+                header.pop()
+            _check_header(path, header)
+            rows = [(number, list(row[: len(header)])) for number, row in enumerate(cells, start=2)]
+        kept = [(number, row) for number, row in rows if any(cell is not None for cell in row)]
     except UserError:
         raise
     except Exception as error:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from matplotlib.image import imread
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
@@ -157,9 +158,11 @@ def _write_report(
         "confusion_matrix": confusion(predicted, targets, corpus.space, "Test: true and predicted labels"),
     }
     for name, figure in figures.items():
-        figure.savefig(folder.file("report", f"{name}.png"), dpi=120)
+        file = folder.file("report", f"{name}.png")
+        figure.savefig(file, dpi=120)
         if isinstance(trainer.logger, TensorBoardLogger):
-            trainer.logger.experiment.add_figure(name, figure, trainer.global_step)
+            # The file's pixels, since drawing a figure a second time takes as long as the first.
+            trainer.logger.experiment.add_image(name, imread(file)[..., :3], trainer.global_step, dataformats="HWC")
 
 
 def _summarise(trainer: Trainer, cfg: DictConfig, scores: dict[str, dict[str, float]]) -> None:
