@@ -30,12 +30,12 @@ class Status(Callback):
         self._write(trainer, "running")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        state = "interrupted" if isinstance(exception, KeyboardInterrupt) else "failed"
-        self._write(trainer, state, error=f"{type(exception).__name__}: {exception}")
+        if isinstance(exception, KeyboardInterrupt):
+            self._write(trainer, "interrupted")
 
-    def _write(self, trainer: Trainer, state: str, **details: Any) -> None:
+    def _write(self, trainer: Trainer, state: str) -> None:
         if trainer.is_global_zero:
-            self.folder.write_status(state, epoch=trainer.current_epoch, step=trainer.global_step, **details)
+            self.folder.write_status(state, epoch=trainer.current_epoch, step=trainer.global_step)
 
 
 class RandomStates(Callback):

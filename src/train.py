@@ -17,18 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
-import pydantic
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src import backbones
-from src.backbones import Source
+from src.build import build, build_trainer, check_fit, check_monitor, read_config
 from src.cli import fail, run_command
-from src.config import RunConfig, UserError, check, nearest, value_problem
+from src.config import UserError
 from src.data import corpus as corpora
-from src.data.corpus import Corpus
-from src.freezing import HEAD, Phase, Stage, Strategy
 from src.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -84,129 +80,34 @@ def train(cfg: DictConfig, folder: RunFolder) -> Result:
             source = backbones.find(settings.backbone)
             check_fit(settings, strategy, source)
             corpus = corpora.load(settings.data)
-        _check_monitor(settings, corpus)
+        check_monitor(settings, corpus)
         with clock("import"):
             _import_libraries()
+            from src.encoding import use_store
+            from src.report.run import finish
+        log.info("Strategy %s; run folder %s", strategy.name, folder.path)
         with clock("build"):
             trainer = build_trainer(cfg, folder)
             module, datamodule = build(cfg, settings, strategy, source, corpus)
+        with clock("encode"):
+            datamodule.setup()
+            store = use_store(trainer, module, datamodule, settings)
         if is_main_process():
             if not cfg.resume:
                 folder.claim(cfg)
             memory.setTarget(folder.log_handler())
             memory.flush()
-        return _fit(trainer, module, datamodule, cfg, settings, folder, clock, strategy)
-
-
-def read_config(cfg: DictConfig) -> tuple[RunConfig, Strategy]:
-    """The typed config and the freezing strategy.
-
-    Raises:
-        UserError: one message with all problems of both.
-    """
-    problems: list[str] = []
-    strategy: Strategy | None = None
-    try:
-        settings = check(cfg)
-    except UserError as error:
-        problems.append(str(error))
-    try:
-        if not OmegaConf.missing_keys(cfg.freeze):
-            strategy = hydra.utils.instantiate(cfg.freeze)
-    except InstantiationException as error:
-        problems.append(_instantiation_problem("freeze", error))
-    if problems or strategy is None:
-        raise UserError("\n".join(problems))
-    return settings, strategy
-
-
-def check_fit(settings: RunConfig, strategy: Strategy, source: Source) -> None:
-    """Whether the backbone can do what the config asks, as far as its files tell without loading it.
-
-    Raises:
-        UserError: max_length is beyond the backbone's positions, or the strategy does not fit its layers.
-    """
-    if settings.data.max_length > source.longest:
-        raise UserError(
-            f"data.max_length must be at most {source.longest} for {source.name}; got {settings.data.max_length}.\n"
-            "Lower it, or choose a backbone for longer texts, such as backbone=modernbert."
-        )
-    declared = backbones.declared_stages(source) or [
-        Stage(name, (name,)) for name in ("embeddings", *(f"layer.{i}" for i in range(source.layers)))
-    ]
-    with_names = all(len(stage.parameters) > 1 for stage in declared if stage.is_layer)
-    if with_names or not hasattr(strategy, "frozen"):
-        strategy.phases([*declared, Stage(HEAD, (HEAD,))])
-
-
-def build(
-    cfg: DictConfig, settings: RunConfig, strategy: Strategy, source: Source, corpus: Corpus
-) -> tuple[TextClassifier, TextDataModule]:
-    """The module and its data.
-
-    Raises:
-        UserError: the weights, the tokenizer or the strategy cannot be used.
-    """
-    import pytorch_lightning as pl
-    import torch
-
-    from src import optim
-    from src.data.datamodule import TextDataModule
-    from src.modules import Optimization, TextClassifier
-
-    pl.seed_everything(settings.seed, workers=True, verbose=False)
-    pooler = getattr(settings.model, "pooling", None) == "pooler"
-    tokenizer = backbones.load_tokenizer(source)
-    encoder = backbones.load_encoder(source, settings.backbone.attention, pooler)
-    head = _instantiate(cfg.model, "model", width=encoder.config.hidden_size, outputs=corpus.space.outputs)
-    stages = [
-        *backbones.stages(name for name, _ in encoder.named_parameters()),
-        Stage(HEAD, tuple(f"{HEAD}.{name}" for name, _ in head.named_parameters())),
-    ]
-    phases = _phases(strategy, stages)
-    datamodule = TextDataModule(corpus, tokenizer, settings.data, settings.seed, Path(settings.cache))
-
-    def optimizer(module: TextClassifier) -> torch.optim.Optimizer:
-        return optim.build_optimizer(cfg.optimizer, settings.trainer.precision, module)
-
-    def scheduler(built: torch.optim.Optimizer, steps: int) -> Any:
-        plateau = cfg.scheduler.schedule._target_.endswith("ReduceLROnPlateau")
-        return _instantiate(cfg.scheduler.schedule, "scheduler", **({} if plateau else {"steps": steps}))(built)
-
-    options = {"interval": settings.scheduler.interval, "monitor": settings.scheduler.monitor}
-    weights = datamodule.label_weights if corpus.space.objective == "multilabel" else None
-    module = TextClassifier(
-        encoder,
-        head,
-        corpus.space,
-        stages,
-        phases,
-        Optimization(optimizer, scheduler, options),
-        None if weights is None else torch.from_numpy(weights),
-    )
-    return module, datamodule
-
-
-def build_trainer(cfg: DictConfig, folder: RunFolder) -> Trainer:
-    """The Lightning Trainer with the callbacks and logger of the config.
-
-    Raises:
-        UserError: Lightning refuses a value, such as a device that is not there.
-    """
-    from src.callbacks import RandomStates, StageTable, Status
-
-    chosen = [_instantiate(node, f"callbacks.{name}") for name, node in cfg.callbacks.items() if node]
-    trainer: Trainer = _instantiate(
-        cfg.trainer,
-        "trainer",
-        callbacks=[Status(folder), RandomStates(), StageTable(), *chosen],
-        logger=_instantiate(cfg.logger, "logger"),
-        default_root_dir=str(folder.path),
-        use_distributed_sampler=False,  # the batch plan shares rows out, and keeps every row once
-        enable_model_summary=False,
-        enable_progress_bar=cfg.callbacks.get("progress") is not None,
-    )
-    return trainer
+        try:
+            best = _fit(trainer, module, datamodule, cfg, folder, clock)
+            if not is_main_process():
+                return {}
+            seconds = {"total": clock.total(), **clock.seconds}
+            known = {"strategy": strategy.name, "seconds": seconds, "activations": store}
+            return finish(trainer, module, corpus, cfg, folder, known, best)
+        except Exception as error:
+            if is_main_process():
+                folder.write_status("failed", error=f"{type(error).__name__}: {error}")
+            raise
 
 
 def _fit(
@@ -214,45 +115,27 @@ def _fit(
     module: TextClassifier,
     datamodule: TextDataModule,
     cfg: DictConfig,
-    settings: RunConfig,
     folder: RunFolder,
     clock: Clock,
-    strategy: Strategy,
-) -> Result:
+) -> dict[str, Any]:
+    """Trains, then validates and tests the best weights; returns their checkpoint."""
     import torch
 
-    from src.encoding import use_store
-    from src.report.run import finish
-
-    resume = str(folder.last_checkpoint) if cfg.resume else None
-    log.info("Strategy %s; run folder %s", strategy.name, folder.path)
     try:
-        with clock("encode"):
-            datamodule.setup()
-            store = use_store(trainer, module, datamodule, settings)
         with clock("fit"):
+            resume = str(folder.last_checkpoint) if cfg.resume else None
             trainer.fit(module, datamodule, ckpt_path=resume, weights_only=True)
     except SystemExit:
-        # Lightning saves nothing and exits with 1 on Ctrl-C; the last checkpoint is of the last full epoch.
+        # Lightning exits with 1 on Ctrl-C, without saving: the last checkpoint is of the last full epoch.
         log.warning("Interrupted. Go on with: python -m src.train run=%s resume=true", folder.path)
         raise SystemExit(130) from None
     with clock("test"):
-        best = torch.load(folder.best_checkpoint, weights_only=True, map_location="cpu")
+        best: dict[str, Any] = torch.load(folder.best_checkpoint, weights_only=True, map_location="cpu")
         module.check_state(best["state_dict"])
         module.load_state_dict(best["state_dict"], strict=False)
         trainer.validate(module, datamodule, verbose=False)
         trainer.test(module, datamodule, verbose=False)
-    if not is_main_process():
-        return {}
-    known = {"strategy": strategy.name, "seconds": {"total": clock.total(), **clock.seconds}, "activations": store}
-    return finish(trainer, module, datamodule.corpus, cfg, folder, known, best)
-
-
-def _phases(strategy: Strategy, stages: list[Stage]) -> list[Phase]:
-    phases = strategy.phases(stages)
-    if not all(phase.trainable for phase in phases):
-        raise UserError(f"freeze={strategy.name} must leave parameters to train; it freezes all of them.")
-    return phases
+    return best
 
 
 def _resumed(cfg: DictConfig, folder: RunFolder) -> DictConfig:
@@ -270,37 +153,6 @@ def _resumed(cfg: DictConfig, folder: RunFolder) -> DictConfig:
     resumed = OmegaConf.merge(saved, OmegaConf.from_dotlist(changes), {"resume": True})
     assert isinstance(resumed, DictConfig)
     return resumed
-
-
-def _check_monitor(settings: RunConfig, corpus: Corpus) -> None:
-    split, _, score = settings.monitor.metric.partition("/")
-    known = {"loss", *corpus.space.scores}
-    if score not in known:
-        raise UserError(
-            f"monitor.metric must be {split}/ and a score of this task; got {settings.monitor.metric}.\n"
-            f"{nearest(score, known)}"
-        )
-
-
-def _instantiate(node: DictConfig, key: str, **arguments: Any) -> Any:
-    from lightning_fabric.utilities.exceptions import MisconfigurationException
-
-    try:
-        return hydra.utils.instantiate(node, **arguments)
-    except (InstantiationException, MisconfigurationException) as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        raise UserError(_instantiation_problem(key, error)) from None
-
-
-def _instantiation_problem(key: str, error: Exception) -> str:
-    cause = error.__cause__ or error
-    if isinstance(cause, pydantic.ValidationError):
-        return "\n".join(value_problem(".".join([key, *map(str, p["loc"])]), p) for p in cause.errors())
-    return (
-        f"{key} cannot be built: {str(cause).splitlines()[0]}\n"
-        f"The comments in conf/{key.partition('.')[0]}/ say what each key is."
-    )
 
 
 def _import_libraries() -> None:
@@ -355,6 +207,9 @@ def main(cfg: DictConfig) -> None:
         train(cfg, folder)
     except UserError as error:
         fail(str(error))
+    except KeyboardInterrupt:
+        print("Interrupted before the training began.", file=sys.stderr)
+        sys.exit(130)
     finally:
         folder.discard_if_empty()
 

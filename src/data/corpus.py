@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.backbones import ask_hub
 from src.config import Data, UserError
-from src.data import labels, tables
+from src.data import labels, sources
 from src.data.labels import LabelSpace
 from src.data.tables import Table
 
@@ -74,7 +73,7 @@ def load(cfg: Data) -> Corpus:
     Raises:
         UserError: something in the data cannot be used.
     """
-    found = tables.read_splits(Path(cfg.path).expanduser()) if cfg.path else _from_hub(cfg)
+    found = sources.read_splits(Path(cfg.path).expanduser()) if cfg.path else sources.read_hub(cfg)
     sets = {name: labels.label_sets(table, cfg) for name, table in found.items()}
     train = found["train"]
     values = [] if isinstance(cfg.label, list) else train.column(cfg.label, "data.label")
@@ -88,30 +87,6 @@ def load(cfg: Data) -> Corpus:
     inferred = "Inferred the task" if cfg.task == "auto" else "Task"
     log.info("%s: %s", inferred, corpus.describe())
     return corpus
-
-
-def _from_hub(cfg: Data) -> dict[str, Table]:
-    assert cfg.name
-    # Imported here because only hub data sets need it, and it takes long.
-    import datasets
-    from huggingface_hub import constants
-
-    unreachable: UserError | None = None
-    try:
-        # Without this question a hub out of reach costs half a minute of retries.
-        ask_hub("dataset", cfg.name)
-    except UserError as error:
-        unreachable = error
-        datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
-    try:
-        return tables.split_datasets(datasets.load_dataset(cfg.name, cfg.config_name), cfg.name)
-    except UserError:
-        raise
-    except Exception as error:
-        # Data sets are made by many hands and fail in many ways.
-        raise unreachable or UserError(
-            f"The data set {cfg.name} cannot be loaded from the hub: {error}.\nGive local files instead: data.path=DIR"
-        ) from None
 
 
 def _split(table: Table, sets: Sequence[tuple[str, ...]], space: LabelSpace, cfg: Data) -> Split:

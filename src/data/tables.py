@@ -1,4 +1,4 @@
-"""Reads tables: a file or folder in, columns with row numbers out. What cannot be read is refused by file and row."""
+"""Reads one file as a table: columns, with row numbers. What cannot be read is refused by file and row."""
 
 from __future__ import annotations
 
@@ -18,12 +18,6 @@ from src.config import UserError, nearest
 LARGEST_FIELD = 1_000_000  # characters in one CSV field
 LARGEST_SHEET = 1 << 30  # bytes that an XLSX file may unpack to
 LARGEST_RATIO = 200  # of unpacked to packed bytes in an XLSX file
-
-SPLITS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test", "testing"),
-}
 
 
 @dataclass(frozen=True)
@@ -50,39 +44,6 @@ class Table:
         raise UserError(f"{key} must name a column; got {name!r}. {listed}.\n{hint}")
 
 
-def read_splits(path: Path) -> dict[str, Table]:
-    """The tables at a path by split; a single file is the split `train`.
-
-    Raises:
-        UserError: nothing is there, or it cannot be read.
-    """
-    if not path.exists():
-        raise UserError(
-            f"data.path must be a file or folder; there is none at {path}.\nCheck the spelling, or give a full path."
-        )
-    if path.is_file():
-        return {"train": read_table(path)}
-    if (path / "dataset_dict.json").exists() or (path / "dataset_info.json").exists():
-        return _read_saved_dataset(path)
-    found: dict[str, Path] = {}
-    for file in sorted(path.iterdir()):
-        split = _split_named(file.stem)
-        if split is None or file.suffix.lower() not in READERS:
-            continue
-        if split in found:
-            raise UserError(
-                f"{path} must hold one file per split; {found[split].name} and {file.name} are both {split}."
-            )
-        found[split] = file
-    if "train" not in found:
-        present = ", ".join(sorted(f.name for f in path.iterdir())[:8]) or "nothing"
-        raise UserError(
-            f"A data folder must hold a train file ({_kinds()}), and may hold validation and test files; {path} holds "
-            f"{present}.\nRename the files, or give one file: data.path={path}/NAME."
-        )
-    return {split: read_table(file) for split, file in found.items()}
-
-
 def read_table(path: Path) -> Table:
     """One file as a table.
 
@@ -92,7 +53,7 @@ def read_table(path: Path) -> Table:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise UserError(
-            f"{path} must be one of {_kinds()}; it ends with {path.suffix or 'nothing'}.\nSave it as one of these."
+            f"{path} must be one of {kinds()}; it ends with {path.suffix or 'nothing'}.\nSave it as one of these."
         )
     try:
         if path.stat().st_size == 0:
@@ -105,54 +66,6 @@ def read_table(path: Path) -> Table:
     if not table.rows:
         raise UserError(f"{path} must hold rows; it has a header ({', '.join(table.columns)}) and nothing below.")
     return table
-
-
-def from_dataset(dataset: Any, source: str) -> Table:
-    """A split of a `datasets` data set as a table; numbers that stand for class names become the names."""
-    from datasets import ClassLabel
-
-    columns: dict[str, list[Any]] = {}
-    for name, feature in dataset.features.items():
-        values = dataset[name][:]
-        inner = getattr(feature, "feature", feature)
-        if isinstance(inner, ClassLabel):
-            values = [_class_names(inner, v) for v in values]
-        columns[name] = values
-    return Table(source, columns, list(range(1, dataset.num_rows + 1)), unit="row")
-
-
-def split_datasets(datasets: Any, source: str) -> dict[str, Table]:
-    """The splits of a `datasets` data set, under the names used here.
-
-    Raises:
-        UserError: it has no training split.
-    """
-    if not hasattr(datasets, "keys"):
-        return {"train": from_dataset(datasets, source)}
-    tables = {s: from_dataset(d, f"{source}[{name}]") for name, d in datasets.items() if (s := _split_named(str(name)))}
-    if "train" not in tables:
-        raise UserError(f"{source} must have a split named train; it has {', '.join(map(str, datasets))}.")
-    return tables
-
-
-def _class_names(label: Any, value: Any) -> Any:
-    if isinstance(value, list):
-        return [_class_names(label, v) for v in value]
-    # Hidden test labels are -1 in many hub data sets.
-    return label.int2str(value) if value is not None and value >= 0 else None
-
-
-def _split_named(name: str) -> str | None:
-    return next((split for split, names in SPLITS.items() if name.lower() in names), None)
-
-
-def _read_saved_dataset(path: Path) -> dict[str, Table]:
-    from datasets import load_from_disk
-
-    try:
-        return split_datasets(load_from_disk(str(path)), str(path))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} must be a folder written by save_to_disk; it cannot be read: {error}.") from None
 
 
 def _read_csv(path: Path, delimiter: str = ",") -> Table:
@@ -288,7 +201,8 @@ READERS: dict[str, Callable[[Path], Table]] = {
 }
 
 
-def _kinds() -> str:
+def kinds() -> str:
+    """The endings of the files that can be read."""
     return ", ".join(READERS)
 
 

@@ -1,0 +1,128 @@
+"""Where the splits of a data set come from: a file, a folder of files, a saved `datasets` folder, the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from src.backbones import ask_hub
+from src.config import Data, UserError
+from src.data.tables import READERS, Table, kinds, read_table
+
+SPLITS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing"),
+}
+
+
+def read_splits(path: Path) -> dict[str, Table]:
+    """The tables at a path by split; a single file is the split `train`.
+
+    Raises:
+        UserError: nothing is there, or it cannot be read.
+    """
+    if not path.exists():
+        raise UserError(
+            f"data.path must be a file or folder; there is none at {path}.\nCheck the spelling, or give a full path."
+        )
+    if path.is_file():
+        return {"train": read_table(path)}
+    if (path / "dataset_dict.json").exists() or (path / "dataset_info.json").exists():
+        return _read_saved_dataset(path)
+    found: dict[str, Path] = {}
+    for file in sorted(path.iterdir()):
+        split = _split_named(file.stem)
+        if split is None or file.suffix.lower() not in READERS:
+            continue
+        if split in found:
+            raise UserError(
+                f"{path} must hold one file per split; {found[split].name} and {file.name} are both {split}."
+            )
+        found[split] = file
+    if "train" not in found:
+        present = ", ".join(sorted(f.name for f in path.iterdir())[:8]) or "nothing"
+        raise UserError(
+            f"A data folder must hold a train file ({kinds()}), and may hold validation and test files; {path} holds "
+            f"{present}.\nRename the files, or give one file: data.path={path}/NAME."
+        )
+    return {split: read_table(file) for split, file in found.items()}
+
+
+def read_hub(cfg: Data) -> dict[str, Table]:
+    """The tables of a hub data set by split, through the hub's cache.
+
+    Raises:
+        UserError: the hub has no such data set or cannot be reached, and the cache does not hold it.
+    """
+    assert cfg.name
+    # Imported here because only hub data sets need it, and it takes long.
+    import datasets
+    from huggingface_hub import constants
+
+    unreachable: UserError | None = None
+    try:
+        # Without this question a hub out of reach costs half a minute of retries.
+        ask_hub("dataset", cfg.name)
+    except UserError as error:
+        unreachable = error
+        datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
+    try:
+        return _split_datasets(datasets.load_dataset(cfg.name, cfg.config_name), cfg.name)
+    except UserError:
+        raise
+    except Exception as error:
+        # Data sets are made by many hands and fail in many ways.
+        raise unreachable or UserError(
+            f"The data set {cfg.name} cannot be loaded from the hub: {error}.\nGive local files instead: data.path=DIR"
+        ) from None
+
+
+def _from_dataset(dataset: Any, source: str) -> Table:
+    """A split of a `datasets` data set as a table; numbers that stand for class names become the names."""
+    from datasets import ClassLabel
+
+    columns: dict[str, list[Any]] = {}
+    for name, feature in dataset.features.items():
+        values = dataset[name][:]
+        inner = getattr(feature, "feature", feature)
+        if isinstance(inner, ClassLabel):
+            values = [_class_names(inner, v) for v in values]
+        columns[name] = values
+    return Table(source, columns, list(range(1, dataset.num_rows + 1)), unit="row")
+
+
+def _split_datasets(datasets: Any, source: str) -> dict[str, Table]:
+    """The splits of a `datasets` data set, under the names used here.
+
+    Raises:
+        UserError: it has no training split.
+    """
+    if not hasattr(datasets, "keys"):
+        return {"train": _from_dataset(datasets, source)}
+    tables = {
+        s: _from_dataset(d, f"{source}[{name}]") for name, d in datasets.items() if (s := _split_named(str(name)))
+    }
+    if "train" not in tables:
+        raise UserError(f"{source} must have a split named train; it has {', '.join(map(str, datasets))}.")
+    return tables
+
+
+def _class_names(label: Any, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_class_names(label, v) for v in value]
+    # Hidden test labels are -1 in many hub data sets.
+    return label.int2str(value) if value is not None and value >= 0 else None
+
+
+def _split_named(name: str) -> str | None:
+    return next((split for split, names in SPLITS.items() if name.lower() in names), None)
+
+
+def _read_saved_dataset(path: Path) -> dict[str, Table]:
+    from datasets import load_from_disk
+
+    try:
+        return _split_datasets(load_from_disk(str(path)), str(path))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} must be a folder written by save_to_disk; it cannot be read: {error}.") from None
