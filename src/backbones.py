@@ -136,19 +136,19 @@ def ask_hub(kind: Literal["model", "dataset"], name: str, revision: str | None =
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
-    local = "Give a local folder instead" if kind == "model" else "Give local files instead: data.path=DIR"
+    local = "a local folder: backbone.name=DIR" if kind == "model" else "local files: data.path=DIR"
     try:
         api = HfApi()
         ask = api.model_info if kind == "model" else api.dataset_info
         info = ask(name, revision=revision, timeout=HUB_SECONDS)
     except (RepositoryNotFoundError, RevisionNotFoundError, GatedRepoError, HFValidationError) as error:
         reason = str(error).strip().splitlines()[-1]
-        raise UserError(f"The hub has no {kind} {name} for you: {reason}\nCheck the name. {local}.") from None
+        raise UserError(f"The hub has no {kind} {name} for you: {reason}\nCheck the name, or give {local}.") from None
     except Exception as error:
         # Which exception a dead network raises depends on the HTTP client behind the hub's library.
         raise UserError(
             f"The {kind} {name} is not in the local cache, and the Hugging Face hub cannot be reached ({error}).\n"
-            f"Connect to the network once. {local}."
+            f"Connect to the network once, or give {local}."
         ) from None
     return [file.rfilename for file in info.siblings or []]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -31,9 +31,14 @@ def run_command(main: Callable[[], None], config_name: str) -> None:
         main()
     except UserError as error:
         fail(str(error))
+    except OverrideParseException as error:
+        fail(f"{error}\nPut values with special characters between quotes: 'run=\"a=b\"'.")
     except (HydraException, OmegaConfBaseException) as error:
         overrides = [a for a in sys.argv[1:] if not a.startswith("-") and "=" in a]
         fail("\n".join(_unknown_names(config_name, overrides)) or f"{error}\n{error.__cause__ or ''}".rstrip())
+    except OSError as error:
+        # Commands handle their own errors; this one is Hydra's, which makes the run folder before it starts one.
+        fail(f"The run folder must be one that can be made and written: {error}.\nChoose another: run=FOLDER.")
 
 
 def fail(message: str) -> None:
@@ -57,9 +62,9 @@ def _unknown_names(config_name: str, overrides: list[str]) -> list[str]:
         if key in groups and not {*value.split(",")} <= groups[key]:
             messages.append(f"{key} has no option {value!r}.\n{nearest(value, groups[key])}")
         elif key not in known and not key.startswith(("+", "~", "hydra")):
-            parent = key.rpartition(".")[0]
-            beside = {k for k in known if k.rpartition(".")[0] == parent}
-            messages.append(f"{key} is not a key of this config.\n{nearest(key, beside or known)}")
+            parent, dot, last = key.rpartition(".")
+            beside = {k.removeprefix(parent + dot) for k in known if k.rpartition(".")[0] == parent}
+            messages.append(f"{key} is not a key of this config.\n{nearest(last if beside else key, beside or known)}")
     return messages
 
 

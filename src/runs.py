@@ -80,7 +80,7 @@ class RunFolder:
             config = OmegaConf.create(file.read_text(encoding="utf-8"))
         except OSError:
             raise UserError(
-                f"run must be the folder of an earlier run; {self.path} has no config.yaml.\n"
+                f"resume=true goes on with the run in run=FOLDER; {self.path} has no config.yaml.\n"
                 "The runs are in outputs/runs."
             ) from None
         except Exception as error:
@@ -95,6 +95,13 @@ class RunFolder:
         self.write_json(
             "status.json", {"state": state, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "pid": os.getpid(), **details}
         )
+
+    def state(self) -> str | None:
+        """What status.json says; None where there is none."""
+        try:
+            return str(json.loads((self.path / "status.json").read_text(encoding="utf-8"))["state"])
+        except (OSError, ValueError, KeyError):
+            return None
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Writes a file whole or not at all. Values that JSON has no word for, such as NaN, become null."""

@@ -11,6 +11,7 @@ import logging.handlers
 import os
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,6 +144,7 @@ def _resumed(cfg: DictConfig, folder: RunFolder) -> DictConfig:
     saved = folder.saved_config()
     if not folder.last_checkpoint.exists():
         raise UserError(f"{folder.path} has no checkpoint to go on from (checkpoints/last.ckpt).\nStart a new run.")
+    finished = folder.state() == "finished"
     given = [str(o) for o in HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
     changes = [o for o in given if o.partition("=")[0] not in ("run", "resume")]
     if refused := [o for o in changes if not o.startswith(("trainer.", "callbacks."))]:
@@ -150,6 +152,8 @@ def _resumed(cfg: DictConfig, folder: RunFolder) -> DictConfig:
             f"A resumed run keeps its config, apart from values of trainer and callbacks; got {', '.join(refused)}.\n"
             "Start a new run for that."
         )
+    if finished and not changes:
+        raise UserError(f"{folder.path} is finished.\nTrain it longer with trainer.max_epochs=N, or start a new run.")
     resumed = OmegaConf.merge(saved, OmegaConf.from_dotlist(changes), {"resume": True})
     assert isinstance(resumed, DictConfig)
     return resumed
@@ -166,6 +170,8 @@ def _import_libraries() -> None:
     for message in (
         r"Found \d+ module\(s\) in eval mode",  # they are frozen on purpose
         r"Checkpoint directory .* exists and is not empty",  # a resumed run goes on in its own folder
+        r"It is recommended to use .self\.log",  # scores are of the predictions of all processes already
+        r"Glyph \d+ .* missing from font",  # a label in a script that the picture's font lacks
         r"The number of training batches .* is smaller than the logging interval",  # epochs are logged in any case
         r".isinstance\(treespec, LeafSpec\). is deprecated",  # about Lightning's own code
     ):
@@ -207,6 +213,9 @@ def main(cfg: DictConfig) -> None:
         train(cfg, folder)
     except UserError as error:
         fail(str(error))
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)
     except KeyboardInterrupt:
         print("Interrupted before the training began.", file=sys.stderr)
         sys.exit(130)

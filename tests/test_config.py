@@ -196,3 +196,13 @@ def test_help_and_config_need_no_torch() -> None:
     shown = command("--help").stdout
     assert "freeze: all, bottom, embeddings, none, pattern, top" in shown
     assert isinstance(OmegaConf.create(command("--cfg", "job").stdout), DictConfig)
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "proc"])
+def test_a_run_folder_that_cannot_be_made_is_refused(place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    run = "/proc/no/such" if place == "proc" else tmp_path / place
+    ended = command(f"run={run}")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("The run folder must be one that can be made and written")
+    assert "Traceback" not in ended.stderr

@@ -310,3 +310,11 @@ def test_real_data_sets_load_with_their_official_splits() -> None:
 
 def test_conf_paths_exist() -> None:
     assert (CONF.parent / composed().data.path).samefile(REVIEWS)
+
+
+def test_too_few_rows_for_a_cut_name_the_key_that_asks_for_them(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "data.csv", [(f"t{i}", "ab"[i % 2]) for i in range(10)])
+    with pytest.raises(UserError, match=r"on both sides, here 2; data\.test_fraction=0\.1 takes 1 of the 8 rows"):
+        corpus.load(settings(path))
+    with pytest.raises(UserError, match=r"data\.limit=1 takes 1 of the \d+ rows at hand\.\nChange data\.limit"):
+        corpus.load(settings(write_csv(tmp_path / "more.csv", ROWS), limit=1))

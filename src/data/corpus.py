@@ -106,7 +106,7 @@ def _make_missing(given: dict[str, Split], space: LabelSpace, cfg: Data) -> dict
     splits = dict(given)
     remaining, rows = train, len(train)
     for name, share in missing.items():
-        chosen = _stratified(remaining, round(rows * share), space, cfg.seed)
+        chosen = _stratified(remaining, round(rows * share), space, cfg.seed, f"data.{name}_fraction={share:g}")
         splits[name] = remaining.take(chosen)
         remaining = remaining.take(np.setdiff1d(np.arange(len(remaining)), chosen))
     splits["train"] = remaining
@@ -126,23 +126,23 @@ def _check_counts(split: Split, space: LabelSpace, parts: int) -> None:
 
 
 def _limited(split: Split, limit: int, space: LabelSpace, seed: int) -> Split:
-    return split if limit >= len(split) else split.take(_stratified(split, limit, space, seed))
+    return split if limit >= len(split) else split.take(_stratified(split, limit, space, seed, f"data.limit={limit}"))
 
 
-def _stratified(split: Split, count: int, space: LabelSpace, seed: int) -> Indices:
+def _stratified(split: Split, count: int, space: LabelSpace, seed: int, key: str) -> Indices:
     """`count` indices, in order, whose labels are distributed as in the split; multi-label by iterative stratification
-    (Sechidis et al. 2011)."""
+    (Sechidis et al. 2011).
+
+    Raises:
+        UserError: there are too few rows; `key` is the config's word for what asks for them.
+    """
     rows = len(split)
-    if split.targets.ndim == 1 and not len(space.names) <= count <= rows - len(space.names):
+    least = len(space.names) if split.targets.ndim == 1 else 1
+    if not least <= count <= rows - least:
         raise UserError(
-            f"Each part of a stratified cut needs a row of each label; {rows} rows cannot be cut into {count} and "
-            f"{rows - count} with {len(space.names)} labels.\n"
-            "Add rows, raise data.limit or the fractions, or give the splits as files."
-        )
-    if not 0 < count < rows:
-        raise UserError(
-            f"A cut must leave rows on both sides; {rows} rows cannot be cut into {count} and {rows - count}.\n"
-            "Add rows or change the fractions."
+            f"A stratified cut needs a row of each label on both sides, here {least}; "
+            f"{key} takes {count} of the {rows} rows at hand.\n"
+            f"Change {key.partition('=')[0]}, add rows, or give the splits as files: data.path=DIR."
         )
     places = np.zeros(rows)
     if split.targets.ndim == 1:

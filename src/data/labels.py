@@ -163,7 +163,8 @@ def _flag(value: Any, table: Table, i: int, column: str) -> bool:
 def _name(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value).strip()
+    # Line breaks and the like would break tables and logs.
+    return " ".join(str(value).split())
 
 
 def _plain_numbers(names: Sequence[str]) -> list[str]:

@@ -96,7 +96,8 @@ def finish(
     _write_report(trainer, module, corpus, folder, result, thresholds)
     _summarise(trainer, cfg, scores)
     folder.write_json("result.json", result)
-    folder.write_status("finished", epoch=trainer.current_epoch, step=best["global_step"])
+    last = module.history[-1]
+    folder.write_status("finished", epoch=last["epoch"], step=last["step"])
     _say_where_to_look(folder, result)
     return result
 
