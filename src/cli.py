@@ -64,7 +64,9 @@ def _unknown_names(config_name: str, overrides: list[str]) -> list[str]:
         elif key not in known and not key.startswith(("+", "~", "hydra")):
             parent, dot, last = key.rpartition(".")
             beside = {k.removeprefix(parent + dot) for k in known if k.rpartition(".")[0] == parent}
-            messages.append(f"{key} is not a key of this config.\n{nearest(last if beside else key, beside or known)}")
+            hint = nearest(last, beside) if beside else nearest(key, known)
+            hint = hint.replace("Did you mean ", f"Did you mean {parent}{dot}" if beside else "Did you mean ")
+            messages.append(f"{key} is not a key of this config.\n{hint}")
     return messages
 
 
