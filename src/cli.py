@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -14,8 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.config import UserError, nearest
-
-CONF = Path(__file__).resolve().parent.parent / "conf"
+from src.runs import CONF
 
 
 def run_command(main: Callable[[], None], config_name: str) -> None:

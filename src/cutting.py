@@ -82,14 +82,16 @@ def _view(module: nn.Module, path: str) -> nn.Module:
     view._modules = dict(module._modules)
     name, _, rest = path.partition(".")
     if rest:
-        view._modules[name] = _view(module._modules[name], rest)  # type: ignore[arg-type]
+        view._modules[name] = _view(module.get_submodule(name), rest)
     return view
 
 
 def _get(module: nn.Module, path: str) -> Any:
+    """What lies at a path below a module; None where nothing does."""
+    found: Any = module
     for name in filter(None, path.split(".")):
-        module = getattr(module, name, None)  # type: ignore[assignment]
-    return module
+        found = getattr(found, name, None)
+    return found
 
 
 def _set(module: nn.Module, path: str, value: nn.Module | None) -> None:
