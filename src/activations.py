@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import hashlib
 import json
+import mmap
 import os
 import shutil
 import sys
@@ -28,6 +29,8 @@ from numpy.typing import NDArray
 
 FORMAT = 1
 RESERVE = 1 << 30  # bytes of the disk that a store leaves free
+RESIDENT = 64 << 20  # bytes of a mapped store that may lie in memory at a time
+AROUND = 64 << 10  # bytes that the system maps around an address that is read
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,45 @@ class Shape:
         return self.vectors * self.vector_bytes
 
 
+class Mapped:
+    """The vectors of a finished store, [vectors, width], read from the file as they are asked for.
+
+    Pages that have been read count as the process's memory until they are given back, which happens every so often, so
+    that a run's memory does not grow with its store. They stay in the system's cache.
+    """
+
+    def __init__(self, file: Path, shape: Shape) -> None:
+        self.file, self.stored = file, shape
+        with file.open("rb") as opened:
+            self._map = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        self._map.madvise(mmap.MADV_RANDOM)
+        values = np.frombuffer(self._map, shape.dtype, count=shape.vectors * shape.width)
+        self._values = values.reshape(shape.vectors, shape.width)
+        self._touched = 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._values.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._values.dtype
+
+    def __getitem__(self, vectors: NDArray[np.int64]) -> NDArray[Any]:
+        """A copy of these vectors."""
+        found: NDArray[Any] = self._values[vectors]
+        self._touched += found.nbytes + AROUND * int(1 + np.count_nonzero(np.diff(vectors) != 1))
+        if self._touched > RESIDENT:
+            self._map.madvise(mmap.MADV_DONTNEED)
+            self._touched = 0
+        return found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Mapped, (self.file, self.stored)
+
+
 class Store:
-    """One store. Opened with `read`, or filled with `locked` and `write_chunk`."""
+    """One store: filled with `locked`, `start`, `write_chunk` and `finish`, read through `Mapped`."""
 
     def __init__(self, root: Path, key: dict[str, Any], shape: Shape) -> None:
         self.key, self.shape = key, shape
@@ -66,20 +106,21 @@ class Store:
         with FileLock(self.folder / "lock"):
             yield
 
-    def read(self) -> NDArray[Any] | None:
-        """The values as a memory map [vectors, width]; None if the store is not finished or not intact.
+    def is_intact(self) -> bool:
+        """Whether the store is finished and every chunk has its checksum.
 
         Chunks whose checksum is wrong are struck from the journal, so that only they are built again.
         """
         if not self.manifest.exists():
-            return None
+            return False
         chunks = self._intact_chunks()
         if sum(stop - start for start, stop in chunks) != self.shape.vectors:
             self.manifest.unlink()
             self._rewrite_journal(chunks)
-            return None
-        os.utime(self.manifest)  # the time of the last use
-        return np.memmap(self.values, self.shape.dtype, "r", shape=(self.shape.vectors, self.shape.width))
+            return False
+        with contextlib.suppress(OSError):  # a store that can only be read serves as well
+            os.utime(self.manifest)  # the time of the last use
+        return True
 
     def start(self) -> set[tuple[int, int]]:
         """Allocates the file; returns the chunks (first and last vector) that an earlier builder has finished.

@@ -130,19 +130,19 @@ def build(
     return module, datamodule
 
 
-def build_trainer(cfg: DictConfig, folder: RunFolder) -> Trainer:
+def build_trainer(cfg: DictConfig, settings: RunConfig, folder: RunFolder) -> Trainer:
     """The Lightning Trainer with the callbacks and logger of the config.
 
     Raises:
         UserError: Lightning refuses a value, such as a device that is not there.
     """
-    from src.callbacks import RandomStates, StageTable, Status
+    from src.callbacks import ActivationStore, RandomStates, StageTable, Status
 
     chosen = [_instantiate(node, f"callbacks.{name}") for name, node in cfg.callbacks.items() if node]
     trainer: Trainer = _instantiate(
         cfg.trainer,
         "trainer",
-        callbacks=[Status(folder), RandomStates(), StageTable(), *chosen],
+        callbacks=[Status(folder), RandomStates(), ActivationStore(settings), StageTable(), *chosen],
         logger=_instantiate(cfg.logger, "logger"),
         default_root_dir=str(folder.path),
         use_distributed_sampler=False,  # the batch plan shares rows out, and keeps every row once

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from pytorch_lightning.callbacks import RichProgressBar
 from rich.console import Console
 from rich.table import Table
 
+from src.caching import use_store
+from src.config import RunConfig
 from src.freezing import Stage
 from src.modules import TextClassifier
 from src.runs import RunFolder
@@ -79,6 +82,21 @@ class RandomStates(Callback):
         random.setstate((version, tuple(internal), gauss_next))
 
 
+class ActivationStore(Callback):
+    """Lets a training go on from what its frozen layers make of every text, computed beforehand."""
+
+    def __init__(self, cfg: RunConfig) -> None:
+        self.cfg = cfg
+        self.result: dict[str, Any] = {}  # for result.json
+        self.seconds = 0.0
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, TextClassifier)
+        begin = time.perf_counter()
+        self.result = use_store(trainer, pl_module, self.cfg)
+        self.seconds += time.perf_counter() - begin
+
+
 class StageTable(Callback):
     """Shows at the start of a training what trains: per stage the parameters, how many train, and the mode."""
 
@@ -127,6 +145,13 @@ def _owner(module: TextClassifier, name: str) -> torch.nn.Module:
 
 class Progress(RichProgressBar):
     """Lightning's bar, counting epochs from 1 and without the version number of the logger."""
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, i: int
+    ) -> None:
+        # The parent draws the whole bar anew after each batch, which takes longer than a step on stored vectors.
+        if (i + 1) % self.refresh_rate == 0 or i + 1 == trainer.num_training_batches:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, i)
 
     def _get_train_description(self, current_epoch: int) -> str:
         return f"Epoch {current_epoch + 1}/{self.trainer.max_epochs}"

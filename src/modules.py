@@ -30,6 +30,15 @@ if TYPE_CHECKING:
 History = list[dict[str, float]]
 
 
+def gather(mine: Any) -> list[Any]:
+    """What every process of the run has, in all of them, by rank."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [mine]
+    everyone: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(everyone, mine)
+    return everyone
+
+
 @dataclass(frozen=True)
 class Predictions:
     """What a model says of a split, in the order of its rows."""
@@ -151,7 +160,10 @@ class TextClassifier(LightningModule):
     def training_step(self, batch: Batch, index: int) -> Tensor:
         logits = self(batch)
         loss = (self.losses(logits, batch["targets"]) * batch["weights"]).sum() / batch["share"]
-        self.log("train/loss_step", loss.detach())
+        trainer: Any = self.trainer
+        # Lightning's own `log` would drop the value in the other steps, after half a millisecond of bookkeeping.
+        if (self.global_step + 1) % trainer.log_every_n_steps == 0:
+            self.log("train/loss_step", loss.detach())
         self._remember(batch, logits.detach())
         return loss
 
@@ -201,10 +213,7 @@ class TextClassifier(LightningModule):
             return
         mine = {key: torch.cat([part[key] for part in self._seen]).cpu() for key in self._seen[0]}
         self._seen.clear()
-        everyone: list[Any] = [mine]
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            everyone = [None] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(everyone, mine)
+        everyone = gather(mine)
         whole = {key: torch.cat([part[key] for part in everyone]) for key in mine}
         order = whole["rows"].argsort()
         found = Predictions(whole["logits"][order], whole["targets"][order], whole["weights"][order])

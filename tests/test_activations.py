@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +16,7 @@ import pytest
 import torch
 
 from src import activations, encoding
-from src.activations import Shape, Store
+from src.activations import Mapped, Shape, Store
 from src.config import UserError
 from src.modules import TextClassifier
 from src.runs import CONF, RunFolder
@@ -108,11 +110,13 @@ def test_what_cannot_be_stored_runs_live_and_says_why(run_tiny: Run, tmp_path: P
         run_tiny("freeze=none", "activations=require", name="required")
 
 
-def test_a_folder_that_cannot_be_written_means_a_live_run(run_tiny: Run, tmp_path: Path) -> None:
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "activations").write_text("in the way")
+def test_a_folder_that_cannot_be_written_means_a_live_run(
+    run_tiny: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "cache").write_text("in the way")
     _, result = run_tiny()
     assert "cannot be written" in result["activations"]["reason"]
+    assert caplog.text.count("cannot be written") == 4  # the tokens of three splits, and the store
 
 
 def test_a_disk_that_fills_up_leaves_nothing_behind(
@@ -146,6 +150,10 @@ def store(tmp_path: Path) -> Store:
 VALUES = np.arange(400, dtype=np.float32).reshape(100, 4)
 
 
+def read(store: Store) -> Any:
+    return Mapped(store.values, store.shape)[np.arange(store.shape.vectors)]
+
+
 def fill(store: Store, *starts: int) -> None:
     finished = store.start()
     for start in starts:
@@ -156,12 +164,11 @@ def fill(store: Store, *starts: int) -> None:
 def test_a_store_is_complete_or_not_there(store: Store) -> None:
     with store.locked():
         fill(store, 0, 25, 50)
-        assert store.read() is None
+        assert not store.is_intact()
         fill(store, 75)
         store.finish()
-    found = store.read()
-    assert isinstance(found, np.memmap)
-    np.testing.assert_array_equal(found, VALUES)
+    assert store.is_intact()
+    np.testing.assert_array_equal(read(store), VALUES)
 
 
 @pytest.mark.parametrize("damage", ["flipped byte", "truncated", "missing", "journal", "manifest only"])
@@ -180,13 +187,14 @@ def test_damage_is_found_and_only_what_is_damaged_is_built_again(store: Store, d
         store.journal.write_text(store.journal.read_text()[:-20])
     else:
         store.journal.unlink()
-    assert store.read() is None
+    assert not store.is_intact()
     finished = store.start()
     kept = {"flipped byte": 3, "truncated": 1, "missing": 0, "journal": 3, "manifest only": 0}[damage]
     assert len(finished) == kept
     fill(store, 0, 25, 50, 75)
     store.finish()
-    np.testing.assert_array_equal(store.read(), VALUES)
+    assert store.is_intact()
+    np.testing.assert_array_equal(read(store), VALUES)
     assert contents(store) == whole
 
 
@@ -211,21 +219,89 @@ with store.locked():
 def test_a_killed_builder_leaves_no_trap(store: Store, tmp_path: Path) -> None:
     for _ in range(2):
         killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=CONF.parent, check=False)
-        assert killed.returncode == -9
+        assert killed.returncode == -9, killed
     with store.locked():
-        assert store.read() is None
+        assert not store.is_intact()
         assert store.start() == {(0, 25), (25, 50)}
         fill(store, 50, 75)
         store.finish()
-    np.testing.assert_array_equal(store.read(), VALUES)
+    assert store.is_intact()
+    np.testing.assert_array_equal(read(store), VALUES)
+
+
+BUILDER = """
+import os, runpy, sys
+from src import activations, encoding
+encoding.CHUNK_TOKENS = 1_000
+write, left = activations.Store.write_chunk, [int(sys.argv.pop(1))]
+def dying(self, *chunk):
+    write(self, *chunk)
+    left[0] -= 1
+    if left[0] == 0:
+        os.kill(os.getpid(), 9)
+activations.Store.write_chunk = dying
+runpy.run_module("src.train", run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+def test_killed_twice_and_then_built_by_two_at_once_it_is_one_store_of_the_same_bytes(
+    tiny_bert: Path, tmp_path: Path, run_tiny: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["data.limit=200", "model.hidden_size=8", "data.max_length=32", "trainer=cpu", "trainer.max_epochs=1"]
+    (script := tmp_path / "build.py").write_text(BUILDER)
+
+    def start(chunks: int, name: str) -> subprocess.Popen[str]:
+        places = [f"run={tmp_path / name}", f"cache={tmp_path / 'shared'}", f"backbone.name={tiny_bert}"]
+        command = [sys.executable, str(script), str(chunks), *options, *places]
+        environment = {**os.environ, "PYTHONPATH": str(CONF.parent)}
+        return subprocess.Popen(
+            command, cwd=CONF.parent, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+
+    for attempt, chunks in enumerate(np.random.default_rng().integers(1, 3, 2).tolist()):
+        killed = start(chunks, f"killed-{attempt}")
+        output, _ = killed.communicate()
+        assert killed.returncode == -9, output
+    both = [start(-1, name) for name in ("one", "two")]
+    for process in both:
+        output, _ = process.communicate()
+        assert process.returncode == 0, output
+        assert "from the store" in output
+    monkeypatch.setattr(encoding, "CHUNK_TOKENS", 1_000)
+    run_tiny(*options)
+    clean = {folder.name: (folder / "values.bin").read_bytes() for folder in stores(tmp_path)}
+    found = (tmp_path / "shared" / "activations").glob("*/values.bin")
+    assert {file.parent.name: file.read_bytes() for file in found} == clean
+
+
+def test_reading_gives_memory_back_and_survives_another_process(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activations, "RESIDENT", 1)
+    with store.locked():
+        fill(store, 0, 25, 50, 75)
+    mapped = Mapped(store.values, store.shape)
+    for rows in ([3, 1], [99], list(range(50))):
+        np.testing.assert_array_equal(mapped[np.array(rows)], VALUES[rows])
+    copied = pickle.loads(pickle.dumps(mapped))
+    np.testing.assert_array_equal(copied[np.array([7])], VALUES[[7]])
+
+
+def test_the_encoding_pass_leaves_the_number_of_threads_as_it_was(run_tiny: Run) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        run_tiny()
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_chunks_are_a_function_of_the_lengths_and_cover_every_text_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoding, "CHUNK_TOKENS", 5_000)
     lengths = np.sort(np.random.default_rng(0).integers(1, 400, 1000))[::-1].astype(np.int64)
-    chunks = list(encoding._chunks(lengths))
+    chunks = list(encoding._chunks(lengths, 2_048))
     assert np.concatenate([np.arange(1000)[s] for c in chunks for s in c]).tolist() == list(range(1000))
-    assert all(lengths[s].max() * len(lengths[s]) <= encoding.BATCH_TOKENS for c in chunks for s in c)
+    assert all(lengths[s].max() * len(lengths[s]) <= 2_048 for c in chunks for s in c)
     assert len(chunks) > 10
 
 

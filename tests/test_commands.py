@@ -25,7 +25,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def run(
     tmp_path: Path, *arguments: str, tiny: Path | None = None, plain: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    options = [] if plain else ["callbacks.progress=null", f"cache={tmp_path / 'cache'}"]
+    options = [] if plain else ["callbacks.progress=null"]
+    if not plain and not any(a.startswith("cache=") for a in arguments):
+        options.append(f"cache={tmp_path / 'cache'}")
     if tiny:
         options += [f"backbone.name={tiny}", "data.max_length=32"]
     ended = subprocess.run(
@@ -48,11 +50,15 @@ def result(folder: Path) -> dict[str, Any]:
 @pytest.mark.slow
 def test_two_processes_see_every_row_once_and_come_to_the_result_of_one(tmp_path: Path, tiny_bert: Path) -> None:
     # Without dropout the two draw nothing at random, so that only the sharing of the batches can make a difference.
-    options = ["model=bert_linear", "model.dropout=0", "freeze=all", "data.limit=61", "trainer.max_epochs=2"]
+    options = ["model=bert_linear", "model.dropout=0", "freeze=all", "data.limit=801", "trainer.max_epochs=2"]
     one, two = tmp_path / "one", tmp_path / "two"
-    run(tmp_path, f"run={one}", "trainer=cpu", *options, tiny=tiny_bert)
+    run(tmp_path, f"run={one}", f"cache={one}/cache", "trainer=cpu", *options, tiny=tiny_bert)
     ddp = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
-    run(tmp_path, f"run={two}", *ddp, *options, tiny=tiny_bert)
+    run(tmp_path, f"run={two}", f"cache={two}/cache", *ddp, *options, tiny=tiny_bert)
+    # Each process has encoded some of the chunks, and the store is the same.
+    built = [{f.parent.name: f.read_bytes() for f in d.glob("cache/activations/*/values.bin")} for d in (one, two)]
+    assert built[0] == built[1]
+    assert max(len(f.read_text().splitlines()) for f in two.glob("cache/activations/*/journal.jsonl")) > 1
     for split in ("validation", "test"):
         assert result(two)["metrics"][split] == pytest.approx(result(one)["metrics"][split], abs=1e-4)
         rows = [

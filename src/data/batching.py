@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+from src.activations import Mapped
+
 Batch = dict[str, torch.Tensor]
 BUCKET = 50  # batches that are sorted by length together; more means less padding and less chance
 
@@ -19,13 +21,13 @@ class Ragged:
     """Rows of different lengths, end to end without padding.
 
     Args:
-        values: [tokens] ids, or [tokens, width] states.
+        values: [tokens] ids, or [tokens, width] states, in memory or mapped from a file.
         lengths: int64 [rows], in tokens.
         starts: int64 [rows], where each row's values begin; None where the rows lie in order.
     """
 
     def __init__(
-        self, values: NDArray[Any], lengths: NDArray[np.int64], starts: NDArray[np.int64] | None = None
+        self, values: NDArray[Any] | Mapped, lengths: NDArray[np.int64], starts: NDArray[np.int64] | None = None
     ) -> None:
         self.values, self.lengths = values, lengths
         self.starts = np.cumsum(lengths) - lengths if starts is None else starts
@@ -53,13 +55,14 @@ class Stored:
     pooled: bool
 
     def batch(self, rows: NDArray[np.intp]) -> Batch:
-        """`pooled` [rows, width], or `states` [rows, longest, width], in float32."""
-        values, _ = self.rows.padded(rows, padding=0)
+        """`pooled` [rows, width], or `states` [rows, longest, width] with their `mask`, in float32."""
+        values, mask = self.rows.padded(rows, padding=0)
         tensor = torch.from_numpy(values)
         tensor = (tensor.view(torch.bfloat16) if self.dtype == torch.bfloat16 else tensor).float()
-        return {"pooled": tensor[:, 0]} if self.pooled else {"states": tensor}
+        return {"pooled": tensor[:, 0]} if self.pooled else {"states": tensor, "mask": torch.from_numpy(mask)}
 
 
+@dataclass
 class EncodedSplit(Dataset[Batch]):
     """A split as token ids and targets. An item is a whole batch, asked for by its rows.
 
@@ -68,24 +71,18 @@ class EncodedSplit(Dataset[Batch]):
         targets: int64 [texts] or float32 [texts, labels].
         weights: float32 [texts], of each text in the loss.
         padding: the id of the padding token.
-        states: what stands in for the ids of a text where the frozen prefix has been computed; None for live runs.
         rank: of this process.
         ranks: how many processes share every batch.
+        states: what stands in for the ids of a text where the frozen prefix has been computed; None for live runs.
     """
 
-    def __init__(
-        self,
-        tokens: Ragged,
-        targets: NDArray[Any],
-        weights: NDArray[np.float32],
-        padding: int,
-        rank: int = 0,
-        ranks: int = 1,
-        states: Stored | None = None,
-    ) -> None:
-        self.tokens, self.targets, self.weights, self.padding = tokens, targets, weights, padding
-        self.states = states
-        self.rank, self.ranks = rank, ranks
+    tokens: Ragged
+    targets: NDArray[Any]
+    weights: NDArray[np.float32]
+    padding: int
+    rank: int = 0
+    ranks: int = 1
+    states: Stored | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -97,16 +94,17 @@ class EncodedSplit(Dataset[Batch]):
         the processes' gradients is then the gradient of the whole batch, however its rows were shared out.
         """
         rows = batch[self.rank :: self.ranks]
-        ids, mask = self.tokens.padded(rows, self.padding)
-        inputs = self.states.batch(rows) if self.states else {"input_ids": torch.from_numpy(ids.astype(np.int64))}
         return {
-            **inputs,
+            **(self.states.batch(rows) if self.states else self._ids(rows)),
             "rows": torch.from_numpy(rows.astype(np.int64)),
-            "mask": torch.from_numpy(mask),
             "targets": torch.from_numpy(self.targets[rows]),
             "weights": torch.from_numpy(self.weights[rows]),
             "share": torch.tensor(self.weights[batch].sum() / self.ranks),
         }
+
+    def _ids(self, rows: NDArray[np.intp]) -> Batch:
+        ids, mask = self.tokens.padded(rows, self.padding)
+        return {"input_ids": torch.from_numpy(ids.astype(np.int64)), "mask": torch.from_numpy(mask)}
 
 
 class BatchPlan:
@@ -182,9 +180,15 @@ class BatchLoader:
         return len(self.plan)
 
     def __iter__(self) -> Iterator[Batch]:
-        # The body runs at the first batch, when Lightning has set the epoch. A generator of its own keeps the loader
-        # from drawing from the global one, which would tie dropout to how often a loader was opened.
-        loader = DataLoader(
+        # The body runs at the first batch, when Lightning has set the epoch.
+        for batch in self._in_workers() if self.workers else map(self.split.__getitem__, self.plan):
+            self.plan.position += 1
+            yield batch
+
+    def _in_workers(self) -> DataLoader[Batch]:
+        # A generator of its own keeps the loader from drawing from the global one, which would tie dropout to how often
+        # a loader was opened.
+        return DataLoader(
             self.split,
             sampler=self.plan,
             batch_size=None,
@@ -192,9 +196,6 @@ class BatchLoader:
             generator=torch.Generator(),
             pin_memory=torch.cuda.is_available(),
         )
-        for batch in loader:
-            self.plan.position += 1
-            yield batch
 
     def state_dict(self) -> dict[str, int]:
         return {"epoch": self.plan.epoch, "position": self.plan.position}

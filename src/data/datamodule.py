@@ -34,7 +34,7 @@ class TextDataModule(LightningDataModule):
         self.corpus, self.tokenizer, self.cfg, self.seed, self.cache = corpus, tokenizer, cfg, seed, cache
         self.label_weights = corpus.label_weights() if cfg.class_weights else None
         self.tokens: dict[str, Ragged] = {}
-        self.states: dict[str, Stored] = {}  # of the splits whose frozen prefix has been computed
+        self._splits: dict[str, EncodedSplit] = {}
 
     def setup(self, stage: str | None = None) -> None:
         """Tokenises every split, or reads the cache; called by Lightning before each stage, in every process."""
@@ -63,11 +63,18 @@ class TextDataModule(LightningDataModule):
         return int(self.tokenizer.pad_token_id or 0)
 
     def encoded(self, name: str) -> EncodedSplit:
-        """A split as batches of this process see it."""
-        split = self.corpus.splits[name]
-        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        weights, states = self.row_weights(split), self.states.get(name)
-        return EncodedSplit(self.tokens[name], split.targets, weights, self.padding, rank, ranks, states)
+        """A split as batches of this process see it: the same object in every call."""
+        if name not in self._splits:
+            split = self.corpus.splits[name]
+            rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+            weights = self.row_weights(split)
+            self._splits[name] = EncodedSplit(self.tokens[name], split.targets, weights, self.padding, rank, ranks)
+        return self._splits[name]
+
+    def read_states(self, stored: dict[str, Stored]) -> None:
+        """From now on batches of these splits hold stored states, and those of the other splits hold token ids."""
+        for name in self.corpus.splits:
+            self.encoded(name).states = stored.get(name)
 
     def _loader(self, name: str, size: int, shuffle: bool) -> BatchLoader:
         split = self.encoded(name)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,8 @@ from src.data.batching import Ragged
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
 
 TEXTS_A_CALL = 4_096
 
@@ -34,8 +38,7 @@ def tokenize(
     from datasets import Dataset, disable_progress_bars, enable_progress_bars
 
     key = fingerprint(texts, tokenizer, max_length)
-    file = cache / "tokens" / f"{key}.arrow"
-    file.parent.mkdir(parents=True, exist_ok=True)
+    file = _cache_file(cache / "tokens", key)
     # The tokenizer is written in Rust and uses all cores by itself; processes on top would only slow it down.
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
 
@@ -51,12 +54,26 @@ def tokenize(
         batch_size=TEXTS_A_CALL,
         remove_columns=["text"],
         desc=f"Tokenising {name}",
-        cache_file_name=str(file),
+        cache_file_name=str(file) if file else None,
+        keep_in_memory=not file,
         new_fingerprint=key,
     )
     column = encoded.data.column("ids").combine_chunks()
     lists = column.chunk(0) if hasattr(column, "chunk") else column
     return Ragged(np.asarray(lists.flatten()).astype(np.int32), np.asarray(lists.value_lengths()).astype(np.int64))
+
+
+def _cache_file(folder: Path, key: str) -> Path | None:
+    """Where the tokens of this key are or will be; None if they are not there and the folder cannot be written."""
+    file = folder / f"{key}.arrow"
+    if not file.exists():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            log.warning("%s cannot be written (%s); tokens are kept in memory.", folder, error.strerror)
+            return None
+    return file
 
 
 def fingerprint(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> str:
