@@ -118,8 +118,7 @@ class Store:
             self.manifest.unlink()
             self._rewrite_journal(chunks)
             return False
-        with contextlib.suppress(OSError):  # a store that can only be read serves as well
-            os.utime(self.manifest)  # the time of the last use
+        os.utime(self.manifest)  # the time of the last use
         return True
 
     def start(self) -> set[tuple[int, int]]:

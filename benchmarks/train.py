@@ -1,0 +1,141 @@
+"""Thaw and the `transformers` Trainer, one after the other: the same data, weights, head, batches, epochs and rates.
+
+    python -m benchmarks.train --data ../shared/data/rotten_tomatoes
+    python -m benchmarks.train --data DIR --jobs all-bilstm --seeds 1 2 3
+
+Each job is a process of its own, timed from its start to its end, import and report included. Results are kept in
+--results, so that an interrupted benchmark goes on where it was; the table is of everything that is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training that both sides do."""
+
+    freeze: str  # none, all or bottom:K
+    head: str  # bilstm or linear
+    epochs: int
+    warm: bool = True  # time Thaw with a store that is already there as well
+
+    @property
+    def thaw(self) -> list[str]:
+        kind, _, layers = self.freeze.partition(":")
+        options = [f"model=bert_{self.head}", f"freeze={kind}", f"trainer.max_epochs={self.epochs}"]
+        return [*options, f"freeze.layers={layers}"] if layers else options
+
+    @property
+    def trainer(self) -> list[str]:
+        return ["--freeze", self.freeze, "--head", self.head, "--epochs", str(self.epochs)]
+
+
+JOBS = {
+    "all-bilstm": Job("all", "bilstm", 10),
+    "all-linear": Job("all", "linear", 10),
+    "bottom4-linear": Job("bottom:4", "linear", 5, warm=False),
+    "none-linear": Job("none", "linear", 2, warm=False),
+}
+PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
+
+
+def timed(command: list[str]) -> float:
+    """Wall seconds of a whole process.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    begin = time.perf_counter()
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{ended.stdout[-2000:]}{ended.stderr[-2000:]}")
+    return time.perf_counter() - begin
+
+
+def run_trainer(job: Job, data: Path, seed: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "result.json"
+        command = [sys.executable, "-m", "benchmarks.trainer", "--data", str(data), "--seed", str(seed)]
+        seconds = timed([*command, *job.trainer, "--output", str(output)])
+        return {"seconds": seconds, "accuracy": json.loads(output.read_text())["accuracy"]}
+
+
+def run_thaw(job: Job, data: Path, seed: int, precision: str, cache: Path) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        command = [sys.executable, "-m", "src.train", "data=rotten_tomatoes", f"data.path={data}", f"seed={seed}"]
+        options = [f"trainer.precision={PRECISIONS[precision]}", "callbacks=no_early_stopping", f"cache={cache}"]
+        seconds = timed([*command, *options, *job.thaw, f"run={run}"])
+        result = json.loads((run / "result.json").read_text())
+        parts = {k: round(v, 1) for k, v in result["seconds"].items()}
+        return {"seconds": seconds, "accuracy": result["metrics"]["test"]["accuracy"], "parts": parts}
+
+
+def run_job(name: str, job: Job, data: Path, seed: int, results: dict[str, Any], file: Path) -> None:
+    """All sides of one job with one seed, skipping what is there already."""
+
+    def note(side: str, result: dict[str, Any]) -> None:
+        results.setdefault(name, {}).setdefault(side, {})[str(seed)] = result
+        file.write_text(json.dumps(results, indent=1), encoding="utf-8")
+        print(f"{name:15} {side:22} seed {seed}  {result['seconds']:7.1f} s  accuracy {result['accuracy']:.4f}")
+
+    def done(side: str) -> bool:
+        return str(seed) in results.get(name, {}).get(side, {})
+
+    if not done("trainer"):
+        note("trainer", run_trainer(job, data, seed))
+    for precision in PRECISIONS:
+        sides = [f"{precision}, empty store"] + [f"{precision}, warm store"] * job.warm
+        if all(map(done, sides)):
+            continue
+        cache = Path(tempfile.mkdtemp())
+        for side in sides:
+            note(side, run_thaw(job, data, seed, precision, cache))
+        shutil.rmtree(cache)
+
+
+def table(results: dict[str, Any]) -> str:
+    """Markdown: seconds of each side, the ratio of their medians, and both accuracies over the seeds."""
+    lines = ["| job | side | seconds | ratio | accuracy | seeds |", "| --- | --- | ---: | ---: | ---: | ---: |"]
+    for name, sides in results.items():
+        base = [r["seconds"] for r in sides.get("trainer", {}).values()]
+        for side, found in sides.items():
+            seconds = statistics.median(r["seconds"] for r in found.values())
+            accuracies = [r["accuracy"] for r in found.values()]
+            ratio = f"{statistics.median(base) / seconds:.1f}x" if base and side != "trainer" else ""
+            accuracy = f"{statistics.mean(accuracies):.3f}"
+            lines.append(f"| {name} | {side} | {seconds:.0f} | {ratio} | {accuracy} | {len(found)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="a folder with train, validation and test CSV")
+    parser.add_argument("--jobs", nargs="+", default=list(JOBS), choices=list(JOBS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1])
+    parser.add_argument("--results", type=Path, default=Path("outputs/benchmarks/train.json"))
+    chosen = parser.parse_args()
+    chosen.results.parent.mkdir(parents=True, exist_ok=True)
+    results = json.loads(chosen.results.read_text()) if chosen.results.exists() else {}
+    for seed in chosen.seeds:
+        for name in chosen.jobs:
+            run_job(name, JOBS[name], chosen.data.resolve(), seed, results, chosen.results)
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()

