@@ -263,6 +263,24 @@ def load_encoder(source: Source, attention: str = "auto", pooler: bool = False) 
     return encoder
 
 
+def enable_checkpointing(encoder: PreTrainedModel) -> None:
+    """Makes training layers keep only their inputs, and compute the rest again in the backward pass.
+
+    Raises:
+        UserError: the architecture cannot do this.
+    """
+    model: Any = encoder
+    # The name in transformers up to 5.22, and the one since.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    try:
+        # The reentrant kind gives no gradient to a layer whose input needs none, as the first one after a frozen stage.
+        enable({"use_reentrant": False})
+    except ValueError as error:
+        raise UserError(f"trainer.gradient_checkpointing=true cannot be: {error}") from None
+    # Done for the reentrant kind; it would send gradients through frozen layers for nothing.
+    model.disable_input_require_grads()
+
+
 def _can_drop_pooler(source: Source) -> bool:
     from transformers import AutoConfig, AutoModel
 

@@ -17,14 +17,21 @@ from src import backbones
 from src.backbones import Source
 from src.config import RunConfig, UserError, check, nearest, value_problem
 from src.data.corpus import Corpus
-from src.freezing import HEAD, Phase, Stage, Strategy
+from src.freezing import HEAD, Pattern, Phase, Stage, Strategy, check_reinit
+from src.phased import Chain
 from src.runs import RunFolder
+from src.sparse import Biases, Lora, Norms
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
     from src.data.datamodule import TextDataModule
     from src.modules import TextClassifier
+
+
+OWN_KEYS = ("compile", "gradient_checkpointing")  # of the trainer section; the others are Lightning's
+# Strategies that look at parameter names, which not every weight file tells before it is loaded.
+BY_NAME = (Pattern, Biases, Norms, Lora, Chain)
 
 
 def read_config(cfg: DictConfig) -> tuple[RunConfig, Strategy]:
@@ -64,8 +71,9 @@ def check_fit(settings: RunConfig, strategy: Strategy, source: Source) -> None:
         Stage(name, (name,)) for name in ("embeddings", *(f"layer.{i}" for i in range(source.layers)))
     ]
     with_names = all(len(stage.parameters) > 1 for stage in declared if stage.is_layer)
-    if with_names or not hasattr(strategy, "frozen"):
-        strategy.phases([*declared, Stage(HEAD, (HEAD,))])
+    if with_names or not isinstance(strategy, BY_NAME):
+        stages = [*declared, Stage(HEAD, (HEAD,))]
+        check_reinit(strategy.reinit_top, stages, strategy.phases(stages))
 
 
 def check_monitor(settings: RunConfig, corpus: Corpus) -> None:
@@ -94,6 +102,7 @@ def build(
     import torch
 
     from src import optim
+    from src.adapting import adapt
     from src.data.datamodule import TextDataModule
     from src.modules import Optimization, TextClassifier
 
@@ -102,6 +111,10 @@ def build(
     tokenizer = backbones.load_tokenizer(source)
     encoder = backbones.load_encoder(source, settings.backbone.attention, pooler)
     head = _instantiate(cfg.model, "model", width=encoder.config.hidden_size, outputs=corpus.space.outputs)
+    loaded = backbones.stages(name for name, _ in encoder.named_parameters())
+    encoder, head = adapt(encoder, head, strategy, loaded)
+    if settings.trainer.gradient_checkpointing:
+        backbones.enable_checkpointing(encoder)
     stages = [
         *backbones.stages(name for name, _ in encoder.named_parameters()),
         Stage(HEAD, tuple(f"{HEAD}.{name}" for name, _ in head.named_parameters())),
@@ -116,6 +129,7 @@ def build(
         plateau = cfg.scheduler.schedule._target_.endswith("ReduceLROnPlateau")
         return _instantiate(cfg.scheduler.schedule, "scheduler", **({} if plateau else {"steps": steps}))(built)
 
+    chosen = settings.optimizer
     options = {"interval": settings.scheduler.interval, "monitor": settings.scheduler.monitor}
     weights = datamodule.label_weights if corpus.space.objective == "multilabel" else None
     module = TextClassifier(
@@ -124,27 +138,32 @@ def build(
         corpus.space,
         stages,
         phases,
-        Optimization(optimizer, scheduler, options),
+        Optimization(optimizer, scheduler, options, chosen.lr, chosen.head_lr or chosen.lr, chosen.thaw_warmup),
         None if weights is None else torch.from_numpy(weights),
     )
     return module, datamodule
 
 
-def build_trainer(cfg: DictConfig, settings: RunConfig, folder: RunFolder) -> Trainer:
-    """The Lightning Trainer with the callbacks and logger of the config.
+def build_trainer(cfg: DictConfig, settings: RunConfig, folder: RunFolder, phases: int) -> Trainer:
+    """The Lightning Trainer with the callbacks and logger of the config, for a training of so many phases.
 
     Raises:
         UserError: Lightning refuses a value, such as a device that is not there.
     """
-    from src.callbacks import ActivationStore, RandomStates, StageTable, Status
+    from src.callbacks import RandomStates, Status
+    from src.phases import Phases
 
     chosen = [_instantiate(node, f"callbacks.{name}") for name, node in cfg.callbacks.items() if node]
+    several = phases > 1 and cfg.trainer.strategy == "ddp"
+    arguments = {str(key): value for key, value in cfg.trainer.items() if key not in OWN_KEYS}
     trainer: Trainer = _instantiate(
-        cfg.trainer,
+        OmegaConf.create(arguments),
         "trainer",
-        callbacks=[Status(folder), RandomStates(), ActivationStore(settings), StageTable(), *chosen],
+        callbacks=[Status(folder), RandomStates(), Phases(settings), *chosen],
         logger=_instantiate(cfg.logger, "logger"),
         default_root_dir=str(folder.path),
+        # In each phase some of the parameters that the processes share have no gradient.
+        **({"strategy": "ddp_find_unused_parameters_true"} if several else {}),
         use_distributed_sampler=False,  # the batch plan shares rows out, and keeps every row once
         enable_model_summary=False,
         enable_progress_bar=cfg.callbacks.get("progress") is not None,
@@ -154,6 +173,7 @@ def build_trainer(cfg: DictConfig, settings: RunConfig, folder: RunFolder) -> Tr
 
 def _phases(strategy: Strategy, stages: list[Stage]) -> list[Phase]:
     phases = strategy.phases(stages)
+    check_reinit(strategy.reinit_top, stages, phases)
     if not all(phase.trainable for phase in phases):
         raise UserError(f"freeze={strategy.name} must leave parameters to train; it freezes all of them.")
     return phases

@@ -37,7 +37,7 @@ def check(module: TextClassifier, datamodule: TextDataModule, cfg: config.RunCon
     """
     if cfg.activations.mode == "require":
         try:
-            _plan_stores(module, datamodule, cfg)
+            plan_stores(module, datamodule, cfg)
         except UnusableError as reason:
             raise _required(reason) from None
 
@@ -56,7 +56,7 @@ def use_store(trainer: Trainer, module: TextClassifier, cfg: config.RunConfig) -
     try:
         if cfg.activations.mode == "off":
             raise UnusableError("activations=off")
-        recipe, stores = _plan_stores(module, datamodule, cfg)
+        recipe, stores = plan_stores(module, datamodule, cfg)
         found = {name: read_or_build(stores[name], recipe, datamodule.tokens[name], trainer, name) for name in stores}
     except UnusableError as reason:
         if cfg.activations.mode == "require":
@@ -78,7 +78,7 @@ def _required(reason: UnusableError) -> UserError:
     return UserError(f"activations=require needs a store, and there can be none: {reason}.\nChoose activations=auto.")
 
 
-def _plan_stores(
+def plan_stores(
     module: TextClassifier, datamodule: TextDataModule, cfg: config.RunConfig
 ) -> tuple[Recipe, dict[str, Store]]:
     recipe = plan(module, datamodule.padding, _dtype(cfg.trainer.precision))
@@ -102,12 +102,14 @@ def plan(module: TextClassifier, padding: int, dtype: torch.dtype) -> Recipe:
     width = int(module.encoder.config.hidden_size)
     if module.stages[module.depth].name == freezing.HEAD:
         pooling = str(module.head.pooling) if module.head.reads == "pooled" else None
-        return Recipe(module.encoder, None, pooling, parameters, padding, dtype, width)
+        everywhere = bool(module.head.all_layers)
+        width *= module.encoder.config.num_hidden_layers + 1 if everywhere else 1
+        return Recipe(module.encoder, None, pooling, everywhere, parameters, padding, dtype, width)
     try:
         prefix, suffix = cut(module.encoder, sum(stage.is_layer for stage in frozen))
     except CutError as error:
         raise UnusableError(str(error)) from None
-    return Recipe(prefix, suffix, None, parameters, padding, dtype, width)
+    return Recipe(prefix, suffix, None, False, parameters, padding, dtype, width)
 
 
 def _dtype(precision: str | int) -> torch.dtype:

@@ -121,6 +121,8 @@ class Monitor(Section):
 class Optimizer(Component):
     lr: Rate
     head_lr: Rate | None = None
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    thaw_warmup: Annotated[float, Field(ge=0, le=1)] = 0.0
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
@@ -135,6 +137,8 @@ class Trainer(Component):
     max_epochs: Positive
     accumulate_grad_batches: Positive = 1
     gradient_clip_val: Rate | None = None
+    compile: bool = False
+    gradient_checkpointing: bool = False
 
 
 class RunConfig(Section):

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from src.activations import Mapped, Store
 from src.data.batching import Ragged
-from src.heads import pool_states
+from src.heads import pool_states, read_states
 from src.modules import gather
 
 # Padded places in one batch of the encoding pass: as much as a processor's cache holds, or keeps a GPU busy.
@@ -49,6 +49,7 @@ class Recipe:
     prefix: nn.Module
     suffix: nn.Module | None  # what goes on from the states; None: the head itself
     pooling: str | None  # one vector a text instead of one a token
+    all_layers: bool  # the outputs of all layers side by side instead of the last one's
     parameters: dict[str, Tensor]  # of the prefix
     padding: int  # the id of the padding token
     dtype: torch.dtype
@@ -56,14 +57,15 @@ class Recipe:
 
     @property
     def what(self) -> str:
-        return f"{self.pooling} vectors" if self.pooling else "token states"
+        kind = f"{self.pooling} vectors" if self.pooling else "token states"
+        return f"{kind} of all layers" if self.all_layers else kind
 
     def states(self, ids: Tensor, mask: Tensor) -> Tensor:
         """[texts, width] pooled vectors or [texts, tokens, width] states."""
         output = self.prefix(input_ids=ids, attention_mask=mask.long())
         if self.pooling == "pooler":
             return torch.as_tensor(output.pooler_output)
-        states = torch.as_tensor(output.last_hidden_state)
+        states = read_states(output, self.all_layers)
         return pool_states(states, mask, self.pooling) if self.pooling else states
 
 

@@ -36,13 +36,38 @@ class Stage:
 
 
 @dataclasses.dataclass(frozen=True)
+class End:
+    """What ends a phase that is not the last: a number of epochs, or a plateau of the monitored metric."""
+
+    epochs: int | None = None
+    patience: int = 1  # epochs without improvement that make a plateau
+    min_delta: float = 0.0  # what counts as an improvement
+
+
+@dataclasses.dataclass(frozen=True)
 class Phase:
-    """A part of a training in which one set of parameters trains."""
+    """A part of a training in which one set of parameters trains.
+
+    Args:
+        trainable: the names of these parameters.
+        end: what ends the phase; the last phase ends with the training.
+        lr: the peak rate of the backbone in this phase; None: the optimizer's.
+        head_lr: of the head.
+        restore_best: begin with the best weights so far instead of the latest.
+    """
 
     trainable: frozenset[str]
+    end: End = End()
+    lr: float | None = None
+    head_lr: float | None = None
+    restore_best: bool = False
 
 
 class Strategy(Protocol):
+    """How a network is trained: what each phase trains, and what is changed in the network beforehand."""
+
+    reinit_top: int  # so many layers, counted from the output, start from new random weights
+
     @property
     def name(self) -> str:
         """How tables, logs and folders name it, such as `bottom:4`."""
@@ -57,6 +82,21 @@ class Strategy(Protocol):
         ...
 
 
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class Named:
+    """What all strategies have in common."""
+
+    reinit_top: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def kind(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}+reinit:{self.reinit_top}" if self.reinit_top else self.kind
+
+
 def depth(stages: Sequence[Stage], phases: Sequence[Phase]) -> int:
     """How many leading stages train in none of these phases: the frozen prefix."""
     trained = frozenset[str]().union(*(phase.trainable for phase in phases))
@@ -66,7 +106,8 @@ def depth(stages: Sequence[Stage], phases: Sequence[Phase]) -> int:
     return len(stages)
 
 
-def _training(stages: Sequence[Stage], trains: Sequence[bool]) -> list[Phase]:
+def training(stages: Sequence[Stage], trains: Sequence[bool]) -> list[Phase]:
+    """One phase in which whole stages train."""
     names = [n for stage, train in zip(stages, trains, strict=True) if train for n in stage.parameters]
     return [Phase(frozenset(names))]
 
@@ -76,58 +117,58 @@ def _layers(stages: Sequence[Stage]) -> int:
 
 
 @dataclass(frozen=True, config=STRICT)
-class Nothing:
+class Nothing(Named):
     """Nothing frozen."""
 
-    name = "none"
+    kind = "none"
 
     def phases(self, stages: Sequence[Stage]) -> list[Phase]:
-        return _training(stages, [True for _ in stages])
+        return training(stages, [True for _ in stages])
 
 
 @dataclass(frozen=True, config=STRICT)
-class Everything:
+class Everything(Named):
     """The whole backbone frozen; the head trains."""
 
-    name = "all"
+    kind = "all"
 
     def phases(self, stages: Sequence[Stage]) -> list[Phase]:
-        return _training(stages, [stage.name == HEAD for stage in stages])
+        return training(stages, [stage.name == HEAD for stage in stages])
 
 
 @dataclass(frozen=True, config=STRICT)
-class Embeddings:
+class Embeddings(Named):
     """Only the embeddings frozen."""
 
-    name = "embeddings"
+    kind = "embeddings"
 
     def phases(self, stages: Sequence[Stage]) -> list[Phase]:
-        return _training(stages, [stage.name != EMBEDDINGS for stage in stages])
+        return training(stages, [stage.name != EMBEDDINGS for stage in stages])
 
 
 @dataclass(frozen=True, config=STRICT)
-class Bottom:
+class Bottom(Named):
     """The embeddings and the first `layers` layers frozen."""
 
     layers: Annotated[int, Field(ge=0)]
 
     @property
-    def name(self) -> str:
+    def kind(self) -> str:
         return f"bottom:{self.layers}"
 
     def phases(self, stages: Sequence[Stage]) -> list[Phase]:
         _check_layers(self.layers, stages)
-        return _training(stages, [index > self.layers for index in range(len(stages))])
+        return training(stages, [index > self.layers for index in range(len(stages))])
 
 
 @dataclass(frozen=True, config=STRICT)
-class Top:
+class Top(Named):
     """Everything frozen but the last `layers` layers and what follows them."""
 
     layers: Annotated[int, Field(ge=0)]
 
     @property
-    def name(self) -> str:
+    def kind(self) -> str:
         return f"top:{self.layers}"
 
     def phases(self, stages: Sequence[Stage]) -> list[Phase]:
@@ -138,24 +179,19 @@ class Top:
 
 
 @dataclass(frozen=True, config=STRICT)
-class Pattern:
+class Pattern(Named):
     """Backbone parameters whose name matches a regular expression frozen."""
 
     frozen: Annotated[list[str], Field(min_length=1)]
 
     @property
-    def name(self) -> str:
+    def kind(self) -> str:
         return f"pattern:{'|'.join(self.frozen)}"
 
     @pydantic.field_validator("frozen")
     @classmethod
     def compiles(cls, patterns: list[str]) -> list[str]:
-        for pattern in patterns:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"holds {pattern}, which is not a regular expression: {error}") from None
-        return patterns
+        return check_patterns(patterns)
 
     def phases(self, stages: Sequence[Stage]) -> list[Phase]:
         backbone = [n for stage in stages if stage.name != HEAD for n in stage.parameters]
@@ -163,10 +199,49 @@ class Pattern:
             if not any(re.search(pattern, name) for name in backbone):
                 raise UserError(
                     f"freeze.frozen must match parameters of the backbone; {pattern} matches none of "
-                    f"{len(backbone)}.\nTheir names look like this: {', '.join(_samples(stages))}."
+                    f"{len(backbone)}.\nTheir names look like this: {', '.join(sample_names(stages))}."
                 )
         frozen = {n for n in backbone if any(re.search(pattern, n) for pattern in self.frozen)}
         return [Phase(frozenset(n for stage in stages for n in stage.parameters) - frozen)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Surgical(Named):
+    """Only the layers `first` to `last` and the head train (Lee et al. 2023)."""
+
+    first: Annotated[int, Field(ge=0)]
+    last: Annotated[int, Field(ge=0)]
+
+    @property
+    def kind(self) -> str:
+        return f"surgical:{self.first}-{self.last}"
+
+    def phases(self, stages: Sequence[Stage]) -> list[Phase]:
+        count = _layers(stages)
+        if not self.first <= self.last < count:
+            raise UserError(
+                f"freeze.first and freeze.last must lie in 0..{count - 1} for this backbone ({count} layers), "
+                f"first not above last; got {self.first} and {self.last}."
+            )
+        block = {f"layer.{i}" for i in range(self.first, self.last + 1)} | {HEAD}
+        return training(stages, [stage.name in block for stage in stages])
+
+
+def check_reinit(reinit_top: int, stages: Sequence[Stage], phases: Sequence[Phase]) -> None:
+    """
+    Raises:
+        UserError: there are not so many layers, or one of them would stay as random as it starts.
+    """
+    layers = [stage for stage in stages if stage.is_layer]
+    if reinit_top > len(layers):
+        raise UserError(f"freeze.reinit_top must lie in 0..{len(layers)} for this backbone; got {reinit_top}.")
+    trained = frozenset[str]().union(*(phase.trainable for phase in phases))
+    for stage in layers[len(layers) - reinit_top :]:
+        if not trained & set(stage.parameters):
+            raise UserError(
+                f"freeze.reinit_top={reinit_top} must reach trained layers only; {stage.name} never trains and would "
+                "stay random.\nLower it, or freeze less."
+            )
 
 
 def _check_layers(layers: int, stages: Sequence[Stage]) -> None:
@@ -178,5 +253,19 @@ def _check_layers(layers: int, stages: Sequence[Stage]) -> None:
         )
 
 
-def _samples(stages: Sequence[Stage]) -> list[str]:
+def sample_names(stages: Sequence[Stage]) -> list[str]:
+    """The name of one parameter of each of the first stages, to show what names look like."""
     return [stage.parameters[0] for stage in stages if stage.name != HEAD and stage.parameters][:3]
+
+
+def check_patterns(patterns: list[str]) -> list[str]:
+    """
+    Raises:
+        ValueError: one is not a regular expression.
+    """
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"holds {pattern}, which is not a regular expression: {error}") from None
+    return patterns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -24,6 +24,7 @@ class LinearHead(nn.Module):
     """
 
     reads: ClassVar[Reads] = "pooled"
+    all_layers: ClassVar[bool] = False  # whether it reads the outputs of all layers, side by side
 
     def __init__(self, width: int, outputs: int, pooling: Pooling, dropout: float) -> None:
         super().__init__()
@@ -52,6 +53,7 @@ class BiLSTMHead(nn.Module):
     """
 
     reads: ClassVar[Reads] = "tokens"
+    all_layers: ClassVar[bool] = False
 
     def __init__(
         self, width: int, outputs: int, hidden_size: int, layers: int, pooling: StatePooling, dropout: float
@@ -85,10 +87,41 @@ class BiLSTMHead(nn.Module):
         return logits
 
 
+class MixedHead(nn.Module):
+    """A head that reads a learned mix of all layers' outputs: a weighted mean, scaled (Peters et al. 2018, eq. 1).
+
+    Args:
+        inner: the head that reads the mix.
+        layers: how many outputs are mixed: the embeddings' and each layer's.
+    """
+
+    all_layers: ClassVar[bool] = True
+
+    def __init__(self, inner: nn.Module, layers: int) -> None:
+        super().__init__()
+        self.reads, self.pooling = inner.reads, inner.pooling
+        self.layers = layers
+        self.weights, self.scale = nn.Parameter(torch.zeros(layers)), nn.Parameter(torch.ones(()))
+        self.inner = inner
+
+    def forward(
+        self, states: Float[Tensor, "texts *tokens all_layers_width"], *mask: Bool[Tensor, "texts tokens"]
+    ) -> Float[Tensor, "texts outputs"]:
+        parts = states.view(*states.shape[:-1], self.layers, -1)
+        mixed = self.scale * torch.einsum("...lw,l->...w", parts, self.weights.softmax(0).to(parts.dtype))
+        logits: Tensor = self.inner(mixed, *mask)
+        return logits
+
+
 def _reorder(
     states: Float[Tensor, "texts tokens width"], order: Int[Tensor, "texts tokens"]
 ) -> Float[Tensor, "texts tokens width"]:
     return states.gather(1, order.unsqueeze(-1).expand(-1, -1, states.shape[2]))
+
+
+def read_states(output: Any, all_layers: bool) -> Float[Tensor, "texts tokens width"]:
+    """What a head reads of an encoder's output: the last layer's states, or those of all layers side by side."""
+    return torch.cat(output.hidden_states, dim=-1) if all_layers else torch.as_tensor(output.last_hidden_state)
 
 
 def pool_states(

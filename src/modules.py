@@ -21,7 +21,7 @@ from src import freezing, metrics
 from src.data.batching import Batch
 from src.data.labels import LabelSpace
 from src.freezing import HEAD, Phase, Stage
-from src.heads import pool_states
+from src.heads import pool_states, read_states
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -50,11 +50,23 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Optimization:
-    """How to build the optimizer and its schedule once the number of steps is known."""
+    """How to build the optimizer and its schedule once the number of steps is known.
+
+    Args:
+        optimizer: builds it.
+        scheduler: builds the schedule, from the optimizer and the number of steps.
+        options: Lightning's: interval, monitor.
+        lr: the peak rate of the backbone.
+        head_lr: the peak rate of the head.
+        thaw_warmup: the share of an epoch in which the rate of a newly thawed stage rises from zero.
+    """
 
     optimizer: Callable[[TextClassifier], Optimizer]
     scheduler: Callable[[Optimizer, int], Any]
-    options: dict[str, Any]  # Lightning's: interval, monitor
+    options: dict[str, Any]
+    lr: float
+    head_lr: float
+    thaw_warmup: float
 
 
 class TextClassifier(LightningModule):
@@ -84,7 +96,7 @@ class TextClassifier(LightningModule):
         self.encoder, self.head, self.space = encoder, head, space
         self.stages, self.phases, self.optimization = list(stages), list(phases), optimization
         self.register_buffer("label_weights", label_weights, persistent=False)
-        self.depth = freezing.depth(self.stages, self.phases)  # how many leading stages never train
+        self.thawed: dict[str, int] = {}  # at which step each stage began to train
         self._suffix: list[nn.Module] = []
         self.trained = frozenset[str]().union(*(phase.trainable for phase in phases))
         self.history: History = []  # the scores of every epoch so far
@@ -99,12 +111,33 @@ class TextClassifier(LightningModule):
         named = dict(self.encoder.named_parameters())
         return named | {f"{HEAD}.{name}": parameter for name, parameter in self.head.named_parameters()}
 
-    def enter_phase(self, index: int) -> None:
-        """Makes exactly the parameters of a phase trainable, and sets every module's mode to match."""
+    @property
+    def depth(self) -> int:
+        """How many leading stages have never trained so far: the frozen prefix."""
+        return freezing.depth(self.stages, self.phases[: self.phase + 1])
+
+    def enter_phase(self, index: int, step: int = 0) -> None:
+        """Makes exactly the parameters of a phase trainable, and sets every module's mode to match.
+
+        Args:
+            index: of the phase.
+            step: the optimizer step at which it begins.
+        """
         self.phase = index
         for name, parameter in self.named_stage_parameters().items():
             parameter.requires_grad = name in self.phases[index].trainable
+            if not parameter.requires_grad:
+                parameter.grad = None  # or the optimizer would go on moving what is frozen
+        for stage in self.stages:
+            if self.phases[index].trainable & set(stage.parameters):
+                self.thawed.setdefault(stage.name, step)
         self.train(self.training)
+
+    def enter_all_phases(self) -> None:
+        """Makes everything trainable that trains in any phase, which is what a wrapper for several processes must see:
+        it takes care of no parameter that it does not find trainable."""
+        for name, parameter in self.named_stage_parameters().items():
+            parameter.requires_grad = name in self.trained
 
     def train(self, mode: bool = True) -> TextClassifier:
         """Puts trainable modules into training mode and frozen ones into evaluation mode, where dropout is off.
@@ -132,18 +165,26 @@ class TextClassifier(LightningModule):
             output = self._suffix[0](inputs_embeds=batch["states"], attention_mask=mask.long())
         else:
             output = BaseModelOutput(last_hidden_state=batch["states"])
+        if self.head.reads == "pooled" and self.head.pooling == "pooler":
+            return torch.as_tensor(self.head(output.pooler_output)).float()
+        # What a store holds for a head that reads all layers lies side by side already.
+        states = read_states(output, bool(self.head.all_layers) and "states" not in batch)
         if self.head.reads == "tokens":
-            logits = self.head(output.last_hidden_state, mask)
-        elif self.head.pooling == "pooler":
-            logits = self.head(output.pooler_output)
+            logits = self.head(states, mask)
         else:
-            logits = self.head(pool_states(output.last_hidden_state, mask, str(self.head.pooling)))
+            logits = self.head(pool_states(states, mask, str(self.head.pooling)))
         return logits.float()
 
     def read_store(self, suffix: nn.Module | None) -> None:
         """From now on batches hold stored states, which the suffix (None: the head) goes on from."""
         # In a list, since its modules are the encoder's and must not be registered twice.
         self._suffix = [suffix] if suffix is not None else []
+
+    def recompile(self) -> None:
+        """Compiles everything that runs in a step anew: compiled code goes on leaving out what was frozen before."""
+        torch._dynamo.reset()
+        for part in (self.encoder, *self._suffix, self.head):
+            part.compile(dynamic=True)
 
     def losses(
         self, logits: Float[Tensor, "texts outputs"], targets: Shaped[Tensor, "texts ..."]
@@ -250,6 +291,26 @@ class TextClassifier(LightningModule):
         steps = math.ceil(batches / trainer.accumulate_grad_batches) * trainer.max_epochs
         return min(steps, int(trainer.max_steps)) if trainer.max_steps > 0 else int(steps)
 
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        """Takes the step at the schedule's rates times what the phase and the warm-up of thawed stages make of them."""
+        scheduled = [group["lr"] for group in optimizer.param_groups]
+        for group in optimizer.param_groups:
+            group["lr"] *= self._rate_factor(group["name"].partition("/")[0])
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        for group, rate in zip(optimizer.param_groups, scheduled, strict=True):
+            group["lr"] = rate  # schedules count from what they have set themselves
+
+    def _rate_factor(self, stage: str) -> float:
+        assert self.optimization is not None
+        phase, chosen = self.phases[self.phase], self.optimization
+        own, usual = (phase.head_lr, chosen.head_lr) if stage == HEAD else (phase.lr, chosen.lr)
+        factor = 1.0 if own is None else own / usual
+        since = self.thawed.get(stage, 0)
+        if since == 0:
+            return factor  # trained from the start, where the schedule warms up
+        ramp = round(chosen.thaw_warmup * int(self.trainer.num_training_batches))
+        return factor * min(1.0, (self.global_step - since + 1) / (ramp + 1))
+
     def configure_gradient_clipping(
         self,
         optimizer: Optimizer,
@@ -268,7 +329,7 @@ class TextClassifier(LightningModule):
         """Keeps what trained; the frozen weights are the backbone's own and are read from there again."""
         keep = self._checkpoint_names()
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in keep}
-        checkpoint["phase"] = self.phase
+        checkpoint["phase"], checkpoint["thawed"] = self.phase, dict(self.thawed)
         checkpoint["history"] = self.history
         checkpoint["seen"] = self._train_seen
 
@@ -276,7 +337,8 @@ class TextClassifier(LightningModule):
         self.check_state(checkpoint["state_dict"])
         self.history = checkpoint["history"]
         self._train_seen = checkpoint["seen"]
-        self.enter_phase(checkpoint["phase"])
+        # Which parameters train is set when the fit starts.
+        self.phase, self.thawed = checkpoint["phase"], checkpoint["thawed"]
 
     def check_state(self, state: dict[str, Tensor]) -> None:
         """

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from src.modules import TextClassifier
 
 
+# Of the optimizer section; what else there is are arguments of the optimizer.
+OWN_KEYS = ("_target_", "lr", "head_lr", "weight_decay", "layer_decay", "thaw_warmup")
+
+
 def parameter_groups(
     stages: Sequence[Stage],
     parameters: Mapping[str, nn.Parameter],
@@ -25,6 +29,7 @@ def parameter_groups(
     lr: float,
     head_lr: float | None,
     weight_decay: float,
+    layer_decay: float = 1.0,
 ) -> list[dict[str, Any]]:
     """The optimizer's groups: one for each stage that ever trains, and one for its biases and norms, without decay.
 
@@ -33,11 +38,16 @@ def parameter_groups(
         trained: the names of all parameters that train in any phase; no other enters the optimizer.
         lr: of the backbone's stages.
         head_lr: of the head; None means `lr`.
+        layer_decay: the rate of each layer is this share of the rate of the layer above it, and the embeddings' of the
+            first layer's (layer-wise rate decay, Clark et al. 2020).
         weight_decay: of matrices. Vectors (biases, norm weights) get none, since shrinking them does not regularise.
     """
     groups = []
-    for stage in stages:
-        rate = head_lr if stage.name == HEAD and head_lr is not None else lr
+    last = max((i for i, stage in enumerate(stages) if stage.is_layer), default=0)
+    for index, stage in enumerate(stages):
+        rate = lr * layer_decay ** max(0, last - index)
+        if stage.name == HEAD:
+            rate = lr if head_lr is None else head_lr
         members = [parameters[n] for n in stage.parameters if n in trained]
         for suffix, decay, chosen in (
             ("", weight_decay, [p for p in members if p.ndim > 1]),
@@ -52,16 +62,22 @@ def build_optimizer(cfg: DictConfig, precision: str | int, module: TextClassifie
     """The optimizer over everything that trains in any phase.
 
     Args:
-        cfg: the optimizer section: a `_target_`, `lr`, `head_lr`, `weight_decay` and arguments of the target.
+        cfg: the optimizer section: a `_target_`, the project's own keys and arguments of the target.
         precision: of the trainer.
         module: the network.
     """
-    arguments = {str(k): v for k, v in cfg.items() if k not in ("_target_", "lr", "head_lr", "weight_decay")}
+    arguments = {str(k): v for k, v in cfg.items() if k not in OWN_KEYS}
     if precision == "16-mixed":
         # A fused optimizer unscales float16 gradients itself, after they would have been clipped.
         arguments.pop("fused", None)
     groups = parameter_groups(
-        module.stages, module.named_stage_parameters(), module.trained, cfg.lr, cfg.head_lr, cfg.weight_decay
+        module.stages,
+        module.named_stage_parameters(),
+        module.trained,
+        cfg.lr,
+        cfg.head_lr,
+        cfg.weight_decay,
+        cfg.layer_decay,
     )
     optimizer: Optimizer = get_class(cfg._target_)(groups, **arguments)
     return optimizer

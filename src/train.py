@@ -86,15 +86,15 @@ def train(cfg: DictConfig, folder: RunFolder) -> Result:
         with clock("import"):
             _import_libraries()
             from src.caching import check
-            from src.callbacks import ActivationStore
+            from src.phases import Phases
             from src.report.run import finish
 
             gc.freeze()
             gc.enable()
         log.info("Strategy %s; run folder %s", strategy.name, folder.path)
         with clock("build"):
-            trainer = build_trainer(cfg, settings, folder)
             module, datamodule = build(cfg, settings, strategy, source, corpus)
+            trainer = build_trainer(cfg, settings, folder, len(module.phases))
             datamodule.setup()
             check(module, datamodule, settings)
         if is_main_process():
@@ -106,10 +106,10 @@ def train(cfg: DictConfig, folder: RunFolder) -> Result:
             best = _fit(trainer, module, datamodule, cfg, folder, clock)
             if not is_main_process():
                 return {}
-            store = next(c for c in trainer.callbacks if isinstance(c, ActivationStore))  # type: ignore[attr-defined]
-            fit = clock.seconds["fit"] - store.seconds
-            seconds = {"total": clock.total(), **clock.seconds, "encode": store.seconds, "fit": fit}
-            known = {"strategy": strategy.name, "seconds": seconds, "activations": store.result}
+            phases = next(c for c in trainer.callbacks if isinstance(c, Phases))  # type: ignore[attr-defined]
+            fit = clock.seconds["fit"] - phases.encoding_seconds
+            seconds = {"total": clock.total(), **clock.seconds, "encode": phases.encoding_seconds, "fit": fit}
+            known = {"strategy": strategy.name, "seconds": seconds, "phases": phases.done}
             return finish(trainer, module, corpus, cfg, folder, known, best)
         except Exception as error:
             if is_main_process():

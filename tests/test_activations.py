@@ -47,8 +47,8 @@ def test_a_run_from_the_store_equals_the_live_run(strategy: str, run_tiny: Run) 
     options = [*strategy.split(), "optimizer.lr=1e-3", "data.batch_size=8"]
     _, live = run_tiny(*options, "activations=off", name="live")
     _, stored = run_tiny(*options, "activations=require", name="stored")
-    assert live["activations"] == {"used": False, "reason": "activations=off"}
-    assert stored["activations"]["what"] == FROZEN[strategy]
+    assert live["phases"][0]["activations"] == {"used": False, "reason": "activations=off"}
+    assert stored["phases"][0]["activations"]["what"] == FROZEN[strategy]
     assert losses(stored) == pytest.approx(losses(live), abs=1e-4)
     assert stored["metrics"]["test"]["accuracy"] == live["metrics"]["test"]["accuracy"]
 
@@ -61,9 +61,9 @@ def test_every_architecture_goes_on_from_the_store_or_says_why_not(
     options = [f"backbone.name={backbone_folder(architecture)}", "freeze=bottom", f"freeze.layers={layers}"]
     _, live = run_tiny(*options, "activations=off", name="live")
     _, stored = run_tiny(*options, name="stored")
-    assert stored["activations"]["used"] == (architecture != "albert")
+    assert stored["phases"][0]["activations"]["used"] == (architecture != "albert")
     if architecture == "albert":
-        assert "AlbertModel has no list of layers" in stored["activations"]["reason"]
+        assert "AlbertModel has no list of layers" in stored["phases"][0]["activations"]["reason"]
     assert losses(stored) == pytest.approx(losses(live), abs=1e-4)
 
 
@@ -102,9 +102,9 @@ def test_another_prefix_text_length_depth_or_dtype_has_another_store(
 
 def test_what_cannot_be_stored_runs_live_and_says_why(run_tiny: Run, tmp_path: Path) -> None:
     _, result = run_tiny("freeze=none", name="none")
-    assert result["activations"]["reason"] == "nothing is frozen from the input on"
+    assert result["phases"][0]["activations"]["reason"] == "nothing is frozen from the input on"
     _, result = run_tiny("activations.max_gb=0", name="small")
-    assert "more than activations.max_gb=0" in result["activations"]["reason"]
+    assert "more than activations.max_gb=0" in result["phases"][0]["activations"]["reason"]
     assert stores(tmp_path) == []
     with pytest.raises(UserError, match="activations=require needs a store, and there can be none: nothing is frozen"):
         run_tiny("freeze=none", "activations=require", name="required")
@@ -115,7 +115,7 @@ def test_a_folder_that_cannot_be_written_means_a_live_run(
 ) -> None:
     (tmp_path / "cache").write_text("in the way")
     _, result = run_tiny()
-    assert "cannot be written" in result["activations"]["reason"]
+    assert "cannot be written" in result["phases"][0]["activations"]["reason"]
     assert caplog.text.count("cannot be written") == 4  # the tokens of three splits, and the store
 
 
@@ -127,7 +127,7 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(
 
     monkeypatch.setattr(Store, "write_chunk", full)
     _, result = run_tiny()
-    assert "No space left on device" in result["activations"]["reason"]
+    assert "No space left on device" in result["phases"][0]["activations"]["reason"]
     assert stores(tmp_path) == []
 
 

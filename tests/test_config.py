@@ -12,6 +12,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from src.build import OWN_KEYS
 from src.config import UserError, check
 from src.runs import CONF
 from tests.conftest import composed
@@ -20,6 +21,7 @@ REQUIRED = {
     ("data", "table"): ["data.path=reviews.csv"],
     ("data", "hub"): ["data.name=org/name"],
     ("freeze", "pattern"): ["freeze.frozen=[layer]"],
+    ("freeze", "chain"): ["freeze.links=[{train:[head],epochs:1},{train:[all]}]"],
 }
 GROUPS = [
     (file.parent.name, file.stem)
@@ -69,7 +71,7 @@ def test_every_trainer_key_is_one_of_lightnings(option: str) -> None:
     import pytorch_lightning
 
     known = inspect.signature(pytorch_lightning.Trainer.__init__).parameters
-    assert set(composed(f"trainer={option}").trainer) - {"_target_"} <= set(known)
+    assert set(composed(f"trainer={option}").trainer) - {"_target_", *OWN_KEYS} <= set(known)
 
 
 @pytest.mark.parametrize("option", targets("callbacks") + targets("logger"))
@@ -194,7 +196,7 @@ def test_help_and_config_need_no_torch() -> None:
     code = "import sys, src.train, src.compare; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=CONF.parent, check=False).returncode == 0
     shown = command("--help").stdout
-    assert "freeze: all, bottom, embeddings, none, pattern, top" in shown
+    assert "freeze: all, bitfit, bottom, chain, embeddings, gradual, lora" in shown
     assert isinstance(OmegaConf.create(command("--cfg", "job").stdout), DictConfig)
 
 

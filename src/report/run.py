@@ -21,6 +21,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 import src
 from src import metrics
+from src.adapting import save_adapters
 from src.data.corpus import Corpus, Split
 from src.modules import Predictions, TextClassifier
 from src.report.classification import report_text
@@ -52,7 +53,7 @@ def finish(
         corpus: the rows.
         cfg: the whole config.
         folder: of the run.
-        known: what the result says of the run besides: strategy, seconds, activations.
+        known: what the result says of the run besides: strategy, seconds, phases.
         best: the best checkpoint.
 
     Returns:
@@ -85,7 +86,6 @@ def finish(
             "trainable": sum(p.numel() for n, p in module.named_stage_parameters().items() if n in module.trained),
         },
         "peak_memory_bytes": _peak_memory(),
-        "phases": [{"trainable": sorted(_stage_names(module, phase.trainable))} for phase in module.phases],
         "environment": _environment(trainer),
         "seed": cfg.seed,
         "config_hash": config_hash(cfg),
@@ -93,6 +93,8 @@ def finish(
     }
     if thresholds is not None:
         result["thresholds"] = dict(zip(space.names, thresholds.tolist(), strict=True))
+    if hasattr(module.encoder, "peft_config"):
+        save_adapters(module.encoder, folder.path / "adapter")
     _write_report(trainer, module, corpus, folder, result, thresholds)
     _summarise(trainer, cfg, scores)
     folder.write_json("result.json", result)
@@ -195,10 +197,6 @@ def _say_where_to_look(folder: RunFolder, result: dict[str, Any]) -> None:
     for file in sorted((folder.path / "report").iterdir()):
         log.info("         %s", file)
     log.info("         tensorboard --logdir %s", folder.path.parent)
-
-
-def _stage_names(module: TextClassifier, trainable: frozenset[str]) -> set[str]:
-    return {stage.name for stage in module.stages if trainable & set(stage.parameters)}
 
 
 def _peak_memory() -> int:

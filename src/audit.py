@@ -1,0 +1,112 @@
+"""Proof that a phase did what it says: what is frozen stayed bit for bit, and what trains moved."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from src.modules import TextClassifier
+
+
+class AuditError(Exception):
+    """A frozen parameter moved, or a trainable one that got a gradient did not. Names it."""
+
+
+class Audit:
+    """Watches one phase. What it keeps are primitives, so that a resumed run goes on with the same audit."""
+
+    def __init__(self) -> None:
+        self.before: dict[str, int] = {}  # the fingerprint of each parameter when the phase began
+        self.graded: set[str] = set()  # parameters that have had a gradient other than zero
+
+    def begin(self, module: TextClassifier) -> None:
+        """Takes the fingerprints that the end is compared with."""
+        self.before, self.graded = fingerprints(module), set()
+
+    def watch(self, module: TextClassifier) -> None:
+        """Notes which parameters have a gradient; called before each optimizer step, cheap once all have had one."""
+        missing = module.phases[module.phase].trainable - self.graded
+        if missing:
+            named = module.named_stage_parameters()
+            self.graded |= {n for n in missing if (grad := named[n].grad) is not None and bool(grad.count_nonzero())}
+
+    def check_frozen(self, module: TextClassifier) -> None:
+        """
+        Raises:
+            AuditError: a frozen parameter is not what it was when the phase began.
+        """
+        now, trainable = fingerprints(module), module.phases[module.phase].trainable
+        if moved := sorted(n for n, before in self.before.items() if n not in trainable and now.get(n) != before):
+            raise AuditError(f"phase {module.phase + 1}: frozen parameters have changed: {_some(moved)}")
+
+    def end(self, module: TextClassifier) -> list[dict[str, Any]]:
+        """The table of the phase, one row a stage.
+
+        Raises:
+            AuditError: a frozen parameter moved, or a trainable one that got a gradient did not.
+        """
+        self.check_frozen(module)
+        now = fingerprints(module)
+        if stuck := sorted(n for n in self.graded if now[n] == self.before[n]):
+            raise AuditError(
+                f"phase {module.phase + 1}: parameters that train and got a gradient have not moved: {_some(stuck)}. "
+                "Is the learning rate too small for their precision?"
+            )
+        optimized = _optimized(module)
+        rows = []
+        for stage in module.stages:
+            trainable = set(stage.parameters) & module.phases[module.phase].trainable
+            rows.append(
+                {
+                    "stage": stage.name,
+                    "parameters": count(module, stage.parameters),
+                    "trainable": count(module, trainable),
+                    "in_optimizer": count(module, optimized & set(stage.parameters)),
+                    "got_gradient": count(module, self.graded & set(stage.parameters)),
+                    "before": _together({n: self.before[n] for n in stage.parameters}),
+                    "after": _together({n: now[n] for n in stage.parameters}),
+                }
+            )
+        return rows
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"before": self.before, "graded": sorted(self.graded)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.before, self.graded = dict(state["before"]), set(state["graded"])
+
+
+def fingerprints(module: TextClassifier) -> dict[str, int]:
+    """A checksum of each parameter's bits."""
+    return {name: _checksum(parameter.detach()) for name, parameter in module.named_stage_parameters().items()}
+
+
+def count(module: TextClassifier, names: Any) -> int:
+    """How many numbers these parameters hold."""
+    named = module.named_stage_parameters()
+    return sum(named[name].numel() for name in names)
+
+
+def _checksum(tensor: Tensor) -> int:
+    values = tensor.cpu().contiguous().flatten().view(torch.uint8).numpy()
+    return zlib.crc32(np.ascontiguousarray(values).data)
+
+
+def _together(parts: Mapping[str, int]) -> str:
+    return f"{zlib.crc32(repr(sorted(parts.items())).encode()):08x}"
+
+
+def _optimized(module: TextClassifier) -> set[str]:
+    groups: Any = module.trainer.optimizers[0].param_groups
+    known = {id(parameter) for group in groups for parameter in group["params"]}
+    named: dict[str, nn.Parameter] = module.named_stage_parameters()
+    return {name for name, parameter in named.items() if id(parameter) in known}
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,212 @@
+"""Leads a training through the phases of its strategy, and audits each of them."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.loggers import TensorBoardLogger
+from rich.console import Console
+from rich.table import Table
+
+from src.audit import Audit, count
+from src.caching import use_store
+from src.config import RunConfig
+from src.freezing import Stage
+from src.modules import TextClassifier
+
+log = logging.getLogger(__name__)
+
+
+class Phases(Callback):
+    """Begins each phase at the start of an epoch: sets what trains, opens the activation store at the new depth, and
+    says so in the log and in TensorBoard. Everything that decides about it is in the checkpoint.
+
+    Args:
+        cfg: the run's.
+    """
+
+    def __init__(self, cfg: RunConfig) -> None:
+        self.cfg = cfg
+        self.audit = Audit()
+        self.epochs = 0  # of this phase so far
+        self.best, self.waited = math.nan, 0  # the best value of the monitored metric, and epochs since
+        self.over_at: int | None = None  # the step at which this phase ended, until the next begins
+        self.done: list[dict[str, Any]] = []  # for result.json: a phase each
+        self.current: dict[str, Any] = {}
+        self.encoding_seconds = 0.0
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            _classifier(pl_module).enter_all_phases()
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        module = _classifier(pl_module)
+        if self.over_at is not None:
+            self._begin_next(trainer, module)
+        elif self.current:
+            module.enter_phase(module.phase)
+            self.audit.check_frozen(module)
+            self._announce(trainer, module)
+            self._open_store(trainer, module)
+        else:
+            self._begin(trainer, module, 0, step=0)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.over_at is not None:
+            self._begin_next(trainer, _classifier(pl_module))
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        self.audit.watch(_classifier(pl_module))
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        module = _classifier(pl_module)
+        self.epochs += 1
+        if module.phase + 1 < len(module.phases) and self._has_ended(trainer, module):
+            self._finish(trainer, module)
+            self.over_at = trainer.global_step
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        module = _classifier(pl_module)
+        if self.over_at is None:
+            self._finish(trainer, module)
+        if unreached := len(module.phases) - module.phase - 1:
+            log.warning(
+                "The training ended before its last %d of %d phases. Raise trainer.max_epochs to reach them.",
+                unreached,
+                len(module.phases),
+            )
+
+    def _has_ended(self, trainer: Trainer, module: TextClassifier) -> bool:
+        end = module.phases[module.phase].end
+        if end.epochs is not None:
+            return self.epochs >= end.epochs
+        value = float(trainer.callback_metrics[self.cfg.monitor.metric])
+        sign = 1 if self.cfg.monitor.mode == "max" else -1
+        if math.isnan(self.best) or sign * (value - self.best) > end.min_delta:
+            self.best, self.waited = value, 0
+        else:
+            self.waited += 1
+        return self.waited >= end.patience
+
+    def _begin_next(self, trainer: Trainer, module: TextClassifier) -> None:
+        assert self.over_at is not None
+        step, self.over_at = self.over_at, None
+        if module.phases[module.phase + 1].restore_best:
+            _restore_best(trainer, module)
+        self._begin(trainer, module, module.phase + 1, step)
+
+    def _begin(self, trainer: Trainer, module: TextClassifier, index: int, step: int) -> None:
+        module.enter_phase(index, step)
+        self.epochs, self.best, self.waited = 0, math.nan, 0
+        self.audit.begin(module)
+        self.current = {
+            "trainable": [stage.name for stage in module.stages if stage_counts(module, stage)[1]],
+            "trainable_parameters": count(module, module.phases[index].trainable),
+            "first_step": step,
+        }
+        self._announce(trainer, module)
+        self._open_store(trainer, module)
+
+    def _finish(self, trainer: Trainer, module: TextClassifier) -> None:
+        rows = self.audit.end(module) if trainer.global_step > self.current["first_step"] else []
+        self.done.append({**self.current, "epochs": self.epochs, "last_step": trainer.global_step, "audit": rows})
+        if trainer.logger:
+            trainer.logger.log_metrics(self._point(module), trainer.global_step)
+
+    def _open_store(self, trainer: Trainer, module: TextClassifier) -> None:
+        begin = time.perf_counter()
+        self.current["activations"] = use_store(trainer, module, self.cfg)
+        self.encoding_seconds += time.perf_counter() - begin
+        if self.cfg.trainer.compile:
+            module.recompile()
+
+    def _point(self, module: TextClassifier) -> dict[str, float]:
+        return {
+            "freezing/phase": module.phase + 1,
+            "freezing/trainable_parameters": self.current["trainable_parameters"],
+        }
+
+    def _announce(self, trainer: Trainer, module: TextClassifier) -> None:
+        if not trainer.is_global_zero:
+            return
+        table, first = stage_table(module), self.current["first_step"]
+        if len(module.phases) > 1:
+            log.info("Phase %d of %d, from step %d", module.phase + 1, len(module.phases), first)
+        log.info("%s", table)
+        if trainer.logger:
+            trainer.logger.log_metrics(self._point(module), first)
+        if isinstance(trainer.logger, TensorBoardLogger):
+            indented = "\n".join(f"    {line}" for line in table.splitlines())
+            trainer.logger.experiment.add_text(
+                "freezing/phase", f"Phase {module.phase + 1} of {len(module.phases)}\n\n{indented}", first
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        names = ("epochs", "best", "waited", "over_at", "done", "current")
+        return {"audit": self.audit.state_dict(), **{name: getattr(self, name) for name in names}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        state = dict(state_dict)
+        self.audit.load_state_dict(state.pop("audit"))
+        for name, value in state.items():
+            setattr(self, name, value)
+
+
+class LastPhaseStopping(EarlyStopping):
+    """Lightning's early stopping, from the last phase on: a phase that does not improve gives way to the next."""
+
+    def _should_skip_check(self, trainer: Trainer) -> bool:
+        module = _classifier(trainer.lightning_module)
+        return module.phase + 1 < len(module.phases) or super()._should_skip_check(trainer)
+
+
+def _classifier(module: LightningModule) -> TextClassifier:
+    assert isinstance(module, TextClassifier)
+    return module
+
+
+def _restore_best(trainer: Trainer, module: TextClassifier) -> None:
+    path = getattr(trainer.checkpoint_callback, "best_model_path", "")
+    if path:
+        state = torch.load(path, weights_only=True, map_location=module.device)["state_dict"]
+        module.check_state(state)
+        module.load_state_dict(state, strict=False)
+        log.info("The phase begins with the best weights so far.")
+
+
+def stage_table(module: TextClassifier) -> str:
+    """The table of stages as text, with the totals in the last row."""
+    table = Table("stage", box=None, pad_edge=False)
+    for column in ("parameters", "trainable"):
+        table.add_column(column, justify="right")
+    table.add_column("mode")
+    total = trainable = 0
+    for stage in module.stages:
+        size, training = stage_counts(module, stage)
+        table.add_row(stage.name, f"{size:,}", f"{training:,}", _mode(module, stage))
+        total, trainable = total + size, trainable + training
+    table.add_row("total", f"{total:,}", f"{trainable:,}", f"{trainable / total:.1%} trains")
+    console = Console(width=80, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get().rstrip()
+
+
+def stage_counts(module: TextClassifier, stage: Stage) -> tuple[int, int]:
+    """How many parameters a stage has, and how many of them train in this phase."""
+    trainable = module.phases[module.phase].trainable
+    return count(module, stage.parameters), count(module, trainable & set(stage.parameters))
+
+
+def _mode(module: TextClassifier, stage: Stage) -> str:
+    """The mode in training of the modules that own the stage's parameters."""
+    trainable = module.phases[module.phase].trainable
+    owners = {name.rpartition(".")[0] for name in stage.parameters}
+    training = {any(name.rpartition(".")[0] == owner for name in trainable) for owner in owners}
+    return "mixed" if len(training) > 1 else "train" if training == {True} else "eval"

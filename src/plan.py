@@ -1,0 +1,262 @@
+"""Composed config -> what each phase would train and cost. The entry point of `python -m src.plan`; trains nothing."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf, open_dict
+from rich.console import Console
+from rich.table import Table
+
+from src import backbones
+from src.build import build, check_fit, check_monitor, read_config
+from src.cli import fail, run_command
+from src.config import RunConfig, UserError
+from src.data import corpus as corpora
+from src.freezing import Phase
+
+if TYPE_CHECKING:
+    import torch
+
+    from src.data.batching import Batch
+    from src.data.datamodule import TextDataModule
+    from src.encoding import Recipe
+    from src.modules import TextClassifier
+
+SAMPLE = 5  # batches, from the shortest to the longest, that stand for an epoch
+TRIAL = 10  # steps
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one epoch of a phase takes, in floating-point operations, bytes and seconds."""
+
+    forward: float
+    backward: float
+    encoding: float  # operations of the pass that fills the activation store, once; 0 without one
+    memory: int  # bytes: weights, gradients, moments and what the backward pass keeps of the largest batch
+    seconds: float | None  # of an epoch, from the trial
+    encoding_seconds: float | None
+
+
+def plan(cfg: DictConfig) -> str:
+    """The phases of a run, with what they train and cost, as text.
+
+    Args:
+        cfg: composed from conf/plan.yaml.
+
+    Raises:
+        UserError: something in the config or the data cannot be used.
+    """
+    trial = bool(cfg.plan.trial)
+    with open_dict(cfg):
+        del cfg.plan
+    settings, strategy = read_config(cfg)
+    source = backbones.find(settings.backbone)
+    check_fit(settings, strategy, source)
+    corpus = corpora.load(settings.data)
+    check_monitor(settings, corpus)
+    module, datamodule = build(cfg, settings, strategy, source, corpus)
+    datamodule.setup()
+    parts = [
+        f"{strategy.name}: {len(module.phases)} {'phases' if len(module.phases) > 1 else 'phase'}, at most "
+        f"{settings.trainer.max_epochs} epochs of {len(datamodule.train_dataloader())} steps\n"
+    ]
+    for index, phase in enumerate(module.phases):
+        module.enter_phase(index)
+        recipe = _recipe(module, datamodule, settings)
+        module.read_store(recipe.suffix if recipe else None)
+        parts.append(_shown(module, index, phase, _cost(module, datamodule, settings, recipe, trial)))
+    return "\n".join(parts)
+
+
+def _recipe(module: TextClassifier, datamodule: TextDataModule, settings: RunConfig) -> Recipe | None:
+    """How the phase's activation store would be filled; None for a phase that runs live."""
+    from src.caching import plan_stores
+    from src.encoding import UnusableError
+
+    try:
+        return None if settings.activations.mode == "off" else plan_stores(module, datamodule, settings)[0]
+    except UnusableError:
+        return None
+
+
+def _cost(
+    module: TextClassifier, datamodule: TextDataModule, settings: RunConfig, recipe: Recipe | None, trial: bool
+) -> Cost:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    module.train()
+    lengths = datamodule.tokens["train"].lengths
+    plan = sorted(datamodule.train_dataloader().plan.batches(0), key=lambda rows: int(lengths[rows].max()))
+    places = sum(len(rows) * int(lengths[rows].max()) for rows in plan)
+    forward = backward = sampled = encoded = 0.0
+    for rows in (plan[i] for i in _evenly(len(plan), SAMPLE)):
+        live = datamodule.encoded("train")[rows]
+        with FlopCounterMode(display=False, custom_mapping=_uncounted()) as counter:
+            loss = _loss(module, _stand_in(live, recipe), settings)
+            forward += (before := counter.get_total_flops())
+            loss.backward()  # type: ignore[no-untyped-call]
+            backward += counter.get_total_flops() - before
+        if recipe:
+            with FlopCounterMode(display=False, custom_mapping=_uncounted()) as counter, torch.no_grad():
+                recipe.states(live["input_ids"], live["mask"])
+            encoded += counter.get_total_flops()
+        sampled += live["mask"].numel()
+        module.zero_grad()
+    share = places / sampled
+    largest = datamodule.encoded("train")[plan[-1]]
+    seconds = encoding_seconds = None
+    if trial:
+        rows_tried = [plan[i] for i in _evenly(len(plan), TRIAL)]
+        seconds, encoding_seconds = _timed(module, datamodule, settings, recipe, rows_tried, places)
+    memory = _memory(module, _stand_in(largest, recipe), settings)
+    return Cost(forward * share, backward * share, encoded * share, memory, seconds, encoding_seconds)
+
+
+def _evenly(count: int, wanted: int) -> Iterator[int]:
+    chosen = min(count, wanted)
+    return (round((i + 0.5) * count / chosen - 0.5) for i in range(chosen))
+
+
+def _stand_in(batch: Batch, recipe: Recipe | None) -> Batch:
+    """The batch as the store would give it: of the same shape, with zeros for states."""
+    import torch
+
+    if recipe is None:
+        return batch
+    rest = {key: value for key, value in batch.items() if key != "input_ids"}
+    texts, tokens = batch["mask"].shape
+    if recipe.pooling:
+        return {**rest, "pooled": torch.zeros(texts, recipe.width)}
+    return {**rest, "states": torch.zeros(texts, tokens, recipe.width)}
+
+
+def _loss(module: TextClassifier, batch: Batch, settings: RunConfig) -> torch.Tensor:
+    import torch
+
+    with torch.autocast("cpu", torch.bfloat16, enabled=settings.trainer.precision == "bf16-mixed"):
+        logits = module(batch)
+    return (module.losses(logits, batch["targets"]) * batch["weights"]).sum() / batch["share"]
+
+
+def _memory(module: TextClassifier, batch: Batch, settings: RunConfig) -> int:
+    """Bytes of weights, gradients, moments, and of what the backward pass keeps of this batch."""
+    import torch
+
+    weights = {p.untyped_storage().data_ptr(): p for p in module.parameters()}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        _loss(module, batch, settings)
+    trainable = sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
+    own = sum(p.numel() * p.element_size() for p in module.parameters())
+    moments = 2  # of Adam and AdamW; plain SGD has one
+    return own + (1 + moments) * trainable + sum(kept.values())
+
+
+def _timed(
+    module: TextClassifier,
+    datamodule: TextDataModule,
+    settings: RunConfig,
+    recipe: Recipe | None,
+    plan: list[Any],
+    places: int,
+) -> tuple[float, float]:
+    """Seconds of an epoch and of the encoding pass, from a few batches of each length."""
+    import torch
+
+    state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    assert module.optimization is not None
+    optimizer = module.optimization.optimizer(module)
+    training = encoding = tried = 0.0
+    for number, rows in enumerate([plan[-1], *plan]):  # the first step is slower than all others, and not counted
+        live = datamodule.encoded("train")[rows]
+        batch = _stand_in(live, recipe)
+        begin = time.perf_counter()
+        _loss(module, batch, settings).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()
+        middle = time.perf_counter()
+        if recipe:
+            with torch.inference_mode():
+                recipe.states(live["input_ids"], live["mask"])
+        if number:
+            training += middle - begin
+            encoding += time.perf_counter() - middle
+            tried += live["mask"].numel()
+    module.load_state_dict(state)
+    return training * places / tried, encoding * places / tried
+
+
+def _uncounted() -> dict[Any, Any]:
+    """Operations that PyTorch's counter does not know: LSTMs and attention on a processor."""
+    import torch
+
+    def lstm(
+        states: Any, input_weights: Any, state_weights: Any, *rest: Any, out_shape: Any = None, **options: Any
+    ) -> int:
+        return int(2 * math.prod(states[:2]) * (math.prod(input_weights) + math.prod(state_weights)))
+
+    def attention(query: Any, key: Any, *rest: Any, out_shape: Any = None, **options: Any) -> int:
+        return int(4 * math.prod(query) * key[-2])
+
+    aten: Any = torch.ops.aten
+    return {
+        aten.mkldnn_rnn_layer: lstm,
+        aten.mkldnn_rnn_layer_backward: lambda *shapes, **options: 2 * lstm(*shapes, **options),
+        aten._scaled_dot_product_flash_attention_for_cpu: attention,
+        # Five products instead of two: the backward pass computes the weights of the attention again.
+        aten._scaled_dot_product_flash_attention_for_cpu_backward: (
+            lambda gradient, query, key, *rest, **options: attention(query, key) * 5 // 2
+        ),
+    }
+
+
+def _shown(module: TextClassifier, index: int, phase: Phase, cost: Cost) -> str:
+    from src.phases import stage_table
+
+    end = phase.end
+    until = f"for {end.epochs} epochs" if end.epochs else f"until a plateau of {end.patience} epochs"
+    last = index + 1 == len(module.phases)
+    lines = [f"Phase {index + 1}, {'to the end' if last else until}", stage_table(module), ""]
+    table = Table("cost of an epoch", "", box=None, pad_edge=False)
+    table.add_row("forward", f"{cost.forward / 1e12:.3g} TFLOP")
+    table.add_row("backward", f"{cost.backward / 1e12:.3g} TFLOP")
+    if cost.encoding:
+        table.add_row("encoding, once", f"{cost.encoding / 1e12:.3g} TFLOP")
+    table.add_row("memory", f"{cost.memory / 1e6:,.0f} MB")
+    if cost.seconds is not None:
+        table.add_row("time", f"{cost.seconds:.1f} s")
+    if cost.encoding_seconds:
+        table.add_row("encoding, once", f"{cost.encoding_seconds:.1f} s")
+    console = Console(width=80, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    return "\n".join([*lines, capture.get()])
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="plan")
+def main(cfg: DictConfig) -> None:
+    try:
+        print(plan(OmegaConf.create(cfg)))
+    except UserError as error:
+        fail(str(error))
+
+
+if __name__ == "__main__":
+    run_command(main, "plan")
+    sys.exit(0)

@@ -1,0 +1,105 @@
+"""Strategies that train a few parameters in every layer: biases, norms, low-rank adapters, or a mix of what the layers
+say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Annotated
+
+import pydantic
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from src.config import Probability, UserError
+from src.freezing import HEAD, STRICT, Named, Phase, Stage, check_patterns, training
+
+NORM = re.compile(r"(^|[._])(layer_?norm|ln|norm\d?)\.(weight|bias)$", re.IGNORECASE)
+ADAPTER = ".lora_"  # in the names of adapter parameters
+
+
+def _matching(stages: Sequence[Stage], pattern: re.Pattern[str], what: str) -> list[Phase]:
+    backbone = {n for stage in stages if stage.name != HEAD for n in stage.parameters}
+    chosen = {n for n in backbone if pattern.search(n)}
+    if not chosen:
+        raise UserError(f"freeze={what} needs a backbone that has {what}; this one has none.\nChoose freeze=lora.")
+    head = {n for stage in stages if stage.name == HEAD for n in stage.parameters}
+    return [Phase(frozenset(chosen | head))]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Biases(Named):
+    """The biases and the head train (BitFit, Ben Zaken et al. 2022)."""
+
+    kind = "bitfit"
+
+    def phases(self, stages: Sequence[Stage]) -> list[Phase]:
+        return _matching(stages, re.compile(r"\.bias$"), "biases")
+
+
+@dataclass(frozen=True, config=STRICT)
+class Norms(Named):
+    """The weights and biases of layer norms and the head train."""
+
+    kind = "norms"
+
+    def phases(self, stages: Sequence[Stage]) -> list[Phase]:
+        return _matching(stages, NORM, "norms")
+
+
+@dataclass(frozen=True, config=STRICT)
+class Lora(Named):
+    """Low-rank adapters beside frozen matrices (Hu et al. 2022), and the head.
+
+    Args:
+        rank: of each adapter.
+        alpha: an adapter's output is multiplied by alpha / rank.
+        dropout: of an adapter's input.
+        targets: regular expressions, searched in the names of the backbone's linear layers.
+    """
+
+    rank: Annotated[int, Field(ge=1)]
+    alpha: Annotated[float, Field(gt=0)]
+    dropout: Probability
+    targets: Annotated[list[str], Field(min_length=1)]
+
+    @property
+    def kind(self) -> str:
+        return f"lora:{self.rank}"
+
+    @pydantic.field_validator("targets")
+    @classmethod
+    def compiles(cls, patterns: list[str]) -> list[str]:
+        return check_patterns(patterns)
+
+    def find(self, stages: Sequence[Stage]) -> list[str]:
+        """The names of the layers that get an adapter.
+
+        Raises:
+            UserError: none of the patterns matches.
+        """
+        names = [n for stage in stages if stage.name != HEAD for n in stage.parameters]
+        layers = [n.removesuffix(".weight").removesuffix(".base_layer") for n in names if n.endswith(".weight")]
+        plain = [layer for layer in layers if ADAPTER not in layer]
+        found = [layer for layer in plain if any(re.search(pattern, layer) for pattern in self.targets)]
+        if not found:
+            raise UserError(
+                f"freeze.targets must match layers of the backbone; {', '.join(self.targets)} match none.\n"
+                f"Their names look like this: {', '.join(layer for layer in plain if '.0.' in layer)}."
+            )
+        return found
+
+    def phases(self, stages: Sequence[Stage]) -> list[Phase]:
+        self.find(stages)
+        names = {n for stage in stages for n in stage.parameters if stage.name == HEAD or ADAPTER in n}
+        return [Phase(frozenset(names))]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Mix(Named):
+    """Everything frozen; the head reads a learned mix of all layers' outputs (Peters et al. 2018, 2019)."""
+
+    kind = "mix"
+
+    def phases(self, stages: Sequence[Stage]) -> list[Phase]:
+        return training(stages, [stage.name == HEAD for stage in stages])

@@ -1,0 +1,84 @@
+"""What `python -m src.plan` says of a run is what the run would do and cost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+from hydra import compose, initialize_config_dir
+
+from src.config import UserError
+from src.data import corpus
+from src.plan import plan
+from src.runs import CONF
+
+Shown = Callable[..., str]
+
+
+@pytest.fixture
+def shown(tiny_bert: Path, tmp_path: Path) -> Shown:
+    def show(*overrides: str) -> str:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            options = ["run=unset", f"backbone.name={tiny_bert}", "data.limit=60", "data.max_length=32", "trainer=cpu"]
+            cfg = compose("plan", [*options, f"cache={tmp_path / 'cache'}", *overrides])
+        return plan(cfg)
+
+    return show
+
+
+def numbers(text: str, row: str) -> list[float]:
+    return [float(n) for n in re.findall(rf"^{row} +([\d.e-]+) (?:TFLOP|MB|s)", text, re.MULTILINE)]
+
+
+def test_every_phase_shows_what_trains_and_nothing_is_written(shown: Shown, tmp_path: Path) -> None:
+    text = shown("freeze=gradual", "freeze.down_to=layer.1", "model=bert_linear", "trainer.max_epochs=7")
+    assert text.startswith("gradual:1: 3 phases, at most 7 epochs of 2 steps")
+    assert re.findall(r"^Phase .*", text, re.MULTILINE) == [
+        "Phase 1, for 1 epochs",
+        "Phase 2, for 1 epochs",
+        "Phase 3, to the end",
+    ]
+    trainable = re.findall(r"^layer\.2 +[\d,]+ +([\d,]+)", text, re.MULTILINE)
+    assert [count == "0" for count in trainable] == [True, False, False]
+    assert len(numbers(text, "forward")) == len(numbers(text, "memory")) == len(numbers(text, "encoding, once")) == 3
+    assert {folder.name for folder in (tmp_path / "cache").iterdir()} == {"tokens"}
+
+
+def test_operations_are_those_of_the_matrix_products(shown: Shown, tiny_bert: Path, tokenizer: Any) -> None:
+    live = shown("freeze=none", "model=bert_linear")
+    cfg = transformers.AutoConfig.from_pretrained(tiny_bert)
+    width, inner = cfg.hidden_size, cfg.intermediate_size
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        settings = compose("train", ["data.limit=60", "run=unset"]).data
+    from src.config import Data
+
+    texts = corpus.load(Data.model_validate(dict(settings))).splits["train"].texts
+    lengths = sorted(len(ids) for ids in tokenizer(list(texts), truncation=True, max_length=32)["input_ids"])
+    # Pools of one bucket are sorted by length and cut in batches of 32.
+    places = [(32, lengths[31]), (28, lengths[-1])]
+    expected = 0
+    for rows, longest in places:
+        tokens = rows * longest
+        dense = 2 * tokens * (4 * width * width + 2 * width * inner)
+        expected += cfg.num_hidden_layers * (dense + 4 * tokens * longest * width) + 2 * rows * width * 3
+    assert numbers(live, "forward") == [pytest.approx(expected / 1e12, rel=0.01)]
+    assert numbers(live, "backward") == [pytest.approx(2 * expected / 1e12, rel=0.1)]
+    stored = shown("freeze=all", "model=bert_linear")
+    assert numbers(stored, "encoding, once")[0] == pytest.approx(expected / 1e12, rel=0.01)
+    assert numbers(stored, "forward")[0] < expected / 1e12 / 100
+    assert numbers(shown("freeze=all", "model=bert_linear", "activations=off"), "forward")[0] > expected / 1e12 * 0.99
+
+
+def test_a_trial_takes_steps_and_says_how_long(shown: Shown) -> None:
+    text = shown("freeze=lp_ft", "plan.trial=true")
+    assert len(numbers(text, "time")) == 2
+    assert min(numbers(text, "time")) >= 0
+
+
+def test_what_a_run_refuses_a_plan_refuses(shown: Shown) -> None:
+    with pytest.raises(UserError, match=r"must lie in 0\.\.3"):
+        shown("freeze=bottom", "freeze.layers=9")
