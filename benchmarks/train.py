@@ -37,9 +37,8 @@ class Job:
         options = [f"model=bert_{self.head}", f"freeze={kind}", f"trainer.max_epochs={self.epochs}"]
         return [*options, f"freeze.layers={layers}"] if layers else options
 
-    @property
-    def trainer(self) -> list[str]:
-        return ["--freeze", self.freeze, "--head", self.head, "--epochs", str(self.epochs)]
+    def trainer(self, epochs: int) -> list[str]:
+        return ["--freeze", self.freeze, "--head", self.head, "--epochs", str(epochs)]
 
 
 JOBS = {
@@ -64,12 +63,17 @@ def timed(command: list[str]) -> float:
     return time.perf_counter() - begin
 
 
-def run_trainer(job: Job, data: Path, seed: int) -> dict[str, Any]:
+def run_trainer(job: Job, data: Path, seed: int, most: int | None) -> dict[str, Any]:
+    """One training with the Trainer, of `most` epochs at the most: the others are then counted as long as these."""
+    epochs = min(job.epochs, most or job.epochs)
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "result.json"
         command = [sys.executable, "-m", "benchmarks.trainer", "--data", str(data), "--seed", str(seed)]
-        seconds = timed([*command, *job.trainer, "--output", str(output)])
-        return {"seconds": seconds, "accuracy": json.loads(output.read_text())["accuracy"]}
+        seconds = timed([*command, *job.trainer(epochs), "--output", str(output)])
+        result = json.loads(output.read_text())
+    rest = job.epochs - epochs
+    whole = {"seconds": seconds + rest * result["epoch_seconds"], "epoch_seconds": result["epoch_seconds"]}
+    return {**whole, "trained_epochs": epochs, "accuracy": None if rest else result["accuracy"]}
 
 
 def run_thaw(job: Job, data: Path, seed: int, precision: str, cache: Path) -> dict[str, Any]:
@@ -83,19 +87,20 @@ def run_thaw(job: Job, data: Path, seed: int, precision: str, cache: Path) -> di
         return {"seconds": seconds, "accuracy": result["metrics"]["test"]["accuracy"], "parts": parts}
 
 
-def run_job(name: str, job: Job, data: Path, seed: int, results: dict[str, Any], file: Path) -> None:
+def run_job(name: str, seed: int, chosen: argparse.Namespace, results: dict[str, Any]) -> None:
     """All sides of one job with one seed, skipping what is there already."""
+    job, data = JOBS[name], chosen.data.resolve()
 
     def note(side: str, result: dict[str, Any]) -> None:
         results.setdefault(name, {}).setdefault(side, {})[str(seed)] = result
-        file.write_text(json.dumps(results, indent=1), encoding="utf-8")
-        print(f"{name:15} {side:22} seed {seed}  {result['seconds']:7.1f} s  accuracy {result['accuracy']:.4f}")
+        chosen.results.write_text(json.dumps(results, indent=1), encoding="utf-8")
+        print(f"{name:15} {side:22} seed {seed}  {result['seconds']:7.1f} s  accuracy {result['accuracy']}", flush=True)
 
     def done(side: str) -> bool:
         return str(seed) in results.get(name, {}).get(side, {})
 
     if not done("trainer"):
-        note("trainer", run_trainer(job, data, seed))
+        note("trainer", run_trainer(job, data, seed, chosen.trainer_epochs))
     for precision in PRECISIONS:
         sides = [f"{precision}, empty store"] + [f"{precision}, warm store"] * job.warm
         if all(map(done, sides)):
@@ -113,9 +118,9 @@ def table(results: dict[str, Any]) -> str:
         base = [r["seconds"] for r in sides.get("trainer", {}).values()]
         for side, found in sides.items():
             seconds = statistics.median(r["seconds"] for r in found.values())
-            accuracies = [r["accuracy"] for r in found.values()]
+            accuracies = [r["accuracy"] for r in found.values() if r["accuracy"] is not None]
             ratio = f"{statistics.median(base) / seconds:.1f}x" if base and side != "trainer" else ""
-            accuracy = f"{statistics.mean(accuracies):.3f}"
+            accuracy = f"{statistics.mean(accuracies):.3f}" if accuracies else "not trained to the end"
             lines.append(f"| {name} | {side} | {seconds:.0f} | {ratio} | {accuracy} | {len(found)} |")
     return "\n".join(lines)
 
@@ -127,13 +132,18 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="a folder with train, validation and test CSV")
     parser.add_argument("--jobs", nargs="+", default=list(JOBS), choices=list(JOBS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
+    parser.add_argument(
+        "--trainer-epochs",
+        type=int,
+        help="train so many epochs with the Trainer, and count the others as long as these",
+    )
     parser.add_argument("--results", type=Path, default=Path("outputs/benchmarks/train.json"))
     chosen = parser.parse_args()
     chosen.results.parent.mkdir(parents=True, exist_ok=True)
     results = json.loads(chosen.results.read_text()) if chosen.results.exists() else {}
     for seed in chosen.seeds:
         for name in chosen.jobs:
-            run_job(name, JOBS[name], chosen.data.resolve(), seed, results, chosen.results)
+            run_job(name, seed, chosen, results)
     print(table(results))
 
 
