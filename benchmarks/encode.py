@@ -45,7 +45,7 @@ def main() -> None:
         print("| dtype | products alone | one pass | share | texts a second |\n| --- | ---: | ---: | ---: | ---: |")
         for dtype, precision in PRECISIONS.items():
             trainer = pl.Trainer(accelerator="cpu", precision=precision, logger=False, enable_progress_bar=False)
-            recipe = Recipe(encoder, None, None, {}, tokenizer.pad_token_id, dtype, size.hidden_size)
+            recipe = Recipe(encoder, None, None, False, {}, tokenizer.pad_token_id, dtype, size.hidden_size)
             kind = "float32" if dtype == torch.float32 else "uint16"
             store = Store(Path(folder), {"dtype": kind}, Shape(count, size.hidden_size, kind))
             rate = products_per_second(dtype, size.hidden_size, size.intermediate_size)

@@ -125,6 +125,29 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def draw(results: dict[str, Any], file: Path) -> None:
+    """Whole-process seconds of each side, a panel a job."""
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(len(results), 1, figsize=(8, 1.1 + 1.25 * len(results)), layout="constrained")
+    for panel, (name, sides) in zip([panels] if len(results) == 1 else panels, results.items(), strict=True):
+        medians = {side: statistics.median(r["seconds"] for r in found.values()) for side, found in sides.items()}
+        base = medians["trainer"]
+        labels = ["Trainer, float32" if side == "trainer" else f"Thaw, {side}" for side in medians]
+        colours = ["#999999" if side == "trainer" else "#0072b2" for side in medians]
+        bars = panel.barh(labels, list(medians.values()), color=colours)
+        notes = [f"{s:,.0f} s" if s == base else f"{s:,.0f} s ({base / s:.1f}x)" for s in medians.values()]
+        panel.bar_label(bars, notes, padding=3, fontsize=8)
+        job = JOBS[name]
+        panel.set_title(f"freeze={job.freeze}, {job.head} head, {job.epochs} epochs", fontsize=9, loc="left")
+        panel.set_xlim(0, base * 1.2)
+        panel.invert_yaxis()
+        panel.tick_params(labelsize=8)
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.supxlabel("seconds of the whole process", fontsize=9)
+    figure.savefig(file, dpi=130)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -135,8 +158,9 @@ def main() -> None:
     parser.add_argument(
         "--trainer-epochs",
         type=int,
-        help="train so many epochs with the Trainer, and count the others as long as these",
+        help="train so many epochs with the Trainer, count the others alike",
     )
+    parser.add_argument("--plot", type=Path, help="a PNG file for a picture of the table")
     parser.add_argument("--results", type=Path, default=Path("outputs/benchmarks/train.json"))
     chosen = parser.parse_args()
     chosen.results.parent.mkdir(parents=True, exist_ok=True)
@@ -145,6 +169,8 @@ def main() -> None:
         for name in chosen.jobs:
             run_job(name, seed, chosen, results)
     print(table(results))
+    if chosen.plot:
+        draw(results, chosen.plot)
 
 
 if __name__ == "__main__":

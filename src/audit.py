@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from src.freezing import HEAD, Stage
 from src.modules import TextClassifier
 
 
@@ -67,6 +68,7 @@ class Audit:
                     "parameters": count(module, stage.parameters),
                     "trainable": count(module, trainable),
                     "in_optimizer": count(module, optimized & set(stage.parameters)),
+                    "mode": mode(module, stage),
                     "got_gradient": count(module, self.graded & set(stage.parameters)),
                     "before": _together({n: self.before[n] for n in stage.parameters}),
                     "after": _together({n: now[n] for n in stage.parameters}),
@@ -90,6 +92,18 @@ def count(module: TextClassifier, names: Any) -> int:
     """How many numbers these parameters hold."""
     named = module.named_stage_parameters()
     return sum(named[name].numel() for name in names)
+
+
+def mode(module: TextClassifier, stage: Stage) -> str:
+    """The mode of the modules that own the stage's parameters: `train`, `eval`, or `mixed`."""
+    owners = {name.rpartition(".")[0] for name in stage.parameters}
+    modes = {_owner(module, owner).training for owner in owners}
+    return "mixed" if len(modes) > 1 else "train" if modes == {True} else "eval"
+
+
+def _owner(module: TextClassifier, name: str) -> nn.Module:
+    in_head = name == HEAD or name.startswith(f"{HEAD}.")
+    return module.get_submodule(name) if in_head else module.encoder.get_submodule(name)
 
 
 def _checksum(tensor: Tensor) -> int:

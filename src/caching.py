@@ -102,9 +102,8 @@ def plan(module: TextClassifier, padding: int, dtype: torch.dtype) -> Recipe:
     width = int(module.encoder.config.hidden_size)
     if module.stages[module.depth].name == freezing.HEAD:
         pooling = str(module.head.pooling) if module.head.reads == "pooled" else None
-        everywhere = bool(module.head.all_layers)
-        width *= module.encoder.config.num_hidden_layers + 1 if everywhere else 1
-        return Recipe(module.encoder, None, pooling, everywhere, parameters, padding, dtype, width)
+        width *= module.encoder.config.num_hidden_layers + 1 if module.reads_all_layers else 1
+        return Recipe(module.encoder, None, pooling, module.reads_all_layers, parameters, padding, dtype, width)
     try:
         prefix, suffix = cut(module.encoder, sum(stage.is_layer for stage in frozen))
     except CutError as error:

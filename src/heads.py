@@ -24,7 +24,6 @@ class LinearHead(nn.Module):
     """
 
     reads: ClassVar[Reads] = "pooled"
-    all_layers: ClassVar[bool] = False  # whether it reads the outputs of all layers, side by side
 
     def __init__(self, width: int, outputs: int, pooling: Pooling, dropout: float) -> None:
         super().__init__()
@@ -53,7 +52,6 @@ class BiLSTMHead(nn.Module):
     """
 
     reads: ClassVar[Reads] = "tokens"
-    all_layers: ClassVar[bool] = False
 
     def __init__(
         self, width: int, outputs: int, hidden_size: int, layers: int, pooling: StatePooling, dropout: float
@@ -95,7 +93,7 @@ class MixedHead(nn.Module):
         layers: how many outputs are mixed: the embeddings' and each layer's.
     """
 
-    all_layers: ClassVar[bool] = True
+    all_layers: ClassVar[bool] = True  # it reads the outputs of all layers, side by side
 
     def __init__(self, inner: nn.Module, layers: int) -> None:
         super().__init__()

@@ -116,6 +116,11 @@ class TextClassifier(LightningModule):
         """How many leading stages have never trained so far: the frozen prefix."""
         return freezing.depth(self.stages, self.phases[: self.phase + 1])
 
+    @property
+    def reads_all_layers(self) -> bool:
+        """Whether the head reads the outputs of all layers side by side instead of the last one's."""
+        return bool(getattr(self.head, "all_layers", False))
+
     def enter_phase(self, index: int, step: int = 0) -> None:
         """Makes exactly the parameters of a phase trainable, and sets every module's mode to match.
 
@@ -168,7 +173,7 @@ class TextClassifier(LightningModule):
         if self.head.reads == "pooled" and self.head.pooling == "pooler":
             return torch.as_tensor(self.head(output.pooler_output)).float()
         # What a store holds for a head that reads all layers lies side by side already.
-        states = read_states(output, bool(self.head.all_layers) and "states" not in batch)
+        states = read_states(output, self.reads_all_layers and "states" not in batch)
         if self.head.reads == "tokens":
             logits = self.head(states, mask)
         else:

@@ -14,7 +14,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from rich.console import Console
 from rich.table import Table
 
-from src.audit import Audit, count
+from src.audit import Audit, count, mode
 from src.caching import use_store
 from src.config import RunConfig
 from src.freezing import Stage
@@ -116,8 +116,12 @@ class Phases(Callback):
     def _finish(self, trainer: Trainer, module: TextClassifier) -> None:
         rows = self.audit.end(module) if trainer.global_step > self.current["first_step"] else []
         self.done.append({**self.current, "epochs": self.epochs, "last_step": trainer.global_step, "audit": rows})
+        if not trainer.is_global_zero:
+            return
+        log.info("Audit of phase %d\n%s", module.phase + 1, table := audit_table(rows))
         if trainer.logger:
             trainer.logger.log_metrics(self._point(module), trainer.global_step)
+        self._show(trainer, "freezing/audit", f"Phase {module.phase + 1}", table, trainer.global_step)
 
     def _open_store(self, trainer: Trainer, module: TextClassifier) -> None:
         begin = time.perf_counter()
@@ -141,11 +145,12 @@ class Phases(Callback):
         log.info("%s", table)
         if trainer.logger:
             trainer.logger.log_metrics(self._point(module), first)
+        self._show(trainer, "freezing/phase", f"Phase {module.phase + 1} of {len(module.phases)}", table, first)
+
+    def _show(self, trainer: Trainer, tag: str, title: str, table: str, step: int) -> None:
         if isinstance(trainer.logger, TensorBoardLogger):
-            indented = "\n".join(f"    {line}" for line in table.splitlines())
-            trainer.logger.experiment.add_text(
-                "freezing/phase", f"Phase {module.phase + 1} of {len(module.phases)}\n\n{indented}", first
-            )
+            indented = "\n".join(f"    {line}" for line in table.splitlines())  # as code, in a fixed width
+            trainer.logger.experiment.add_text(tag, f"{title}\n\n{indented}", step)
 
     def state_dict(self) -> dict[str, Any]:
         names = ("epochs", "best", "waited", "over_at", "done", "current")
@@ -180,6 +185,21 @@ def _restore_best(trainer: Trainer, module: TextClassifier) -> None:
         log.info("The phase begins with the best weights so far.")
 
 
+def audit_table(rows: list[dict[str, Any]]) -> str:
+    """The rows of an audit as text: what trained and moved, and what stayed bit for bit."""
+    table = Table("stage", box=None, pad_edge=False)
+    for column in ("in optimizer", "got gradient"):
+        table.add_column(column, justify="right")
+    table.add_column("mode")
+    for column in ("checksum before", "after", ""):
+        table.add_column(column)
+    for row in rows:
+        counts = [f"{row['in_optimizer']:,}", f"{row['got_gradient']:,}", row["mode"]]
+        moved = "moved" if row["before"] != row["after"] else "unchanged"
+        table.add_row(row["stage"], *counts, row["before"], row["after"], moved)
+    return _text(table)
+
+
 def stage_table(module: TextClassifier) -> str:
     """The table of stages as text, with the totals in the last row."""
     table = Table("stage", box=None, pad_edge=False)
@@ -189,10 +209,14 @@ def stage_table(module: TextClassifier) -> str:
     total = trainable = 0
     for stage in module.stages:
         size, training = stage_counts(module, stage)
-        table.add_row(stage.name, f"{size:,}", f"{training:,}", _mode(module, stage))
+        table.add_row(stage.name, f"{size:,}", f"{training:,}", mode(module, stage))
         total, trainable = total + size, trainable + training
     table.add_row("total", f"{total:,}", f"{trainable:,}", f"{trainable / total:.1%} trains")
-    console = Console(width=80, color_system=None)
+    return _text(table)
+
+
+def _text(table: Table) -> str:
+    console = Console(width=100, color_system=None)
     with console.capture() as capture:
         console.print(table)
     return capture.get().rstrip()
@@ -202,11 +226,3 @@ def stage_counts(module: TextClassifier, stage: Stage) -> tuple[int, int]:
     """How many parameters a stage has, and how many of them train in this phase."""
     trainable = module.phases[module.phase].trainable
     return count(module, stage.parameters), count(module, trainable & set(stage.parameters))
-
-
-def _mode(module: TextClassifier, stage: Stage) -> str:
-    """The mode in training of the modules that own the stage's parameters."""
-    trainable = module.phases[module.phase].trainable
-    owners = {name.rpartition(".")[0] for name in stage.parameters}
-    training = {any(name.rpartition(".")[0] == owner for name in trainable) for owner in owners}
-    return "mixed" if len(training) > 1 else "train" if training == {True} else "eval"

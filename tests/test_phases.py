@@ -287,7 +287,14 @@ def test_phases_show_in_tensorboard(run_tiny: Run) -> None:
     counts = [phase["trainable_parameters"] for phase in result["phases"]]
     assert shown == [(step, count) for pair, count in zip(steps, counts, strict=True) for step in pair]
     assert [e.value for e in events.Scalars("freezing/phase")] == [1, 1, 2, 2]
-    assert "freezing/phase/text_summary" in events.Tags()["tensors"]
+    assert {"freezing/phase/text_summary", "freezing/audit/text_summary"} <= set(events.Tags()["tensors"])
+
+
+def test_phases_go_with_accumulation_and_bfloat16(run_tiny: Run, watch: Watch) -> None:
+    mixed = ["trainer.accumulate_grad_batches=3", "trainer.precision=bf16-mixed", "data.batch_size=8"]
+    _, result = run_tiny("freeze=lp_ft", "freeze.epochs=1", *FEW, *mixed)
+    assert watch.moved == watch.trained
+    assert [phase["last_step"] for phase in result["phases"]] == [3, 9]  # eight batches an epoch
 
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # within PEFT
