@@ -29,8 +29,6 @@ from numpy.typing import NDArray
 
 FORMAT = 1
 RESERVE = 1 << 30  # bytes of the disk that a store leaves free
-RESIDENT = 64 << 20  # bytes of a mapped store that may lie in memory at a time
-AROUND = 64 << 10  # bytes that the system maps around an address that is read
 
 
 @dataclass(frozen=True)
@@ -56,8 +54,8 @@ class Shape:
 class Mapped:
     """The vectors of a finished store, [vectors, width], read from the file as they are asked for.
 
-    Pages that have been read count as the process's memory until they are given back, which happens every so often, so
-    that a run's memory does not grow with its store. They stay in the system's cache.
+    Pages that have been read count as the process's memory until they are given back, which happens at once, so that a
+    run's memory does not grow with its store. They stay in the system's cache.
     """
 
     def __init__(self, file: Path, shape: Shape) -> None:
@@ -67,7 +65,6 @@ class Mapped:
         self._map.madvise(mmap.MADV_RANDOM)
         values = np.frombuffer(self._map, shape.dtype, count=shape.vectors * shape.width)
         self._values = values.reshape(shape.vectors, shape.width)
-        self._touched = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -80,10 +77,8 @@ class Mapped:
     def __getitem__(self, vectors: NDArray[np.int64]) -> NDArray[Any]:
         """A copy of these vectors."""
         found: NDArray[Any] = self._values[vectors]
-        self._touched += found.nbytes + AROUND * int(1 + np.count_nonzero(np.diff(vectors) != 1))
-        if self._touched > RESIDENT:
-            self._map.madvise(mmap.MADV_DONTNEED)
-            self._touched = 0
+        # Reading one address may map megabytes around it, so that giving back now and then is not enough.
+        self._map.madvise(mmap.MADV_DONTNEED)
         return found
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -275,8 +275,23 @@ def test_killed_twice_and_then_built_by_two_at_once_it_is_one_store_of_the_same_
     assert {file.parent.name: file.read_bytes() for file in found} == clean
 
 
-def test_reading_gives_memory_back_and_survives_another_process(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(activations, "RESIDENT", 1)
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the memory of a process from /proc")
+def test_memory_does_not_grow_with_what_is_read(tmp_path: Path) -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    shape = Shape(1 << 16, 512, "float32")
+    with (tmp_path / "values.bin").open("wb") as file:
+        file.truncate(shape.bytes)
+    mapped = Mapped(tmp_path / "values.bin", shape)
+    before, most = resident(), 0
+    for start in range(0, shape.vectors, 256):
+        mapped[np.arange(start, start + 256)]
+        most = max(most, resident() - before)
+    assert most < shape.bytes / 4
+
+
+def test_a_mapped_store_goes_to_another_process(store: Store) -> None:
     with store.locked():
         fill(store, 0, 25, 50, 75)
     mapped = Mapped(store.values, store.shape)
