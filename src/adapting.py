@@ -47,6 +47,7 @@ def adapt(
 
 def reinitialise(encoder: PreTrainedModel, layers: Iterable[Stage]) -> None:
     """Gives these layers the random weights that the architecture starts its pretraining from (Zhang et al. 2021)."""
+    model: Any = encoder
     for stage in layers:
         owners = {name.rpartition(".")[0] for name in stage.parameters}
         for owner in sorted(owners):
@@ -54,7 +55,7 @@ def reinitialise(encoder: PreTrainedModel, layers: Iterable[Stage]) -> None:
             for parameter in module.parameters(recurse=False):
                 # Loading marks what came from the checkpoint, and initialising passes over what is marked.
                 parameter.__dict__.pop("_is_hf_initialized", None)
-            encoder._init_weights(module)  # type: ignore[no-untyped-call]
+            model._init_weights(module)
 
 
 def add_adapters(encoder: PreTrainedModel, strategy: Lora, targets: Sequence[str]) -> None:
@@ -68,7 +69,7 @@ def add_adapters(encoder: PreTrainedModel, strategy: Lora, targets: Sequence[str
 
     cfg = LoraConfig(
         r=strategy.rank,
-        lora_alpha=strategy.alpha,  # type: ignore[arg-type]
+        lora_alpha=strategy.alpha,
         lora_dropout=strategy.dropout,
         target_modules=list(targets),
     )

@@ -36,14 +36,16 @@ class Audit:
             named = module.named_stage_parameters()
             self.graded |= {n for n in missing if (grad := named[n].grad) is not None and bool(grad.count_nonzero())}
 
-    def check_frozen(self, module: TextClassifier) -> None:
-        """
+    def check_frozen(self, module: TextClassifier) -> dict[str, int]:
+        """The fingerprints as they are now.
+
         Raises:
             AuditError: a frozen parameter is not what it was when the phase began.
         """
         now, trainable = fingerprints(module), module.phases[module.phase].trainable
         if moved := sorted(n for n, before in self.before.items() if n not in trainable and now.get(n) != before):
             raise AuditError(f"phase {module.phase + 1}: frozen parameters have changed: {_some(moved)}")
+        return now
 
     def end(self, module: TextClassifier) -> list[dict[str, Any]]:
         """The table of the phase, one row a stage.
@@ -51,8 +53,7 @@ class Audit:
         Raises:
             AuditError: a frozen parameter moved, or a trainable one that got a gradient did not.
         """
-        self.check_frozen(module)
-        now = fingerprints(module)
+        now = self.check_frozen(module)
         if stuck := sorted(n for n in self.graded if now[n] == self.before[n]):
             raise AuditError(
                 f"phase {module.phase + 1}: parameters that train and got a gradient have not moved: {_some(stuck)}. "

@@ -73,7 +73,13 @@ def check_fit(settings: RunConfig, strategy: Strategy, source: Source) -> None:
     with_names = all(len(stage.parameters) > 1 for stage in declared if stage.is_layer)
     if with_names or not isinstance(strategy, BY_NAME):
         stages = [*declared, Stage(HEAD, (HEAD,))]
-        check_reinit(strategy.reinit_top, stages, strategy.phases(stages))
+        phases = strategy.phases(stages)
+        check_reinit(strategy.reinit_top, stages, phases)
+        if any(phase.end.epochs is None for phase in phases[:-1]) and settings.monitor.metric.startswith("train/"):
+            raise UserError(
+                f"A phase that ends on a plateau watches validation; monitor.metric is {settings.monitor.metric}.\n"
+                "Choose a score of validation, such as monitor.metric=validation/loss, or freeze.until=epochs."
+            )
 
 
 def check_monitor(settings: RunConfig, corpus: Corpus) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Annotated, Protocol
 
 import pydantic
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from src.config import UserError
@@ -21,6 +21,23 @@ POOLER = "pooler"
 EMBEDDINGS = "embeddings"
 
 STRICT = pydantic.ConfigDict(extra="forbid")
+
+
+def _check_patterns(patterns: list[str]) -> list[str]:
+    """
+    Raises:
+        ValueError: one is not a regular expression.
+    """
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"holds {pattern}, which is not a regular expression: {error}") from None
+    return patterns
+
+
+# Regular expressions, at least one.
+Patterns = Annotated[list[str], Field(min_length=1), AfterValidator(_check_patterns)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,16 +199,11 @@ class Top(Named):
 class Pattern(Named):
     """Backbone parameters whose name matches a regular expression frozen."""
 
-    frozen: Annotated[list[str], Field(min_length=1)]
+    frozen: Patterns
 
     @property
     def kind(self) -> str:
         return f"pattern:{'|'.join(self.frozen)}"
-
-    @pydantic.field_validator("frozen")
-    @classmethod
-    def compiles(cls, patterns: list[str]) -> list[str]:
-        return check_patterns(patterns)
 
     def phases(self, stages: Sequence[Stage]) -> list[Phase]:
         backbone = [n for stage in stages if stage.name != HEAD for n in stage.parameters]
@@ -256,16 +268,3 @@ def _check_layers(layers: int, stages: Sequence[Stage]) -> None:
 def sample_names(stages: Sequence[Stage]) -> list[str]:
     """The name of one parameter of each of the first stages, to show what names look like."""
     return [stage.parameters[0] for stage in stages if stage.name != HEAD and stage.parameters][:3]
-
-
-def check_patterns(patterns: list[str]) -> list[str]:
-    """
-    Raises:
-        ValueError: one is not a regular expression.
-    """
-    for pattern in patterns:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f"holds {pattern}, which is not a regular expression: {error}") from None
-    return patterns

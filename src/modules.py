@@ -313,7 +313,8 @@ class TextClassifier(LightningModule):
         since = self.thawed.get(stage, 0)
         if since == 0:
             return factor  # trained from the start, where the schedule warms up
-        ramp = round(chosen.thaw_warmup * int(self.trainer.num_training_batches))
+        steps = int(self.trainer.num_training_batches) / self.trainer.accumulate_grad_batches  # of an epoch
+        ramp = round(chosen.thaw_warmup * steps)
         return factor * min(1.0, (self.global_step - since + 1) / (ramp + 1))
 
     def configure_gradient_clipping(

@@ -17,7 +17,7 @@ from rich.table import Table
 from src.audit import Audit, count, mode
 from src.caching import use_store
 from src.config import RunConfig
-from src.freezing import Stage
+from src.freezing import End, Stage
 from src.modules import TextClassifier
 
 log = logging.getLogger(__name__)
@@ -64,10 +64,22 @@ class Phases(Callback):
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
         self.audit.watch(_classifier(pl_module))
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        # Not at the end of each epoch, since not each one need be validated.
+        value = float(trainer.callback_metrics.get(self.cfg.monitor.metric, math.nan))
+        sign = 1 if self.cfg.monitor.mode == "max" else -1
+        end = _classifier(pl_module).phases[_classifier(pl_module).phase].end
+        if math.isnan(self.best) or sign * (value - self.best) > end.min_delta:
+            self.best, self.waited = value, 0
+        else:
+            self.waited += 1
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         module = _classifier(pl_module)
         self.epochs += 1
-        if module.phase + 1 < len(module.phases) and self._has_ended(trainer, module):
+        if module.phase + 1 < len(module.phases) and self._has_ended(module.phases[module.phase].end):
             self._finish(trainer, module)
             self.over_at = trainer.global_step
 
@@ -82,17 +94,8 @@ class Phases(Callback):
                 len(module.phases),
             )
 
-    def _has_ended(self, trainer: Trainer, module: TextClassifier) -> bool:
-        end = module.phases[module.phase].end
-        if end.epochs is not None:
-            return self.epochs >= end.epochs
-        value = float(trainer.callback_metrics[self.cfg.monitor.metric])
-        sign = 1 if self.cfg.monitor.mode == "max" else -1
-        if math.isnan(self.best) or sign * (value - self.best) > end.min_delta:
-            self.best, self.waited = value, 0
-        else:
-            self.waited += 1
-        return self.waited >= end.patience
+    def _has_ended(self, end: End) -> bool:
+        return self.waited >= end.patience if end.epochs is None else self.epochs >= end.epochs
 
     def _begin_next(self, trainer: Trainer, module: TextClassifier) -> None:
         assert self.over_at is not None
@@ -197,7 +200,7 @@ def audit_table(rows: list[dict[str, Any]]) -> str:
         counts = [f"{row['in_optimizer']:,}", f"{row['got_gradient']:,}", row["mode"]]
         moved = "moved" if row["before"] != row["after"] else "unchanged"
         table.add_row(row["stage"], *counts, row["before"], row["after"], moved)
-    return _text(table)
+    return as_text(table)
 
 
 def stage_table(module: TextClassifier) -> str:
@@ -212,10 +215,11 @@ def stage_table(module: TextClassifier) -> str:
         table.add_row(stage.name, f"{size:,}", f"{training:,}", mode(module, stage))
         total, trainable = total + size, trainable + training
     table.add_row("total", f"{total:,}", f"{trainable:,}", f"{trainable / total:.1%} trains")
-    return _text(table)
+    return as_text(table)
 
 
-def _text(table: Table) -> str:
+def as_text(table: Table) -> str:
+    """A table as the log and TensorBoard show it."""
     console = Console(width=100, color_system=None)
     with console.capture() as capture:
         console.print(table)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import hydra
 from omegaconf import DictConfig, OmegaConf, open_dict
-from rich.console import Console
 from rich.table import Table
 
 from src import backbones
@@ -103,7 +101,7 @@ def _cost(
         with FlopCounterMode(display=False, custom_mapping=_uncounted()) as counter:
             loss = _loss(module, _stand_in(live, recipe), settings)
             forward += (before := counter.get_total_flops())
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss)
             backward += counter.get_total_flops() - before
         if recipe:
             with FlopCounterMode(display=False, custom_mapping=_uncounted()) as counter, torch.no_grad():
@@ -164,7 +162,9 @@ def _memory(module: TextClassifier, batch: Batch, settings: RunConfig) -> int:
         _loss(module, batch, settings)
     trainable = sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
     own = sum(p.numel() * p.element_size() for p in module.parameters())
-    moments = 2  # of Adam and AdamW; plain SGD has one
+    assert module.optimization is not None
+    # Adam keeps two moments of each gradient, SGD one.
+    moments = 1 if isinstance(module.optimization.optimizer(module), torch.optim.SGD) else 2
     return own + (1 + moments) * trainable + sum(kept.values())
 
 
@@ -187,7 +187,7 @@ def _timed(
         live = datamodule.encoded("train")[rows]
         batch = _stand_in(live, recipe)
         begin = time.perf_counter()
-        _loss(module, batch, settings).backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(_loss(module, batch, settings))
         optimizer.step()
         optimizer.zero_grad()
         middle = time.perf_counter()
@@ -227,10 +227,12 @@ def _uncounted() -> dict[Any, Any]:
 
 
 def _shown(module: TextClassifier, index: int, phase: Phase, cost: Cost) -> str:
-    from src.phases import stage_table
+    from src.phases import as_text, stage_table
 
     end = phase.end
-    until = f"for {end.epochs} epochs" if end.epochs else f"until a plateau of {end.patience} epochs"
+    until = (
+        f"for {end.epochs} epoch{'s' * (end.epochs > 1)}" if end.epochs else f"until a plateau of {end.patience} epochs"
+    )
     last = index + 1 == len(module.phases)
     lines = [f"Phase {index + 1}, {'to the end' if last else until}", stage_table(module), ""]
     table = Table("cost of an epoch", "", box=None, pad_edge=False)
@@ -243,10 +245,7 @@ def _shown(module: TextClassifier, index: int, phase: Phase, cost: Cost) -> str:
         table.add_row("time", f"{cost.seconds:.1f} s")
     if cost.encoding_seconds:
         table.add_row("encoding, once", f"{cost.encoding_seconds:.1f} s")
-    console = Console(width=80, color_system=None)
-    with console.capture() as capture:
-        console.print(table)
-    return "\n".join([*lines, capture.get()])
+    return "\n".join([*lines, as_text(table), ""])
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="plan")
@@ -259,4 +258,3 @@ def main(cfg: DictConfig) -> None:
 
 if __name__ == "__main__":
     run_command(main, "plan")
-    sys.exit(0)

@@ -5,24 +5,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated
 
-import pydantic
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from src.config import Probability, UserError
-from src.freezing import HEAD, STRICT, Named, Phase, Stage, check_patterns, training
+from src.config import Positive, Probability, UserError
+from src.freezing import HEAD, STRICT, Named, Patterns, Phase, Stage, training
 
 NORM = re.compile(r"(^|[._])(layer_?norm|ln|norm\d?)\.(weight|bias)$", re.IGNORECASE)
 ADAPTER = ".lora_"  # in the names of adapter parameters
 
 
-def _matching(stages: Sequence[Stage], pattern: re.Pattern[str], what: str) -> list[Phase]:
+def _matching(stages: Sequence[Stage], pattern: re.Pattern[str], option: str, what: str) -> list[Phase]:
     backbone = {n for stage in stages if stage.name != HEAD for n in stage.parameters}
     chosen = {n for n in backbone if pattern.search(n)}
     if not chosen:
-        raise UserError(f"freeze={what} needs a backbone that has {what}; this one has none.\nChoose freeze=lora.")
+        raise UserError(f"freeze={option} needs a backbone that has {what}; this one has none.\nChoose freeze=lora.")
     head = {n for stage in stages if stage.name == HEAD for n in stage.parameters}
     return [Phase(frozenset(chosen | head))]
 
@@ -34,7 +31,7 @@ class Biases(Named):
     kind = "bitfit"
 
     def phases(self, stages: Sequence[Stage]) -> list[Phase]:
-        return _matching(stages, re.compile(r"\.bias$"), "biases")
+        return _matching(stages, re.compile(r"\.bias$"), self.kind, "biases")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -44,7 +41,7 @@ class Norms(Named):
     kind = "norms"
 
     def phases(self, stages: Sequence[Stage]) -> list[Phase]:
-        return _matching(stages, NORM, "norms")
+        return _matching(stages, NORM, self.kind, "layer norms")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -58,19 +55,14 @@ class Lora(Named):
         targets: regular expressions, searched in the names of the backbone's linear layers.
     """
 
-    rank: Annotated[int, Field(ge=1)]
-    alpha: Annotated[float, Field(gt=0)]
+    rank: Positive
+    alpha: Positive
     dropout: Probability
-    targets: Annotated[list[str], Field(min_length=1)]
+    targets: Patterns
 
     @property
     def kind(self) -> str:
         return f"lora:{self.rank}"
-
-    @pydantic.field_validator("targets")
-    @classmethod
-    def compiles(cls, patterns: list[str]) -> list[str]:
-        return check_patterns(patterns)
 
     def find(self, stages: Sequence[Stage]) -> list[str]:
         """The names of the layers that get an adapter.

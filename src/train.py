@@ -88,9 +88,6 @@ def train(cfg: DictConfig, folder: RunFolder) -> Result:
             from src.caching import check
             from src.phases import Phases
             from src.report.run import finish
-
-            gc.freeze()
-            gc.enable()
         log.info("Strategy %s; run folder %s", strategy.name, folder.path)
         with clock("build"):
             module, datamodule = build(cfg, settings, strategy, source, corpus)
@@ -167,11 +164,17 @@ def _resumed(cfg: DictConfig, folder: RunFolder) -> DictConfig:
 
 def _import_libraries() -> None:
     """Imports what takes seconds, and keeps it quiet where it would only repeat what the run says itself."""
+    first = "pytorch_lightning" not in sys.modules
     # Nothing that an import makes is ever garbage; looking for it takes a fifth of the time, and again in training.
     gc.disable()
     import pytorch_lightning  # noqa: F401
     from transformers import logging as transformers_logging
 
+    import src.report.run  # noqa: F401
+
+    if first:  # in a later run of the same process this would keep what the run before has left
+        gc.freeze()
+    gc.enable()
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)

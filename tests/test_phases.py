@@ -73,7 +73,7 @@ class Watch(Callback):
         self.module = pl_module
         self.rows.append(batch["rows"].tolist())
 
-    def on_before_zero_grad(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         self.rates.append({group["name"]: group["lr"] for group in optimizer.param_groups})
 
     def on_train_epoch_end(self, trainer: Any, pl_module: TextClassifier) -> None:
@@ -234,6 +234,20 @@ def test_plateaus_end_phases_and_early_stopping_waits_for_the_last(run_tiny: Run
     assert len(result["history"]) == 5
 
 
+@pytest.mark.filterwarnings("ignore:.ModelCheckpoint:UserWarning")  # in the epochs that are not validated
+def test_a_plateau_counts_validations_and_not_epochs_between_them(run_tiny: Run) -> None:
+    stuck = ["freeze=gradual", "freeze.until=plateau", "freeze.min_delta=9", "freeze.down_to=layer.2"]
+    _, result = run_tiny(*stuck, "trainer.check_val_every_n_epoch=2", "trainer.max_epochs=6")
+    assert [phase["epochs"] for phase in result["phases"]] == [4, 2]
+
+
+def test_the_warm_up_of_a_thawed_stage_counts_steps_of_the_optimizer(run_tiny: Run, watch: Watch) -> None:
+    options = ["scheduler=constant", "optimizer.thaw_warmup=1.0", "data.batch_size=8"]
+    run_tiny("freeze=lp_ft", "freeze.epochs=1", *FEW, *options, "trainer.accumulate_grad_batches=4")
+    # Two steps an epoch; the rate is whole again two steps after the stage has thawed.
+    assert [rates["layer.2"] for rates in watch.rates[2:]] == pytest.approx([1e-3 / 3, 2e-3 / 3, 1e-3, 1e-3])
+
+
 def test_phases_that_are_never_reached_are_named(run_tiny: Run, caplog: pytest.LogCaptureFixture) -> None:
     _, result = run_tiny("freeze=gradual", "trainer.max_epochs=2")
     assert len(result["phases"]) == 2
@@ -389,6 +403,7 @@ BAD = {
     "freeze=chain freeze.links=[{train:[head],epochs:1,until:plateau}]": "not both",
     "freeze=chain freeze.links=[{train:[head],epoch:1}]": "epoch",
     "freeze=mix model=bert_linear model.pooling=pooler": "the pooler only the last",
+    "freeze=gradual freeze.until=plateau monitor.metric=train/loss": "watches validation",
     "freeze=none freeze.reinit_top=4": r"must lie in 0\.\.3",
 }
 

@@ -38,8 +38,8 @@ def test_every_phase_shows_what_trains_and_nothing_is_written(shown: Shown, tmp_
     text = shown("freeze=gradual", "freeze.down_to=layer.1", "model=bert_linear", "trainer.max_epochs=7")
     assert text.startswith("gradual:1: 3 phases, at most 7 epochs of 2 steps")
     assert re.findall(r"^Phase .*", text, re.MULTILINE) == [
-        "Phase 1, for 1 epochs",
-        "Phase 2, for 1 epochs",
+        "Phase 1, for 1 epoch",
+        "Phase 2, for 1 epoch",
         "Phase 3, to the end",
     ]
     trainable = re.findall(r"^layer\.2 +[\d,]+ +([\d,]+)", text, re.MULTILINE)
