@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from src.freezable import FreezableModule
 from src.freezing import HEAD, Stage
-from src.modules import TextClassifier
 
 
 class AuditError(Exception):
@@ -25,18 +25,18 @@ class Audit:
         self.before: dict[str, int] = {}  # the fingerprint of each parameter when the phase began
         self.graded: set[str] = set()  # parameters that have had a gradient other than zero
 
-    def begin(self, module: TextClassifier) -> None:
+    def begin(self, module: FreezableModule) -> None:
         """Takes the fingerprints that the end is compared with."""
         self.before, self.graded = fingerprints(module), set()
 
-    def watch(self, module: TextClassifier) -> None:
+    def watch(self, module: FreezableModule) -> None:
         """Notes which parameters have a gradient; called before each optimizer step, cheap once all have had one."""
         missing = module.phases[module.phase].trainable - self.graded
         if missing:
             named = module.named_stage_parameters()
             self.graded |= {n for n in missing if (grad := named[n].grad) is not None and bool(grad.count_nonzero())}
 
-    def check_frozen(self, module: TextClassifier) -> dict[str, int]:
+    def check_frozen(self, module: FreezableModule) -> dict[str, int]:
         """The fingerprints as they are now.
 
         Raises:
@@ -47,7 +47,7 @@ class Audit:
             raise AuditError(f"phase {module.phase + 1}: frozen parameters have changed: {_some(moved)}")
         return now
 
-    def end(self, module: TextClassifier) -> list[dict[str, Any]]:
+    def end(self, module: FreezableModule) -> list[dict[str, Any]]:
         """The table of the phase, one row a stage.
 
         Raises:
@@ -84,25 +84,25 @@ class Audit:
         self.before, self.graded = dict(state["before"]), set(state["graded"])
 
 
-def fingerprints(module: TextClassifier) -> dict[str, int]:
+def fingerprints(module: FreezableModule) -> dict[str, int]:
     """A checksum of each parameter's bits."""
     return {name: _checksum(parameter.detach()) for name, parameter in module.named_stage_parameters().items()}
 
 
-def count(module: TextClassifier, names: Any) -> int:
+def count(module: FreezableModule, names: Any) -> int:
     """How many numbers these parameters hold."""
     named = module.named_stage_parameters()
     return sum(named[name].numel() for name in names)
 
 
-def mode(module: TextClassifier, stage: Stage) -> str:
+def mode(module: FreezableModule, stage: Stage) -> str:
     """The mode of the modules that own the stage's parameters: `train`, `eval`, or `mixed`."""
     owners = {name.rpartition(".")[0] for name in stage.parameters}
     modes = {_owner(module, owner).training for owner in owners}
     return "mixed" if len(modes) > 1 else "train" if modes == {True} else "eval"
 
 
-def _owner(module: TextClassifier, name: str) -> nn.Module:
+def _owner(module: FreezableModule, name: str) -> nn.Module:
     in_head = name == HEAD or name.startswith(f"{HEAD}.")
     return module.get_submodule(name) if in_head else module.encoder.get_submodule(name)
 
@@ -116,7 +116,7 @@ def _together(parts: Mapping[str, int]) -> str:
     return f"{zlib.crc32(repr(sorted(parts.items())).encode()):08x}"
 
 
-def _optimized(module: TextClassifier) -> set[str]:
+def _optimized(module: FreezableModule) -> set[str]:
     groups: Any = module.trainer.optimizers[0].param_groups
     known = {id(parameter) for group in groups for parameter in group["params"]}
     named: dict[str, nn.Parameter] = module.named_stage_parameters()

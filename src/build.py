@@ -17,10 +17,8 @@ from src import backbones
 from src.backbones import Source
 from src.config import RunConfig, UserError, check, nearest, value_problem
 from src.data.corpus import Corpus
-from src.freezing import HEAD, Pattern, Phase, Stage, Strategy, check_reinit
-from src.phased import Chain
+from src.freezing import HEAD, Phase, Stage, Strategy, check_reinit
 from src.runs import RunFolder
-from src.sparse import Biases, Lora, Norms
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
 
 
 OWN_KEYS = ("compile", "gradient_checkpointing")  # of the trainer section; the others are Lightning's
-# Strategies that look at parameter names, which not every weight file tells before it is loaded.
-BY_NAME = (Pattern, Biases, Norms, Lora, Chain)
 
 
 def read_config(cfg: DictConfig) -> tuple[RunConfig, Strategy]:
@@ -71,7 +67,7 @@ def check_fit(settings: RunConfig, strategy: Strategy, source: Source) -> None:
         Stage(name, (name,)) for name in ("embeddings", *(f"layer.{i}" for i in range(source.layers)))
     ]
     with_names = all(len(stage.parameters) > 1 for stage in declared if stage.is_layer)
-    if with_names or not isinstance(strategy, BY_NAME):
+    if with_names or not strategy.by_name:
         stages = [*declared, Stage(HEAD, (HEAD,))]
         phases = strategy.phases(stages)
         check_reinit(strategy.reinit_top, stages, phases)
@@ -110,7 +106,8 @@ def build(
     from src import optim
     from src.adapting import adapt
     from src.data.datamodule import TextDataModule
-    from src.modules import Optimization, TextClassifier
+    from src.freezable import FreezableModule, Optimization
+    from src.modules import TextClassifier
 
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     pooler = getattr(settings.model, "pooling", None) == "pooler"
@@ -128,7 +125,7 @@ def build(
     phases = _phases(strategy, stages)
     datamodule = TextDataModule(corpus, tokenizer, settings.data, settings.seed, Path(settings.cache))
 
-    def optimizer(module: TextClassifier) -> torch.optim.Optimizer:
+    def optimizer(module: FreezableModule) -> torch.optim.Optimizer:
         return optim.build_optimizer(cfg.optimizer, settings.trainer.precision, module)
 
     def scheduler(built: torch.optim.Optimizer, steps: int) -> Any:
@@ -141,10 +138,10 @@ def build(
     module = TextClassifier(
         encoder,
         head,
-        corpus.space,
         stages,
         phases,
         Optimization(optimizer, scheduler, options, chosen.lr, chosen.head_lr or chosen.lr, chosen.thaw_warmup),
+        corpus.space,
         None if weights is None else torch.from_numpy(weights),
     )
     return module, datamodule

@@ -22,6 +22,7 @@ from src.data.batching import Ragged, Stored
 from src.data.datamodule import TextDataModule
 from src.data.tokenizing import tokenizer_state
 from src.encoding import Recipe, UnusableError, read_or_build
+from src.freezable import FreezableModule
 from src.modules import TextClassifier
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}  # of the largest value
 
 
-def check(module: TextClassifier, datamodule: TextDataModule, cfg: config.RunConfig) -> None:
+def check(module: FreezableModule, datamodule: TextDataModule, cfg: config.RunConfig) -> None:
     """Whether a run that requires a store can have one, as far as that shows before anything is computed.
 
     Raises:
@@ -42,7 +43,7 @@ def check(module: TextClassifier, datamodule: TextDataModule, cfg: config.RunCon
             raise _required(reason) from None
 
 
-def use_store(trainer: Trainer, module: TextClassifier, cfg: config.RunConfig) -> dict[str, Any]:
+def use_store(trainer: Trainer, module: FreezableModule, cfg: config.RunConfig) -> dict[str, Any]:
     """Makes a run read its frozen prefix from stores, built first where there are none. Called by all processes.
 
     Returns:
@@ -79,8 +80,15 @@ def _required(reason: UnusableError) -> UserError:
 
 
 def plan_stores(
-    module: TextClassifier, datamodule: TextDataModule, cfg: config.RunConfig
+    module: FreezableModule, datamodule: TextDataModule, cfg: config.RunConfig
 ) -> tuple[Recipe, dict[str, Store]]:
+    """How the frozen prefix is computed, and the store of each split, whether it is there or not.
+
+    Raises:
+        UnusableError: there can be none: what a text is changes, nothing is frozen, or there is no room.
+    """
+    if not isinstance(module, TextClassifier):
+        raise UnusableError("other words are masked in every epoch")
     recipe = plan(module, datamodule.padding, _dtype(cfg.trainer.precision))
     key = _key(recipe, module, datamodule, cfg)
     stores = {name: _store(recipe, key, tokens, cfg) for name, tokens in datamodule.tokens.items()}
@@ -169,7 +177,7 @@ def _check_room(stores: dict[str, Store], max_gb: float) -> None:
 
 
 def _check_first_batch(
-    trainer: Trainer, module: TextClassifier, datamodule: TextDataModule, dtype: torch.dtype
+    trainer: Trainer, module: FreezableModule, datamodule: TextDataModule, dtype: torch.dtype
 ) -> None:
     """Computes the first texts live as well.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Sequence
-from typing import Annotated, Protocol
+from typing import Annotated, ClassVar
 
 import pydantic
 from pydantic import AfterValidator, Field
@@ -80,15 +80,28 @@ class Phase:
     restore_best: bool = False
 
 
-class Strategy(Protocol):
-    """How a network is trained: what each phase trains, and what is changed in the network beforehand."""
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class Strategy:
+    """How a network is trained: what each phase trains, and what is changed in the network beforehand.
 
-    reinit_top: int  # so many layers, counted from the output, start from new random weights
+    Args:
+        reinit_top: so many layers, counted from the output, start from new random weights.
+    """
+
+    # Whether it looks at parameter names, which not every weight file tells before it is loaded.
+    by_name: ClassVar[bool] = False
+
+    reinit_top: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def kind(self) -> str:
+        """What it freezes, such as `bottom:4`."""
+        raise NotImplementedError
 
     @property
     def name(self) -> str:
-        """How tables, logs and folders name it, such as `bottom:4`."""
-        ...
+        """How tables, logs and folders name it: its kind, and what else is changed."""
+        return f"{self.kind}+reinit:{self.reinit_top}" if self.reinit_top else self.kind
 
     def phases(self, stages: Sequence[Stage]) -> list[Phase]:
         """The phases of a training over these stages, from the input to the head.
@@ -96,22 +109,7 @@ class Strategy(Protocol):
         Raises:
             UserError: the strategy does not fit these stages.
         """
-        ...
-
-
-@dataclass(frozen=True, config=STRICT, kw_only=True)
-class Named:
-    """What all strategies have in common."""
-
-    reinit_top: Annotated[int, Field(ge=0)] = 0
-
-    @property
-    def kind(self) -> str:
         raise NotImplementedError
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind}+reinit:{self.reinit_top}" if self.reinit_top else self.kind
 
 
 def depth(stages: Sequence[Stage], phases: Sequence[Phase]) -> int:
@@ -134,7 +132,7 @@ def _layers(stages: Sequence[Stage]) -> int:
 
 
 @dataclass(frozen=True, config=STRICT)
-class Nothing(Named):
+class Nothing(Strategy):
     """Nothing frozen."""
 
     kind = "none"
@@ -144,7 +142,7 @@ class Nothing(Named):
 
 
 @dataclass(frozen=True, config=STRICT)
-class Everything(Named):
+class Everything(Strategy):
     """The whole backbone frozen; the head trains."""
 
     kind = "all"
@@ -154,7 +152,7 @@ class Everything(Named):
 
 
 @dataclass(frozen=True, config=STRICT)
-class Embeddings(Named):
+class Embeddings(Strategy):
     """Only the embeddings frozen."""
 
     kind = "embeddings"
@@ -164,7 +162,7 @@ class Embeddings(Named):
 
 
 @dataclass(frozen=True, config=STRICT)
-class Bottom(Named):
+class Bottom(Strategy):
     """The embeddings and the first `layers` layers frozen."""
 
     layers: Annotated[int, Field(ge=0)]
@@ -179,7 +177,7 @@ class Bottom(Named):
 
 
 @dataclass(frozen=True, config=STRICT)
-class Top(Named):
+class Top(Strategy):
     """Everything frozen but the last `layers` layers and what follows them."""
 
     layers: Annotated[int, Field(ge=0)]
@@ -196,9 +194,10 @@ class Top(Named):
 
 
 @dataclass(frozen=True, config=STRICT)
-class Pattern(Named):
+class Pattern(Strategy):
     """Backbone parameters whose name matches a regular expression frozen."""
 
+    by_name = True
     frozen: Patterns
 
     @property
@@ -218,7 +217,7 @@ class Pattern(Named):
 
 
 @dataclass(frozen=True, config=STRICT)
-class Surgical(Named):
+class Surgical(Strategy):
     """Only the layers `first` to `last` and the head train (Lee et al. 2023)."""
 
     first: Annotated[int, Field(ge=0)]

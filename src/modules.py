@@ -1,42 +1,26 @@
-"""The LightningModule: backbone, head and objective, trained in phases."""
+"""The LightningModules: what each objective computes in a step, and how it is measured."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-import torch.distributed
 from jaxtyping import Float, Shaped
-from pytorch_lightning import LightningModule
-from pytorch_lightning.plugins.precision import MixedPrecision, Precision
-from pytorch_lightning.utilities import GradClipAlgorithmType
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.modeling_outputs import BaseModelOutput
 
-from src import freezing, metrics
+from src import metrics
 from src.data.batching import Batch
 from src.data.labels import LabelSpace
-from src.freezing import HEAD, Phase, Stage
+from src.freezable import FreezableModule, Optimization, Seen
+from src.freezing import Phase, Stage
 from src.heads import pool_states, read_states
 
 if TYPE_CHECKING:
-    from torch.optim import Optimizer
     from transformers import PreTrainedModel
-
-History = list[dict[str, float]]
-
-
-def gather(mine: Any) -> list[Any]:
-    """What every process of the run has, in all of them, by rank."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return [mine]
-    everyone: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(everyone, mine)
-    return everyone
 
 
 @dataclass(frozen=True)
@@ -48,37 +32,16 @@ class Predictions:
     weights: Float[Tensor, " rows"]
 
 
-@dataclass(frozen=True)
-class Optimization:
-    """How to build the optimizer and its schedule once the number of steps is known.
-
-    Args:
-        optimizer: builds it.
-        scheduler: builds the schedule, from the optimizer and the number of steps.
-        options: Lightning's: interval, monitor.
-        lr: the peak rate of the backbone.
-        head_lr: the peak rate of the head.
-        thaw_warmup: the share of an epoch in which the rate of a newly thawed stage rises from zero.
-    """
-
-    optimizer: Callable[[TextClassifier], Optimizer]
-    scheduler: Callable[[Optimizer, int], Any]
-    options: dict[str, Any]
-    lr: float
-    head_lr: float
-    thaw_warmup: float
-
-
-class TextClassifier(LightningModule):
-    """A pretrained encoder and a head, of which the parameters of one phase train.
+class TextClassifier(FreezableModule):
+    """Labels texts.
 
     Args:
         encoder: the backbone.
         head: reads the encoder's pooled vectors or token states.
-        space: the labels and the objective.
         stages: the backbone's and the head's, from the input to the output.
         phases: of the freezing strategy.
         optimization: builds the optimizer; None for a model that does not train.
+        space: the labels and the objective.
         label_weights: float32 [labels], multi-label only: the weight of each label's positive term in the loss.
     """
 
@@ -86,77 +49,25 @@ class TextClassifier(LightningModule):
         self,
         encoder: PreTrainedModel,
         head: nn.Module,
-        space: LabelSpace,
         stages: Sequence[Stage],
         phases: Sequence[Phase],
-        optimization: Optimization | None = None,
+        optimization: Optimization | None,
+        space: LabelSpace,
         label_weights: Tensor | None = None,
     ) -> None:
-        super().__init__()
-        self.encoder, self.head, self.space = encoder, head, space
-        self.stages, self.phases, self.optimization = list(stages), list(phases), optimization
+        super().__init__(encoder, head, stages, phases, optimization)
+        self.space = space
         self.register_buffer("label_weights", label_weights, persistent=False)
-        self.thawed: dict[str, int] = {}  # at which step each stage began to train
-        self._suffix: list[nn.Module] = []
-        self.trained = frozenset[str]().union(*(phase.trainable for phase in phases))
-        self.history: History = []  # the scores of every epoch so far
         self.predictions: dict[str, Predictions] = {}  # the latest of each split
-        self._train_seen: list[dict[str, Tensor]] = []  # of this epoch
-        self._seen = self._train_seen  # of whatever is going on
-        self.strict_loading = False  # checkpoints hold only what trained; `on_load_checkpoint` checks them
-        self.enter_phase(0)
-
-    def named_stage_parameters(self) -> dict[str, nn.Parameter]:
-        """All parameters by the names that stages use: bare for the backbone, `head.…` for the head."""
-        named = dict(self.encoder.named_parameters())
-        return named | {f"{HEAD}.{name}": parameter for name, parameter in self.head.named_parameters()}
 
     @property
-    def depth(self) -> int:
-        """How many leading stages have never trained so far: the frozen prefix."""
-        return freezing.depth(self.stages, self.phases[: self.phase + 1])
+    def scores(self) -> Sequence[str]:
+        return self.space.scores
 
     @property
     def reads_all_layers(self) -> bool:
         """Whether the head reads the outputs of all layers side by side instead of the last one's."""
         return bool(getattr(self.head, "all_layers", False))
-
-    def enter_phase(self, index: int, step: int = 0) -> None:
-        """Makes exactly the parameters of a phase trainable, and sets every module's mode to match.
-
-        Args:
-            index: of the phase.
-            step: the optimizer step at which it begins.
-        """
-        self.phase = index
-        for name, parameter in self.named_stage_parameters().items():
-            parameter.requires_grad = name in self.phases[index].trainable
-            if not parameter.requires_grad:
-                parameter.grad = None  # or the optimizer would go on moving what is frozen
-        for stage in self.stages:
-            if self.phases[index].trainable & set(stage.parameters):
-                self.thawed.setdefault(stage.name, step)
-        self.train(self.training)
-
-    def enter_all_phases(self) -> None:
-        """Makes everything trainable that trains in any phase, which is what a wrapper for several processes must see:
-        it takes care of no parameter that it does not find trainable."""
-        for name, parameter in self.named_stage_parameters().items():
-            parameter.requires_grad = name in self.trained
-
-    def train(self, mode: bool = True) -> TextClassifier:
-        """Puts trainable modules into training mode and frozen ones into evaluation mode, where dropout is off.
-
-        A module is frozen if it has parameters and none of them trains. Modules without parameters, such as dropout,
-        follow the module they are part of.
-        """
-        super().train(mode)
-        if mode:
-            for module in self.modules():
-                parameters = list(module.parameters())
-                if parameters and not any(p.requires_grad for p in parameters):
-                    module.eval()
-        return self
 
     def forward(self, batch: Batch) -> Float[Tensor, "texts outputs"]:
         """The logits of a batch of token ids, or of what the activation store holds in their place."""
@@ -180,17 +91,6 @@ class TextClassifier(LightningModule):
             logits = self.head(pool_states(states, mask, str(self.head.pooling)))
         return logits.float()
 
-    def read_store(self, suffix: nn.Module | None) -> None:
-        """From now on batches hold stored states, which the suffix (None: the head) goes on from."""
-        # In a list, since its modules are the encoder's and must not be registered twice.
-        self._suffix = [suffix] if suffix is not None else []
-
-    def recompile(self) -> None:
-        """Compiles everything that runs in a step anew: compiled code goes on leaving out what was frozen before."""
-        torch._dynamo.reset()
-        for part in (self.encoder, *self._suffix, self.head):
-            part.compile(dynamic=True)
-
     def losses(
         self, logits: Float[Tensor, "texts outputs"], targets: Shaped[Tensor, "texts ..."]
     ) -> Float[Tensor, " texts"]:
@@ -203,72 +103,17 @@ class TextClassifier(LightningModule):
         losses = F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights, reduction="none")
         return losses.mean(1)
 
-    def training_step(self, batch: Batch, index: int) -> Tensor:
+    def step(self, batch: Batch) -> tuple[Float[Tensor, ""], Seen]:
         logits = self(batch)
         loss = (self.losses(logits, batch["targets"]) * batch["weights"]).sum() / batch["share"]
-        trainer: Any = self.trainer
-        # Lightning's own `log` would drop the value in the other steps, after half a millisecond of bookkeeping.
-        if (self.global_step + 1) % trainer.log_every_n_steps == 0:
-            self.log("train/loss_step", loss.detach())
-        self._remember(batch, logits.detach())
-        return loss
+        return loss, {"logits": logits.detach(), **{key: batch[key] for key in ("rows", "targets", "weights")}}
 
-    def validation_step(self, batch: Batch, index: int) -> None:
-        self._remember(batch, self(batch))
-
-    def test_step(self, batch: Batch, index: int) -> None:
-        self._remember(batch, self(batch))
-
-    def on_train_start(self) -> None:
-        # Lightning leaves modes as it finds them, and from_pretrained returns models in evaluation mode.
-        self.train()
-
-    def on_train_epoch_start(self) -> None:
-        self._train_seen = []
-
-    def on_train_batch_start(self, batch: Batch, index: int) -> None:
-        # A validation may have come in between, and a resumed epoch does not start anew.
-        self._seen = self._train_seen
-
-    def on_validation_epoch_start(self) -> None:
-        self._seen = []
-
-    def on_test_epoch_start(self) -> None:
-        self._seen = []
-
-    def on_validation_epoch_end(self) -> None:
-        self._measure("validation")
-
-    def on_test_epoch_end(self) -> None:
-        self._measure("test")
-
-    def on_train_epoch_end(self) -> None:
-        self._seen = self._train_seen
-        self._measure("train")
-        measured = self.trainer.callback_metrics
-        scores = {f"{split}/{s}" for split in ("train", "validation") for s in ("loss", *self.space.scores)}
-        found = {name: float(value) for name, value in measured.items() if name in scores}
-        self.history.append({"epoch": self.current_epoch, "step": self.global_step, **found})
-
-    def _remember(self, batch: Batch, logits: Tensor) -> None:
-        self._seen.append({"logits": logits, **{key: batch[key] for key in ("rows", "targets", "weights")}})
-
-    def _measure(self, split: str) -> None:
-        """Brings the predictions of all processes together and logs their scores."""
-        if not self._seen:
-            return
-        mine = {key: torch.cat([part[key] for part in self._seen]).cpu() for key in self._seen[0]}
-        self._seen.clear()
-        everyone = gather(mine)
-        whole = {key: torch.cat([part[key] for part in everyone]) for key in mine}
+    def measure(self, seen: list[Seen], split: str) -> dict[str, float]:
+        whole = {key: torch.cat([part[key] for part in seen]) for key in seen[0]}
         order = whole["rows"].argsort()
         found = Predictions(whole["logits"][order], whole["targets"][order], whole["weights"][order])
         self.predictions[split] = found
-        for name, value in self.score(found).items():
-            shown = split == "validation" and name in ("loss", "accuracy")
-            # Validating the best weights after the training must not add points to its curves.
-            fitting = self.trainer.state.fn == "fit"
-            self.log(f"{split}/{name}", value, prog_bar=shown, logger=fitting)
+        return self.score(found)
 
     def score(self, predictions: Predictions, thresholds: Tensor | None = None) -> dict[str, float]:
         """The loss and all scores of a split's predictions."""
@@ -277,82 +122,3 @@ class TextClassifier(LightningModule):
         probs = metrics.probabilities(logits, self.space.objective)
         loss = float((losses * weights).sum() / weights.sum())
         return {"loss": loss, **metrics.measure(probs, targets, self.space, thresholds)}
-
-    def configure_optimizers(self) -> Any:
-        assert self.optimization is not None
-        optimizer = self.optimization.optimizer(self)
-        scheduler = self.optimization.scheduler(optimizer, self._optimizer_steps())
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, **self.optimization.options}}
-
-    def _optimizer_steps(self) -> int:
-        """How many steps the whole training will take at the most.
-
-        Lightning's own estimate opens the training data before it restores a checkpoint, and then never gives the
-        loader its state back: a run resumed within an epoch would start that epoch anew.
-        """
-        trainer: Any = self.trainer
-        batches, limit = len(trainer.datamodule.train_dataloader()), trainer.limit_train_batches
-        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-        steps = math.ceil(batches / trainer.accumulate_grad_batches) * trainer.max_epochs
-        return min(steps, int(trainer.max_steps)) if trainer.max_steps > 0 else int(steps)
-
-    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
-        """Takes the step at the schedule's rates times what the phase and the warm-up of thawed stages make of them."""
-        scheduled = [group["lr"] for group in optimizer.param_groups]
-        for group in optimizer.param_groups:
-            group["lr"] *= self._rate_factor(group["name"].partition("/")[0])
-        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        for group, rate in zip(optimizer.param_groups, scheduled, strict=True):
-            group["lr"] = rate  # schedules count from what they have set themselves
-
-    def _rate_factor(self, stage: str) -> float:
-        assert self.optimization is not None
-        phase, chosen = self.phases[self.phase], self.optimization
-        own, usual = (phase.head_lr, chosen.head_lr) if stage == HEAD else (phase.lr, chosen.lr)
-        factor = 1.0 if own is None else own / usual
-        since = self.thawed.get(stage, 0)
-        if since == 0:
-            return factor  # trained from the start, where the schedule warms up
-        steps = int(self.trainer.num_training_batches) / self.trainer.accumulate_grad_batches  # of an epoch
-        ramp = round(chosen.thaw_warmup * steps)
-        return factor * min(1.0, (self.global_step - since + 1) / (ramp + 1))
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        plugin = self.trainer.precision_plugin
-        if isinstance(plugin, MixedPrecision) and plugin.scaler is None:
-            # Lightning refuses to clip for fused optimizers under any mixed precision; only float16 scales gradients.
-            algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
-            Precision.clip_gradients(plugin, optimizer, gradient_clip_val or 0.0, algorithm)
-        else:
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps what trained; the frozen weights are the backbone's own and are read from there again."""
-        keep = self._checkpoint_names()
-        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in keep}
-        checkpoint["phase"], checkpoint["thawed"] = self.phase, dict(self.thawed)
-        checkpoint["history"] = self.history
-        checkpoint["seen"] = self._train_seen
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.check_state(checkpoint["state_dict"])
-        self.history = checkpoint["history"]
-        self._train_seen = checkpoint["seen"]
-        # Which parameters train is set when the fit starts.
-        self.phase, self.thawed = checkpoint["phase"], checkpoint["thawed"]
-
-    def check_state(self, state: dict[str, Tensor]) -> None:
-        """
-        Raises:
-            ValueError: a tensor that trained is missing, or one that did not is there.
-        """
-        if differing := sorted(state.keys() ^ self._checkpoint_names()):
-            raise ValueError(f"the checkpoint is of another model or strategy: {', '.join(differing[:5])}")
-
-    def _checkpoint_names(self) -> set[str]:
-        return {name if name.startswith(f"{HEAD}.") else f"encoder.{name}" for name in self.trained}

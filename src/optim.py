@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 from src.freezing import HEAD, Stage
 
 if TYPE_CHECKING:
-    from src.modules import TextClassifier
+    from src.freezable import FreezableModule
 
 
 # Of the optimizer section; what else there is are arguments of the optimizer.
@@ -58,7 +58,7 @@ def parameter_groups(
     return groups
 
 
-def build_optimizer(cfg: DictConfig, precision: str | int, module: TextClassifier) -> Optimizer:
+def build_optimizer(cfg: DictConfig, precision: str | int, module: FreezableModule) -> Optimizer:
     """The optimizer over everything that trains in any phase.
 
     Args:

@@ -17,8 +17,8 @@ from rich.table import Table
 from src.audit import Audit, count, mode
 from src.caching import use_store
 from src.config import RunConfig
+from src.freezable import FreezableModule
 from src.freezing import End, Stage
-from src.modules import TextClassifier
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +43,10 @@ class Phases(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":
-            _classifier(pl_module).enter_all_phases()
+            _freezable(pl_module).enter_all_phases()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        module = _classifier(pl_module)
+        module = _freezable(pl_module)
         if self.over_at is not None:
             self._begin_next(trainer, module)
         elif self.current:
@@ -59,10 +59,10 @@ class Phases(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.over_at is not None:
-            self._begin_next(trainer, _classifier(pl_module))
+            self._begin_next(trainer, _freezable(pl_module))
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
-        self.audit.watch(_classifier(pl_module))
+        self.audit.watch(_freezable(pl_module))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn != "fit" or trainer.sanity_checking:
@@ -70,21 +70,21 @@ class Phases(Callback):
         # Not at the end of each epoch, since not each one need be validated.
         value = float(trainer.callback_metrics.get(self.cfg.monitor.metric, math.nan))
         sign = 1 if self.cfg.monitor.mode == "max" else -1
-        end = _classifier(pl_module).phases[_classifier(pl_module).phase].end
+        end = _freezable(pl_module).phases[_freezable(pl_module).phase].end
         if math.isnan(self.best) or sign * (value - self.best) > end.min_delta:
             self.best, self.waited = value, 0
         else:
             self.waited += 1
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        module = _classifier(pl_module)
+        module = _freezable(pl_module)
         self.epochs += 1
         if module.phase + 1 < len(module.phases) and self._has_ended(module.phases[module.phase].end):
             self._finish(trainer, module)
             self.over_at = trainer.global_step
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        module = _classifier(pl_module)
+        module = _freezable(pl_module)
         if self.over_at is None:
             self._finish(trainer, module)
         if unreached := len(module.phases) - module.phase - 1:
@@ -97,14 +97,14 @@ class Phases(Callback):
     def _has_ended(self, end: End) -> bool:
         return self.waited >= end.patience if end.epochs is None else self.epochs >= end.epochs
 
-    def _begin_next(self, trainer: Trainer, module: TextClassifier) -> None:
+    def _begin_next(self, trainer: Trainer, module: FreezableModule) -> None:
         assert self.over_at is not None
         step, self.over_at = self.over_at, None
         if module.phases[module.phase + 1].restore_best:
             _restore_best(trainer, module)
         self._begin(trainer, module, module.phase + 1, step)
 
-    def _begin(self, trainer: Trainer, module: TextClassifier, index: int, step: int) -> None:
+    def _begin(self, trainer: Trainer, module: FreezableModule, index: int, step: int) -> None:
         module.enter_phase(index, step)
         self.epochs, self.best, self.waited = 0, math.nan, 0
         self.audit.begin(module)
@@ -116,7 +116,7 @@ class Phases(Callback):
         self._announce(trainer, module)
         self._open_store(trainer, module)
 
-    def _finish(self, trainer: Trainer, module: TextClassifier) -> None:
+    def _finish(self, trainer: Trainer, module: FreezableModule) -> None:
         rows = self.audit.end(module) if trainer.global_step > self.current["first_step"] else []
         self.done.append({**self.current, "epochs": self.epochs, "last_step": trainer.global_step, "audit": rows})
         if not trainer.is_global_zero:
@@ -126,20 +126,20 @@ class Phases(Callback):
             trainer.logger.log_metrics(self._point(module), trainer.global_step)
         self._show(trainer, "freezing/audit", f"Phase {module.phase + 1}", table, trainer.global_step)
 
-    def _open_store(self, trainer: Trainer, module: TextClassifier) -> None:
+    def _open_store(self, trainer: Trainer, module: FreezableModule) -> None:
         begin = time.perf_counter()
         self.current["activations"] = use_store(trainer, module, self.cfg)
         self.encoding_seconds += time.perf_counter() - begin
         if self.cfg.trainer.compile:
             module.recompile()
 
-    def _point(self, module: TextClassifier) -> dict[str, float]:
+    def _point(self, module: FreezableModule) -> dict[str, float]:
         return {
             "freezing/phase": module.phase + 1,
             "freezing/trainable_parameters": self.current["trainable_parameters"],
         }
 
-    def _announce(self, trainer: Trainer, module: TextClassifier) -> None:
+    def _announce(self, trainer: Trainer, module: FreezableModule) -> None:
         if not trainer.is_global_zero:
             return
         table, first = stage_table(module), self.current["first_step"]
@@ -170,16 +170,16 @@ class LastPhaseStopping(EarlyStopping):
     """Lightning's early stopping, from the last phase on: a phase that does not improve gives way to the next."""
 
     def _should_skip_check(self, trainer: Trainer) -> bool:
-        module = _classifier(trainer.lightning_module)
+        module = _freezable(trainer.lightning_module)
         return module.phase + 1 < len(module.phases) or super()._should_skip_check(trainer)
 
 
-def _classifier(module: LightningModule) -> TextClassifier:
-    assert isinstance(module, TextClassifier)
+def _freezable(module: LightningModule) -> FreezableModule:
+    assert isinstance(module, FreezableModule)
     return module
 
 
-def _restore_best(trainer: Trainer, module: TextClassifier) -> None:
+def _restore_best(trainer: Trainer, module: FreezableModule) -> None:
     path = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if path:
         state = torch.load(path, weights_only=True, map_location=module.device)["state_dict"]
@@ -203,7 +203,7 @@ def audit_table(rows: list[dict[str, Any]]) -> str:
     return as_text(table)
 
 
-def stage_table(module: TextClassifier) -> str:
+def stage_table(module: FreezableModule) -> str:
     """The table of stages as text, with the totals in the last row."""
     table = Table("stage", box=None, pad_edge=False)
     for column in ("parameters", "trainable"):
@@ -226,7 +226,7 @@ def as_text(table: Table) -> str:
     return capture.get().rstrip()
 
 
-def stage_counts(module: TextClassifier, stage: Stage) -> tuple[int, int]:
+def stage_counts(module: FreezableModule, stage: Stage) -> tuple[int, int]:
     """How many parameters a stage has, and how many of them train in this phase."""
     trainable = module.phases[module.phase].trainable
     return count(module, stage.parameters), count(module, trainable & set(stage.parameters))

@@ -141,8 +141,7 @@ def _loss(module: TextClassifier, batch: Batch, settings: RunConfig) -> torch.Te
     import torch
 
     with torch.autocast("cpu", torch.bfloat16, enabled=settings.trainer.precision == "bf16-mixed"):
-        logits = module(batch)
-    return (module.losses(logits, batch["targets"]) * batch["weights"]).sum() / batch["share"]
+        return module.step(batch)[0]
 
 
 def _memory(module: TextClassifier, batch: Batch, settings: RunConfig) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pydantic.dataclasses import dataclass
 
 from src.config import Positive, Probability, UserError
-from src.freezing import HEAD, STRICT, Named, Patterns, Phase, Stage, training
+from src.freezing import HEAD, STRICT, Patterns, Phase, Stage, Strategy, training
 
 NORM = re.compile(r"(^|[._])(layer_?norm|ln|norm\d?)\.(weight|bias)$", re.IGNORECASE)
 ADAPTER = ".lora_"  # in the names of adapter parameters
@@ -25,9 +25,10 @@ def _matching(stages: Sequence[Stage], pattern: re.Pattern[str], option: str, wh
 
 
 @dataclass(frozen=True, config=STRICT)
-class Biases(Named):
+class Biases(Strategy):
     """The biases and the head train (BitFit, Ben Zaken et al. 2022)."""
 
+    by_name = True
     kind = "bitfit"
 
     def phases(self, stages: Sequence[Stage]) -> list[Phase]:
@@ -35,9 +36,10 @@ class Biases(Named):
 
 
 @dataclass(frozen=True, config=STRICT)
-class Norms(Named):
+class Norms(Strategy):
     """The weights and biases of layer norms and the head train."""
 
+    by_name = True
     kind = "norms"
 
     def phases(self, stages: Sequence[Stage]) -> list[Phase]:
@@ -45,7 +47,7 @@ class Norms(Named):
 
 
 @dataclass(frozen=True, config=STRICT)
-class Lora(Named):
+class Lora(Strategy):
     """Low-rank adapters beside frozen matrices (Hu et al. 2022), and the head.
 
     Args:
@@ -55,6 +57,7 @@ class Lora(Named):
         targets: regular expressions, searched in the names of the backbone's linear layers.
     """
 
+    by_name = True
     rank: Positive
     alpha: Positive
     dropout: Probability
@@ -88,7 +91,7 @@ class Lora(Named):
 
 
 @dataclass(frozen=True, config=STRICT)
-class Mix(Named):
+class Mix(Strategy):
     """Everything frozen; the head reads a learned mix of all layers' outputs (Peters et al. 2018, 2019)."""
 
     kind = "mix"

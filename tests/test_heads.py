@@ -67,7 +67,7 @@ def test_padding_never_changes_a_logit_of_the_whole_network(
     head = bilstm("max") if head_name == "bilstm" else LinearHead(WIDTH, 3, pooling=head_name, dropout=0.1)
     stages = [Stage("head", tuple(f"head.{n}" for n, _ in head.named_parameters()))]
     space = LabelSpace("multiclass", ("a", "b", "c"))
-    module = TextClassifier(encoder, head, space, stages, Nothing().phases(stages)).eval()
+    module = TextClassifier(encoder, head, stages, Nothing().phases(stages), None, space).eval()
     ids = torch.randint(5, 90, (2, 11))
     mask = torch.ones(2, 11, dtype=torch.bool)
     alone = module({"input_ids": ids, "mask": mask})

@@ -11,7 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from src.config import Positive, Rate, UserError, nearest
-from src.freezing import HEAD, STRICT, End, Named, Phase, Stage, sample_names
+from src.freezing import HEAD, STRICT, End, Phase, Stage, Strategy, sample_names
 
 Until = Literal["epochs", "plateau"]
 Improvement = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -22,7 +22,7 @@ def _end(until: Until, epochs: int, patience: int, min_delta: float) -> End:
 
 
 @dataclass(frozen=True, config=STRICT)
-class Gradual(Named):
+class Gradual(Strategy):
     """The head first, then more and more stages from the output to the input (ULMFiT, Howard & Ruder 2018).
 
     Args:
@@ -64,7 +64,7 @@ class Gradual(Named):
 
 
 @dataclass(frozen=True, config=STRICT)
-class LpFt(Named):
+class LpFt(Strategy):
     """A linear probe, then full fine-tuning from there (LP-FT, Kumar et al. 2022).
 
     Args:
@@ -124,9 +124,10 @@ class Link:
 
 
 @dataclass(frozen=True, config=STRICT)
-class Chain(Named):
+class Chain(Strategy):
     """The user's own phases, one after the other."""
 
+    by_name = True
     links: Annotated[list[Link], Field(min_length=1)]
 
     @property
