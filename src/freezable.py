@@ -84,6 +84,7 @@ class FreezableModule(LightningModule):
         self._suffix: list[nn.Module] = []
         self.trained = frozenset[str]().union(*(phase.trainable for phase in phases))
         self.history: History = []  # the scores of every epoch so far
+        self.measured: dict[str, dict[str, float]] = {}  # the latest scores of each split
         self._train_seen: list[Seen] = []  # of this epoch
         self._seen = self._train_seen  # of whatever is going on
         self.strict_loading = False  # checkpoints hold only what trained; `on_load_checkpoint` checks them
@@ -212,7 +213,8 @@ class FreezableModule(LightningModule):
             return
         mine = {key: torch.cat([part[key] for part in self._seen]).cpu() for key in self._seen[0]}
         self._seen.clear()
-        for name, value in self.measure(gather(mine), split).items():
+        self.measured[split] = self.measure(gather(mine), split)
+        for name, value in self.measured[split].items():
             shown = split == "validation" and name in ("loss", "accuracy")
             # Validating the best weights after the training must not add points to its curves.
             fitting = self.trainer.state.fn == "fit"

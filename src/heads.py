@@ -85,6 +85,32 @@ class BiLSTMHead(nn.Module):
         return logits
 
 
+class MaskedLanguageHead(nn.Module):
+    """What BERT puts behind its encoder to guess masked tokens (Devlin et al. 2019): a dense layer, GELU, a norm, and
+    the input embeddings again as the output matrix. It is given with each call, so that there is only one of it.
+
+    Args:
+        width: of the backbone's token states.
+        embedding_width: of the backbone's input embeddings.
+        vocabulary: how many tokens there are.
+    """
+
+    reads: ClassVar[Reads] = "tokens"
+
+    def __init__(self, width: int, embedding_width: int, vocabulary: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, embedding_width)
+        self.norm = nn.LayerNorm(embedding_width, eps=1e-12)
+        self.bias = nn.Parameter(torch.zeros(vocabulary))
+
+    def forward(
+        self,
+        states: Float[Tensor, "masked width"],
+        embeddings: Float[Tensor, "vocabulary embedding_width"],
+    ) -> Float[Tensor, "masked vocabulary"]:
+        return nn.functional.linear(self.norm(nn.functional.gelu(self.dense(states))), embeddings, self.bias)
+
+
 class MixedHead(nn.Module):
     """A head that reads a learned mix of all layers' outputs: a weighted mean, scaled (Peters et al. 2018, eq. 1).
 

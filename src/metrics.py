@@ -3,6 +3,7 @@ change a score."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -10,7 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchmetrics.functional import classification as tm
 
-from src.data.labels import LabelSpace, Objective
+from src.config import Objective
+from src.data.labels import LabelSpace
 
 BINS = 15  # of the calibration error (Guo et al. 2017)
 
@@ -88,6 +90,26 @@ def _measure_multilabel(
         "subset_accuracy": float((hard == targets).all(1).float().mean()),
         "hamming": hamming,
     }
+
+
+def masked_sums(
+    logits: Float[Tensor, "masked vocabulary"], targets: Int[Tensor, " masked"], loss: Float[Tensor, ""]
+) -> Float[Tensor, "1 4"]:
+    """What a batch adds to the scores of masked language modelling: loss, right at first, right among five, tokens."""
+    if not len(targets):
+        return torch.zeros(1, 4, device=loss.device)
+    # How many tokens are likelier than the right one; quicker than sorting a vocabulary.
+    rank = (logits > logits.gather(1, targets[:, None])).sum(1)
+    return torch.stack([loss, (rank == 0).sum(), (rank < 5).sum(), loss.new_tensor(len(targets))])[None].float()
+
+
+def measure_masked(sums: Float[Tensor, "batches 4"]) -> dict[str, float]:
+    """The mean loss of a masked token in nats, its exponential, and how often the right token was the likeliest, or one
+    of the five likeliest."""
+    loss, first, among_five, count = sums.double().sum(0).tolist()
+    mean = loss / max(1.0, count)
+    scores = {"perplexity": math.exp(min(mean, 700.0)), "accuracy": first / max(1.0, count)}
+    return {"loss": mean, **scores, "accuracy_top5": among_five / max(1.0, count)}
 
 
 def _areas(probs: Float[Tensor, "rows labels"], targets: Int[Tensor, "rows labels"]) -> dict[str, float]:

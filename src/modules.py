@@ -14,10 +14,10 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from src import metrics
 from src.data.batching import Batch
-from src.data.labels import LabelSpace
+from src.data.labels import MASKED_SCORES, LabelSpace
 from src.freezable import FreezableModule, Optimization, Seen
 from src.freezing import Phase, Stage
-from src.heads import pool_states, read_states
+from src.heads import MaskedLanguageHead, pool_states, read_states
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -122,3 +122,35 @@ class TextClassifier(FreezableModule):
         probs = metrics.probabilities(logits, self.space.objective)
         loss = float((losses * weights).sum() / weights.sum())
         return {"loss": loss, **metrics.measure(probs, targets, self.space, thresholds)}
+
+
+class MaskedLanguageModel(FreezableModule):
+    """Guesses masked tokens (Devlin et al. 2019). Only masked places get logits: over all places they would be most of
+    a small model's work."""
+
+    head: MaskedLanguageHead
+
+    @property
+    def scores(self) -> Sequence[str]:
+        return MASKED_SCORES
+
+    def forward(self, batch: Batch) -> Float[Tensor, "masked vocabulary"]:
+        """The logits of the tokens at `places`, which count through the padded batch row by row."""
+        mask, options = batch["mask"].long(), {}
+        if "segments" in batch:
+            # Texts that share a row do not see each other, and each counts its positions from its own start.
+            segments = batch["segments"]
+            mask = segments[:, None, :, None] == segments[:, None, None, :]
+            options = {"position_ids": batch["positions"]}
+        states = self.encoder(input_ids=batch["input_ids"], attention_mask=mask, **options).last_hidden_state
+        logits: Tensor = self.head(states.flatten(0, 1)[batch["places"]], self.encoder.get_input_embeddings().weight)
+        return logits.float()
+
+    def step(self, batch: Batch) -> tuple[Float[Tensor, ""], Seen]:
+        logits = self(batch)
+        loss = F.cross_entropy(logits, batch["targets"], reduction="sum")
+        # Sums, since an epoch has a vocabulary of logits for each masked token.
+        return loss / batch["share"], {"sums": metrics.masked_sums(logits.detach(), batch["targets"], loss.detach())}
+
+    def measure(self, seen: list[Seen], split: str) -> dict[str, float]:
+        return metrics.measure_masked(torch.cat([part["sums"] for part in seen]))

@@ -12,8 +12,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.table import Table
 
-from src import backbones
-from src.build import build, check_fit, check_monitor, read_config
+from src.build import build, check_fit, check_monitor, find_backbone, read_config
 from src.cli import fail, run_command
 from src.config import RunConfig, UserError
 from src.data import corpus as corpora
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from src.data.batching import Batch
     from src.data.datamodule import TextDataModule
     from src.encoding import Recipe
-    from src.modules import TextClassifier
+    from src.freezable import FreezableModule
 
 SAMPLE = 5  # batches, from the shortest to the longest, that stand for an epoch
 TRIAL = 10  # steps
@@ -56,9 +55,9 @@ def plan(cfg: DictConfig) -> str:
     with open_dict(cfg):
         del cfg.plan
     settings, strategy = read_config(cfg)
-    source = backbones.find(settings.backbone)
+    source = find_backbone(settings.backbone)
     check_fit(settings, strategy, source)
-    corpus = corpora.load(settings.data)
+    corpus = corpora.load(settings.data, settings.masks)
     check_monitor(settings, corpus)
     module, datamodule = build(cfg, settings, strategy, source, corpus)
     datamodule.setup()
@@ -74,7 +73,7 @@ def plan(cfg: DictConfig) -> str:
     return "\n".join(parts)
 
 
-def _recipe(module: TextClassifier, datamodule: TextDataModule, settings: RunConfig) -> Recipe | None:
+def _recipe(module: FreezableModule, datamodule: TextDataModule, settings: RunConfig) -> Recipe | None:
     """How the phase's activation store would be filled; None for a phase that runs live."""
     from src.caching import plan_stores
     from src.encoding import UnusableError
@@ -86,7 +85,7 @@ def _recipe(module: TextClassifier, datamodule: TextDataModule, settings: RunCon
 
 
 def _cost(
-    module: TextClassifier, datamodule: TextDataModule, settings: RunConfig, recipe: Recipe | None, trial: bool
+    module: FreezableModule, datamodule: TextDataModule, settings: RunConfig, recipe: Recipe | None, trial: bool
 ) -> Cost:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -97,7 +96,7 @@ def _cost(
     places = sum(len(rows) * int(lengths[rows].max()) for rows in plan)
     forward = backward = sampled = encoded = 0.0
     for rows in (plan[i] for i in _evenly(len(plan), SAMPLE)):
-        live = datamodule.encoded("train")[rows]
+        live = datamodule.split("train")[0, rows]
         with FlopCounterMode(display=False, custom_mapping=_uncounted()) as counter:
             loss = _loss(module, _stand_in(live, recipe), settings)
             forward += (before := counter.get_total_flops())
@@ -110,7 +109,7 @@ def _cost(
         sampled += live["mask"].numel()
         module.zero_grad()
     share = places / sampled
-    largest = datamodule.encoded("train")[plan[-1]]
+    largest = datamodule.split("train")[0, plan[-1]]
     seconds = encoding_seconds = None
     if trial:
         rows_tried = [plan[i] for i in _evenly(len(plan), TRIAL)]
@@ -137,14 +136,14 @@ def _stand_in(batch: Batch, recipe: Recipe | None) -> Batch:
     return {**rest, "states": torch.zeros(texts, tokens, recipe.width)}
 
 
-def _loss(module: TextClassifier, batch: Batch, settings: RunConfig) -> torch.Tensor:
+def _loss(module: FreezableModule, batch: Batch, settings: RunConfig) -> torch.Tensor:
     import torch
 
     with torch.autocast("cpu", torch.bfloat16, enabled=settings.trainer.precision == "bf16-mixed"):
         return module.step(batch)[0]
 
 
-def _memory(module: TextClassifier, batch: Batch, settings: RunConfig) -> int:
+def _memory(module: FreezableModule, batch: Batch, settings: RunConfig) -> int:
     """Bytes of weights, gradients, moments, and of what the backward pass keeps of this batch."""
     import torch
 
@@ -168,7 +167,7 @@ def _memory(module: TextClassifier, batch: Batch, settings: RunConfig) -> int:
 
 
 def _timed(
-    module: TextClassifier,
+    module: FreezableModule,
     datamodule: TextDataModule,
     settings: RunConfig,
     recipe: Recipe | None,
@@ -183,7 +182,7 @@ def _timed(
     optimizer = module.optimization.optimizer(module)
     training = encoding = tried = 0.0
     for number, rows in enumerate([plan[-1], *plan]):  # the first step is slower than all others, and not counted
-        live = datamodule.encoded("train")[rows]
+        live = datamodule.split("train")[0, rows]
         batch = _stand_in(live, recipe)
         begin = time.perf_counter()
         torch.autograd.backward(_loss(module, batch, settings))
@@ -225,7 +224,7 @@ def _uncounted() -> dict[Any, Any]:
     }
 
 
-def _shown(module: TextClassifier, index: int, phase: Phase, cost: Cost) -> str:
+def _shown(module: FreezableModule, index: int, phase: Phase, cost: Cost) -> str:
     from src.phases import as_text, stage_table
 
     end = phase.end

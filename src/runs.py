@@ -26,7 +26,7 @@ PLACES = ("run", "resume", "cache")
 
 class RunFolder:
     """One run's files. `config.yaml`, `status.json`, `result.json`, `train.log`, and the folders `predictions`,
-    `checkpoints`, `tensorboard` and `report`."""
+    `checkpoints`, `tensorboard`, `report` and `model`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -48,6 +48,11 @@ class RunFolder:
     @property
     def best_checkpoint(self) -> Path:
         return self.path / "checkpoints" / "best.ckpt"
+
+    @property
+    def model(self) -> Path:
+        """A backbone with its tokenizer, as transformers reads it: of runs that pretrain one or start from scratch."""
+        return self.path / "model"
 
     def claim(self, config: DictConfig) -> None:
         """Makes the folder this run's, by writing its config.

@@ -22,10 +22,10 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from src import backbones
-from src.build import build, build_trainer, check_fit, check_monitor, read_config
+from src import pretraining
+from src.build import build, build_trainer, check_fit, check_monitor, find_backbone, read_config
 from src.cli import fail, run_command
-from src.config import UserError
+from src.config import Scratch, UserError
 from src.data import corpus as corpora
 from src.runs import RunFolder
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
     from src.data.datamodule import TextDataModule
-    from src.modules import TextClassifier
+    from src.freezable import FreezableModule
 
 log = logging.getLogger(__name__)
 
@@ -72,16 +72,37 @@ def train(cfg: DictConfig, folder: RunFolder) -> Result:
     Raises:
         UserError: something in the config or the data cannot be used.
     """
-    clock = Clock()
     cfg = _resumed(cfg, folder) if cfg.resume else cfg
     with open_dict(cfg):
         cfg.run = str(folder.path)
+    return _train_twice(cfg, folder) if cfg.pretrain else _train_once(cfg, folder, {})
+
+
+def _train_twice(cfg: DictConfig, folder: RunFolder) -> Result:
+    """Pretrains a backbone in a folder inside the run's, then trains the run with it; what is done already is kept."""
+    first, second = pretraining.both_configs(cfg, folder)
+    for part in (first, second):
+        read_config(part)
+    if not cfg.resume:
+        folder.claim(cfg)
+    inner = RunFolder(Path(first.run))
+    if inner.state() != "finished":
+        first.resume = inner.last_checkpoint.exists()
+        _train_once(first, inner, {})
+    learned = inner.read_result()
+    second.resume = folder.last_checkpoint.exists()
+    about = {"run": first.run, **{key: learned[key] for key in ("metrics", "seconds", "best")}}
+    return _train_once(second, folder, {"pretraining": about}, claimed=True)
+
+
+def _train_once(cfg: DictConfig, folder: RunFolder, known: dict[str, Any], claimed: bool = False) -> Result:
+    clock = Clock()
     with _run_log() as memory:
         settings, strategy = read_config(cfg)
         with clock("data"):
-            source = backbones.find(settings.backbone)
+            source = find_backbone(settings.backbone)
             check_fit(settings, strategy, source)
-            corpus = corpora.load(settings.data)
+            corpus = corpora.load(settings.data, settings.masks)
         check_monitor(settings, corpus)
         with clock("import"):
             _import_libraries()
@@ -96,7 +117,11 @@ def train(cfg: DictConfig, folder: RunFolder) -> Result:
             check(module, datamodule, settings)
         if is_main_process():
             if not cfg.resume:
-                folder.claim(cfg)
+                if not claimed:
+                    folder.claim(cfg)
+                if isinstance(settings.backbone, Scratch):
+                    # A tokenizer made of the training texts is part of the run.
+                    datamodule.tokenizer.save_pretrained(folder.model)
             memory.setTarget(folder.log_handler())
             memory.flush()
         try:
@@ -106,8 +131,8 @@ def train(cfg: DictConfig, folder: RunFolder) -> Result:
             phases = next(c for c in trainer.callbacks if isinstance(c, Phases))  # type: ignore[attr-defined]
             fit = clock.seconds["fit"] - phases.encoding_seconds
             seconds = {"total": clock.total(), **clock.seconds, "encode": phases.encoding_seconds, "fit": fit}
-            known = {"strategy": strategy.name, "seconds": seconds, "phases": phases.done}
-            return finish(trainer, module, corpus, cfg, folder, known, best)
+            known |= {"strategy": strategy.name, "seconds": seconds, "phases": phases.done}
+            return finish(trainer, module, datamodule, cfg, folder, known, best)
         except Exception as error:
             if is_main_process():
                 folder.write_status("failed", error=f"{type(error).__name__}: {error}")
@@ -116,7 +141,7 @@ def train(cfg: DictConfig, folder: RunFolder) -> Result:
 
 def _fit(
     trainer: Trainer,
-    module: TextClassifier,
+    module: FreezableModule,
     datamodule: TextDataModule,
     cfg: DictConfig,
     folder: RunFolder,
@@ -145,7 +170,7 @@ def _fit(
 def _resumed(cfg: DictConfig, folder: RunFolder) -> DictConfig:
     """The config of the run to go on with; only values of the trainer and its callbacks may be given anew."""
     saved = folder.saved_config()
-    if not folder.last_checkpoint.exists():
+    if not saved.pretrain and not folder.last_checkpoint.exists():
         raise UserError(f"{folder.path} has no checkpoint to go on from (checkpoints/last.ckpt).\nStart a new run.")
     finished = folder.state() == "finished"
     given = [str(o) for o in HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
@@ -157,7 +182,10 @@ def _resumed(cfg: DictConfig, folder: RunFolder) -> DictConfig:
         )
     if finished and not changes:
         raise UserError(f"{folder.path} is finished.\nTrain it longer with trainer.max_epochs=N, or start a new run.")
-    resumed = OmegaConf.merge(saved, OmegaConf.from_dotlist(changes), {"resume": True})
+    given_again: dict[str, Any] = {"resume": True}
+    if "tokenizer" in saved.backbone:
+        given_again["backbone"] = {"tokenizer": str(folder.model)}
+    resumed = OmegaConf.merge(saved, OmegaConf.from_dotlist(changes), given_again)
     assert isinstance(resumed, DictConfig)
     return resumed
 
@@ -168,15 +196,12 @@ def _import_libraries() -> None:
     # Nothing that an import makes is ever garbage; looking for it takes a fifth of the time, and again in training.
     gc.disable()
     import pytorch_lightning  # noqa: F401
-    from transformers import logging as transformers_logging
 
     import src.report.run  # noqa: F401
 
     if first:  # in a later run of the same process this would keep what the run before has left
         gc.freeze()
     gc.enable()
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for message in (
         r"Found \d+ module\(s\) in eval mode",  # they are frozen on purpose

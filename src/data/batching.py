@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from src.activations import Mapped
 
 Batch = dict[str, torch.Tensor]
+Item = tuple[int, NDArray[np.intp]]  # the epoch, and the rows of a batch
 BUCKET = 50  # batches that are sorted by length together; more means less padding and less chance
 
 
@@ -32,14 +33,20 @@ class Ragged:
         self.values, self.lengths = values, lengths
         self.starts = np.cumsum(lengths) - lengths if starts is None else starts
 
+    def flat(self, rows: NDArray[np.intp]) -> NDArray[Any]:
+        """The values of these rows, end to end."""
+        lengths = self.lengths[rows]
+        # Where each value lies: its row's start, plus how far into the row it is.
+        shifts = np.repeat(self.starts[rows] - np.cumsum(lengths) + lengths, lengths)
+        found: NDArray[Any] = self.values[shifts + np.arange(lengths.sum())]
+        return found
+
     def padded(self, rows: NDArray[np.intp], padding: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """The values of these rows as [rows, longest, …], and the mask [rows, longest] of what is not padding."""
         lengths = self.lengths[rows]
         mask = np.arange(lengths.max()) < lengths[:, None]
         values = np.full((*mask.shape, *self.values.shape[1:]), padding, dtype=self.values.dtype)
-        # Where each value lies: its row's start, plus how far into the row it is.
-        shifts = np.repeat(self.starts[rows] - np.cumsum(lengths) + lengths, lengths)
-        values[mask] = self.values[shifts + np.arange(lengths.sum())]
+        values[mask] = self.flat(rows)
         return values, mask
 
 
@@ -64,7 +71,7 @@ class Stored:
 
 @dataclass
 class EncodedSplit(Dataset[Batch]):
-    """A split as token ids and targets. An item is a whole batch, asked for by its rows.
+    """A split as token ids and targets. An item is a whole batch, asked for by its epoch and rows.
 
     Args:
         tokens: the ids of each text.
@@ -87,12 +94,18 @@ class EncodedSplit(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.targets)
 
-    def __getitem__(self, batch: NDArray[np.intp]) -> Batch:
-        """This process's share of a batch: every `ranks`-th row.
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """int64 [texts], in tokens."""
+        return self.tokens.lengths
+
+    def __getitem__(self, item: Item) -> Batch:
+        """This process's share of a batch, which is the same in all epochs: every `ranks`-th row.
 
         `share` is what the loss is divided by: the weight of the whole batch, over the number of processes. The mean of
         the processes' gradients is then the gradient of the whole batch, however its rows were shared out.
         """
+        _, batch = item
         rows = batch[self.rank :: self.ranks]
         return {
             **(self.states.batch(rows) if self.states else self._ids(rows)),
@@ -131,12 +144,12 @@ class BatchPlan:
     def __len__(self) -> int:
         return self.count
 
-    def __iter__(self) -> Iterator[NDArray[np.intp]]:
+    def __iter__(self) -> Iterator[Item]:
         if not self.shuffle:
             self.position = 0
         elif self.position >= self.count:
             self.epoch, self.position = self.epoch + 1, 0
-        yield from self.batches(self.epoch)[self.position :]
+        yield from ((self.epoch, rows) for rows in self.batches(self.epoch)[self.position :])
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning at the start of each epoch; a position restored inside this epoch stays."""
@@ -171,7 +184,7 @@ class BatchLoader:
         workers: processes that prepare batches.
     """
 
-    def __init__(self, split: EncodedSplit, plan: BatchPlan, workers: int = 0) -> None:
+    def __init__(self, split: Dataset[Batch], plan: BatchPlan, workers: int = 0) -> None:
         self.split, self.plan, self.workers = split, plan, workers
         # Where Lightning looks for `set_epoch`; where there is a sampler it asks for a batch sampler too.
         self.sampler, self.batch_sampler = plan, None

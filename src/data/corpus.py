@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,8 @@ Indices = NDArray[np.intp]
 class Split:
     """The rows of one split.
 
-    `rows` are the numbers by which the author of the file finds them; `targets` are int64 [rows] label indices, or
-    float32 [rows, labels] of 0 and 1 for multi-label data.
+    `rows` are the numbers by which the author of the file finds them; `targets` are int64 [rows] label indices, all 0
+    where there are no labels, or float32 [rows, labels] of 0 and 1 for multi-label data.
     """
 
     rows: NDArray[np.int64]
@@ -50,6 +49,8 @@ class Corpus:
 
     def describe(self) -> str:
         sizes = ", ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
+        if self.space.objective == "mlm":
+            return f"masked language modelling; {sizes} texts"
         names = ", ".join(self.space.names[:10]) + (", …" if len(self.space.names) > 10 else "")
         return f"{self.space.objective} with {len(self.space.names)} labels ({names}); {sizes} texts"
 
@@ -67,33 +68,46 @@ class Corpus:
         return np.asarray(len(targets) / (len(counts) * np.maximum(counts, 1)), dtype=np.float32)
 
 
-def load(cfg: Data) -> Corpus:
+def load(cfg: Data, masked: bool = False) -> Corpus:
     """Reads the data of a run, encodes the labels and makes the splits that are missing.
+
+    Args:
+        cfg: the data section.
+        masked: only the texts are needed, for masked language modelling; labels are not looked at.
 
     Raises:
         UserError: something in the data cannot be used.
     """
     found = sources.read_splits(Path(cfg.path).expanduser()) if cfg.path else sources.read_hub(cfg)
-    sets = {name: labels.label_sets(table, cfg) for name, table in found.items()}
-    train = found["train"]
-    values = [] if isinstance(cfg.label, list) else train.column(cfg.label, "data.label")
-    space = labels.label_space(sets["train"], labels.is_multilabel(sets["train"], values, cfg), cfg)
-    given = {name: _split(table, sets[name], space, cfg) for name, table in found.items()}
+    space, targets = _unlabelled(found) if masked else _labelled(found, cfg)
+    given = {name: _split(table, targets[name], cfg) for name, table in found.items()}
     splits = _make_missing(given, space, cfg)
     if cfg.limit:
         splits = {name: _limited(split, cfg.limit, space, cfg.seed) for name, split in splits.items()}
     _warn_of_duplicates(splits)
     corpus = Corpus(space, splits)
-    inferred = "Inferred the task" if cfg.task == "auto" else "Task"
+    inferred = "Inferred the task" if cfg.task == "auto" and not masked else "Task"
     log.info("%s: %s", inferred, corpus.describe())
     return corpus
 
 
-def _split(table: Table, sets: Sequence[tuple[str, ...]], space: LabelSpace, cfg: Data) -> Split:
+def _labelled(found: dict[str, Table], cfg: Data) -> tuple[LabelSpace, dict[str, NDArray[Any]]]:
+    assert cfg.label is not None
+    sets = {name: labels.label_sets(table, cfg) for name, table in found.items()}
+    values = [] if isinstance(cfg.label, list) else found["train"].column(cfg.label, "data.label")
+    space = labels.label_space(sets["train"], labels.is_multilabel(sets["train"], values, cfg), cfg)
+    return space, {name: labels.encode(sets[name], space, table) for name, table in found.items()}
+
+
+def _unlabelled(found: dict[str, Table]) -> tuple[LabelSpace, dict[str, NDArray[Any]]]:
+    return LabelSpace("mlm", ()), {name: np.zeros(len(table.rows), dtype=np.int64) for name, table in found.items()}
+
+
+def _split(table: Table, targets: NDArray[Any], cfg: Data) -> Split:
     texts = table.column(cfg.text, "data.text")
     blank = [i for i, t in enumerate(texts) if t is None or not str(t).strip()]
     labels.refuse_rows(table, blank, f"no text in column {cfg.text!r}")
-    return Split(np.array(table.rows, dtype=np.int64), [str(t) for t in texts], labels.encode(sets, space, table))
+    return Split(np.array(table.rows, dtype=np.int64), [str(t) for t in texts], targets)
 
 
 def _make_missing(given: dict[str, Split], space: LabelSpace, cfg: Data) -> dict[str, Split]:
@@ -101,7 +115,7 @@ def _make_missing(given: dict[str, Split], space: LabelSpace, cfg: Data) -> dict
     train = given["train"]
     shares = {"validation": cfg.validation_fraction, "test": cfg.test_fraction}
     missing = {name: share for name, share in shares.items() if name not in given}
-    if missing:
+    if missing and space.names:
         _check_counts(train, space, 1 + len(missing))
     splits = dict(given)
     remaining, rows = train, len(train)
@@ -137,7 +151,7 @@ def _stratified(split: Split, count: int, space: LabelSpace, seed: int, key: str
         UserError: there are too few rows; `key` is the config's word for what asks for them.
     """
     rows = len(split)
-    least = len(space.names) if split.targets.ndim == 1 else 1
+    least = max(1, len(space.names)) if split.targets.ndim == 1 else 1
     if not least <= count <= rows - least:
         raise UserError(
             f"A stratified cut needs a row of each label on both sides, here {least}; "

@@ -1,7 +1,8 @@
-"""The LightningDataModule: a corpus, tokenised, as batches."""
+"""The LightningDataModules: a corpus, tokenised, as batches."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,17 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 from pytorch_lightning import LightningDataModule
 
+from src import config
 from src.config import Data
 from src.data.batching import BatchLoader, BatchPlan, EncodedSplit, Ragged, Stored
 from src.data.corpus import Corpus, Split
+from src.data.masking import MaskedSplit, Masking, pack, read_vocabulary
 from src.data.tokenizing import tokenize
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+log = logging.getLogger(__name__)
+
 
 class TextDataModule(LightningDataModule):
-    """Batches of token ids and targets for training, validation and test.
+    """Batches for training, validation and test. Objectives say what is in a batch.
 
     Args:
         corpus: the checked rows.
@@ -32,9 +37,11 @@ class TextDataModule(LightningDataModule):
     def __init__(self, corpus: Corpus, tokenizer: PreTrainedTokenizerBase, cfg: Data, seed: int, cache: Path) -> None:
         super().__init__()
         self.corpus, self.tokenizer, self.cfg, self.seed, self.cache = corpus, tokenizer, cfg, seed, cache
-        self.label_weights = corpus.label_weights() if cfg.class_weights else None
         self.tokens: dict[str, Ragged] = {}
-        self._splits: dict[str, EncodedSplit] = {}
+
+    def split(self, name: str) -> EncodedSplit | MaskedSplit:
+        """A split as batches of this process see it: the same object in every call."""
+        raise NotImplementedError
 
     def setup(self, stage: str | None = None) -> None:
         """Tokenises every split, or reads the cache; called by Lightning before each stage, in every process."""
@@ -51,33 +58,101 @@ class TextDataModule(LightningDataModule):
     def test_dataloader(self) -> BatchLoader:
         return self._loader("test", self.cfg.eval_batch_size, shuffle=False)
 
+    @property
+    def padding(self) -> int:
+        """The id of the padding token."""
+        return int(self.tokenizer.pad_token_id or 0)
+
+    @property
+    def ranks(self) -> tuple[int, int]:
+        """The number of this process, and how many share every batch."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _loader(self, name: str, size: int, shuffle: bool) -> BatchLoader:
+        split = self.split(name)
+        plan = BatchPlan(split.lengths, max(size, split.ranks), self.seed, shuffle, self.cfg.buckets, split.ranks)
+        return BatchLoader(split, plan, self.cfg.workers)
+
+
+class LabelledDataModule(TextDataModule):
+    """Batches of token ids, or of what an activation store holds in their place, and labels."""
+
+    def __init__(self, corpus: Corpus, tokenizer: PreTrainedTokenizerBase, cfg: Data, seed: int, cache: Path) -> None:
+        super().__init__(corpus, tokenizer, cfg, seed, cache)
+        self.label_weights = corpus.label_weights() if cfg.class_weights else None
+        self._splits: dict[str, EncodedSplit] = {}
+
+    def split(self, name: str) -> EncodedSplit:
+        if name not in self._splits:
+            split = self.corpus.splits[name]
+            weights = self.row_weights(split)
+            self._splits[name] = EncodedSplit(self.tokens[name], split.targets, weights, self.padding, *self.ranks)
+        return self._splits[name]
+
     def row_weights(self, split: Split) -> NDArray[np.float32]:
         """The weight of each row in the loss; multi-label rows weigh the same, since their weights go by label."""
         if self.label_weights is None or split.targets.ndim == 2:
             return np.ones(len(split), dtype=np.float32)
         return np.asarray(self.label_weights[split.targets], dtype=np.float32)
 
-    @property
-    def padding(self) -> int:
-        """The id of the padding token."""
-        return int(self.tokenizer.pad_token_id or 0)
-
-    def encoded(self, name: str) -> EncodedSplit:
-        """A split as batches of this process see it: the same object in every call."""
-        if name not in self._splits:
-            split = self.corpus.splits[name]
-            rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-            weights = self.row_weights(split)
-            self._splits[name] = EncodedSplit(self.tokens[name], split.targets, weights, self.padding, rank, ranks)
-        return self._splits[name]
-
     def read_states(self, stored: dict[str, Stored]) -> None:
         """From now on batches of these splits hold stored states, and those of the other splits hold token ids."""
         for name in self.corpus.splits:
-            self.encoded(name).states = stored.get(name)
+            self.split(name).states = stored.get(name)
 
-    def _loader(self, name: str, size: int, shuffle: bool) -> BatchLoader:
-        split = self.encoded(name)
-        lengths, ranks = split.tokens.lengths, split.ranks
-        plan = BatchPlan(lengths, max(size, ranks), self.seed, shuffle, self.cfg.buckets, ranks)
-        return BatchLoader(split, plan, self.cfg.workers)
+
+class MaskedDataModule(TextDataModule):
+    """Batches in which some tokens are hidden: others in each epoch of the training, the same in every validation.
+
+    Args:
+        corpus: the checked rows.
+        tokenizer: the backbone's.
+        cfg: the data section of the config.
+        seed: of the order and the masks of the training texts; other splits are masked by `cfg.seed`, so that runs of
+            different seeds are measured on the same words.
+        cache: the folder for tokenised texts.
+        masking: what is hidden, and how.
+
+    Raises:
+        UserError: the tokenizer has no mask token.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        tokenizer: PreTrainedTokenizerBase,
+        cfg: Data,
+        seed: int,
+        cache: Path,
+        masking: config.Masking,
+    ) -> None:
+        super().__init__(corpus, tokenizer, cfg, seed, cache)
+        self.vocabulary = read_vocabulary(tokenizer)
+        self.masking = masking
+        self._splits: dict[str, MaskedSplit] = {}
+
+    def split(self, name: str) -> MaskedSplit:
+        if name not in self._splits:
+            tokens = self.tokens[name]
+            masking = Masking(self.vocabulary, self.masking, self.seed if name == "train" else self.cfg.seed)
+            blocks = pack(tokens.lengths, self.cfg.max_length) if self.cfg.pack else None
+            if blocks:
+                share = tokens.lengths.sum() / (len(blocks) * self.cfg.max_length)
+                log.info(
+                    "Packed %s texts of %s into %s rows, %.0f%% full",
+                    f"{len(tokens.lengths):,}",
+                    name,
+                    f"{len(blocks):,}",
+                    100 * share,
+                )
+            self._splits[name] = MaskedSplit(tokens, masking, self.padding, *self.ranks, blocks)
+        return self._splits[name]
+
+    def unigram_perplexity(self, name: str) -> float:
+        """The perplexity of a split's hidden tokens for a model that only knows how often each occurs in training."""
+        train = self.tokens["train"]
+        words = train.flat(np.arange(len(train.lengths)))
+        counts = np.bincount(words, minlength=len(self.vocabulary.special)) + 1.0
+        counts[self.vocabulary.special] = 0
+        targets = self.split(name).hidden(epoch=0)
+        return float(np.exp(-np.log(counts[targets] / counts.sum()).mean())) if len(targets) else float("nan")

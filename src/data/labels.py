@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import Data, UserError, nearest
+from src.config import Data, Objective, UserError, nearest
 from src.data.tables import Table
 
-Objective = Literal["binary", "multiclass", "multilabel"]
 SCORES = (
     "accuracy",
     "f1_macro",
@@ -26,18 +25,22 @@ SCORES = (
     "mcc",
     "ece",
 )
+MASKED_SCORES = ("perplexity", "accuracy", "accuracy_top5")
 
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """What is learned, and the names of the labels in the order of the logits (binary: negative first)."""
+    """What is learned, and the names of the labels in the order of the logits (binary: negative first; masked language
+    modelling has none)."""
 
     objective: Objective
     names: tuple[str, ...]
 
     @property
     def scores(self) -> tuple[str, ...]:
-        """The names of what is measured besides the loss; `metrics.measure` gives exactly these."""
+        """The names of what is measured besides the loss; `src.metrics` gives exactly these."""
+        if self.objective == "mlm":
+            return MASKED_SCORES
         return (*SCORES, "subset_accuracy", "hamming") if self.objective == "multilabel" else SCORES
 
     @property
@@ -57,6 +60,7 @@ def label_sets(table: Table, cfg: Data) -> list[tuple[str, ...]]:
             [_flag(v, table, i, name) for i, v in enumerate(table.column(name, "data.label"))] for name in cfg.label
         ]
         return [tuple(n for n, on in zip(cfg.label, flags, strict=True) if on) for flags in zip(*columns, strict=True)]
+    assert cfg.label is not None
     values = table.column(cfg.label, "data.label")
     refuse_rows(table, [i for i, v in enumerate(values) if _is_missing(v, cfg)], f"no label in column {cfg.label!r}")
     if cfg.label_delimiter:

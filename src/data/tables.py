@@ -192,12 +192,18 @@ def _read_parquet(path: Path) -> Table:
     )
 
 
+def _read_lines(path: Path) -> Table:
+    lines = [(number, line) for number, line in enumerate(_decode(path).split("\n"), start=1) if line.strip()]
+    return _table(path, ["text"], [[line] for _, line in lines], [number for number, _ in lines])
+
+
 READERS: dict[str, Callable[[Path], Table]] = {
     ".csv": _read_csv,
     ".tsv": _read_tsv,
     ".jsonl": _read_jsonl,
     ".xlsx": _read_xlsx,
     ".parquet": _read_parquet,
+    ".txt": _read_lines,
 }
 
 

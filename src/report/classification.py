@@ -1,28 +1,97 @@
-"""The classification report as text."""
+"""What a classifier leaves: scores, predictions row by row, the classification report, the confusion matrix."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.metrics import classification_report
 
+from src import metrics
+from src.data.corpus import Corpus, Split
 from src.data.labels import LabelSpace
+from src.modules import Predictions, TextClassifier
+from src.report.outcome import Outcome
+from src.report.plots import confusion
+from src.runs import RunFolder
 
 
-def report_text(predicted: NDArray[Any], targets: NDArray[Any], space: LabelSpace, title: str) -> str:
+def conclude(module: TextClassifier, corpus: Corpus, folder: RunFolder) -> Outcome:
+    """The outcome of a classifier whose best weights have just been validated and tested; writes its predictions."""
+    space, found = corpus.space, module.predictions
+    thresholds = None
+    if space.objective == "multilabel":
+        validation = found["validation"]
+        thresholds = metrics.tune_thresholds(
+            metrics.probabilities(validation.logits, space.objective), validation.targets
+        )
+    scores = {name: module.score(found[name], thresholds) for name in ("validation", "test")}
+    details: dict[str, Any] = {}
+    if thresholds is not None:
+        details["thresholds"] = dict(zip(space.names, thresholds.tolist(), strict=True))
+        for name in scores:
+            plain = module.score(found[name])
+            scores[name] |= {f"{key}_at_half": plain[key] for key in ("f1_macro", "f1_micro", "subset_accuracy")}
+    for name in ("validation", "test"):
+        _write_predictions(folder, name, corpus.splits[name], found[name], module, thresholds)
+    predicted, targets = decide(found["test"], module, thresholds), found["test"].targets.numpy().astype(np.int64)
+    return Outcome(
+        metrics=scores,
+        details=details,
+        report=("classification_report.txt", report_text(predicted, targets, space)),
+        figures={"confusion_matrix": confusion(predicted, targets, space, "Test: true and predicted labels")},
+        headline=f"Test accuracy {scores['test']['accuracy']:.3f}, macro F1 {scores['test']['f1_macro']:.3f}",
+    )
+
+
+def decide(predictions: Predictions, module: TextClassifier, thresholds: torch.Tensor | None) -> NDArray[Any]:
+    """The predicted label indices, or [rows, labels] of 0 and 1 for multi-label data."""
+    probs = metrics.probabilities(predictions.logits, module.space.objective)
+    if thresholds is not None:
+        return np.asarray((probs >= thresholds).numpy().astype(np.int64))
+    return np.asarray(probs.argmax(1).numpy())
+
+
+def _write_predictions(
+    folder: RunFolder,
+    name: str,
+    split: Split,
+    predictions: Predictions,
+    module: TextClassifier,
+    thresholds: torch.Tensor | None,
+) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    names = np.array(module.space.names)
+
+    def named(labels: NDArray[Any]) -> list[Any]:
+        if labels.ndim == 1:
+            return list(names[labels.astype(np.int64)])
+        return [list(names[row.astype(bool)]) for row in labels]
+
+    table = pyarrow.table(
+        {
+            "row": split.rows,
+            "text": split.texts,
+            "true": named(predictions.targets.numpy()),
+            "predicted": named(decide(predictions, module, thresholds)),
+            "probabilities": metrics.probabilities(predictions.logits, module.space.objective).tolist(),
+        }
+    )
+    pyarrow.parquet.write_table(table, folder.file("predictions", f"{name}.parquet"))
+
+
+def report_text(predicted: NDArray[Any], targets: NDArray[Any], space: LabelSpace) -> str:
     """Precision, recall, F1 and support of each label, and their macro, micro (or accuracy) and weighted averages.
 
     Args:
         predicted: int64 [rows] label indices, or [rows, labels] of 0 and 1.
         targets: likewise.
         space: the labels.
-        title: the first line.
     """
-    multilabel = space.objective == "multilabel"
-    labels = None if multilabel else np.arange(len(space.names))
-    table = classification_report(
-        targets, predicted, labels=labels, target_names=list(space.names), digits=3, zero_division=0
-    )
-    return f"{title}\n\n{table}"
+    labels = None if space.objective == "multilabel" else np.arange(len(space.names))
+    names = list(space.names)
+    return str(classification_report(targets, predicted, labels=labels, target_names=names, digits=3, zero_division=0))

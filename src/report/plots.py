@@ -16,16 +16,22 @@ from src.data.labels import LabelSpace
 BLUE, ORANGE = "#0072b2", "#d55e00"  # told apart by colour-blind readers too
 
 
-def curves(history: Sequence[dict[str, float]], best_epoch: int, title: str) -> Figure:
-    """Loss and accuracy of training and validation over the epochs; the best epoch is marked."""
+def curves(
+    history: Sequence[dict[str, float]], best_epoch: int, title: str, first: str = "loss", baseline: float | None = None
+) -> Figure:
+    """`first`, a loss or perplexity, and accuracy of training and validation over the epochs; the best epoch is marked,
+    and so is a baseline of `first`."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     figure.suptitle(title)
-    for axes, score in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    for axes, score in zip(figure.subplots(1, 2), (first, "accuracy"), strict=True):
         for split, colour, style in (("train", BLUE, "o--"), ("validation", ORANGE, "o-")):
             points = [(e["epoch"] + 1, e[f"{split}/{score}"]) for e in history if f"{split}/{score}" in e]
             if points:
                 axes.plot(*zip(*points, strict=True), style, color=colour, label=split, markersize=4)
         axes.axvline(best_epoch + 1, color="grey", linewidth=1, linestyle=":", label="best epoch")
+        if score == first and baseline is not None:
+            axes.axhline(baseline, color="grey", linewidth=1, linestyle="--", label="token frequencies alone")
+            axes.set_yscale("log")
         axes.set(xlabel="epoch", ylabel=score)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)

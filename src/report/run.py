@@ -11,25 +11,25 @@ import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from matplotlib.image import imread
-from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 
 import src
-from src import metrics
-from src.adapting import save_adapters
-from src.data.corpus import Corpus, Split
-from src.modules import Predictions, TextClassifier
-from src.report.classification import report_text
-from src.report.plots import confusion, curves
+from src.adapting import merge_adapters, save_adapters
+from src.data.datamodule import MaskedDataModule, TextDataModule
+from src.freezable import FreezableModule
+from src.modules import MaskedLanguageModel, TextClassifier
+from src.pretraining import save_model
+from src.report import classification, masked
+from src.report.outcome import Outcome
+from src.report.plots import curves
 from src.runs import FORMAT, RunFolder, config_hash
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +38,8 @@ LIBRARIES = ("torch", "pytorch-lightning", "transformers", "datasets", "torchmet
 
 def finish(
     trainer: Trainer,
-    module: TextClassifier,
-    corpus: Corpus,
+    module: FreezableModule,
+    datamodule: TextDataModule,
     cfg: DictConfig,
     folder: RunFolder,
     known: dict[str, Any],
@@ -50,7 +50,7 @@ def finish(
     Args:
         trainer: that fitted the module.
         module: with the best weights, and the predictions of validation and test.
-        corpus: the rows.
+        datamodule: its data.
         cfg: the whole config.
         folder: of the run.
         known: what the result says of the run besides: strategy, seconds, phases.
@@ -59,26 +59,19 @@ def finish(
     Returns:
         The content of result.json.
     """
-    space, found = corpus.space, module.predictions
-    thresholds = None
-    if space.objective == "multilabel":
-        validation = found["validation"]
-        thresholds = metrics.tune_thresholds(
-            metrics.probabilities(validation.logits, space.objective), validation.targets
-        )
-    scores = {name: module.score(found[name], thresholds) for name in ("validation", "test")}
-    if thresholds is not None:
-        for name in scores:
-            plain = module.score(found[name])
-            scores[name] |= {f"{key}_at_half": plain[key] for key in ("f1_macro", "f1_micro", "subset_accuracy")}
-    for name in ("validation", "test"):
-        _write_predictions(folder, name, corpus.splits[name], found[name], module, thresholds)
+    corpus, space = datamodule.corpus, datamodule.corpus.space
+    if isinstance(module, TextClassifier):
+        outcome = classification.conclude(module, corpus, folder)
+    else:
+        assert isinstance(module, MaskedLanguageModel)
+        assert isinstance(datamodule, MaskedDataModule)
+        outcome = masked.conclude(module, datamodule)
     result = {
         "format": FORMAT,
         **known,
         "objective": space.objective,
         "labels": list(space.names),
-        "metrics": scores,
+        "metrics": outcome.metrics,
         "best": {"epoch": best["epoch"], "step": best["global_step"], "phase": best["phase"]},
         "texts": {name: len(split) for name, split in corpus.splits.items()},
         "parameters": {
@@ -90,76 +83,34 @@ def finish(
         "seed": cfg.seed,
         "config_hash": config_hash(cfg),
         "history": module.history,
+        **outcome.details,
     }
-    if thresholds is not None:
-        result["thresholds"] = dict(zip(space.names, thresholds.tolist(), strict=True))
     if hasattr(module.encoder, "peft_config"):
         save_adapters(module.encoder, folder.path / "adapter")
-    _write_report(trainer, module, corpus, folder, result, thresholds)
-    _summarise(trainer, cfg, scores)
+    _write_report(trainer, module, len(corpus.splits["test"]), folder, result, outcome)
+    _summarise(trainer, cfg, outcome.metrics)
+    if isinstance(module, MaskedLanguageModel):
+        merge_adapters(module.encoder)
+        save_model(folder.model, module.encoder, datamodule.tokenizer)
     folder.write_json("result.json", result)
     last = module.history[-1]
     folder.write_status("finished", epoch=last["epoch"], step=last["step"])
-    _say_where_to_look(folder, result)
+    _say_where_to_look(folder, result, outcome.headline)
     return result
 
 
-def decide(predictions: Predictions, module: TextClassifier, thresholds: torch.Tensor | None) -> NDArray[Any]:
-    """The predicted label indices, or [rows, labels] of 0 and 1 for multi-label data."""
-    probs = metrics.probabilities(predictions.logits, module.space.objective)
-    if thresholds is not None:
-        return np.asarray((probs >= thresholds).numpy().astype(np.int64))
-    return np.asarray(probs.argmax(1).numpy())
-
-
-def _write_predictions(
-    folder: RunFolder,
-    name: str,
-    split: Split,
-    predictions: Predictions,
-    module: TextClassifier,
-    thresholds: torch.Tensor | None,
-) -> None:
-    import pyarrow
-    import pyarrow.parquet
-
-    names = np.array(module.space.names)
-
-    def named(labels: NDArray[Any]) -> list[Any]:
-        if labels.ndim == 1:
-            return list(names[labels.astype(np.int64)])
-        return [list(names[row.astype(bool)]) for row in labels]
-
-    table = pyarrow.table(
-        {
-            "row": split.rows,
-            "text": split.texts,
-            "true": named(predictions.targets.numpy()),
-            "predicted": named(decide(predictions, module, thresholds)),
-            "probabilities": metrics.probabilities(predictions.logits, module.space.objective).tolist(),
-        }
-    )
-    pyarrow.parquet.write_table(table, folder.file("predictions", f"{name}.parquet"))
-
-
 def _write_report(
-    trainer: Trainer,
-    module: TextClassifier,
-    corpus: Corpus,
-    folder: RunFolder,
-    result: dict[str, Any],
-    thresholds: torch.Tensor | None,
+    trainer: Trainer, module: FreezableModule, texts: int, folder: RunFolder, result: dict[str, Any], outcome: Outcome
 ) -> None:
-    test = module.predictions["test"]
-    predicted, targets = decide(test, module, thresholds), test.targets.numpy().astype(np.int64)
-    title = f"Test of {folder.name} (epoch {result['best']['epoch'] + 1}, {len(targets):,} texts)"
-    text = report_text(predicted, targets, corpus.space, title)
-    folder.file("report", "classification_report.txt").write_text(text, encoding="utf-8")
+    name, text = outcome.report
+    text = f"Test of {folder.name} (epoch {result['best']['epoch'] + 1}, {texts:,} texts)\n\n{text}"
+    if learned := result.get("pretraining"):
+        test = learned["metrics"]["test"]
+        text += f"\nBackbone pretrained to a test perplexity of {test['perplexity']:.1f} ({learned['run']})\n"
+    folder.file("report", name).write_text(text, encoding="utf-8")
     log.info("\n%s", text)
-    figures: dict[str, Figure] = {
-        "curves": curves(module.history, result["best"]["epoch"], f"{folder.name}: training and validation"),
-        "confusion_matrix": confusion(predicted, targets, corpus.space, "Test: true and predicted labels"),
-    }
+    title = f"{folder.name}: training and validation"
+    figures = {"curves": curves(module.history, result["best"]["epoch"], title, *outcome.curve), **outcome.figures}
     for name, figure in figures.items():
         file = folder.file("report", f"{name}.png")
         figure.savefig(file, dpi=120)
@@ -182,12 +133,11 @@ def _summarise(trainer: Trainer, cfg: DictConfig, scores: dict[str, dict[str, fl
     trainer.logger.save()
 
 
-def _say_where_to_look(folder: RunFolder, result: dict[str, Any]) -> None:
-    test, seconds = result["metrics"]["test"], result["seconds"]
+def _say_where_to_look(folder: RunFolder, result: dict[str, Any], headline: str) -> None:
+    seconds = result["seconds"]
     log.info(
-        "Test accuracy %.3f, macro F1 %.3f with %s of %s parameters trained, in %.0f seconds (%.0f of them training).",
-        test["accuracy"],
-        test["f1_macro"],
+        "%s with %s of %s parameters trained, in %.0f seconds (%.0f of them training).",
+        headline,
         f"{result['parameters']['trainable']:,}",
         f"{result['parameters']['total']:,}",
         seconds["total"],

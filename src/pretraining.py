@@ -1,0 +1,186 @@
+"""Backbones of one's own: a tokenizer of the training texts, a BERT with random weights, and what a run of masked
+language modelling leaves for others."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from src.backbones import Source, load_tokenizer, read_source
+from src.config import FromRun, Scratch, UserError
+from src.runs import RunFolder
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from torch import nn
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+KINDS = ("weight", "bias")
+# What the architectures call the head's dense layer, norm and output bias in their checkpoints.
+HEADS = (
+    ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.bias"),
+    ("lm_head.dense", "lm_head.layer_norm", "lm_head.bias"),
+    ("vocab_transform", "vocab_layer_norm", "vocab_projector.bias"),
+    ("generator_predictions.dense", "generator_predictions.LayerNorm", "generator_lm_head.bias"),
+)
+
+
+def both_configs(cfg: DictConfig, folder: RunFolder) -> tuple[DictConfig, DictConfig]:
+    """The config of the run that pretrains the backbone, and of the run that goes on with it.
+
+    Args:
+        cfg: of a run with a `pretrain` section, which takes the place of what the other sections say.
+        folder: of the second run; the first one's is in it.
+
+    Raises:
+        UserError: several processes are to train.
+    """
+    if str(cfg.trainer.devices) != "1" or cfg.trainer.num_nodes > 1:
+        raise UserError(
+            f"Two trainings in one command need trainer.devices=1; got {cfg.trainer.devices}.\n"
+            "Give two commands: model=bert_mlm first, then backbone=run backbone.run=FOLDER."
+        )
+    first, second = cfg.copy(), cfg.copy()
+    with open_dict(first), open_dict(second):
+        for key, part in cfg.pretrain.items():
+            # A part that says what is built replaces the other; values alone change it.
+            first[key] = part if "_target_" in part else OmegaConf.merge(cfg[key], part)
+        first.run = str(folder.path / "pretrain")
+        second.backbone = {"run": first.run, "attention": cfg.backbone.attention, "lr": cfg.backbone.lr}
+        first.pretrain = second.pretrain = None
+    return first, second
+
+
+def describe(cfg: Scratch) -> Source:
+    """A backbone that does not exist yet, as far as its config tells."""
+    settings = {
+        "model_type": "bert",
+        "hidden_size": cfg.hidden_size,
+        "num_hidden_layers": cfg.layers,
+        "num_attention_heads": cfg.heads,
+        "intermediate_size": cfg.intermediate_size,
+        "max_position_embeddings": cfg.max_length,
+        "hidden_dropout_prob": cfg.dropout,
+        "attention_probs_dropout_prob": cfg.dropout,
+    }
+    return Source(None, "a BERT from scratch", settings)
+
+
+def find_pretrained(cfg: FromRun) -> Source:
+    """The backbone that a run has left.
+
+    Raises:
+        UserError: there is no such run, it has not finished, or it did not learn to fill in masked words.
+    """
+    folder = RunFolder(Path(cfg.run).expanduser())
+    result = folder.read_result()
+    if result["objective"] != "mlm":
+        raise UserError(
+            "backbone.run must be a run of masked language modelling; "
+            f"{folder.path} learned a {result['objective']} task.\nGive a run of model=bert_mlm."
+        )
+    return read_source(folder.model, str(folder.path))
+
+
+def train_tokenizer(texts: Sequence[str], cfg: Scratch) -> PreTrainedTokenizerBase:
+    """A WordPiece tokenizer of these texts (Schuster & Nakajima 2012), with BERT's rules and special tokens; or the
+    tokenizer of the folder in the config.
+
+    Raises:
+        UserError: the texts do not have so many pieces.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    if cfg.tokenizer:
+        return load_tokenizer(Source(Path(cfg.tokenizer).expanduser(), cfg.tokenizer, {}))
+    core = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    core.normalizer = normalizers.BertNormalizer(lowercase=cfg.lowercase)
+    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    words = {
+        word for text in texts for word, _ in core.pre_tokenizer.pre_tokenize_str(core.normalizer.normalize_str(text))
+    }
+    # The trainer numbers these letters in the order of a hash table, another one each time, and breaks ties by number.
+    letters = sorted({f"##{letter}" for word in words for letter in word[1:]})
+    core.train_from_iterator(
+        texts,
+        trainers.WordPieceTrainer(
+            vocab_size=cfg.vocabulary,
+            min_frequency=cfg.min_frequency,
+            special_tokens=[*SPECIAL, *letters],
+            show_progress=False,
+        ),
+    )
+    core = _without_added_tokens(core)
+    if (found := core.get_vocab_size()) < cfg.vocabulary:
+        raise UserError(
+            f"backbone.vocabulary must be at most what the training texts support, {found:,} pieces (those that occur "
+            f"{cfg.min_frequency} times); got {cfg.vocabulary:,}.\nLower it, or give more texts."
+        )
+    core.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    roles = dict(zip(ROLES, SPECIAL, strict=True))
+    make: Any = PreTrainedTokenizerFast
+    tokenizer: PreTrainedTokenizerBase = make(tokenizer_object=core, model_max_length=cfg.max_length, **roles)
+    return tokenizer
+
+
+def _without_added_tokens(core: Tokenizer) -> Tokenizer:
+    """The same tokenizer with its vocabulary alone: no token is looked for in the text before it is cut into words."""
+    from tokenizers import Tokenizer, models
+
+    plain = Tokenizer(models.WordPiece(core.get_vocab(), unk_token="[UNK]"))
+    plain.normalizer, plain.pre_tokenizer = core.normalizer, core.pre_tokenizer
+    return plain
+
+
+def make_encoder(source: Source, attention: str, tokenizer: PreTrainedTokenizerBase, pooler: bool) -> PreTrainedModel:
+    """The BERT that a source describes, with random weights in float32."""
+    from transformers import BertConfig, BertModel
+
+    options: dict[str, Any] = {} if attention == "auto" else {"attn_implementation": attention}
+    size = max(tokenizer.get_vocab().values()) + 1
+    settings = {k: v for k, v in source.settings.items() if k != "model_type"}
+    cfg = BertConfig(vocab_size=size, pad_token_id=tokenizer.pad_token_id, **settings, **options)
+    return BertModel(cfg, add_pooling_layer=pooler)
+
+
+def load_head(source: Source, head: nn.Module) -> bool:
+    """Gives the head the weights that the backbone's own pretraining has left, if they are in its files."""
+    from safetensors import safe_open
+
+    shapes = {name: parameter.shape for name, parameter in head.named_parameters()}
+    for file in sorted(source.folder.glob("model*.safetensors")) if source.folder else ():
+        with safe_open(file, framework="pt") as content:
+            there = set(content.keys())
+            for dense, norm, bias in HEADS:
+                names = {f"{p}.{kind}": f"{n}.{kind}" for p, n in (("dense", dense), ("norm", norm)) for kind in KINDS}
+                names["bias"] = bias
+                if there.issuperset(names.values()):
+                    tensors = {ours: content.get_tensor(theirs) for ours, theirs in names.items()}
+                    if all(tensors[name].shape == shape for name, shape in shapes.items()):
+                        head.load_state_dict(tensors)
+                        return True
+    return False
+
+
+def save_model(folder: Path, encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Leaves a backbone in the form that transformers reads: `AutoModel.from_pretrained(folder)`."""
+    encoder.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def say_loaded(source: Source, encoder: PreTrainedModel, new: nn.Module | None) -> None:
+    """Says which tensors come from where: all of the encoder's are loaded, or loading it would have failed."""
+    names = ", ".join(f"head.{name}" for name, _ in new.named_parameters()) if new else "none"
+    count = sum(1 for _ in encoder.named_parameters())
+    log.info("Loaded all %d tensors of the encoder from %s; new are: %s", count, source.name, names)

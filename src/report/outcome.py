@@ -1,0 +1,30 @@
+"""What the report of a run needs to know of its objective."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run came out.
+
+    Args:
+        metrics: scores of validation and test.
+        details: what else result.json says.
+        report: a file name, and its text, which gets a title.
+        figures: besides the curves, by the name of their file.
+        headline: the most important scores, as the beginning of a sentence.
+        curve: what the first panel of the curves shows, and a value that it is to be compared with.
+    """
+
+    metrics: dict[str, dict[str, float]]
+    details: dict[str, Any]
+    report: tuple[str, str]
+    figures: dict[str, Figure]
+    headline: str
+    curve: tuple[str, float | None] = ("loss", None)
