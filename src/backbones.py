@@ -246,6 +246,7 @@ def load_encoder(source: Source, attention: str = "auto", pooler: bool = False) 
             dtype=torch.float32,
             output_loading_info=True,
             local_files_only=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
             **options,
         )
     except Exception as error:

@@ -326,7 +326,7 @@ def test_ten_sentences_are_learned_by_heart(pretrain: Train, tmp_path: Path) -> 
     _, result = pretrain(
         *("data=lines", f"data.path={tmp_path / 'data'}", "data.limit=null", "backbone=scratch", "backbone/size=tiny"),
         *("backbone.vocabulary=100", "backbone.min_frequency=1", "backbone.dropout=0", "data.batch_size=10"),
-        *("trainer.max_epochs=300", "optimizer.lr=2e-3", "callbacks=no_early_stopping", "callbacks.progress=null"),
+        *("trainer.max_epochs=150", "optimizer.lr=3e-3", "callbacks=no_early_stopping", "callbacks.progress=null"),
         *(
             "model.masking.whole_words=false",
             "+trainer.enable_checkpointing=true",

