@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks import strategies
 from benchmarks import train as benchmark
 from benchmarks.limit import forward_products, products_per_second
 from benchmarks.trainer import Classifier, freeze, groups
@@ -45,6 +48,30 @@ def test_every_job_is_a_run(name: str) -> None:
     cfg = composed(*benchmark.JOBS[name].thaw)
     assert read_config(cfg)[1].name == benchmark.JOBS[name].freeze
     assert cfg.trainer.max_epochs == benchmark.JOBS[name].epochs
+
+
+@pytest.mark.parametrize("name", strategies.STRATEGIES)
+def test_every_strategy_is_a_run_of_its_name(name: str) -> None:
+    _, strategy = read_config(composed("model=bert_linear", *strategies.STRATEGIES[name]))
+    assert name in (
+        strategy.name,
+        f"{strategy.name}, BiLSTM",
+        strategy.name.replace("+reinit:", ", reinit_top="),
+        "gradual:2",
+    )
+
+
+def test_the_table_of_strategies_has_the_best_on_top(tmp_path: Path) -> None:
+    chosen = argparse.Namespace(strategies=["all", "none", "mix"], seeds=[1, 2], runs=tmp_path)
+    for name, seed, accuracy in (("all", 1, 0.7), ("all", 2, 0.8), ("none", 1, 0.9)):
+        folder = strategies.place(name, seed, tmp_path)
+        folder.mkdir()
+        found = {"metrics": {"test": {"accuracy": accuracy}}, "parameters": {"trainable": 5, "total": 10}}
+        (folder / "result.json").write_text(json.dumps({**found, "seconds": {"total": 60 + seed}, "history": [1]}))
+    lines = strategies.table(chosen).splitlines()[2:]
+    assert lines[0].startswith("| `none` | 5 (50.00%) | 1 | 0.900")
+    assert lines[1].startswith("| `all` | 5 (50.00%) | 1 | 0.750 ± 0.071 | 61 s | 2 |")
+    assert len(lines) == 2
 
 
 def test_the_limit_counts_the_products_of_a_forward_pass(tiny_bert: Path) -> None:

@@ -14,7 +14,10 @@ from typing import Any
 
 import pyarrow.parquet
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 
+from src.cli import run_command
 from src.runs import CONF
 from tests.conftest import SHARED
 
@@ -130,7 +133,7 @@ def test_rotten_tomatoes_reads_local_files_in_place_of_the_hub(tmp_path: Path, t
 def readme_commands() -> list[str]:
     blocks = re.findall(r"```(?:bash|sh)\n(.*?)```", README, re.DOTALL)
     lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line.startswith("python -m src.train")]
+    return [line for line in lines if re.match(r"python -m src\.(train|plan|predict) ", line)]
 
 
 def test_the_readme_has_commands() -> None:
@@ -139,18 +142,34 @@ def test_the_readme_has_commands() -> None:
 
 @pytest.mark.parametrize("command", readme_commands())
 def test_every_readme_command_composes(command: str) -> None:
-    arguments = shlex.split(command)[3:]
+    module, *arguments = shlex.split(command)[2:]
     if arguments[0] == "-m":
         # The first job of a multirun stands for all of them.
         arguments = [a.partition(",")[0] for a in arguments[1:]]
     ended = subprocess.run(
-        [sys.executable, "-m", "src.train", "--cfg", "job", *arguments],
+        [sys.executable, "-m", module, "--cfg", "job", *arguments],
         capture_output=True,
         text=True,
         cwd=ROOT,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", 'a "b" \\"c\\" \\\\', "${x} \\${y}", "[MASK], {a: 1}=2", "l'été\n\ttab \\", ""]
+)
+def test_a_text_is_taken_letter_for_letter(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["predict", "top=3", f"text={text}"])
+    GlobalHydra.instance().clear()
+
+    def main() -> None:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            cfg = compose("predict", sys.argv[1:])
+        assert cfg.text == text
+        assert cfg.top == 3
+
+    run_command(main, "predict", verbatim=("text",))
 
 
 def test_the_readme_lists_every_option() -> None:

@@ -16,6 +16,7 @@ import pyarrow.parquet
 import pytest
 from openpyxl import Workbook
 
+from src import config
 from src.config import Data, UserError
 from src.data import corpus, labels, sources, tables
 from src.runs import CONF
@@ -318,3 +319,18 @@ def test_too_few_rows_for_a_cut_name_the_key_that_asks_for_them(tmp_path: Path) 
         corpus.load(settings(path))
     with pytest.raises(UserError, match=r"data\.limit=1 takes 1 of the \d+ rows at hand\.\nChange data\.limit"):
         corpus.load(settings(write_csv(tmp_path / "more.csv", ROWS), limit=1))
+
+
+def test_plain_lines_are_texts_without_labels(tmp_path: Path) -> None:
+    file = tmp_path / "texts.txt"
+    file.write_bytes("\ufeffone\r\n\r\n  two\u2028still two \r\nthree\n".encode())
+    table = tables.read_table(file)
+    assert table.columns == {"text": ["one", "  two\u2028still two ", "three"]}
+    assert table.rows == [1, 3, 4]
+    file.write_text("\n".join(f"text {i}" for i in range(40)), encoding="utf-8")
+    settings = config.check(composed("model=bert_mlm", "data=lines", f"data.path={file}"))
+    splits = corpus.load(settings.data, masked=True).splits
+    assert {name: len(split) for name, split in splits.items()} == {"train": 32, "validation": 4, "test": 4}
+    assert sorted(int(t.split()[1]) for split in splits.values() for t in split.texts) == list(range(40))
+    with pytest.raises(UserError, match=r"data\.label must name a column"):
+        corpus.load(config.check(composed("data=table", f"data.path={file}")).data)
