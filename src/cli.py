@@ -46,7 +46,7 @@ def run_command(main: Callable[[], None], config_name: str, verbatim: Sequence[s
 def _quoted(value: str) -> str:
     """A value that Hydra reads back as it is: between quotes, backslashes before quotes doubled, no interpolation."""
     escaped = re.sub(r"(\\*)(\$\{)", r"\1\1\\\2", value)
-    escaped = re.sub(r'(\\*)"', r'\1\1\"', escaped)
+    escaped = re.sub(r'(\\*)"', r"\1\1\"", escaped)
     return '"' + re.sub(r"(\\+)$", r"\1\1", escaped) + '"'
 
 

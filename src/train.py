@@ -10,11 +10,12 @@ import gc
 import logging
 import logging.handlers
 import os
+import shutil
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,27 +76,43 @@ def train(cfg: DictConfig, folder: RunFolder) -> Result:
     cfg = _resumed(cfg, folder) if cfg.resume else cfg
     with open_dict(cfg):
         cfg.run = str(folder.path)
-    return _train_twice(cfg, folder) if cfg.pretrain else _train_once(cfg, folder, {})
+    return _train_twice(cfg, folder) if cfg.pretrain else _train_once(cfg, folder, lambda: folder.claim(cfg))
 
 
 def _train_twice(cfg: DictConfig, folder: RunFolder) -> Result:
     """Pretrains a backbone in a folder inside the run's, then trains the run with it; what is done already is kept."""
     first, second = pretraining.both_configs(cfg, folder)
-    for part in (first, second):
-        read_config(part)
-    if not cfg.resume:
-        folder.claim(cfg)
+    settings, strategy = read_config(second)
+    # What would stop the second training is found before the first begins.
+    check_fit(settings, strategy, find_backbone(read_config(first)[0].backbone))
+    check_monitor(settings, corpora.load(settings.data))
     inner = RunFolder(Path(first.run))
+
+    def claim_both() -> None:
+        if not cfg.resume:
+            folder.claim(cfg)
+        elif inner.path.exists():
+            shutil.rmtree(inner.path)  # it was interrupted before its first checkpoint
+        inner.claim(first)
+
     if inner.state() != "finished":
         first.resume = inner.last_checkpoint.exists()
-        _train_once(first, inner, {})
+        _train_once(first, inner, claim_both)
     learned = inner.read_result()
     second.resume = folder.last_checkpoint.exists()
     about = {"run": first.run, **{key: learned[key] for key in ("metrics", "seconds", "best")}}
-    return _train_once(second, folder, {"pretraining": about}, claimed=True)
+    return _train_once(second, folder, lambda: None, pretraining=about)
 
 
-def _train_once(cfg: DictConfig, folder: RunFolder, known: dict[str, Any], claimed: bool = False) -> Result:
+def _train_once(cfg: DictConfig, folder: RunFolder, claim: Callable[[], None], **known: Any) -> Result:
+    """Trains one run.
+
+    Args:
+        cfg: of the run.
+        folder: of the run.
+        claim: makes the folder the run's, once all that the user gave has been checked; not called for a resumed run.
+        known: what result.json says besides.
+    """
     clock = Clock()
     with _run_log() as memory:
         settings, strategy = read_config(cfg)
@@ -117,8 +134,7 @@ def _train_once(cfg: DictConfig, folder: RunFolder, known: dict[str, Any], claim
             check(module, datamodule, settings)
         if is_main_process():
             if not cfg.resume:
-                if not claimed:
-                    folder.claim(cfg)
+                claim()
                 if isinstance(settings.backbone, Scratch):
                     # A tokenizer made of the training texts is part of the run.
                     datamodule.tokenizer.save_pretrained(folder.model)

@@ -123,6 +123,18 @@ def test_the_embedded_backbone_learns_the_embedded_reviews(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+def test_masked_words_come_out_alike_from_two_processes(tmp_path: Path) -> None:
+    tiny = ["model=bert_mlm", "backbone=scratch", "backbone/size=tiny", "backbone.vocabulary=400", "backbone.dropout=0"]
+    options = [*tiny, "data.limit=80", "data.max_length=32", "trainer.max_epochs=2"]
+    one, two = tmp_path / "one", tmp_path / "two"
+    run(tmp_path, f"run={one}", "trainer=cpu", *options)
+    run(tmp_path, f"run={two}", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", *options)
+    for single, shared in zip(result(one)["history"], result(two)["history"], strict=True):
+        assert single == pytest.approx(shared, rel=1e-3)
+    assert result(one)["metrics"]["test"] == pytest.approx(result(two)["metrics"]["test"], rel=1e-3)
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not SHARED.exists(), reason="the shared data sets are not here")
 def test_rotten_tomatoes_reads_local_files_in_place_of_the_hub(tmp_path: Path, tiny_bert: Path) -> None:
     films = ["data=rotten_tomatoes", f"data.path={SHARED / 'rotten_tomatoes'}", "data.limit=100"]

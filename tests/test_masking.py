@@ -368,6 +368,19 @@ def test_both_halves_in_one_command(tmp_path: Path) -> None:
     assert json.loads((inner.path / "status.json").read_text())["time"] == before
 
 
+def test_what_would_stop_the_second_training_is_found_before_the_first(tmp_path: Path) -> None:
+    tiny = ["experiment=mlm_then_classify", "backbone/size=tiny", f"cache={tmp_path}"]
+    for mistake, message in (
+        (["freeze=bottom", "freeze.layers=9"], r"freeze\.layers must lie in 0..2"),
+        (["data.label=nothing"], r"data\.label must name a column"),
+        (["backbone.vocabulary=90000"], r"backbone\.vocabulary must be at most"),
+        (["trainer.devices=2"], "Two trainings in one command"),
+    ):
+        with pytest.raises(UserError, match=message):
+            train(composed(*tiny, *mistake), RunFolder(tmp_path / "both"))
+        assert not (tmp_path / "both").exists()
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
