@@ -1,4 +1,4 @@
-"""Compares finished runs: one row a run, side by side."""
+"""Runs -> table, statistics, verdicts. The entry point of `python -m src.compare`; every multirun ends with it."""
 
 from __future__ import annotations
 
@@ -6,45 +6,66 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import hydra
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from src.cli import fail, run_command
 from src.config import UserError
-from src.runs import RunFolder
 
 
-def comparison(folders: list[RunFolder]) -> Table:
-    """Strategy, seed, test scores, what trained and how long it took, one row a run. Runs without a result show."""
-    table = Table("run", "strategy", box=None, pad_edge=False)
-    for column in ("seed", "test accuracy", "test macro F1", "texts", "trainable", "seconds"):
-        table.add_column(column, justify="right")
-    for folder in folders:
-        try:
-            result = folder.read_result()
-        except UserError:
-            table.add_row(folder.name, "no result")
-            continue
-        test = result["metrics"]["test"]
-        table.add_row(
-            folder.name,
-            result["strategy"],
-            str(result["seed"]),
-            f"{test['accuracy']:.3f}",
-            f"{test['f1_macro']:.3f}",
-            f"{result['texts']['test']:,}",
-            f"{result['parameters']['trainable']:,}",
-            f"{result['seconds']['total']:.1f}",
-        )
-    return table
+def compare(root: Path, metric: str, baseline: str | None, margin: float, mixed: bool) -> None:
+    """Prints the comparison of the runs in a folder, and leaves it there as Markdown, CSV and JSON.
+
+    Raises:
+        UserError: the runs cannot be compared.
+    """
+    from src.report import comparison
+    from src.report.groups import group, read_runs
+
+    found = comparison.compare(group(read_runs(root), mixed), metric, baseline, margin)
+    header, body = comparison.cells(found)
+    table = Table(box=None, pad_edge=False)
+    for index, name in enumerate(header):
+        text = index < len(found.rows[0].label) or name == "verdict"
+        table.add_column(name, justify="left" if text else "right", overflow="fold")
+    for row in body:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console(width=200 if not sys.stdout.isatty() else None)
+    console.print(table)
+    for problem in found.problems:
+        console.print(comparison.problem_line(problem), markup=False)
+    console.print(f"\n{found.sentence}", markup=False)
+    for file in comparison.write(found, root):
+        console.print(f"Written: {file}", soft_wrap=True, markup=False)
 
 
 class AfterMultirun(Callback):
-    """A Hydra callback: prints the comparison when a multirun has ended."""
+    """A Hydra callback: compares the runs when a multirun has ended."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        folders = [RunFolder(p) for p in Path(config.hydra.sweep.dir).iterdir() if p.is_dir()]
-        folders.sort(key=lambda f: (len(f.name), f.name))
-        print(f"\nRuns in {config.hydra.sweep.dir}")
-        Console(width=110 if not sys.stdout.isatty() else None).print(comparison(folders))
+        root = Path(config.hydra.sweep.dir)
+        print(f"\nRuns in {root}")
+        try:
+            compare(root, metric="accuracy", baseline=None, margin=0.01, mixed=True)
+        except UserError as error:
+            print(error, file=sys.stderr)
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="compare")
+def main(cfg: DictConfig) -> None:
+    try:
+        if OmegaConf.missing_keys(cfg):
+            raise UserError("runs has no value.\nGive a folder with runs: runs=outputs/sweeps/NAME.")
+        if not isinstance(cfg.margin, int | float) or not 0 <= cfg.margin < 1:
+            raise UserError(f"margin must lie in 0..1; got {cfg.margin}.\nFor one point of accuracy: margin=0.01.")
+        compare(Path(cfg.runs), str(cfg.metric), cfg.baseline, float(cfg.margin), bool(cfg.mixed))
+    except UserError as error:
+        fail(str(error))
+
+
+if __name__ == "__main__":
+    run_command(main, "compare", verbatim=("runs", "baseline"))

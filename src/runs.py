@@ -108,6 +108,14 @@ class RunFolder:
         except (OSError, ValueError, KeyError):
             return None
 
+    def problem(self) -> str:
+        """Why there is no result, as far as the run itself could say."""
+        try:
+            status = json.loads((self.path / "status.json").read_text(encoding="utf-8"))
+            return str(status.get("error") or status["state"])
+        except (OSError, ValueError, KeyError):
+            return "ended before its first epoch"
+
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Writes a file whole or not at all. Values that JSON has no word for, such as NaN, become null."""
         temporary = self.file(f".{name}.{os.getpid()}")

@@ -1,0 +1,172 @@
+"""Runs of a sweep, read back and put into groups that differ in nothing but the seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import OmegaConf
+
+from src.config import UserError
+from src.runs import PLACES, RunFolder
+
+STRATEGY = "strategy"  # the column that stands for everything in the freeze section
+SAME = ("data",)  # sections that runs must share to be compared, apart from how texts become batches
+BATCHES = ("data.batch_size", "data.eval_batch_size", "data.buckets", "data.workers", "data.class_weights", "data.pack")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it is found: with its result, or with the reason why there is none."""
+
+    folder: RunFolder
+    values: Mapping[str, str]  # of the whole config, by dotted key, without seed and places
+    strategy: str
+    seed: int
+    result: dict[str, Any] | None
+    problem: str = ""
+
+    def hits(self) -> NDArray[np.bool_] | None:
+        """Which test rows it has right; None where rows have several labels or none."""
+        import pyarrow.parquet
+
+        file = self.folder.path / "predictions" / "test.parquet"
+        if self.result is None or self.result["objective"] not in ("binary", "multiclass") or not file.exists():
+            return None
+        table = pyarrow.parquet.read_table(file, columns=["true", "predicted"])
+        return np.asarray(table["true"].to_numpy() == table["predicted"].to_numpy(), dtype=np.bool_)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in nothing but the seed.
+
+    Args:
+        name: the strategy, with the rest of the label where several groups have that strategy.
+        label: what tells the group from the others, by column.
+        runs: by seed, those without a result among them.
+    """
+
+    name: str
+    label: Mapping[str, str]
+    runs: Sequence[Run]
+
+    @property
+    def finished(self) -> dict[int, Run]:
+        """By seed."""
+        return {run.seed: run for run in self.runs if run.result is not None}
+
+    def values(self, *keys: str) -> dict[int, float]:
+        """A number of each finished run's result, by seed."""
+        found: dict[int, float] = {}
+        for seed, run in self.finished.items():
+            value: Any = run.result
+            for key in keys:
+                value = value[key]
+            found[seed] = float(value)
+        return found
+
+
+def read_runs(root: Path) -> list[Run]:
+    """All runs in a folder; the first half of a run in two halves belongs to that run.
+
+    Raises:
+        UserError: there are none, or one has a config that cannot be read.
+    """
+    folders = sorted(file.parent for file in root.rglob("config.yaml"))
+    runs = [_read(RunFolder(f)) for f in folders if f.parent not in folders]
+    if not runs:
+        raise UserError(f"runs must be a folder with runs in it; {root} has none.\nSweeps are in outputs/sweeps.")
+    return runs
+
+
+def _read(folder: RunFolder) -> Run:
+    cfg = folder.saved_config()
+    content = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(content, dict)
+    values = dict(_flat({str(k): v for k, v in content.items() if k not in (*PLACES, "seed", "logger", "callbacks")}))
+    strategy = str(hydra.utils.instantiate(cfg.freeze).name)
+    try:
+        return Run(folder, values, strategy, int(cfg.seed), folder.read_result())
+    except UserError:
+        return Run(folder, values, strategy, int(cfg.seed), None, folder.problem())
+
+
+def _flat(node: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    found = []
+    for key, value in node.items():
+        if isinstance(value, dict):
+            found += _flat(value, f"{prefix}{key}.")
+        else:
+            found.append((f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)))
+    return found
+
+
+def group(runs: Sequence[Run], mixed: bool = False) -> list[Group]:
+    """The groups, ordered by what tells them apart; any order of the runs gives the same.
+
+    Args:
+        runs: at least one.
+        mixed: compare runs of different data or devices as well.
+
+    Raises:
+        UserError: they have different data or devices, or several of a group have the same seed.
+    """
+    keys = sorted({key for run in runs for key in run.values})
+    differing = [key for key in keys if len({run.values.get(key) for run in runs}) > 1]
+    if not mixed:
+        _check_alike(runs, differing)
+    columns = _columns(differing)
+    found: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        found.setdefault(tuple(_value(run, column) for column in columns), []).append(run)
+    groups = []
+    for label in sorted(found):
+        members = sorted(found[label], key=lambda run: run.seed)
+        seeds = [run.seed for run in members if run.result is not None]
+        if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+            raise UserError(
+                f"Runs of a group must have different seeds; {', '.join(label)} has seed {twice[0]} twice:\n"
+                + "\n".join(str(run.folder.path) for run in members if run.seed == twice[0])
+            )
+        strategy, *rest = label
+        alone = [other[0] for other in found].count(strategy) == 1
+        name = strategy if alone else f"{strategy} ({', '.join(rest)})"
+        groups.append(Group(name, dict(zip(columns, label, strict=True)), members))
+    return groups
+
+
+def _columns(differing: Sequence[str]) -> list[str]:
+    """Strategies first; where what a section builds differs, its target stands for the whole section."""
+    built = {key.removesuffix("._target_") for key in differing if key.endswith("._target_")}
+    rest = [key for key in differing if not key.startswith("freeze.") and key.partition(".")[0] not in built]
+    return [STRATEGY, *sorted(built - {"freeze"}), *rest]
+
+
+def _value(run: Run, column: str) -> str:
+    if column == STRATEGY:
+        return run.strategy
+    target = run.values.get(f"{column}._target_")
+    return target.rpartition(".")[2] if target else run.values.get(column, "-")
+
+
+def _check_alike(runs: Sequence[Run], differing: Sequence[str]) -> None:
+    if other := [key for key in differing if key.partition(".")[0] in SAME and key not in BATCHES]:
+        raise UserError(
+            f"Runs must have the same data to be compared; these differ in {', '.join(other)}.\n"
+            "Compare them anyway: mixed=true."
+        )
+    devices = {
+        str(run.result["environment"]["gpu"] or run.result["environment"]["device"]) for run in runs if run.result
+    }
+    if len(devices) > 1:
+        raise UserError(
+            f"Runs must be of one kind of device to be compared; these are of {', '.join(sorted(devices))}.\n"
+            "Compare them anyway: mixed=true."
+        )

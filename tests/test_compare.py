@@ -1,0 +1,198 @@
+"""Runs side by side: groups, rows, verdicts, and what is left in files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+from omegaconf import OmegaConf
+
+from src.config import UserError
+from src.report.comparison import FORMATS, compare
+from src.report.groups import Run, group, read_runs
+from src.runs import RunFolder
+from tests.conftest import composed
+
+Make = Callable[..., RunFolder]
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Make:
+    """A run folder with a result of a given accuracy; None leaves a run that failed."""
+
+    def make(
+        *overrides: str, accuracy: float | None = 0.8, seed: int = 1, seconds: float = 100.0, objective: str = "binary"
+    ) -> RunFolder:
+        folder = RunFolder(tmp_path / "sweep" / str(len(list(tmp_path.glob("sweep/*")))))
+        folder.claim(composed(*overrides, f"seed={seed}"))
+        if accuracy is None:
+            folder.write_status("failed", error="RuntimeError: out of luck")
+            return folder
+        scores = {"accuracy": accuracy, "loss": 1 - accuracy}
+        scores |= {"perplexity": 9.0} if objective == "mlm" else {"f1_macro": accuracy}
+        result = {
+            "format": 1,
+            "objective": objective,
+            "metrics": {"test": scores},
+            "parameters": {"trainable": 10, "total": 40},
+            "seconds": {"fit": seconds / 2, "total": seconds},
+            "history": [{}, {}],
+            "peak_memory_bytes": 2_000_000_000,
+            "environment": {"gpu": None, "device": "cpu"},
+            "seed": seed,
+        }
+        folder.write_json("result.json", result)
+        return folder
+
+    return make
+
+
+def runs(folder: RunFolder) -> list[Run]:
+    return read_runs(folder.path.parent)
+
+
+def test_groups_differ_in_what_their_columns_say(made: Make) -> None:
+    for seed in (1, 2):
+        made("freeze=all", "optimizer.lr=1e-4", seed=seed)
+        made("freeze=none", "optimizer.lr=1e-4", seed=seed)
+        last = made("freeze=none", "model=bert_linear", "optimizer.lr=1e-5", seed=seed)
+    groups = group(runs(last))
+    assert [g.label for g in groups] == [
+        {"strategy": "all", "model": "BiLSTMHead", "optimizer.lr": "0.0001"},
+        {"strategy": "none", "model": "BiLSTMHead", "optimizer.lr": "0.0001"},
+        {"strategy": "none", "model": "LinearHead", "optimizer.lr": "1e-05"},
+    ]
+    assert [g.name for g in groups] == ["all", "none (BiLSTMHead, 0.0001)", "none (LinearHead, 1e-05)"]
+    assert all(sorted(g.finished) == [1, 2] for g in groups)
+
+
+def test_any_order_of_the_runs_gives_the_same_bytes(made: Make) -> None:
+    for seed in range(1, 7):
+        made("freeze=all", accuracy=0.7 + seed / 100, seed=seed)
+        last = made("freeze=none", accuracy=0.8 + seed / 200, seed=seed)
+    found, texts = runs(last), []
+    for shuffle in range(3):
+        random.Random(shuffle).shuffle(found)
+        comparison = compare(group(found), "accuracy", None, 0.01)
+        texts.append([render(comparison) for render in FORMATS.values()])
+    assert texts[0] == texts[1] == texts[2]
+
+
+def test_failed_runs_are_listed_and_missing_seeds_named(made: Make) -> None:
+    made("freeze=all", seed=1)
+    made("freeze=all", accuracy=None, seed=2)
+    made("freeze=none", seed=1)
+    last = made("freeze=none", seed=2)
+    comparison = compare(group(runs(last)), "accuracy", None, 0.01)
+    (problem,) = comparison.problems
+    assert (problem["group"], problem["seed"], problem["problem"]) == ("all", "2", "RuntimeError: out of luck")
+    assert {row.name: row.missing for row in comparison.rows} == {"all": [2], "none": []}
+    text = FORMATS["md"](comparison)
+    assert "1 (without 2)" in text
+    assert "- all, seed 2: RuntimeError: out of luck" in text
+
+
+def test_few_seeds_are_described_and_six_can_be_judged(made: Make) -> None:
+    noise = np.random.default_rng(0).normal(scale=0.002, size=6)
+    for seed in range(1, 6):
+        made("freeze=none", accuracy=0.85 + noise[seed], seed=seed)
+        last = made("freeze=all", accuracy=0.80, seed=seed, seconds=20)
+    few = compare(group(runs(last)), "accuracy", None, 0.01)
+    assert few.baseline == "none"
+    assert {row.name: row.verdict for row in few.rows} == {"none": "baseline", "all": "descriptive only: 5 of 6 seeds"}
+    assert "prove nothing" in few.sentence
+    assert few.rows[1].time_ratio == pytest.approx(0.2)
+    made("freeze=none", accuracy=0.85 + noise[0], seed=6)
+    last = made("freeze=all", accuracy=0.80, seed=6, seconds=20)
+    enough = compare(group(runs(last)), "accuracy", None, 0.01)
+    assert enough.rows[1].verdict == "inferior"
+    assert enough.rows[1].p == pytest.approx(2 / 64)
+    turned = compare(group(runs(last)), "accuracy", "all", 0.01)
+    assert turned.rows[0].verdict == "superior"
+    assert "95% confidence" in turned.sentence
+
+
+def test_one_seed_or_equal_scores_have_no_interval(made: Make) -> None:
+    made("freeze=none", accuracy=0.9)
+    last = made("freeze=all", accuracy=0.8)
+    row = compare(group(runs(last)), "accuracy", None, 0.01).rows[1]
+    assert row.interval is None
+    assert row.difference_interval is None
+    assert row.difference == pytest.approx(-0.1)
+    assert row.p is None
+    assert "n/a" in FORMATS["md"](compare(group(runs(last)), "accuracy", None, 0.01))
+
+
+def test_test_rows_count_where_there_are_predictions(made: Make) -> None:
+    random_numbers = np.random.default_rng(1)
+    for seed in (1, 2):
+        for strategy, share in (("none", 0.9), ("all", 0.7)):
+            last = made(f"freeze={strategy}", accuracy=share, seed=seed)
+            right = random_numbers.random(300) < share
+            table = pyarrow.table({"true": ["a"] * 300, "predicted": np.where(right, "a", "b").tolist()})
+            pyarrow.parquet.write_table(table, last.file("predictions", "test.parquet"))
+    interval = compare(group(runs(last)), "accuracy", None, 0.01).rows[1].rows_interval
+    assert interval is not None
+    assert interval.low < -0.2 < interval.high < 0
+
+
+def test_masked_words_are_compared_by_their_own_scores(made: Make) -> None:
+    made("model=bert_mlm", "freeze=none", objective="mlm")
+    last = made("model=bert_mlm", "freeze=embeddings", objective="mlm", accuracy=0.3)
+    comparison = compare(group(runs(last)), "accuracy", None, 0.01)
+    assert [row.name for row in comparison.rows] == ["none", "embeddings"]
+    with pytest.raises(UserError, match="metric must be a test score of all runs"):
+        compare(group(runs(last)), "f1_macro", None, 0.01)
+
+
+def test_files_hold_the_numbers(made: Make) -> None:
+    made("freeze=pattern", "freeze.frozen=[layer.0,layer.1]", accuracy=0.6)
+    last = made("freeze=none", accuracy=0.7)
+    comparison = compare(group(runs(last)), "accuracy", None, 0.01)
+    rows = list(csv.DictReader(FORMATS["csv"](comparison).splitlines()))
+    assert [float(row["scores.accuracy"]) for row in rows] == [0.7, 0.6]
+    assert rows[1]["name"] == "pattern:layer.0|layer.1"
+    assert json.loads(FORMATS["json"](comparison))["rows"][1]["difference"] == pytest.approx(-0.1)
+    assert "pattern:layer.0\\|layer.1" in FORMATS["md"](comparison)
+
+
+def test_what_cannot_be_compared_is_refused(made: Make, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="runs must be a folder with runs"):
+        read_runs(tmp_path)
+    last = made("freeze=all", accuracy=None)
+    with pytest.raises(UserError, match="None of these runs has finished"):
+        compare(group(runs(last)), "accuracy", None, 0.01)
+    made("freeze=all")
+    made("freeze=all")
+    with pytest.raises(UserError, match="has seed 1 twice"):
+        group(runs(last))
+
+
+def test_other_data_is_refused_without_a_flag(made: Make) -> None:
+    made("freeze=all", "data.batch_size=16")
+    last = made("freeze=none")
+    assert len(group(runs(last))) == 2
+    with pytest.raises(UserError, match="baseline must name one group"):
+        compare(group(runs(last)), "accuracy", "top:9", 0.01)
+    made("freeze=none", "data.limit=50", seed=2)
+    with pytest.raises(UserError, match=r"these differ in data\.limit"):
+        group(runs(last))
+    assert len(group(runs(last), mixed=True)) == 3
+
+
+def test_a_config_with_a_foreign_target_is_refused(made: Make) -> None:
+    last = made("freeze=all")
+    file = last.path / "config.yaml"
+    content: Any = OmegaConf.load(file)
+    content.freeze._target_ = "os.system"
+    file.write_text(OmegaConf.to_yaml(content))
+    with pytest.raises(UserError, match="may only build what the files in conf/ build"):
+        runs(last)
