@@ -18,15 +18,17 @@ from src.config import UserError
 
 
 def compare(root: Path, metric: str, baseline: str | None, margin: float, mixed: bool) -> None:
-    """Prints the comparison of the runs in a folder, and leaves it there as Markdown, CSV and JSON.
+    """Prints the comparison of the runs in a folder, and leaves it there as Markdown, CSV, JSON and a page.
 
     Raises:
         UserError: the runs cannot be compared.
     """
     from src.report import comparison
     from src.report.groups import group, read_runs
+    from src.report.pages import write_comparison
 
-    found = comparison.compare(group(read_runs(root), mixed), metric, baseline, margin)
+    groups = group(read_runs(root), mixed)
+    found = comparison.compare(groups, metric, baseline, margin)
     header, body = comparison.cells(found)
     table = Table(box=None, pad_edge=False)
     for index, name in enumerate(header):
@@ -39,7 +41,7 @@ def compare(root: Path, metric: str, baseline: str | None, margin: float, mixed:
     for problem in found.problems:
         console.print(comparison.problem_line(problem), markup=False)
     console.print(f"\n{found.sentence}", markup=False)
-    for file in comparison.write(found, root):
+    for file in [*comparison.write(found, root), write_comparison(found, groups, root)[0]]:
         console.print(f"Written: {file}", soft_wrap=True, markup=False)
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
+import html
 import json
 import random
+import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +24,7 @@ from omegaconf import OmegaConf
 from src.config import UserError
 from src.report.comparison import FORMATS, compare
 from src.report.groups import Run, group, read_runs
+from src.report.pages import write_comparison
 from src.runs import RunFolder
 from tests.conftest import composed
 
@@ -162,6 +169,82 @@ def test_files_hold_the_numbers(made: Make) -> None:
     assert rows[1]["name"] == "pattern:layer.0|layer.1"
     assert json.loads(FORMATS["json"](comparison))["rows"][1]["difference"] == pytest.approx(-0.1)
     assert "pattern:layer.0\\|layer.1" in FORMATS["md"](comparison)
+
+
+HOSTILE = "</script><img src=x onerror=\"document.title='owned'\">"
+
+
+@pytest.fixture
+def page(made: Make) -> Path:
+    """Of two groups of two runs whose texts and labels are markup."""
+    for seed in (1, 2):
+        for strategy, said in (("none", HOSTILE), ("all", "b")):
+            last = made(f"freeze={strategy}", accuracy=0.9 if said == HOSTILE else 0.5, seed=seed)
+            table = pyarrow.table(
+                {"row": [1, 2], "text": [HOSTILE] * 2, "true": [HOSTILE, "b"], "predicted": [said, "b"]}
+            )
+            pyarrow.parquet.write_table(table, last.file("predictions", "test.parquet"))
+            (last.path / "result.json").write_text(
+                json.dumps(
+                    last.read_result() | {"history": [{"epoch": 0, "validation/loss": 0.5}], "best": {"epoch": 0}}
+                )
+            )
+    groups = group(runs(last))
+    return write_comparison(compare(groups, "accuracy", None, 0.01), groups, last.path.parent)[0]
+
+
+def test_a_page_stands_alone_and_shows_markup_as_text(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert "<img src=x" not in text
+    assert text.count("</script>") == 1
+    assert html.unescape(text).count(HOSTILE) == 4  # its class, its text, its label, and what the baseline said
+    assert not re.search(r"(src|href)=[\"'](?!data:)|https?://|url\(", text)
+    (script,) = re.findall(r"<script>(.*)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text
+    assert "default-src 'none'" in text
+    again = page.read_bytes()
+    groups = group(read_runs(page.parent))
+    write_comparison(compare(groups, "accuracy", None, 0.01), groups, page.parent)
+    assert page.read_bytes() == again
+    for name in ("differences", "seeds", "costs", "learning"):
+        assert (page.parent / "plots" / f"{name}.png").stat().st_size > 5_000
+        assert (page.parent / "plots" / f"{name}.svg").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("chromium"), reason="there is no browser")
+def test_a_browser_sorts_the_table_and_runs_nothing_else(page: Path) -> None:
+    press = page.with_name("press.html")
+    # The same page with a script of the test's own: it presses the heading and writes down what it sees.
+    tried = """
+    const heading = [...document.querySelectorAll("th button")].find((b) => b.textContent === "test accuracy");
+    const rows = () => [...document.querySelectorAll("#groups tbody tr")];
+    const order = () => rows().map((row) => row.cells[0].textContent).join();
+    const seen = [order()]; heading.click(); seen.push(order()); heading.click(); seen.push(order());
+    document.querySelectorAll("details").forEach((d) => d.open = true);
+    const asked = [...document.images].filter((image) => !image.src.startsWith("data:"));
+    document.title = seen.join(" ") + " images:" + asked.length;
+    """
+    text = re.sub(r"script-src '[^']*'", "script-src 'unsafe-inline'", page.read_text(encoding="utf-8"))
+    press.write_text(text.replace("</body>", f"<script>{tried}</script></body>"), encoding="utf-8")
+    ended = subprocess.run(
+        [
+            "chromium",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--virtual-time-budget=3000",
+            "--dump-dom",
+            press.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert "<title>none,all all,none none,all images:0</title>" in ended.stdout
+    assert "CONSOLE" not in ended.stderr
 
 
 def test_what_cannot_be_compared_is_refused(made: Make, tmp_path: Path) -> None:

@@ -204,8 +204,8 @@ def cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """The header and the rows of the table that people read."""
     metric = comparison.metric
     second = [m for m in METRICS if m != metric and all(m in row.scores for row in comparison.rows)]
-    header = [*comparison.rows[0].label, "seeds", f"test {metric}", *(f"test {m}" for m in second), "trainable"]
-    header += ["epoch", "total", "memory", "checkpoint", "difference", "p", "verdict"]
+    header = [*comparison.rows[0].label, "seeds", f"test {metric}", "difference", "p", "verdict"]
+    header += [*(f"test {m}" for m in second), "trainable", "epoch", "total", "memory", "checkpoint"]
     body = []
     for row in comparison.rows:
         missing = f" (without {', '.join(map(str, row.missing))})" if row.missing else ""
@@ -216,12 +216,12 @@ def cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
                 *row.label.values(),
                 f"{len(row.seeds)}{missing}",
                 f"{row.scores[metric]:.3f}{_bounds(row.interval)}",
-                *(f"{row.scores[m]:.3f}" for m in second),
-                f"{row.trainable:,} ({row.share:.1%})",
-                *costs,
                 difference,
                 "" if row.p is None else f"{row.p:.3f}",
                 row.verdict,
+                *(f"{row.scores[m]:.3f}" for m in second),
+                f"{row.trainable:,} ({row.share:.1%})",
+                *costs,
             ]
         )
     return header, body
