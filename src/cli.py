@@ -17,7 +17,7 @@ from src.config import UserError, nearest
 from src.runs import CONF
 
 
-def run_command(main: Callable[[], None], config_name: str, verbatim: Sequence[str] = ()) -> None:
+def run_command(main: Callable[[], object], config_name: str, verbatim: Sequence[str] = ()) -> None:
     """Runs a Hydra entry point and turns mistakes of the user into one message and exit code 2.
 
     Args:

@@ -17,8 +17,11 @@ from src.cli import fail, run_command
 from src.config import UserError
 
 
-def compare(root: Path, metric: str, baseline: str | None, margin: float, mixed: bool) -> None:
+def compare(root: Path, metric: str, baseline: str | None, margin: float, mixed: bool) -> int:
     """Prints the comparison of the runs in a folder, and leaves it there as Markdown, CSV, JSON and a page.
+
+    Returns:
+        How many runs have no result.
 
     Raises:
         UserError: the runs cannot be compared.
@@ -43,6 +46,7 @@ def compare(root: Path, metric: str, baseline: str | None, margin: float, mixed:
     console.print(f"\n{found.sentence}", markup=False)
     for file in [*comparison.write(found, root), write_comparison(found, groups, root)[0]]:
         console.print(f"Written: {file}", soft_wrap=True, markup=False)
+    return len(found.problems)
 
 
 class AfterMultirun(Callback):
@@ -52,9 +56,12 @@ class AfterMultirun(Callback):
         root = Path(config.hydra.sweep.dir)
         print(f"\nRuns in {root}")
         try:
-            compare(root, metric="accuracy", baseline=None, margin=0.01, mixed=True)
+            failed = compare(root, metric="accuracy", baseline=None, margin=0.01, mixed=True)
         except UserError as error:
             print(error, file=sys.stderr)
+            failed = 1
+        if failed:
+            sys.exit(1)
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="compare")

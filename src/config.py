@@ -216,6 +216,10 @@ class Trainer(Component):
     gradient_checkpointing: bool = False
 
 
+class Sweep(Section):
+    rerun: Literal["failed", "all"]
+
+
 class RunConfig(Section):
     """Everything a run is made from. Built with `check`; its parts are plain typed values."""
 
@@ -246,6 +250,7 @@ class RunConfig(Section):
     callbacks: dict[str, Component | None]
     logger: Component
     pretrain: dict[str, Any] | None = None
+    sweep: Sweep
 
     @property
     def masks(self) -> bool:

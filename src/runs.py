@@ -21,7 +21,7 @@ from src.config import UserError
 CONF = Path(__file__).resolve().parent.parent / "conf"
 FORMAT = 1  # of result.json
 # What may differ between two runs that are the same otherwise.
-PLACES = ("run", "resume", "cache")
+PLACES = ("run", "resume", "cache", "sweep")
 
 
 class RunFolder:

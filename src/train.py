@@ -29,6 +29,7 @@ from src.cli import fail, run_command
 from src.config import Scratch, UserError
 from src.data import corpus as corpora
 from src.runs import RunFolder
+from src.sweeps import choose_folder, is_sweep, is_sweep_job, run_job
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
@@ -259,8 +260,10 @@ def _run_log() -> Iterator[logging.handlers.MemoryHandler]:
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")
-def main(cfg: DictConfig) -> None:
+def main(cfg: DictConfig) -> float | None:
     folder = RunFolder(Path(os.path.relpath(HydraConfig.get().runtime.output_dir)))
+    if is_sweep_job():
+        return run_job(cfg, folder)
     try:
         train(cfg, folder)
     except UserError as error:
@@ -273,7 +276,10 @@ def main(cfg: DictConfig) -> None:
         sys.exit(130)
     finally:
         folder.discard_if_empty()
+    return None
 
 
 if __name__ == "__main__":
+    if is_sweep(sys.argv[1:]):
+        sys.argv.append(f"hydra.sweep.dir={choose_folder(sys.argv[1:])}")
     run_command(main, "train")

@@ -28,10 +28,10 @@ REQUIRED = {
 GROUPS = [
     (file.parent.name, file.stem)
     for file in sorted(CONF.glob("*/*.yaml"))
-    if file.parent.name not in ("hydra", "experiment")
+    if file.parent.name not in ("hydra", "experiment", "sweep")
 ]
 SIZES = sorted(file.stem for file in (CONF / "backbone" / "size").glob("*.yaml"))
-EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
+OVERLAYS = [(name, file.stem) for name in ("experiment", "sweep") for file in sorted((CONF / name).glob("*.yaml"))]
 
 
 @pytest.mark.parametrize(("group", "option"), GROUPS)
@@ -44,11 +44,11 @@ def test_every_size_of_a_backbone_from_scratch_composes(size: str) -> None:
     check(composed("backbone=scratch", f"backbone/size={size}"))
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_experiment_composes_and_names_its_command(experiment: str) -> None:
-    check(composed(f"experiment={experiment}"))
-    lines = (CONF / "experiment" / f"{experiment}.yaml").read_text().splitlines()
-    assert re.match(rf"# python -m src\.train .*experiment={experiment}", lines[1])
+@pytest.mark.parametrize(("group", "option"), OVERLAYS)
+def test_every_overlay_composes_and_names_its_command(group: str, option: str) -> None:
+    check(composed(f"{group}={option}"))
+    lines = (CONF / group / f"{option}.yaml").read_text().splitlines()
+    assert re.match(rf"# python -m src\.train .*{group}={option}", lines[1])
 
 
 @pytest.mark.parametrize("file", sorted(CONF.rglob("*.yaml")), ids=lambda f: str(f.relative_to(CONF)))

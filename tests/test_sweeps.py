@@ -1,0 +1,122 @@
+"""Jobs of a sweep: each in a process of its own, none twice, and none that takes others with it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from src import sweeps
+from src.runs import CONF, RunFolder
+from tests.conftest import composed
+
+JOBS = {
+    1: "import json, pathlib; write(accuracy=0.5)",
+    2: "raise RuntimeError('out of luck')",
+    3: "sys.exit(3)",
+    4: "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+    5: "import resource; resource.setrlimit(resource.RLIMIT_DATA, (2**28, 2**28)); bytearray(2**30)",
+    6: "print('freeze.layers must lie in 0..6', file=sys.stderr); sys.exit(2)",
+}
+JOB = """
+import json, pathlib, sys
+folder = pathlib.Path(sys.argv[-2].removeprefix("run="))
+def write(accuracy):
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(pathlib.Path({config!r}).read_text())
+    (folder / "status.json").write_text(json.dumps({{"state": "finished"}}))
+    metrics = {{"validation": {{"loss": 1 - accuracy}}, "test": {{"accuracy": accuracy}}}}
+    (folder / "result.json").write_text(json.dumps({{"format": 1, "metrics": metrics}}))
+{body}
+"""
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
+    """Makes small scripts of the jobs; the seeds of those that were started."""
+    seeds: list[int] = []
+    real = sweeps.run_process
+
+    def run(arguments: Sequence[str]) -> tuple[int, str]:
+        (seed,) = (int(a.removeprefix("seed=")) for a in arguments if a.startswith("seed="))
+        seeds.append(seed)
+        config = tmp_path / f"{seed}.yaml"
+        RunFolder(tmp_path / f"job-{seed}-{len(seeds)}").claim(composed(f"seed={seed}"))
+        config.write_text((tmp_path / f"job-{seed}-{len(seeds)}" / "config.yaml").read_text())
+        return real(["-c", JOB.format(config=str(config), body=JOBS[seed]), *arguments])
+
+    monkeypatch.setattr(sweeps, "run_process", run)
+    return seeds
+
+
+def sweep(monkeypatch: pytest.MonkeyPatch, root: Path, seeds: Sequence[int]) -> dict[int, float | None]:
+    found = {}
+    for number, seed in enumerate(seeds):
+        task = SimpleNamespace(overrides=SimpleNamespace(task=[f"seed={seed}", "run=elsewhere"]))
+        monkeypatch.setattr(sweeps.HydraConfig, "get", lambda task=task: task)
+        found[seed] = sweeps.run_job(composed(f"seed={seed}"), RunFolder(root / str(number)))
+    return found
+
+
+def test_a_job_that_fails_costs_only_itself(
+    started: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    root = tmp_path / "sweep"
+    found = sweep(monkeypatch, root, [2, 3, 4, 5, 6, 1])
+    assert found == {1: 0.5, 2: None, 3: None, 4: None, 5: None, 6: None}
+    reasons = {int(folder.saved_config().seed): folder.problem() for folder in map(RunFolder, root.iterdir())}
+    assert "RuntimeError: out of luck" in reasons[2]
+    assert "exit code 3" in reasons[3]
+    assert reasons[4] == "killed by SIGKILL"
+    assert "MemoryError" in reasons[5]
+    assert reasons[6] == "freeze.layers must lie in 0..6"
+
+
+def test_the_same_sweep_again_runs_what_has_not_finished(
+    started: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    root = tmp_path / "sweep"
+    sweep(monkeypatch, root, [1, 2, 3])
+    started.clear()
+    assert sweep(monkeypatch, root, [2, 1, 3])[1] == 0.5
+    assert started == [2, 3]
+    assert sorted(folder.name for folder in root.iterdir()) == ["0", "1", "2"]
+    sweep(monkeypatch, root, [4])
+    assert sorted(folder.name for folder in root.iterdir()) == ["0", "1", "2", "3"]
+
+
+def test_the_same_command_goes_on_in_its_folder(tmp_path: Path) -> None:
+    one = sweeps.choose_folder(["-m", "freeze=all,none", "seed=1"], tmp_path)
+    assert sweeps.choose_folder(["seed=1", "freeze=all,none", "--multirun"], tmp_path) == one
+    other = sweeps.choose_folder(["-m", "freeze=all,none", "seed=2"], tmp_path)
+    anew = sweeps.choose_folder(["-m", "freeze=all,none", "seed=1", "sweep.rerun=all"], tmp_path)
+    assert len({one, other, anew}) == 3
+    assert sweeps.choose_folder(["-m", "freeze=all,none", "seed=1"], tmp_path) == anew
+
+
+@pytest.mark.slow
+def test_a_whole_sweep_ends_with_its_failures_and_goes_on(tmp_path: Path, tiny_bert: Path) -> None:
+    tiny = [f"backbone.name={tiny_bert}", "data.limit=40", "data.max_length=32", "trainer.max_epochs=1", "trainer=cpu"]
+    options = [*tiny, "callbacks.progress=null", f"cache={tmp_path}", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    command = [sys.executable, "-m", "src.train", "-m", "freeze=bottom", "freeze.layers=1,9", *options]
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, capture_output=True, text=True, cwd=CONF.parent, check=False, timeout=300)
+
+    first = run()
+    assert first.returncode == 1
+    shown = first.stdout[first.stdout.index("Runs in") :]
+    assert re.search(r"^bottom:1 +1 ", shown, re.MULTILINE)
+    assert "bottom:9, seed 42: freeze.layers must lie in 0..3" in shown
+    when = (tmp_path / "sweep" / "0" / "result.json").stat().st_mtime_ns
+    again = run()
+    assert again.returncode == 1
+    assert "sweep/0 is finished already" in again.stdout
+    assert (tmp_path / "sweep" / "0" / "result.json").stat().st_mtime_ns == when
+    assert json.loads((tmp_path / "sweep" / "comparison.json").read_text())["problems"][0]["group"] == "bottom:9"
