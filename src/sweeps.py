@@ -6,6 +6,7 @@ so one that raises, is killed or runs out of memory costs only itself.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import signal
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -23,6 +25,7 @@ from src.runs import RunFolder, config_hash
 
 SWEEPS = Path("outputs/sweeps")
 COMMAND = "command.json"  # in a sweep's folder: what it was started with
+HELD: list[TextIO] = []  # the locks of this process
 LINES = 12  # of what a failed job said last
 
 
@@ -42,7 +45,7 @@ def choose_folder(arguments: Sequence[str], root: Path = SWEEPS) -> Path:
     command = sorted(a for a in arguments if not a.startswith(("sweep.rerun=", "-")))
     if "sweep.rerun=all" not in arguments:
         for file in sorted(root.glob(f"*/{COMMAND}"), reverse=True):
-            if json.loads(file.read_text(encoding="utf-8")) == command:
+            if json.loads(file.read_text(encoding="utf-8")) == command and _hold(file.parent):
                 print(f"Going on with {file.parent} (sweep.rerun=all starts anew)")
                 return file.parent
     root.mkdir(parents=True, exist_ok=True)
@@ -54,8 +57,21 @@ def choose_folder(arguments: Sequence[str], root: Path = SWEEPS) -> Path:
         except FileExistsError:
             number += 1
             continue
+        _hold(folder)
         (folder / COMMAND).write_text(json.dumps(command, indent=1), encoding="utf-8")
         return folder
+
+
+def _hold(folder: Path) -> bool:
+    """Keeps a sweep's folder to this process for as long as it lives; False if another process has it."""
+    file = (folder / ".lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return False
+    HELD.append(file)
+    return True
 
 
 def run_job(cfg: DictConfig, folder: RunFolder) -> float | None:

@@ -92,12 +92,23 @@ def test_the_same_sweep_again_runs_what_has_not_finished(
 
 
 def test_the_same_command_goes_on_in_its_folder(tmp_path: Path) -> None:
-    one = sweeps.choose_folder(["-m", "freeze=all,none", "seed=1"], tmp_path)
-    assert sweeps.choose_folder(["seed=1", "freeze=all,none", "--multirun"], tmp_path) == one
-    other = sweeps.choose_folder(["-m", "freeze=all,none", "seed=2"], tmp_path)
-    anew = sweeps.choose_folder(["-m", "freeze=all,none", "seed=1", "sweep.rerun=all"], tmp_path)
+    def choose(*arguments: str) -> Path:
+        folder = sweeps.choose_folder(arguments, tmp_path)
+        sweeps.HELD.pop().close()  # as if the process had ended
+        return folder
+
+    one = choose("-m", "freeze=all,none", "seed=1")
+    assert choose("seed=1", "freeze=all,none", "--multirun") == one
+    other = choose("-m", "freeze=all,none", "seed=2")
+    anew = choose("-m", "freeze=all,none", "seed=1", "sweep.rerun=all")
     assert len({one, other, anew}) == 3
-    assert sweeps.choose_folder(["-m", "freeze=all,none", "seed=1"], tmp_path) == anew
+    assert choose("-m", "freeze=all,none", "seed=1") == anew
+
+
+def test_two_sweeps_at_once_never_share_a_folder(tmp_path: Path) -> None:
+    assert len({sweeps.choose_folder(["-m", "seed=1,2"], tmp_path) for _ in range(5)}) == 5
+    while sweeps.HELD:
+        sweeps.HELD.pop().close()
 
 
 @pytest.mark.slow
