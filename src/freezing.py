@@ -232,7 +232,8 @@ class Surgical(Strategy):
         if not self.first <= self.last < count:
             raise UserError(
                 f"freeze.first and freeze.last must lie in 0..{count - 1} for this backbone ({count} layers), "
-                f"first not above last; got {self.first} and {self.last}."
+                f"first not above last; got {self.first} and {self.last}.\n"
+                "One layer alone: give both the same number."
             )
         block = {f"layer.{i}" for i in range(self.first, self.last + 1)} | {HEAD}
         return training(stages, [stage.name in block for stage in stages])

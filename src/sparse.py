@@ -79,8 +79,8 @@ class Lora(Strategy):
         found = [layer for layer in plain if any(re.search(pattern, layer) for pattern in self.targets)]
         if not found:
             raise UserError(
-                f"freeze.targets must match layers of the backbone; {', '.join(self.targets)} match none.\n"
-                f"Their names look like this: {', '.join(layer for layer in plain if '.0.' in layer)}."
+                f"freeze.targets must match layers of the backbone; none is matched by {self.targets}.\n"
+                f"Their names look like this: {', '.join(n for n in plain if '.0.' in n and 'norm' not in n.lower())}."
             )
         return found
 

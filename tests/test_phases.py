@@ -392,7 +392,7 @@ BAD = {
     "freeze=surgical freeze.first=1 freeze.last=3": r"must lie in 0\.\.2",
     "freeze=surgical freeze.first=2 freeze.last=1": "first not above last",
     "freeze=gradual freeze.down_to=layer.7": r"must be a stage of the backbone; got layer\.7",
-    "freeze=lora freeze.targets=[nothing]": "match none",
+    "freeze=lora freeze.targets=[nothing]": "none is matched by",
     "freeze=lora freeze.targets=[LayerNorm]": "must match linear layers",
     "freeze=chain freeze.links=[{train:[head,head]}]": "head is there twice",
     "freeze=chain freeze.links=[{train:[layer.0-1,layer.1]}]": r"layer\.1 is there twice",
