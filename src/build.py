@@ -130,13 +130,11 @@ def build(
     Raises:
         UserError: the weights, the tokenizer or the strategy cannot be used.
     """
-    import pytorch_lightning as pl
     import torch
 
     from src.data.datamodule import LabelledDataModule, MaskedDataModule
     from src.modules import MaskedLanguageModel, TextClassifier
 
-    pl.seed_everything(settings.seed, workers=True, verbose=False)
     texts = corpus.splits["train"].texts
     encoder, head, tokenizer = build_network(cfg, settings, strategy, source, corpus.space.outputs, texts)
     if settings.trainer.gradient_checkpointing:
@@ -156,7 +154,8 @@ def build(
 def build_network(
     cfg: DictConfig, settings: RunConfig, strategy: Strategy, source: Source, outputs: int, texts: Sequence[str]
 ) -> tuple[PreTrainedModel, nn.Module, PreTrainedTokenizerBase]:
-    """The encoder and the head as the strategy trains them, and the encoder's tokenizer.
+    """The encoder and the head as the strategy trains them, and the encoder's tokenizer. What is random in them is the
+    same for the same seed, which also decides everything that is drawn from here on.
 
     Args:
         cfg: the whole config.
@@ -169,9 +168,12 @@ def build_network(
     Raises:
         UserError: the weights, the tokenizer or the strategy cannot be used.
     """
+    import pytorch_lightning as pl
+
     from src import pretraining
     from src.adapting import adapt
 
+    pl.seed_everything(settings.seed, workers=True, verbose=False)
     chosen, pooler = settings.backbone, getattr(settings.model, "pooling", None) == "pooler"
     if isinstance(chosen, Scratch):
         tokenizer = pretraining.train_tokenizer(texts, chosen)

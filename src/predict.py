@@ -47,7 +47,9 @@ class Predictor:
             cfg = both_configs(cfg, folder)[1]
         with open_dict(cfg):
             if result["objective"] == "mlm":
+                # Its model/ is complete, with adapters merged and layers that began anew as they became.
                 cfg.backbone = {"run": str(folder.path), "attention": cfg.backbone.attention, "lr": cfg.backbone.lr}
+                cfg.freeze = {"_target_": "src.freezing.Nothing"}
             elif "tokenizer" in cfg.backbone:
                 cfg.backbone.tokenizer = str(folder.model)
         return _load(cfg, folder, result)
@@ -119,9 +121,10 @@ def _load(cfg: DictConfig, folder: RunFolder, result: dict[str, Any]) -> Predict
     )
     network = (encoder, head, *stages_and_phases(encoder, head, strategy))
     module = MaskedLanguageModel(*network) if settings.masks else TextClassifier(*network, None, space)
-    best = torch.load(folder.best_checkpoint, weights_only=True, map_location="cpu")["state_dict"]
-    module.check_state(best)
-    module.load_state_dict(best, strict=False)
+    if not settings.masks:
+        best = torch.load(folder.best_checkpoint, weights_only=True, map_location="cpu")["state_dict"]
+        module.check_state(best)
+        module.load_state_dict(best, strict=False)
     return Predictor(module.eval(), tokenizer, {**result, "max_length": settings.data.max_length})
 
 

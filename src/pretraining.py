@@ -154,6 +154,12 @@ def make_encoder(source: Source, attention: str, tokenizer: PreTrainedTokenizerB
     return BertModel(cfg, add_pooling_layer=pooler)
 
 
+def _head_names(dense: str, norm: str, bias: str) -> dict[str, str]:
+    """What the head's parameters are called in a checkpoint, by what they are called here."""
+    parts = (("dense", dense), ("norm", norm))
+    return {"bias": bias} | {f"{ours}.{kind}": f"{theirs}.{kind}" for ours, theirs in parts for kind in KINDS}
+
+
 def load_head(source: Source, head: nn.Module) -> bool:
     """Gives the head the weights that the backbone's own pretraining has left, if they are in its files."""
     from safetensors import safe_open
@@ -163,8 +169,7 @@ def load_head(source: Source, head: nn.Module) -> bool:
         with safe_open(file, framework="pt") as content:
             there = set(content.keys())
             for dense, norm, bias in HEADS:
-                names = {f"{p}.{kind}": f"{n}.{kind}" for p, n in (("dense", dense), ("norm", norm)) for kind in KINDS}
-                names["bias"] = bias
+                names = _head_names(dense, norm, bias)
                 if there.issuperset(names.values()):
                     tensors = {ours: content.get_tensor(theirs) for ours, theirs in names.items()}
                     if all(tensors[name].shape == shape for name, shape in shapes.items()):
@@ -173,9 +178,12 @@ def load_head(source: Source, head: nn.Module) -> bool:
     return False
 
 
-def save_model(folder: Path, encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Leaves a backbone in the form that transformers reads: `AutoModel.from_pretrained(folder)`."""
-    encoder.save_pretrained(folder)
+def save_model(folder: Path, encoder: PreTrainedModel, head: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Leaves a backbone in the form that transformers reads, `AutoModel.from_pretrained(folder)`, and the head beside
+    it under BERT's names, where `load_head` finds it."""
+    names = _head_names(*HEADS[0])
+    beside = {names[name]: tensor for name, tensor in head.state_dict().items()}
+    encoder.save_pretrained(folder, state_dict={**encoder.state_dict(), **beside})
     tokenizer.save_pretrained(folder)
 
 

@@ -112,6 +112,12 @@ def test_evaluation_always_starts_from_the_first_batch() -> None:
     assert next(iter(loader))["rows"].tolist() == first
 
 
+def test_evaluations_are_all_of_one_epoch() -> None:
+    fixed = plan(shuffle=False)
+    fixed.set_epoch(3)
+    assert {epoch for epoch, _ in fixed} == {0}
+
+
 def test_tokens_equal_the_tokenizers_and_come_back_from_the_cache(
     tokenizer: transformers.PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -311,7 +311,25 @@ def test_freezing_strategies_work_for_masked_words(pretrain: Train, strategy: st
     folder, result = pretrain(f"freeze={strategy}", *extra)
     assert all(row["before"] == row["after"] for row in result["phases"][0]["audit"] if not row["trainable"])
     assert result["phases"][0]["activations"] == {"used": False, "reason": "other words are masked in every epoch"}
-    Predictor.load(folder.path).fill("A [MASK] film.", top=3)
+    predictor = Predictor.load(folder.path)
+    predictor.fill("A [MASK] film.", top=3)
+    # What is loaded again is what was tested.
+    _, data = module_of("data.max_length=32", "data.limit=80", cache=folder.path.parent / "cache")
+    with torch.inference_mode():
+        sums = [predictor.module.step(data.split("test")[0, np.arange(len(data.split("test")))])[1]]
+    assert predictor.module.measure(sums, "test")["loss"] == pytest.approx(result["metrics"]["test"]["loss"], rel=1e-4)
+
+
+def test_a_pretraining_that_goes_on_takes_the_head_along(
+    pretrain: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = pretrain()
+    again, _ = pretrain(
+        "backbone=run", f"backbone.run={folder.path}", "freeze=all", "optimizer.head_lr=1e-5", name="on"
+    )
+    assert "new are: none" in capsys.readouterr().out
+    before, after = Predictor.load(folder.path).module.head, Predictor.load(again.path).module.head
+    torch.testing.assert_close(before.state_dict(), after.state_dict(), atol=1e-3, rtol=1e-3)
 
 
 def test_bfloat16_and_packing_train(pretrain: Train) -> None:

@@ -152,8 +152,9 @@ class BatchPlan:
         yield from ((self.epoch, rows) for rows in self.batches(self.epoch)[self.position :])
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning at the start of each epoch; a position restored inside this epoch stays."""
-        if epoch != self.epoch:
+        """Called by Lightning at the start of each epoch, of evaluations too, which are all the same one; a position
+        restored inside this epoch stays."""
+        if self.shuffle and epoch != self.epoch:
             self.epoch, self.position = epoch, 0
 
     def batches(self, epoch: int) -> list[NDArray[np.intp]]:

@@ -91,7 +91,7 @@ def finish(
     _summarise(trainer, cfg, outcome.metrics)
     if isinstance(module, MaskedLanguageModel):
         merge_adapters(module.encoder)
-        save_model(folder.model, module.encoder, datamodule.tokenizer)
+        save_model(folder.model, module.encoder, module.head, datamodule.tokenizer)
     folder.write_json("result.json", result)
     last = module.history[-1]
     folder.write_status("finished", epoch=last["epoch"], step=last["step"])
