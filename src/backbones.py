@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib.metadata
 import inspect
@@ -12,9 +11,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from src import config
+from src import config, hub
 from src.config import UserError
 from src.freezing import EMBEDDINGS, POOLER, Stage
 
@@ -30,7 +29,6 @@ AFTER_LAST = re.compile(r"^(?:final_norm|norm|ln_f|encoder\.(?:final_)?norm)\.")
 AFTER_FIRST = re.compile(r"^encoder\.conv\.")
 # In a checkpoint with a task head the encoder stands behind the name of the model, as in bert.encoder.layer.0.….
 INNER = re.compile(r"^\w+\.((?:embeddings|encoder|layers|transformer|pooler)\..*)$")
-HUB_SECONDS = 5.0  # to wait for the hub's first answer
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def find(cfg: config.Pretrained) -> Source:
         return read_source(path, cfg.name)
     if cfg.name.count("/") > 1 or cfg.name.startswith((".", "/", "~")):
         raise UserError(f"backbone.name must be a folder or a hub id (org/name); there is no folder {cfg.name}.")
-    return read_source(_hub_folder(cfg.name, cfg.revision), cfg.name)
+    return read_source(hub.download_model(cfg.name, cfg.revision), cfg.name)
 
 
 def read_source(folder: Path, name: str) -> Source:
@@ -113,48 +111,6 @@ def _package_folder(cfg: config.Pretrained) -> Path:
                 "The file is damaged or another version. Install the package again."
             )
     return weights.parent
-
-
-def _hub_folder(name: str, revision: str | None) -> Path:
-    # Imported here because only hub ids need it.
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    def download(weights: str, local: bool = False) -> Path:
-        wanted = ["*.json", "*.txt", "*.model", weights]
-        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted, local_files_only=local))
-
-    with contextlib.suppress(LocalEntryNotFoundError):
-        return download("model*.safetensors", local=True)
-    files = ask_hub("model", name, revision)
-    safe = any(f.startswith("model") and f.endswith(".safetensors") for f in files)
-    return download("model*.safetensors" if safe else "pytorch_model*.bin")
-
-
-def ask_hub(kind: Literal["model", "dataset"], name: str, revision: str | None = None) -> list[str]:
-    """Asks the hub for the files of a model or data set, so that a hub out of reach is an error within seconds.
-
-    Raises:
-        UserError: the hub cannot be reached, or does not have it.
-    """
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
-
-    local = "a local folder: backbone.name=DIR" if kind == "model" else "local files: data.path=DIR"
-    try:
-        api = HfApi()
-        ask = api.model_info if kind == "model" else api.dataset_info
-        info = ask(name, revision=revision, timeout=HUB_SECONDS)
-    except (RepositoryNotFoundError, RevisionNotFoundError, GatedRepoError, HFValidationError) as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise UserError(f"The hub has no {kind} {name} for you: {reason}\nCheck the name, or give {local}.") from None
-    except Exception as error:
-        # Which exception a dead network raises depends on the HTTP client behind the hub's library.
-        raise UserError(
-            f"The {kind} {name} is not in the local cache, and the Hugging Face hub cannot be reached ({error}).\n"
-            f"Connect to the network once, or give {local}."
-        ) from None
-    return [file.rfilename for file in info.siblings or []]
 
 
 def stages(names: Iterable[str]) -> list[Stage]:
@@ -206,6 +162,15 @@ def declared_stages(source: Source) -> list[Stage] | None:
         return None
 
 
+def silence_transformers() -> None:
+    """Keeps transformers from showing bars for short work and from saying of missing and unused weights what is said
+    here, where it matters."""
+    from transformers import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+
+
 def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
     """The backbone's own tokenizer.
 
@@ -232,11 +197,8 @@ def load_encoder(source: Source, attention: str = "auto", pooler: bool = False) 
     """
     import torch
     from transformers import AutoModel
-    from transformers import logging as transformers_logging
 
-    # What it would say of missing and unused weights is said here, where it matters.
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    silence_transformers()
     options: dict[str, Any] = {"add_pooling_layer": pooler} if _can_drop_pooler(source) else {}
     if attention != "auto":
         options["attn_implementation"] = attention

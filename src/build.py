@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src import backbones
 from src.backbones import Source
+from src.checking import check, value_problem
 from src.config import (
     Backbone,
     FromRun,
@@ -24,9 +25,7 @@ from src.config import (
     RunConfig,
     Scratch,
     UserError,
-    check,
     nearest,
-    value_problem,
 )
 from src.data.corpus import Corpus
 from src.freezing import HEAD, Phase, Stage, Strategy, check_reinit, depth

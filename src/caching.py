@@ -24,6 +24,7 @@ from src.data.tokenizing import tokenizer_state
 from src.encoding import Recipe, UnusableError, read_or_build
 from src.freezable import FreezableModule
 from src.modules import TextClassifier
+from src.operations import counter
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def use_store(trainer: Trainer, module: FreezableModule, cfg: config.RunConfig) 
         if cfg.activations.mode == "off":
             raise UnusableError("activations=off")
         recipe, stores = plan_stores(module, datamodule, cfg)
-        found = {name: read_or_build(stores[name], recipe, datamodule.tokens[name], trainer, name) for name in stores}
+        opened = {name: read_or_build(stores[name], recipe, datamodule.tokens[name], trainer, name) for name in stores}
     except UnusableError as reason:
         if cfg.activations.mode == "require":
             raise _required(reason) from None
@@ -69,11 +70,22 @@ def use_store(trainer: Trainer, module: FreezableModule, cfg: config.RunConfig) 
         return {"used": False, "reason": str(reason)}
     module.read_store(recipe.suffix)
     pooled = recipe.pooling is not None
-    datamodule.read_states({name: Stored(rows, recipe.dtype, pooled) for name, rows in found.items()})
+    datamodule.read_states({name: Stored(rows, recipe.dtype, pooled) for name, (rows, _) in opened.items()})
     _check_first_batch(trainer, module, datamodule, recipe.dtype)
     size = sum(store.shape.bytes for store in stores.values())
     log.info("Reading %s of %d frozen stages from the store (%s MB)", recipe.what, module.depth, f"{size / 1e6:,.0f}")
-    return {"used": True, "what": recipe.what, "depth": module.depth, "bytes": size}
+    built = sum(int(datamodule.tokens[name].lengths.sum()) for name, (_, new) in opened.items() if new)
+    operations = built * _operations_a_token(recipe, datamodule.tokens["train"], trainer) if built else 0.0
+    return {"used": True, "what": recipe.what, "depth": module.depth, "bytes": size, "operations": operations}
+
+
+def _operations_a_token(recipe: Recipe, tokens: Ragged, trainer: Trainer) -> float:
+    """Floating-point operations of the encoding pass, from a few texts."""
+    ids, mask = (torch.from_numpy(a) for a in tokens.padded(np.arange(min(8, len(tokens.lengths))), recipe.padding))
+    device = trainer.strategy.root_device
+    with counter() as counted, torch.no_grad(), trainer.precision_plugin.forward_context():
+        recipe.states(ids.long().to(device), mask.to(device))
+    return float(counted.get_total_flops()) / mask.numel()
 
 
 def _required(reason: UnusableError) -> UserError:

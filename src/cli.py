@@ -31,6 +31,9 @@ def run_command(main: Callable[[], object], config_name: str, verbatim: Sequence
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
         main()
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(130)
     except UserError as error:
         fail(str(error))
     except OverrideParseException as error:

@@ -15,9 +15,10 @@ from rich.text import Text
 
 from src.cli import fail, run_command
 from src.config import UserError
+from src.sweeps import begin_sweep, write_best
 
 
-def compare(root: Path, metric: str, baseline: str | None, margin: float, mixed: bool) -> int:
+def compare(root: Path, metric: str, baseline: str | None, by: str | None, margin: float, mixed: bool) -> int:
     """Prints the comparison of the runs in a folder, and leaves it there as Markdown, CSV, JSON and a page.
 
     Returns:
@@ -27,36 +28,44 @@ def compare(root: Path, metric: str, baseline: str | None, margin: float, mixed:
         UserError: the runs cannot be compared.
     """
     from src.report import comparison
-    from src.report.groups import group, read_runs
+    from src.report.groups import best_of, group, read_runs
     from src.report.pages import write_comparison
+    from src.report.tables import problem_line, tables, write
 
     groups = group(read_runs(root), mixed)
+    if by:
+        groups = best_of(groups, by)
     found = comparison.compare(groups, metric, baseline, margin)
-    header, body = comparison.cells(found)
-    table = Table(box=None, pad_edge=False)
-    for index, name in enumerate(header):
-        text = index < len(found.rows[0].label) or name == "verdict"
-        table.add_column(name, justify="left" if text else "right", overflow="fold")
-    for row in body:
-        table.add_row(*(Text(cell) for cell in row))
     console = Console(width=200 if not sys.stdout.isatty() else None)
-    console.print(table)
+    for cells in tables(found):
+        table = Table(box=None, pad_edge=False)
+        for index, name in enumerate(cells.header):
+            text = index < cells.labels or name == "verdict"
+            table.add_column(name, justify="left" if text else "right", overflow="fold")
+        for row in cells.rows:
+            table.add_row(*(Text(cell) for cell in row))
+        console.print(table, "")
     for problem in found.problems:
-        console.print(comparison.problem_line(problem), markup=False)
-    console.print(f"\n{found.sentence}", markup=False)
-    for file in [*comparison.write(found, root), write_comparison(found, groups, root)[0]]:
+        console.print(problem_line(problem), markup=False)
+    console.print(found.sentence, markup=False)
+    for file in [*write(found, root), write_comparison(found, groups, root)]:
         console.print(f"Written: {file}", soft_wrap=True, markup=False)
     return len(found.problems)
 
 
-class AfterMultirun(Callback):
-    """A Hydra callback: compares the runs when a multirun has ended."""
+class Multirun(Callback):
+    """A Hydra callback: counts the jobs before a multirun begins, and compares its runs when it has ended."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        begin_sweep(config)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         root = Path(config.hydra.sweep.dir)
         print(f"\nRuns in {root}")
+        if best := write_best(root):
+            print(f"The best values: {best}\nTrain with them: python -m src.train --config-dir {root} experiment=best")
         try:
-            failed = compare(root, metric="accuracy", baseline=None, margin=0.01, mixed=True)
+            failed = compare(root, metric="accuracy", baseline=None, by=config.sweep.by, margin=0.01, mixed=True)
         except UserError as error:
             print(error, file=sys.stderr)
             failed = 1
@@ -71,7 +80,7 @@ def main(cfg: DictConfig) -> None:
             raise UserError("runs has no value.\nGive a folder with runs: runs=outputs/sweeps/NAME.")
         if not isinstance(cfg.margin, int | float) or not 0 <= cfg.margin < 1:
             raise UserError(f"margin must lie in 0..1; got {cfg.margin}.\nFor one point of accuracy: margin=0.01.")
-        compare(Path(cfg.runs), str(cfg.metric), cfg.baseline, float(cfg.margin), bool(cfg.mixed))
+        compare(Path(cfg.runs), str(cfg.metric), cfg.baseline, cfg.by, float(cfg.margin), bool(cfg.mixed))
     except UserError as error:
         fail(str(error))
 

@@ -1,4 +1,4 @@
-"""The schema of a run: what a composed config must hold. Reports every problem at once, before anything is loaded."""
+"""The schema of a run: what a composed config must hold, and its typed form."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
-from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, model_validator
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -218,10 +217,11 @@ class Trainer(Component):
 
 class Sweep(Section):
     rerun: Literal["failed", "all"]
+    by: str | None
 
 
 class RunConfig(Section):
-    """Everything a run is made from. Built with `check`; its parts are plain typed values."""
+    """Everything a run is made from. Built by `checking.check`; its parts are plain typed values."""
 
     seed: Seed
     monitor: Monitor
@@ -275,44 +275,3 @@ def _head_kind(node: Any) -> str:
 def _backbone_kind(node: Any) -> str:
     keys = node if isinstance(node, dict) else vars(node)
     return "src.run" if "run" in keys else "src.scratch" if "hidden_size" in keys else "src.pretrained"
-
-
-def check(config: DictConfig) -> RunConfig:
-    """The typed form of a composed config.
-
-    Raises:
-        UserError: one message with every value that is missing, unknown, of the wrong type or out of range.
-    """
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise UserError(
-            "\n".join(f"{key} has no value.\nGive one: {key}=…" for key in missing)
-            + "\nThe comments in conf/ say what each key is."
-        )
-    values = OmegaConf.to_container(config, resolve=True)
-    try:
-        return RunConfig.model_validate(values)
-    except pydantic.ValidationError as error:
-        raise UserError("\n".join(_problem(p) for p in error.errors())) from None
-
-
-def value_problem(key: str, problem: Any) -> str:
-    """What pydantic found wrong with one value, as a message."""
-    message = problem["msg"].removeprefix("Value error, ").replace("Input should", "It should")
-    if problem["type"] == "value_error":
-        return f"{key} {message}.".lstrip()
-    return f"{key} has a value that it cannot take: {problem['input']!r}.\n{message}."
-
-
-def _problem(problem: Any) -> str:
-    # The tag of a union is part of pydantic's location, but not of the config's key.
-    keys = [str(k) for k in problem["loc"] if not str(k).startswith("src.") and k != "other"]
-    key = ".".join(keys)
-    if problem["type"] == "extra_forbidden":
-        model: Any = RunConfig
-        for part in map(str, problem["loc"][:-1]):
-            # The tag of a union stands behind the key and says which of its members was meant.
-            model = BACKBONES[part] if part in BACKBONES else getattr(model.model_fields.get(part), "annotation", None)
-            model = model if hasattr(model, "model_fields") else RunConfig
-        return f"{key} is not a key of this config.\n{nearest(keys[-1], model.model_fields)}"
-    return value_problem(key, problem)

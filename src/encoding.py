@@ -69,10 +69,13 @@ class Recipe:
         return pool_states(states, mask, self.pooling) if self.pooling else states
 
 
-def read_or_build(store: Store, recipe: Recipe, tokens: Ragged, trainer: Trainer, name: str) -> Ragged:
+def read_or_build(store: Store, recipe: Recipe, tokens: Ragged, trainer: Trainer, name: str) -> tuple[Ragged, bool]:
     """Opens a store in every process of the run, after all of them have built it together if it was not there.
 
     The first process holds the lock meanwhile, so that other runs that want the same store wait.
+
+    Returns:
+        What the store holds of each text, and whether it was built for that.
     """
     order = np.argsort(-tokens.lengths, kind="stable")
     problem = ""
@@ -102,7 +105,7 @@ def read_or_build(store: Store, recipe: Recipe, tokens: Ragged, trainer: Trainer
     lengths = np.ones_like(tokens.lengths) if recipe.pooling else tokens.lengths
     starts = np.empty_like(lengths)
     starts[order] = np.cumsum(lengths[order]) - lengths[order]
-    return Ragged(Mapped(store.values, store.shape), lengths, starts)
+    return Ragged(Mapped(store.values, store.shape), lengths, starts), finished is not None
 
 
 def _first_problem(mine: str) -> str:

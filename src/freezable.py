@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,7 @@ class Optimization:
     thaw_warmup: float
 
 
-class FreezableModule(LightningModule):
+class FreezableModule(LightningModule, ABC):
     """A backbone and a head, of which the parameters of one phase train. Objectives say what a step computes and how an
     epoch is measured.
 
@@ -91,17 +92,17 @@ class FreezableModule(LightningModule):
         self.enter_phase(0)
 
     @property
+    @abstractmethod
     def scores(self) -> Sequence[str]:
         """The names of what is measured besides the loss."""
-        raise NotImplementedError
 
+    @abstractmethod
     def step(self, batch: Batch) -> tuple[Float[Tensor, ""], Seen]:
         """The loss of a batch, divided so that the mean over processes is that of the whole batch; and what is kept."""
-        raise NotImplementedError
 
+    @abstractmethod
     def measure(self, seen: list[Seen], split: str) -> dict[str, float]:
         """The loss and all scores of a split, from what each process has kept of it."""
-        raise NotImplementedError
 
     def named_stage_parameters(self) -> dict[str, nn.Parameter]:
         """All parameters by the names that stages use: bare for the backbone, `head.…` for the head."""

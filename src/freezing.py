@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
@@ -81,7 +82,7 @@ class Phase:
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
-class Strategy:
+class Strategy(ABC):
     """How a network is trained: what each phase trains, and what is changed in the network beforehand.
 
     Args:
@@ -94,22 +95,22 @@ class Strategy:
     reinit_top: Annotated[int, Field(ge=0)] = 0
 
     @property
+    @abstractmethod
     def kind(self) -> str:
         """What it freezes, such as `bottom:4`."""
-        raise NotImplementedError
 
     @property
     def name(self) -> str:
         """How tables, logs and folders name it: its kind, and what else is changed."""
         return f"{self.kind}+reinit:{self.reinit_top}" if self.reinit_top else self.kind
 
+    @abstractmethod
     def phases(self, stages: Sequence[Stage]) -> list[Phase]:
         """The phases of a training over these stages, from the input to the head.
 
         Raises:
             UserError: the strategy does not fit these stages.
         """
-        raise NotImplementedError
 
 
 def depth(stages: Sequence[Stage], phases: Sequence[Phase]) -> int:

@@ -17,8 +17,10 @@ from rich.table import Table
 from src.audit import Audit, count, mode
 from src.caching import use_store
 from src.config import RunConfig
+from src.data.batching import Batch
 from src.freezable import FreezableModule
 from src.freezing import End, Stage
+from src.operations import StepOperations
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ class Phases(Callback):
     def __init__(self, cfg: RunConfig) -> None:
         self.cfg = cfg
         self.audit = Audit()
+        self.operations = StepOperations()
         self.epochs = 0  # of this phase so far
         self.best, self.waited = math.nan, 0  # the best value of the monitored metric, and epochs since
         self.over_at: int | None = None  # the step at which this phase ended, until the next begins
@@ -60,6 +63,16 @@ class Phases(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.over_at is not None:
             self._begin_next(trainer, _freezable(pl_module))
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        if not self.cfg.trainer.compile:  # compiled code cannot be looked into
+            self.operations.begin_step(batch)
+
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.operations.end_step()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self.operations.end_step()
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
         self.audit.watch(_freezable(pl_module))
@@ -108,6 +121,7 @@ class Phases(Callback):
         module.enter_phase(index, step)
         self.epochs, self.best, self.waited = 0, math.nan, 0
         self.audit.begin(module)
+        self.operations.begin_phase()
         self.current = {
             "trainable": [stage.name for stage in module.stages if stage_counts(module, stage)[1]],
             "trainable_parameters": count(module, module.phases[index].trainable),
@@ -118,7 +132,15 @@ class Phases(Callback):
 
     def _finish(self, trainer: Trainer, module: FreezableModule) -> None:
         rows = self.audit.end(module) if trainer.global_step > self.current["first_step"] else []
-        self.done.append({**self.current, "epochs": self.epochs, "last_step": trainer.global_step, "audit": rows})
+        self.done.append(
+            {
+                **self.current,
+                "epochs": self.epochs,
+                "last_step": trainer.global_step,
+                "operations": self.operations.total * trainer.world_size or None,
+                "audit": rows,
+            }
+        )
         if not trainer.is_global_zero:
             return
         log.info("Audit of phase %d\n%s", module.phase + 1, table := audit_table(rows))
@@ -128,7 +150,10 @@ class Phases(Callback):
 
     def _open_store(self, trainer: Trainer, module: FreezableModule) -> None:
         begin = time.perf_counter()
-        self.current["activations"] = use_store(trainer, module, self.cfg)
+        spent = self.current.get("activations", {}).get("operations", 0.0)  # before a resumed run was interrupted
+        self.current["activations"] = found = use_store(trainer, module, self.cfg)
+        if found["used"]:
+            found["operations"] += spent
         self.encoding_seconds += time.perf_counter() - begin
         if self.cfg.trainer.compile:
             module.recompile()
@@ -157,11 +182,13 @@ class Phases(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         names = ("epochs", "best", "waited", "over_at", "done", "current")
-        return {"audit": self.audit.state_dict(), **{name: getattr(self, name) for name in names}}
+        parts = {"audit": self.audit.state_dict(), "operations": self.operations.state_dict()}
+        return {**parts, **{name: getattr(self, name) for name in names}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         state = dict(state_dict)
         self.audit.load_state_dict(state.pop("audit"))
+        self.operations.load_state_dict(state.pop("operations"))
         for name, value in state.items():
             setattr(self, name, value)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from src.encoding import Recipe
     from src.freezable import FreezableModule
 
-SAMPLE = 5  # batches, from the shortest to the longest, that stand for an epoch
+SAMPLE, TEXTS = 5, 4  # so many texts of so many batches, from the shortest to the longest, stand for an epoch
 TRIAL = 10  # steps
 
 
@@ -88,7 +87,8 @@ def _cost(
     module: FreezableModule, datamodule: TextDataModule, settings: RunConfig, recipe: Recipe | None, trial: bool
 ) -> Cost:
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
+
+    from src.operations import counter
 
     module.train()
     lengths = datamodule.tokens["train"].lengths
@@ -96,16 +96,16 @@ def _cost(
     places = sum(len(rows) * int(lengths[rows].max()) for rows in plan)
     forward = backward = sampled = encoded = 0.0
     for rows in (plan[i] for i in _evenly(len(plan), SAMPLE)):
-        live = datamodule.split("train")[0, rows]
-        with FlopCounterMode(display=False, custom_mapping=_uncounted()) as counter:
+        live = datamodule.split("train")[0, rows[:TEXTS]]
+        with counter() as counted:
             loss = _loss(module, _stand_in(live, recipe), settings)
-            forward += (before := counter.get_total_flops())
+            forward += (before := counted.get_total_flops())
             torch.autograd.backward(loss)
-            backward += counter.get_total_flops() - before
+            backward += counted.get_total_flops() - before
         if recipe:
-            with FlopCounterMode(display=False, custom_mapping=_uncounted()) as counter, torch.no_grad():
+            with counter() as counted, torch.no_grad():
                 recipe.states(live["input_ids"], live["mask"])
-            encoded += counter.get_total_flops()
+            encoded += counted.get_total_flops()
         sampled += live["mask"].numel()
         module.zero_grad()
     share = places / sampled
@@ -198,30 +198,6 @@ def _timed(
             tried += live["mask"].numel()
     module.load_state_dict(state)
     return training * places / tried, encoding * places / tried
-
-
-def _uncounted() -> dict[Any, Any]:
-    """Operations that PyTorch's counter does not know: LSTMs and attention on a processor."""
-    import torch
-
-    def lstm(
-        states: Any, input_weights: Any, state_weights: Any, *rest: Any, out_shape: Any = None, **options: Any
-    ) -> int:
-        return int(2 * math.prod(states[:2]) * (math.prod(input_weights) + math.prod(state_weights)))
-
-    def attention(query: Any, key: Any, *rest: Any, out_shape: Any = None, **options: Any) -> int:
-        return int(4 * math.prod(query) * key[-2])
-
-    aten: Any = torch.ops.aten
-    return {
-        aten.mkldnn_rnn_layer: lstm,
-        aten.mkldnn_rnn_layer_backward: lambda *shapes, **options: 2 * lstm(*shapes, **options),
-        aten._scaled_dot_product_flash_attention_for_cpu: attention,
-        # Five products instead of two: the backward pass computes the weights of the attention again.
-        aten._scaled_dot_product_flash_attention_for_cpu_backward: (
-            lambda gradient, query, key, *rest, **options: attention(query, key) * 5 // 2
-        ),
-    }
 
 
 def _shown(module: FreezableModule, index: int, phase: Phase, cost: Cost) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from src.backbones import Source, load_tokenizer, read_source
+from src.backbones import Source, load_tokenizer, read_source, silence_transformers
 from src.config import FromRun, Scratch, UserError
 from src.runs import RunFolder
 
@@ -147,6 +147,7 @@ def make_encoder(source: Source, attention: str, tokenizer: PreTrainedTokenizerB
     """The BERT that a source describes, with random weights in float32."""
     from transformers import BertConfig, BertModel
 
+    silence_transformers()
     options: dict[str, Any] = {} if attention == "auto" else {"attn_implementation": attention}
     size = max(tokenizer.get_vocab().values()) + 1
     settings = {k: v for k, v in source.settings.items() if k != "model_type"}

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
+import os
 import shutil
 import signal
 import subprocess
@@ -18,21 +20,29 @@ from pathlib import Path
 from typing import TextIO
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from src.runs import RunFolder, config_hash
+from src.runs import CONF, RunFolder, config_hash
 
 SWEEPS = Path("outputs/sweeps")
+JOBS = "THAW_SWEEP"  # in the environment of jobs: how many there are, and when the sweep began
 COMMAND = "command.json"  # in a sweep's folder: what it was started with
 HELD: list[TextIO] = []  # the locks of this process
 LINES = 12  # of what a failed job said last
 
 
+# Of Optuna's search, by the mode of the monitored metric; conf/hydra/sweeper/optuna.yaml asks for it.
+OmegaConf.register_new_resolver("direction", {"min": "minimize", "max": "maximize"}.__getitem__, replace=True)
+
+
 def is_sweep(arguments: Sequence[str]) -> bool:
     """Whether a command starts a sweep whose folder is still to be chosen."""
     starts = {"-m", "--multirun"} & set(arguments) or any(a.startswith("sweep=") for a in arguments)
-    return bool(starts) and not any(a.startswith(("hydra.sweep.dir=", "--cfg", "-c")) for a in arguments)
+    # A job of a sweep has the sweep's overrides and a mode of its own.
+    stops = ("hydra.sweep.dir=", "hydra.mode=", "--cfg", "-c")
+    return bool(starts) and not any(a.startswith(stops) for a in arguments)
 
 
 def choose_folder(arguments: Sequence[str], root: Path = SWEEPS) -> Path:
@@ -75,7 +85,7 @@ def _hold(folder: Path) -> bool:
 
 
 def run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
-    """Runs one job in a process of its own, unless its result is there.
+    """Runs one job in a process of its own, unless its result is there, and says how far the sweep has come.
 
     Args:
         cfg: of the run.
@@ -84,7 +94,12 @@ def run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
     Returns:
         The best value of the monitored metric, for sweepers that look for it; None for a job that failed.
     """
-    folder = _place(cfg, folder)
+    found = _run_job(cfg, _place(cfg, folder))
+    print(progress(folder.path.parent), flush=True)
+    return found
+
+
+def _run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
     if folder.state() == "finished":
         print(f"{folder.path} is finished already")
         return _monitored(folder)
@@ -144,6 +159,68 @@ def _reason(code: int, folder: RunFolder, said: str) -> str:
         return said.splitlines()[0] if said else "refused"
     found = folder.problem()
     return found if ":" in found else f"exit code {code}: {said.splitlines()[-1] if said else 'it said nothing'}"
+
+
+def begin_sweep(config: DictConfig) -> None:
+    """Leaves what the jobs need to say how far the sweep has come, where every process that a launcher starts finds it.
+
+    Args:
+        config: of the multirun, before its jobs are known.
+    """
+    sweeper, given = config.hydra.sweeper, list(config.hydra.overrides.task)
+    if "n_trials" in sweeper:
+        jobs = int(sweeper.n_trials)
+    else:
+        values = {key: f"{key}={value}" for key, value in (sweeper.params or {}).items()}
+        values |= {override.partition("=")[0]: override for override in given}
+        parsed = OverridesParser.create().parse_overrides(list(values.values()))
+        jobs = math.prod(len(list(o.sweep_iterator())) for o in parsed if o.is_sweep_override())
+    os.environ[JOBS] = f"{jobs} {time.time()}"
+
+
+def progress(root: Path) -> str:
+    """How far the sweep in a folder has come, as a sentence; empty outside of a sweep."""
+    if JOBS not in os.environ:
+        return ""
+    jobs, started = (float(number) for number in os.environ[JOBS].split())
+    folders = [RunFolder(file.parent) for file in root.glob("*/status.json")]
+    states = [folder.state() for folder in folders]
+    done, failed, running = (states.count(state) for state in ("finished", "failed", "running"))
+    text = f"Sweep: {done} of {jobs:.0f} jobs done, {failed} failed, {running} running"
+    ended = [
+        folder
+        for folder, state in zip(folders, states, strict=True)
+        if state in ("finished", "failed") and (folder.path / "status.json").stat().st_mtime > started
+    ]
+    rest = jobs - done - failed
+    if not ended or rest <= 0:
+        return text
+    end = time.time() + rest * (time.time() - started) / len(ended)
+    return f"{text}; at this rate until {time.strftime('%a %H:%M', time.localtime(end))}"
+
+
+def write_best(folder: Path) -> Path | None:
+    """Makes an experiment of the best values that a search has found: `--config-dir FOLDER experiment=best`.
+
+    Args:
+        folder: of a sweep.
+
+    Returns:
+        The experiment's file; None if the sweep was no search for one best value.
+    """
+    file = folder / "optimization_results.yaml"
+    found = OmegaConf.to_container(OmegaConf.load(file)) if file.exists() else None
+    if not isinstance(found, dict) or "best_params" not in found:
+        return None
+    chosen = {key: value for key, value in found["best_params"].items() if (CONF / key).is_dir()}
+    values = [f"{key}={value}" for key, value in found["best_params"].items() if key not in chosen]
+    overrides = {"defaults": [{f"override /{key}": value} for key, value in chosen.items()]}
+    content = OmegaConf.merge(overrides, OmegaConf.from_dotlist(values))
+    best = folder / "experiment" / "best.yaml"
+    best.parent.mkdir(exist_ok=True)
+    title = f"# @package _global_\n# The best of a search: {found['best_value']:g}\n"
+    best.write_text(title + OmegaConf.to_yaml(content), encoding="utf-8")
+    return best
 
 
 def is_sweep_job() -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ import torch
 import transformers
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from pytorch_lightning import Callback
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
+from src import train as training
 from src.runs import CONF, RunFolder
-from src.train import train
 
 REVIEWS = CONF.parent / "src" / "data" / "reviews.csv"
 SHARED = CONF.parent.parent / "shared" / "data"
@@ -141,6 +143,34 @@ def run_tiny(tiny_bert: Path, tmp_path: Path) -> Callable[..., tuple[RunFolder, 
             f"cache={tmp_path / 'cache'}",
             *overrides,
         )
-        return folder, train(cfg, folder)
+        return folder, training.train(cfg, folder)
 
     return run
+
+
+@contextlib.contextmanager
+def power_cut(epoch: int, batch: int | None) -> Iterator[None]:
+    """Interrupts the run that is started within: after this batch of this epoch has been saved, or, without a batch,
+    before the epoch begins."""
+
+    class Stop(Callback):
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, data: Any, index: int) -> None:
+            if (trainer.current_epoch, index) == (epoch, batch):
+                trainer.save_checkpoint(trainer.checkpoint_callback.last_model_path)
+                raise RuntimeError("power cut")
+
+        def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+            if trainer.current_epoch == epoch and batch is None:
+                raise RuntimeError("power cut")
+
+    real = training.build_trainer
+
+    def build(*arguments: Any) -> Any:
+        trainer = real(*arguments)
+        trainer.callbacks.insert(0, Stop())
+        return trainer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "build_trainer", build)
+        with pytest.raises(RuntimeError, match="power cut"):
+            yield

@@ -20,11 +20,14 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from omegaconf import OmegaConf
+from scipy import stats
 
 from src.config import UserError
-from src.report.comparison import FORMATS, compare
-from src.report.groups import Run, group, read_runs
+from src.report.comparison import compare
+from src.report.groups import Run, best_of, group, read_runs
 from src.report.pages import write_comparison
+from src.report.statistics import Interval
+from src.report.tables import FORMATS
 from src.runs import RunFolder
 from tests.conftest import composed
 
@@ -48,7 +51,7 @@ def made(tmp_path: Path) -> Make:
         result = {
             "format": 1,
             "objective": objective,
-            "metrics": {"test": scores},
+            "metrics": {"validation": scores, "test": scores},
             "parameters": {"trainable": 10, "total": 40},
             "seconds": {"fit": seconds / 2, "total": seconds},
             "history": [{}, {}],
@@ -131,7 +134,8 @@ def test_one_seed_or_equal_scores_have_no_interval(made: Make) -> None:
     made("freeze=none", accuracy=0.9)
     last = made("freeze=all", accuracy=0.8)
     row = compare(group(runs(last)), "accuracy", None, 0.01).rows[1]
-    assert row.interval is None
+    assert row.intervals == {"accuracy": None, "f1_macro": None}
+    assert row.time_interval is None
     assert row.difference_interval is None
     assert row.difference == pytest.approx(-0.1)
     assert row.p is None
@@ -146,9 +150,30 @@ def test_test_rows_count_where_there_are_predictions(made: Make) -> None:
             right = random_numbers.random(300) < share
             table = pyarrow.table({"true": ["a"] * 300, "predicted": np.where(right, "a", "b").tolist()})
             pyarrow.parquet.write_table(table, last.file("predictions", "test.parquet"))
-    interval = compare(group(runs(last)), "accuracy", None, 0.01).rows[1].rows_interval
-    assert interval is not None
-    assert interval.low < -0.2 < interval.high < 0
+    comparison = compare(group(runs(last)), "accuracy", None, 0.01)
+    row = comparison.rows[1]
+    assert row.rows_interval is not None
+    assert row.rows_interval.low < -0.2 < row.rows_interval.high < 0
+    hits = {(g.label["strategy"], seed): run.hits() for g in group(runs(last)) for seed, run in g.finished.items()}
+    for seed in (1, 2):
+        mine, theirs = hits["all", seed], hits["none", seed]
+        assert mine is not None
+        assert theirs is not None
+        only = int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
+        assert row.texts_p[seed] == pytest.approx(stats.binomtest(only[0], sum(only)).pvalue)
+    assert "texts_p.2" in FORMATS["csv"](comparison).splitlines()[0]
+
+
+def test_one_run_has_the_interval_of_its_texts(made: Make) -> None:
+    made("freeze=none")
+    last = made("freeze=all", accuracy=0.75)
+    table = pyarrow.table({"true": ["a"] * 40, "predicted": ["a"] * 30 + ["b"] * 10})
+    pyarrow.parquet.write_table(table, last.file("predictions", "test.parquet"))
+    row = compare(group(runs(last)), "accuracy", None, 0.01).rows[1]
+    low, high = stats.binomtest(30, 40).proportion_ci(method="wilson")
+    assert row.intervals["accuracy"] == Interval(0.75, low, high)
+    assert row.better == 0
+    assert row.better_interval is None
 
 
 def test_masked_words_are_compared_by_their_own_scores(made: Make) -> None:
@@ -171,6 +196,22 @@ def test_files_hold_the_numbers(made: Make) -> None:
     assert "pattern:layer.0\\|layer.1" in FORMATS["md"](comparison)
 
 
+def test_each_strategy_is_compared_at_the_rate_that_validates_best(made: Make) -> None:
+    for seed in (1, 2):
+        for rate, accuracies in (("1e-5", (0.6, 0.8)), ("1e-4", (0.9, 0.7))):
+            for strategy, accuracy in zip(("all", "none"), accuracies, strict=True):
+                last = made(f"freeze={strategy}", f"optimizer.lr={rate}", accuracy=accuracy, seed=seed)
+    made("freeze=none", "optimizer.lr=1e-4", accuracy=None, seed=3)
+    groups = best_of(group(runs(last)), "freeze")
+    comparison = compare(groups, "accuracy", None, 0.01)
+    rows = [(row.name, row.label["optimizer.lr"], row.scores["accuracy"]) for row in comparison.rows]
+    assert rows == [("all", "0.0001", 0.9), ("none", "1e-05", 0.8)]
+    assert "best by validation of its trials: all of 2, none of 2." in comparison.sentence
+    assert [problem["seed"] for problem in comparison.problems] == ["3"]
+    with pytest.raises(UserError, match="by must be something in which these runs differ"):
+        best_of(group(runs(last)), "model")
+
+
 HOSTILE = "</script><img src=x onerror=\"document.title='owned'\">"
 
 
@@ -190,7 +231,7 @@ def page(made: Make) -> Path:
                 )
             )
     groups = group(runs(last))
-    return write_comparison(compare(groups, "accuracy", None, 0.01), groups, last.path.parent)[0]
+    return write_comparison(compare(groups, "accuracy", None, 0.01), groups, last.path.parent)
 
 
 def test_a_page_stands_alone_and_shows_markup_as_text(page: Path) -> None:
@@ -219,7 +260,7 @@ def test_a_browser_sorts_the_table_and_runs_nothing_else(page: Path) -> None:
     # The same page with a script of the test's own: it presses the heading and writes down what it sees.
     tried = """
     const heading = [...document.querySelectorAll("th button")].find((b) => b.textContent === "test accuracy");
-    const rows = () => [...document.querySelectorAll("#groups tbody tr")];
+    const rows = () => [...document.querySelectorAll("table.sortable")[0].tBodies].map((body) => body.rows[0]);
     const order = () => rows().map((row) => row.cells[0].textContent).join();
     const seen = [order()]; heading.click(); seen.push(order()); heading.click(); seen.push(order());
     document.querySelectorAll("details").forEach((d) => d.open = true);

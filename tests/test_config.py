@@ -13,7 +13,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from src.build import OWN_KEYS
-from src.config import UserError, check
+from src.checking import check
+from src.config import UserError
 from src.runs import CONF
 from tests.conftest import composed
 

@@ -16,7 +16,7 @@ import pyarrow.parquet
 import pytest
 from openpyxl import Workbook
 
-from src import config
+from src.checking import check
 from src.config import Data, UserError
 from src.data import corpus, labels, sources, tables
 from src.runs import CONF
@@ -328,9 +328,9 @@ def test_plain_lines_are_texts_without_labels(tmp_path: Path) -> None:
     assert table.columns == {"text": ["one", "  two\u2028still two ", "three"]}
     assert table.rows == [1, 3, 4]
     file.write_text("\n".join(f"text {i}" for i in range(40)), encoding="utf-8")
-    settings = config.check(composed("model=bert_mlm", "data=lines", f"data.path={file}"))
+    settings = check(composed("model=bert_mlm", "data=lines", f"data.path={file}"))
     splits = corpus.load(settings.data, masked=True).splits
     assert {name: len(split) for name, split in splits.items()} == {"train": 32, "validation": 4, "test": 4}
     assert sorted(int(t.split()[1]) for split in splits.values() for t in split.texts) == list(range(40))
     with pytest.raises(UserError, match=r"data\.label must name a column"):
-        corpus.load(config.check(composed("data=table", f"data.path={file}")).data)
+        corpus.load(check(composed("data=table", f"data.path={file}")).data)

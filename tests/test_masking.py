@@ -13,7 +13,6 @@ import pytest
 import torch
 import transformers
 from hydra.core.global_hydra import GlobalHydra
-from pytorch_lightning import Callback
 
 from src import config
 from src import train as training
@@ -29,7 +28,7 @@ from src.predict import Predictor
 from src.pretraining import train_tokenizer
 from src.runs import RunFolder
 from src.train import train
-from tests.conftest import composed, review_texts
+from tests.conftest import composed, power_cut, review_texts
 
 Train = Callable[..., tuple[RunFolder, dict[str, Any]]]
 
@@ -232,26 +231,10 @@ def weights(folder: RunFolder, name: str = "best") -> dict[str, torch.Tensor]:
     return found
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(pretrain: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(pretrain: Train) -> None:
     whole, result = pretrain("data.batch_size=8", name="whole")
-
-    class Stop(Callback):
-        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-            if trainer.current_epoch == 1 and batch_idx == 3:
-                trainer.save_checkpoint(trainer.checkpoint_callback.last_model_path)
-                raise RuntimeError("power cut")
-
-    real = training.build_trainer
-
-    def interrupted(*arguments: Any) -> Any:
-        trainer = real(*arguments)
-        trainer.callbacks.insert(1, Stop())
-        return trainer
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "build_trainer", interrupted)
-        with pytest.raises(RuntimeError, match="power cut"):
-            pretrain("data.batch_size=8", name="broken")
+    with power_cut(1, 3):
+        pretrain("data.batch_size=8", name="broken")
     folder = RunFolder(whole.path.parent / "broken")
     resumed = training.train(composed("resume=true"), folder)
     one, two = weights(whole, "last"), weights(folder, "last")

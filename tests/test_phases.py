@@ -21,7 +21,7 @@ from src.backbones import load_encoder
 from src.config import UserError
 from src.modules import TextClassifier
 from src.runs import RunFolder
-from tests.conftest import composed
+from tests.conftest import composed, power_cut
 from tests.test_backbones import source_of
 from tests.test_commands import run as command
 
@@ -124,29 +124,6 @@ def test_in_each_phase_exactly_its_parameters_move(
             assert (row["before"] != row["after"]) == (row["trainable"] > 0)
 
 
-def interrupt(monkeypatch: pytest.MonkeyPatch, epoch: int, batch: int | None) -> None:
-    """Cuts the power in runs to come: after this batch of this epoch has been saved, or before the epoch begins."""
-
-    class Stop(Callback):
-        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, data: Any, index: int) -> None:
-            if (trainer.current_epoch, index) == (epoch, batch):
-                trainer.save_checkpoint(trainer.checkpoint_callback.last_model_path)
-                raise RuntimeError("power cut")
-
-        def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-            if trainer.current_epoch == epoch and batch is None:
-                raise RuntimeError("power cut")
-
-    real = training.build_trainer
-
-    def build(*arguments: Any) -> Any:
-        trainer = real(*arguments)
-        trainer.callbacks.insert(0, Stop())
-        return trainer
-
-    monkeypatch.setattr(training, "build_trainer", build)
-
-
 RESUMED = {
     "gradual": "freeze=gradual freeze.down_to=layer.1 freeze.every=2",
     "gradual by plateau": "freeze=gradual freeze.down_to=layer.1 freeze.until=plateau freeze.min_delta=9",
@@ -167,16 +144,16 @@ def test_a_run_interrupted_around_a_phase_change_and_resumed_equals_an_uninterru
     run_tiny: Run,
     watch: Watch,
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     options = [*RESUMED[strategy].split(), "trainer.max_epochs=6", "data.batch_size=8", "optimizer.lr=1e-3"]
     options += [f"activations={activations}", "callbacks=no_early_stopping"]
     _, whole = run_tiny(*options, name="whole")
     rows, weights = watch.rows, watch.module.state_dict()
     watch.rows = []
-    with monkeypatch.context() as patch:
-        interrupt(patch, epoch, batch)
-        with pytest.raises(RuntimeError, match="power cut"):
-            run_tiny(*options, name="broken")
+    with power_cut(epoch, batch):
+        # With a cache of its own, so that it builds its stores as well.
+        run_tiny(*options, f"cache={tmp_path / 'other'}", name="broken")
     folder = RunFolder(Path(str(watch.module.trainer.default_root_dir)))
     resumed = training.train(composed(f"run={folder.path}", "resume=true"), folder)
     assert watch.rows == rows
@@ -279,10 +256,8 @@ def test_a_resumed_run_refuses_a_backbone_with_other_weights(
     from safetensors.torch import load_file, save_file
 
     shutil.copytree(tiny_bert, tmp_path / "own")
-    with monkeypatch.context() as patch:
-        interrupt(patch, 1, None)
-        with pytest.raises(RuntimeError, match="power cut"):
-            run_tiny(f"backbone.name={tmp_path / 'own'}")
+    with power_cut(1, None):
+        run_tiny(f"backbone.name={tmp_path / 'own'}")
     file = tmp_path / "own" / "model.safetensors"
     tensors = load_file(file)
     tensors["encoder.layer.1.output.dense.bias"] += 1

@@ -73,6 +73,24 @@ def test_operations_are_those_of_the_matrix_products(shown: Shown, tiny_bert: Pa
     assert numbers(shown("freeze=all", "model=bert_linear", "activations=off"), "forward")[0] > expected / 1e12 * 0.99
 
 
+def test_a_run_does_the_operations_of_its_plan(shown: Shown, run_tiny: Any) -> None:
+    live = shown("freeze=none", "model=bert_linear")
+    _, result = run_tiny("freeze=none", "model=bert_linear", "callbacks=no_early_stopping")
+    (phase,) = result["phases"]
+    planned = numbers(live, "forward")[0] + numbers(live, "backward")[0]
+    assert phase["operations"] / 1e12 == pytest.approx(len(result["history"]) * planned, rel=0.05)
+    assert result["operations"] == phase["operations"]
+    stored = shown("freeze=all", "model=bert_linear")
+    results = [run_tiny("freeze=all", "model=bert_linear", name=name)[1] for name in ("first", "second")]
+    encoding = [result["phases"][0]["activations"]["operations"] for result in results]
+    # All three splits are encoded, and the plan counts the first.
+    texts = results[0]["texts"]
+    planned = numbers(stored, "encoding, once")[0] * sum(texts.values()) / texts["train"]
+    assert encoding[0] / 1e12 == pytest.approx(planned, rel=0.1)
+    assert encoding[1] == 0
+    assert results[0]["operations"] == results[1]["operations"] + encoding[0]
+
+
 def test_a_trial_takes_steps_and_says_how_long(shown: Shown) -> None:
     text = shown("freeze=lp_ft", "plan.trial=true")
     assert len(numbers(text, "time")) == 2

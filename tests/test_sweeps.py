@@ -6,11 +6,13 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from src import sweeps
 from src.runs import CONF, RunFolder
@@ -105,29 +107,86 @@ def test_the_same_command_goes_on_in_its_folder(tmp_path: Path) -> None:
     assert choose("-m", "freeze=all,none", "seed=1") == anew
 
 
+def test_only_the_command_of_a_sweep_makes_it_a_folder() -> None:
+    assert sweeps.is_sweep(["-m", "seed=1,2"])
+    assert sweeps.is_sweep(["sweep=frozen_vs_unfrozen"])
+    assert not sweeps.is_sweep(["sweep=frozen_vs_unfrozen", "seed=1", "run=x", "hydra.mode=RUN"])
+    assert not sweeps.is_sweep(["seed=1"])
+
+
 def test_two_sweeps_at_once_never_share_a_folder(tmp_path: Path) -> None:
     assert len({sweeps.choose_folder(["-m", "seed=1,2"], tmp_path) for _ in range(5)}) == 5
     while sweeps.HELD:
         sweeps.HELD.pop().close()
 
 
-@pytest.mark.slow
-def test_a_whole_sweep_ends_with_its_failures_and_goes_on(tmp_path: Path, tiny_bert: Path) -> None:
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def multirun(tmp_path: Path, tiny_bert: Path) -> Command:
+    """Runs a whole sweep with a tiny backbone, in the folder `sweep`."""
     tiny = [f"backbone.name={tiny_bert}", "data.limit=40", "data.max_length=32", "trainer.max_epochs=1", "trainer=cpu"]
     options = [*tiny, "callbacks.progress=null", f"cache={tmp_path}", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
-    command = [sys.executable, "-m", "src.train", "-m", "freeze=bottom", "freeze.layers=1,9", *options]
 
-    def run() -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "src.train", "-m", *arguments, *options]
         return subprocess.run(command, capture_output=True, text=True, cwd=CONF.parent, check=False, timeout=300)
 
-    first = run()
+    return run
+
+
+@pytest.mark.slow
+def test_a_whole_sweep_ends_with_its_failures_and_goes_on(multirun: Command, tmp_path: Path) -> None:
+    command = ("freeze=bottom", "freeze.layers=1,9")
+    first = multirun(*command)
     assert first.returncode == 1
+    assert "Sweep: 1 of 2 jobs done, 1 failed, 0 running\n" in first.stdout
     shown = first.stdout[first.stdout.index("Runs in") :]
     assert re.search(r"^bottom:1 +1 ", shown, re.MULTILINE)
     assert "bottom:9, seed 42: freeze.layers must lie in 0..3" in shown
     when = (tmp_path / "sweep" / "0" / "result.json").stat().st_mtime_ns
-    again = run()
+    again = multirun(*command)
     assert again.returncode == 1
     assert "sweep/0 is finished already" in again.stdout
     assert (tmp_path / "sweep" / "0" / "result.json").stat().st_mtime_ns == when
     assert json.loads((tmp_path / "sweep" / "comparison.json").read_text())["problems"][0]["group"] == "bottom:9"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_other_launchers_run_each_job_in_its_own_process_too(multirun: Command, tmp_path: Path, launcher: str) -> None:
+    jobs = "hydra.launcher.n_jobs=2" if launcher == "joblib" else "hydra.launcher.timeout_min=5"
+    ended = multirun("freeze=bottom", "freeze.layers=1,9", f"hydra/launcher={launcher}", jobs)
+    assert ended.returncode == 1, ended.stderr
+    found = json.loads((tmp_path / "sweep" / "comparison.json").read_text())
+    assert [row["name"] for row in found["rows"]] == ["bottom:1"]
+    assert "layers must lie in 0..3" in found["problems"][0]["problem"]
+
+
+def test_a_cluster_gets_what_it_is_asked_for() -> None:
+    pytest.importorskip("submitit")
+    options = ["hydra/launcher=submitit_slurm", "hydra.launcher.partition=gpu", "hydra.launcher.gpus_per_node=1"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        launcher = compose("train", ["run=unset", *options], return_hydra_config=True).hydra.launcher
+    assert launcher._target_.endswith("SlurmLauncher")
+    assert (launcher.partition, launcher.gpus_per_node, launcher.tasks_per_node) == ("gpu", 1, 1)
+
+
+@pytest.mark.slow
+def test_a_search_leaves_its_best_values_as_an_experiment(multirun: Command, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    space = ("optimizer.head_lr=interval(1e-4, 1e-1)", "freeze=choice(all,embeddings)")
+    mode = ("monitor.metric=validation/accuracy", "monitor.mode=max")
+    command = ("sweep=search", "hydra.sweeper.n_trials=2", *space, *mode)
+    ended = multirun(*command)
+    assert ended.returncode == 0, ended.stderr
+    root = tmp_path / "sweep"
+    jobs = [(run.saved_config(), run.read_result()) for run in (RunFolder(root / name) for name in ("0", "1"))]
+    cfg, _ = max(jobs, key=lambda job: job[1]["metrics"]["validation"]["accuracy"])
+    assert f"--config-dir {root} experiment=best" in ended.stdout
+    best = OmegaConf.load(root / "experiment" / "best.yaml")
+    assert best.optimizer.head_lr == cfg.optimizer.head_lr
+    assert {"override /freeze": "all" if cfg.freeze._target_.endswith("Everything") else "embeddings"} in best.defaults
+    again = multirun(*command)
+    assert again.stdout.count("is finished already") == 2

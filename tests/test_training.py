@@ -20,7 +20,7 @@ from src.backbones import load_encoder, stages
 from src.config import UserError
 from src.modules import TextClassifier
 from src.runs import RunFolder
-from tests.conftest import LAYERS, composed
+from tests.conftest import LAYERS, composed, power_cut
 from tests.test_backbones import source_of
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
@@ -146,7 +146,12 @@ def test_tensorboard_has_curves_figures_and_hyper_parameters(run_tiny: Run) -> N
     tags = events.Tags()
     losses = [e.value for e in events.Scalars("validation/loss")]
     assert losses == pytest.approx([epoch["validation/loss"] for epoch in result["history"]])
-    assert {"train/loss", "train/accuracy", "validation/f1_macro", "test/accuracy_best"} <= set(tags["scalars"])
+    assert {"train/loss", "train/accuracy", "validation/f1_macro", "test/accuracy", "cost/seconds"} <= set(
+        tags["scalars"]
+    )
+    assert events.Scalars("test/accuracy")[-1].value == pytest.approx(result["metrics"]["test"]["accuracy"])
+    assert {"test/worst_errors/text_summary", "custom_scalars__config__"} <= set(tags["tensors"])
+    assert {f"test/{label}" for label in result["labels"]} <= set(tags["tensors"])
     assert {"curves", "confusion_matrix"} <= set(tags["images"])
 
 
@@ -177,29 +182,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     )
     _, whole = run_tiny(*options, name="whole")
     rows, weights = watch.rows, watch.module.state_dict()
-
-    class Stop(Callback):
-        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-            if trainer.current_epoch == 2 and batch_idx == 3 and moment == "in an epoch":
-                trainer.save_checkpoint(trainer.checkpoint_callback.last_model_path)
-                raise RuntimeError("power cut")
-
-        def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-            if trainer.current_epoch == 2 and moment == "between epochs":
-                raise RuntimeError("power cut")
-
     watch.rows = []
-    real = training.build_trainer
-
-    def interrupted(*arguments: Any) -> Any:
-        trainer = real(*arguments)
-        trainer.callbacks.insert(1, Stop())
-        return trainer
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "build_trainer", interrupted)
-        with pytest.raises(RuntimeError, match="power cut"):
-            run_tiny(*options, name="broken")
+    with power_cut(2, 3 if moment == "in an epoch" else None):
+        run_tiny(*options, name="broken")
     folder = RunFolder(Path(str(watch.module.trainer.default_root_dir)))
     assert json.loads((folder.path / "status.json").read_text())["state"] == "failed"
     resumed = training.train(composed(f"run={folder.path}", "resume=true"), folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class TextDataModule(LightningDataModule):
+class TextDataModule(LightningDataModule, ABC):
     """Batches for training, validation and test. Objectives say what is in a batch.
 
     Args:
@@ -39,9 +40,9 @@ class TextDataModule(LightningDataModule):
         self.corpus, self.tokenizer, self.cfg, self.seed, self.cache = corpus, tokenizer, cfg, seed, cache
         self.tokens: dict[str, Ragged] = {}
 
+    @abstractmethod
     def split(self, name: str) -> EncodedSplit | MaskedSplit:
         """A split as batches of this process see it: the same object in every call."""
-        raise NotImplementedError
 
     def setup(self, stage: str | None = None) -> None:
         """Tokenises every split, or reads the cache; called by Lightning before each stage, in every process."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from src.backbones import ask_hub
+from src import hub
 from src.config import Data, UserError
 from src.data.tables import READERS, Table, kinds, read_table
 
@@ -63,7 +63,7 @@ def read_hub(cfg: Data) -> dict[str, Table]:
     unreachable: UserError | None = None
     try:
         # Without this question a hub out of reach costs half a minute of retries.
-        ask_hub("dataset", cfg.name)
+        hub.list_files("dataset", cfg.name)
     except UserError as error:
         unreachable = error
         datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True

@@ -17,6 +17,8 @@ from src.report.outcome import Outcome
 from src.report.plots import confusion
 from src.runs import RunFolder
 
+ERRORS = 20  # texts that TensorBoard shows
+
 
 def conclude(module: TextClassifier, corpus: Corpus, folder: RunFolder) -> Outcome:
     """The outcome of a classifier whose best weights have just been validated and tested; writes its predictions."""
@@ -42,6 +44,8 @@ def conclude(module: TextClassifier, corpus: Corpus, folder: RunFolder) -> Outco
         details=details,
         report=("classification_report.txt", report_text(predicted, targets, space)),
         figures={"confusion_matrix": confusion(predicted, targets, space, "Test: true and predicted labels")},
+        precision_recall=_precision_recall(found["test"], space),
+        errors=_worst(corpus.splits["test"], found["test"], module, predicted),
         headline=f"Test accuracy {scores['test']['accuracy']:.3f}, macro F1 {scores['test']['f1_macro']:.3f}",
     )
 
@@ -52,6 +56,39 @@ def decide(predictions: Predictions, module: TextClassifier, thresholds: torch.T
     if thresholds is not None:
         return np.asarray((probs >= thresholds).numpy().astype(np.int64))
     return np.asarray(probs.argmax(1).numpy())
+
+
+def _precision_recall(predictions: Predictions, space: LabelSpace) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+    probs = metrics.probabilities(predictions.logits, space.objective).numpy()
+    targets = predictions.targets.numpy()
+    if targets.ndim == 1:
+        targets = targets[:, None] == np.arange(len(space.names))
+    first = 1 if space.objective == "binary" else 0  # of two labels, one curve says it all
+    return {space.names[i]: (targets[:, i].astype(int), probs[:, i]) for i in range(first, len(space.names))}
+
+
+def _worst(split: Split, predictions: Predictions, module: TextClassifier, said: NDArray[Any]) -> list[dict[str, str]]:
+    """The test texts of the largest loss among those that were labelled wrongly."""
+    losses = module.losses(predictions.logits.to(module.device), predictions.targets.to(module.device)).cpu().numpy()
+    true, space = predictions.targets.numpy(), module.space
+    wrong = (said != true).reshape(len(said), -1).any(1)
+    rows = [row for row in np.argsort(-losses, kind="stable") if wrong[row]][:ERRORS]
+    return [
+        {
+            "row": str(split.rows[row]),
+            "text": split.texts[row],
+            "true": ", ".join(_names(true[row], space)),
+            "predicted": ", ".join(_names(said[row], space)),
+            "loss": f"{losses[row]:.2f}",
+        }
+        for row in rows
+    ]
+
+
+def _names(labels: NDArray[Any], space: LabelSpace) -> list[str]:
+    """The names of a label index, or of a row of 0 and 1."""
+    indices = [int(labels)] if np.ndim(labels) == 0 else np.flatnonzero(labels)
+    return [space.names[index] for index in indices]
 
 
 def _write_predictions(
@@ -65,12 +102,9 @@ def _write_predictions(
     import pyarrow
     import pyarrow.parquet
 
-    names = np.array(module.space.names)
-
     def named(labels: NDArray[Any]) -> list[Any]:
-        if labels.ndim == 1:
-            return list(names[labels.astype(np.int64)])
-        return [list(names[row.astype(bool)]) for row in labels]
+        names = [_names(row, module.space) for row in labels]
+        return names if labels.ndim == 2 else [name for (name,) in names]
 
     table = pyarrow.table(
         {

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from src.config import UserError, nearest
 from src.report import statistics
@@ -29,19 +27,24 @@ class Row:
     seeds: list[int]
     missing: list[int]  # seeds that other groups have finished and this one has not
     scores: dict[str, float]  # means of the test scores
-    interval: Interval | None  # of the mean of the score that decides
+    intervals: dict[str, Interval | None]  # of these means; of one run's accuracy: over its texts
     trainable: int
     share: float  # of all parameters
     epoch_seconds: float
     seconds: float
     memory: float
     checkpoint: float
+    operations: float | None  # of training and encoding, floating-point
     pairs: int  # seeds in common with the baseline
     difference: float | None  # of the means over these seeds
     difference_interval: Interval | None
     rows_interval: Interval | None  # with the test texts drawn anew as well
     p: float | None  # of the sign-flip test, by Holm
+    better: float | None  # how often it is better than the baseline with the same seed, ties by half
+    better_interval: Interval | None
+    texts_p: dict[int, float]  # of McNemar's test on the texts, by seed
     time_ratio: float | None  # of the whole time to the baseline's, by geometric means
+    time_interval: Interval | None
     verdict: str
 
 
@@ -92,7 +95,12 @@ def compare(groups: Sequence[Group], metric: str, baseline: str | None, margin: 
     every = sorted({seed for g in finished for seed in g.finished})
     rows = [_row(g, base, metric, margin, adjusted.get(g.name), every, len(others)) for g in finished]
     rows.sort(key=lambda row: (-row.scores[metric], row.name))
-    return Comparison(metric, base.name, margin, rows, problems, _sentence(rows, base.name, metric, margin))
+    sentence = _sentence(rows, base.name, metric, margin)
+    if len(tried := {g.tried for g in groups}) > 1 or max(tried) > 1:
+        counts = ", ".join(f"{g.name} of {g.tried}" for g in groups)
+        same = "" if len(tried) == 1 else " Unequal numbers of trials favour those with more."
+        sentence += f" Each is the best by validation of its trials: {counts}.{same}"
+    return Comparison(metric, base.name, margin, rows, problems, sentence)
 
 
 def _baseline(groups: Sequence[Group], wanted: str | None) -> Group:
@@ -131,6 +139,7 @@ def _row(
     one, other = _paired(group, base, "metrics", "test", metric)
     itself = group is base
     interval = None if itself else statistics.paired_interval(one, other)
+    pairs = {} if itself else _hits(group, base)
     mine, theirs = _paired(group, base, "seconds", "total")
     parameters = results[0]["parameters"]
     return Row(
@@ -139,19 +148,24 @@ def _row(
         seeds=sorted(group.finished),
         missing=[seed for seed in every if seed not in group.finished],
         scores=scores,
-        interval=statistics.mean_interval(np.array([r["metrics"]["test"][metric] for r in results])),
+        intervals={name: _interval(group, results, name) for name in scores},
         trainable=int(parameters["trainable"]),
         share=parameters["trainable"] / parameters["total"],
         epoch_seconds=float(np.mean([r["seconds"]["fit"] / max(1, len(r["history"])) for r in results])),
         seconds=float(np.mean([r["seconds"]["total"] for r in results])),
         memory=float(np.mean([r["peak_memory_bytes"] for r in results])),
         checkpoint=float(np.mean([_size(run.folder.best_checkpoint) for run in group.finished.values()])),
+        operations=_mean([r.get("operations") for r in results]),
         pairs=len(one),
         difference=None if itself or not len(one) else float((one - other).mean()),
         difference_interval=interval,
-        rows_interval=None if itself else _with_rows(group, base),
+        rows_interval=_with_rows(pairs),
         p=p,
+        better=None if itself or not len(one) else float(np.where(one == other, 0.5, one > other).mean()),
+        better_interval=None if itself or not len(one) else statistics.share_better(one, other),
+        texts_p={seed: statistics.mcnemar_p(*hits) for seed, hits in pairs.items()},
         time_ratio=None if itself or not len(one) else float(np.exp(np.mean(np.log(mine / theirs)))),
+        time_interval=None if itself else statistics.ratio_interval(mine, theirs),
         verdict="baseline" if itself else _verdict(interval, margin, len(one), comparisons),
     )
 
@@ -160,12 +174,32 @@ def _size(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
 
 
-def _with_rows(group: Group, base: Group) -> Interval | None:
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
+
+
+def _interval(group: Group, results: Sequence[Mapping[str, Any]], name: str) -> Interval | None:
+    if len(results) == 1 and name == "accuracy":
+        (run,) = group.finished.values()
+        hits = run.hits()
+        return None if hits is None else statistics.wilson(int(hits.sum()), len(hits))
+    return statistics.mean_interval(np.array([r["metrics"]["test"][name] for r in results]))
+
+
+def _hits(group: Group, base: Group) -> dict[int, tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """Which test texts each of two paired runs has right, by seed; none unless all runs were tested on as many."""
     shared = sorted(group.finished.keys() & base.finished.keys())
-    pairs = [(group.finished[s].hits(), base.finished[s].hits()) for s in shared]
-    one, other = [a for a, _ in pairs if a is not None], [b for _, b in pairs if b is not None]
-    if not pairs or len(one) != len(pairs) or len(other) != len(pairs) or len({len(x) for x in one + other}) > 1:
+    found = {seed: (group.finished[seed].hits(), base.finished[seed].hits()) for seed in shared}
+    whole = {seed: (a, b) for seed, (a, b) in found.items() if a is not None and b is not None}
+    same = len({len(hits) for pair in whole.values() for hits in pair}) == 1
+    return whole if same and len(whole) == len(found) else {}
+
+
+def _with_rows(pairs: Mapping[int, tuple[NDArray[np.bool_], NDArray[np.bool_]]]) -> Interval | None:
+    if not pairs:
         return None
+    one, other = zip(*pairs.values(), strict=True)
     return statistics.bootstrap_difference(np.array(one), np.array(other))
 
 
@@ -198,94 +232,3 @@ def _sentence(rows: Sequence[Row], baseline: str, metric: str, margin: float) ->
 
 def _seeds(row: Row) -> str:
     return f"{len(row.seeds)} seed{'s' * (len(row.seeds) != 1)}"
-
-
-def cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    """The header and the rows of the table that people read."""
-    metric = comparison.metric
-    second = [m for m in METRICS if m != metric and all(m in row.scores for row in comparison.rows)]
-    header = [*comparison.rows[0].label, "seeds", f"test {metric}", "difference", "p", "verdict"]
-    header += [*(f"test {m}" for m in second), "trainable", "epoch", "total", "memory", "checkpoint"]
-    body = []
-    for row in comparison.rows:
-        missing = f" (without {', '.join(map(str, row.missing))})" if row.missing else ""
-        costs = [f"{row.epoch_seconds:.1f} s", f"{row.seconds:.0f} s", _bytes(row.memory), _bytes(row.checkpoint)]
-        difference = "" if row.difference is None else f"{row.difference:+.3f}{_bounds(row.difference_interval, '+')}"
-        body.append(
-            [
-                *row.label.values(),
-                f"{len(row.seeds)}{missing}",
-                f"{row.scores[metric]:.3f}{_bounds(row.interval)}",
-                difference,
-                "" if row.p is None else f"{row.p:.3f}",
-                row.verdict,
-                *(f"{row.scores[m]:.3f}" for m in second),
-                f"{row.trainable:,} ({row.share:.1%})",
-                *costs,
-            ]
-        )
-    return header, body
-
-
-def _bounds(interval: Interval | None, sign: str = "") -> str:
-    return f" [{interval.low:{sign}.3f}, {interval.high:{sign}.3f}]" if interval else " [n/a]"
-
-
-def _bytes(size: float) -> str:
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
-
-
-def as_markdown(comparison: Comparison) -> str:
-    header, body = cells(comparison)
-    lines = [comparison.sentence, "", f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
-    lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in body]
-    if comparison.problems:
-        lines += ["", "Without a result:", ""]
-        lines += [f"- {problem_line(problem)}" for problem in comparison.problems]
-    return "\n".join(lines) + "\n"
-
-
-def problem_line(problem: Mapping[str, str]) -> str:
-    return f"{problem['group']}, seed {problem['seed']}: {problem['problem']} ({problem['run']})"
-
-
-def as_csv(comparison: Comparison) -> str:
-    """One line a group, with plain numbers."""
-    text = io.StringIO()
-    rows = [_plain(row) for row in comparison.rows]
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _plain(row: Row) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in asdict(row).items():
-        if isinstance(value, dict):
-            found |= {f"{key}.{inner}": v for inner, v in value.items()}
-        else:
-            found[key] = " ".join(map(str, value)) if isinstance(value, list) else value
-    for key in ("interval", "difference_interval", "rows_interval"):
-        interval: Interval | None = getattr(row, key)
-        found.pop(key, None)
-        for bound in ("value", "low", "high"):
-            found[f"{key}.{bound}"] = getattr(interval, bound) if interval else None
-    return found
-
-
-def as_json(comparison: Comparison) -> str:
-    return json.dumps(asdict(comparison), indent=2) + "\n"
-
-
-FORMATS = {"md": as_markdown, "csv": as_csv, "json": as_json}
-
-
-def write(comparison: Comparison, folder: Path) -> list[Path]:
-    """Leaves the comparison beside the runs, in every format."""
-    files = []
-    for ending, render in FORMATS.items():
-        file = folder / f"comparison.{ending}"
-        file.write_text(render(comparison), encoding="utf-8")
-        files.append(file)
-    return files

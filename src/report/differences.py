@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from src.report.groups import Group, Run
+from src.report.groups import Group
 
 SHOWN = 40  # texts whose prediction flips
 
@@ -23,27 +24,16 @@ class Flip:
     gained: bool  # the group has it right
 
 
-def _read(run: Run) -> list[dict[str, object]]:
-    import pyarrow.parquet
-
-    file = run.folder.path / "predictions" / "test.parquet"
-    if not file.exists():
-        return []
-    rows: list[dict[str, object]] = pyarrow.parquet.read_table(
-        file, columns=["row", "text", "true", "predicted"]
-    ).to_pylist()
-    return rows
-
-
 def _name(label: object) -> str:
     return ", ".join(map(str, label)) or "none" if isinstance(label, list) else str(label)
 
 
-def _predictions(group: Group) -> list[list[dict[str, object]]]:
-    """Of each finished run; empty where any has none, or they are of different texts."""
-    found = [_read(run) for run in group.finished.values()]
-    same = len({tuple(row["row"] for row in rows) for rows in found}) == 1
-    return found if same and all(found) else []
+def _predictions(group: Group) -> list[dict[str, list[Any]]]:
+    """Of each finished run, by column; empty where any has none, or they are of different texts."""
+    found = [run.predictions("row", "text", "true", "predicted") for run in group.finished.values()]
+    whole = [columns for columns in found if columns]
+    same = len({tuple(columns["row"]) for columns in whole}) == 1
+    return whole if same and len(whole) == len(found) else []
 
 
 def by_class(groups: Sequence[Group]) -> dict[str, Mapping[str, float]]:
@@ -51,9 +41,10 @@ def by_class(groups: Sequence[Group]) -> dict[str, Mapping[str, float]]:
     result: dict[str, Mapping[str, float]] = {}
     for group in groups:
         hits, counts = Counter[str](), Counter[str]()
-        for rows in _predictions(group):
-            counts.update(_name(row["true"]) for row in rows)
-            hits.update(_name(row["true"]) for row in rows if row["true"] == row["predicted"])
+        for columns in _predictions(group):
+            pairs = list(zip(columns["true"], columns["predicted"], strict=True))
+            counts.update(_name(true) for true, _ in pairs)
+            hits.update(_name(true) for true, said in pairs if true == said)
         if counts:
             result[group.name] = {label: hits[label] / counts[label] for label in sorted(counts)}
     return result
@@ -62,16 +53,16 @@ def by_class(groups: Sequence[Group]) -> dict[str, Mapping[str, float]]:
 def flips(group: Group, baseline: Group) -> list[Flip]:
     """The test texts on which most runs of the two groups disagree about being right, the clearest first."""
     mine, theirs = _predictions(group), _predictions(baseline)
-    if not mine or not theirs or [r["row"] for r in mine[0]] != [r["row"] for r in theirs[0]]:
+    if not mine or not theirs or mine[0]["row"] != theirs[0]["row"]:
         return []
     found = []
-    for index, row in enumerate(mine[0]):
-        shares = [sum(rows[index]["predicted"] == row["true"] for rows in runs) / len(runs) for runs in (mine, theirs)]
+    texts = zip(*(mine[0][key] for key in ("row", "text", "true")), strict=True)
+    for index, (row, text, true) in enumerate(texts):
+        said = [[columns["predicted"][index] for columns in runs] for runs in (mine, theirs)]
+        shares = [labels.count(true) / len(labels) for labels in said]
         if (shares[0] > 0.5) != (shares[1] > 0.5):
-            one, other = (_said(rows[index]["predicted"] for rows in runs) for runs in (theirs, mine))
-            number, text, true = int(str(row["row"])), str(row["text"]), _name(row["true"])
-            flip = Flip(number, text, true, one, other, gained=shares[0] > 0.5)
-            found.append((-abs(shares[0] - shares[1]), flip.row, flip))
+            flip = Flip(row, text, _name(true), _said(said[1]), _said(said[0]), gained=shares[0] > 0.5)
+            found.append((-abs(shares[0] - shares[1]), row, flip))
     return [flip for *_, flip in sorted(found, key=lambda item: item[:2])][:SHOWN]
 
 

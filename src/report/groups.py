@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
-from src.config import UserError
+from src.config import UserError, nearest
 from src.runs import PLACES, RunFolder
 
 STRATEGY = "strategy"  # the column that stands for everything in the freeze section
-SAME = ("data",)  # sections that runs must share to be compared, apart from how texts become batches
+# What may differ in the data section of runs that are compared: how texts become batches.
 BATCHES = ("data.batch_size", "data.eval_batch_size", "data.buckets", "data.workers", "data.class_weights", "data.pack")
 
 
@@ -32,15 +33,19 @@ class Run:
     result: dict[str, Any] | None
     problem: str = ""
 
-    def hits(self) -> NDArray[np.bool_] | None:
-        """Which test rows it has right; None where rows have several labels or none."""
+    def predictions(self, *columns: str) -> dict[str, list[Any]] | None:
+        """Columns of the predictions for the test texts; None where there are none."""
         import pyarrow.parquet
 
         file = self.folder.path / "predictions" / "test.parquet"
-        if self.result is None or self.result["objective"] not in ("binary", "multiclass") or not file.exists():
+        return pyarrow.parquet.read_table(file, columns=list(columns)).to_pydict() if file.exists() else None
+
+    def hits(self) -> NDArray[np.bool_] | None:
+        """Which test rows it has right; None where rows have several labels or none."""
+        if self.result is None or self.result["objective"] not in ("binary", "multiclass"):
             return None
-        table = pyarrow.parquet.read_table(file, columns=["true", "predicted"])
-        return np.asarray(table["true"].to_numpy() == table["predicted"].to_numpy(), dtype=np.bool_)
+        found = self.predictions("true", "predicted")
+        return np.array([true == said for true, said in zip(*found.values(), strict=True)]) if found else None
 
 
 @dataclass(frozen=True)
@@ -51,11 +56,13 @@ class Group:
         name: the strategy, with the rest of the label where several groups have that strategy.
         label: what tells the group from the others, by column.
         runs: by seed, those without a result among them.
+        tried: from how many groups it was chosen.
     """
 
     name: str
     label: Mapping[str, str]
     runs: Sequence[Run]
+    tried: int = 1
 
     @property
     def finished(self) -> dict[int, Run]:
@@ -90,7 +97,8 @@ def _read(folder: RunFolder) -> Run:
     cfg = folder.saved_config()
     content = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(content, dict)
-    values = dict(_flat({str(k): v for k, v in content.items() if k not in (*PLACES, "seed", "logger", "callbacks")}))
+    rest = {key: value for key, value in content.items() if key not in (*PLACES, "seed", "logger", "callbacks")}
+    values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in flat(rest)}
     strategy = str(hydra.utils.instantiate(cfg.freeze).name)
     try:
         return Run(folder, values, strategy, int(cfg.seed), folder.read_result())
@@ -98,14 +106,13 @@ def _read(folder: RunFolder) -> Run:
         return Run(folder, values, strategy, int(cfg.seed), None, folder.problem())
 
 
-def _flat(node: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    found = []
+def flat(node: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested mappings by dotted key."""
     for key, value in node.items():
-        if isinstance(value, dict):
-            found += _flat(value, f"{prefix}{key}.")
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
         else:
-            found.append((f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)))
-    return found
+            yield f"{prefix}{key}", value
 
 
 def group(runs: Sequence[Run], mixed: bool = False) -> list[Group]:
@@ -142,6 +149,36 @@ def group(runs: Sequence[Run], mixed: bool = False) -> list[Group]:
     return groups
 
 
+def best_of(groups: Sequence[Group], by: str) -> list[Group]:
+    """For each value of a column, the group that has it and came to the best mean of the monitored validation score.
+    Runs without a result stay with those that were chosen instead.
+
+    Raises:
+        UserError: there is no such column.
+    """
+    column = STRATEGY if by == "freeze" else by
+    if column not in groups[0].label:
+        names = ["freeze", *(name for name in groups[0].label if name != STRATEGY)]
+        raise UserError(f"by must be something in which these runs differ; got {by}.\n{nearest(by, names)}")
+    found: dict[str, list[Group]] = {}
+    for member in groups:
+        found.setdefault(member.label[column], []).append(member)
+    chosen = []
+    for value, members in found.items():
+        best = max(members, key=_validation)
+        failed = [run for member in members if member is not best for run in member.runs if run.result is None]
+        chosen.append(Group(value, best.label, [*best.runs, *failed], len(members)))
+    return chosen
+
+
+def _validation(group: Group) -> float:
+    """The mean of the monitored score, turned so that more is better; minus infinity without a finished run."""
+    split, _, score = group.runs[0].values["monitor.metric"].partition("/")
+    sign = 1 if group.runs[0].values["monitor.mode"] == "max" else -1
+    values = list(group.values("metrics", split, score).values())
+    return sign * float(np.mean(values)) if values else -math.inf
+
+
 def _columns(differing: Sequence[str]) -> list[str]:
     """Strategies first; where what a section builds differs, its target stands for the whole section."""
     built = {key.removesuffix("._target_") for key in differing if key.endswith("._target_")}
@@ -157,7 +194,7 @@ def _value(run: Run, column: str) -> str:
 
 
 def _check_alike(runs: Sequence[Run], differing: Sequence[str]) -> None:
-    if other := [key for key in differing if key.partition(".")[0] in SAME and key not in BATCHES]:
+    if other := [key for key in differing if key.startswith("data.") and key not in BATCHES]:
         raise UserError(
             f"Runs must have the same data to be compared; these differ in {', '.join(other)}.\n"
             "Compare them anyway: mixed=true."

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Outcome:
         report: a file name, and its text, which gets a title.
         figures: besides the curves, by the name of their file.
         headline: the most important scores, as the beginning of a sentence.
+        precision_recall: of each label, 0 and 1 for the test texts that have it, and its probabilities.
+        errors: the test texts that were labelled most wrongly, by column.
         curve: what the first panel of the curves shows, and a value that it is to be compared with.
     """
 
@@ -27,4 +30,6 @@ class Outcome:
     report: tuple[str, str]
     figures: dict[str, Figure]
     headline: str
+    precision_recall: dict[str, tuple[NDArray[Any], NDArray[Any]]] = field(default_factory=dict)
+    errors: list[dict[str, str]] = field(default_factory=list)
     curve: tuple[str, float | None] = ("loss", None)

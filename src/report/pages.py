@@ -14,8 +14,9 @@ import matplotlib
 from markupsafe import Markup
 
 from src.report import differences, plots
-from src.report.comparison import Comparison, cells
+from src.report.comparison import Comparison
 from src.report.groups import Group
+from src.report.tables import tables
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_comparison(comparison: Comparison, groups: Sequence[Group], folder: Path) -> list[Path]:
-    """Leaves compare.html, and its pictures as PNG and SVG in `plots/`.
+def write_comparison(comparison: Comparison, groups: Sequence[Group], folder: Path) -> Path:
+    """Leaves compare.html, and its pictures as PNG and SVG in `plots/`; returns the page.
 
     Args:
         comparison: of these groups.
@@ -52,16 +53,14 @@ def write_comparison(comparison: Comparison, groups: Sequence[Group], folder: Pa
         ),
         "learning": ("Learning curves", "A line is a run.", plots.learning(ordered, "loss")),
     }
-    written, embedded = [], []
+    embedded = []
     for name, (title, note, figure) in figures.items():
         svg = _svg(figure)
         for ending in ("png", "svg"):
             file = folder / "plots" / f"{name}.{ending}"
             file.parent.mkdir(exist_ok=True)
             file.write_bytes(svg) if ending == "svg" else figure.savefig(file, dpi=130)
-            written.append(file)
         embedded.append((name, title, note, base64.b64encode(svg).decode()))
-    header, body = cells(comparison)
     script = (TEMPLATES / "compare.js").read_text(encoding="utf-8")
     classes = differences.by_class(ordered)
     page = (
@@ -71,9 +70,9 @@ def write_comparison(comparison: Comparison, groups: Sequence[Group], folder: Pa
             comparison=comparison,
             groups=groups,
             runs=sum(len(group.runs) for group in groups),
-            header=header,
-            body=body,
-            labels=len(comparison.rows[0].label),
+            tables=tables(comparison),
+            by_name={group.name: group for group in groups},
+            texts_p={row.name: row.texts_p for row in comparison.rows},
             configs={group.name: _config_difference(group, base) for group in groups},
             figures=embedded,
             classes=classes,
@@ -86,7 +85,7 @@ def write_comparison(comparison: Comparison, groups: Sequence[Group], folder: Pa
     )
     file = folder / "compare.html"
     file.write_text(page, encoding="utf-8")
-    return [file, *written]
+    return file
 
 
 def _environment() -> jinja2.Environment:

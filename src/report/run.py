@@ -8,14 +8,13 @@ import os
 import platform
 import resource
 import sys
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from matplotlib.image import imread
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pytorch_lightning import Trainer
-from pytorch_lightning.loggers import TensorBoardLogger
 
 import src
 from src.adapting import merge_adapters, save_adapters
@@ -23,13 +22,10 @@ from src.data.datamodule import MaskedDataModule, TextDataModule
 from src.freezable import FreezableModule
 from src.modules import MaskedLanguageModel, TextClassifier
 from src.pretraining import save_model
-from src.report import classification, masked
+from src.report import classification, dashboard, masked
 from src.report.outcome import Outcome
 from src.report.plots import curves
 from src.runs import FORMAT, RunFolder, config_hash
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +75,7 @@ def finish(
             "trainable": sum(p.numel() for n, p in module.named_stage_parameters().items() if n in module.trained),
         },
         "peak_memory_bytes": _peak_memory(),
+        "operations": operations(known["phases"]),
         "environment": _environment(trainer),
         "seed": cfg.seed,
         "config_hash": config_hash(cfg),
@@ -87,8 +84,8 @@ def finish(
     }
     if hasattr(module.encoder, "peft_config"):
         save_adapters(module.encoder, folder.path / "adapter")
-    _write_report(trainer, module, len(corpus.splits["test"]), folder, result, outcome)
-    _summarise(trainer, cfg, outcome.metrics)
+    _write_report(module, len(corpus.splits["test"]), folder, result, outcome)
+    dashboard.show(trainer, cfg, folder, result, outcome)
     if isinstance(module, MaskedLanguageModel):
         merge_adapters(module.encoder)
         save_model(folder.model, module.encoder, module.head, datamodule.tokenizer)
@@ -99,8 +96,14 @@ def finish(
     return result
 
 
+def operations(phases: Sequence[Mapping[str, Any]]) -> float | None:
+    """Floating-point operations of all training steps and encoding passes of a run; None if they were not counted."""
+    steps = [phase["operations"] for phase in phases]
+    return None if None in steps else sum(steps) + sum(p["activations"].get("operations", 0) for p in phases)
+
+
 def _write_report(
-    trainer: Trainer, module: FreezableModule, texts: int, folder: RunFolder, result: dict[str, Any], outcome: Outcome
+    module: FreezableModule, texts: int, folder: RunFolder, result: dict[str, Any], outcome: Outcome
 ) -> None:
     name, text = outcome.report
     text = f"Test of {folder.name} (epoch {result['best']['epoch'] + 1}, {texts:,} texts)\n\n{text}"
@@ -114,23 +117,6 @@ def _write_report(
     for name, figure in figures.items():
         file = folder.file("report", f"{name}.png")
         figure.savefig(file, dpi=120)
-        if isinstance(trainer.logger, TensorBoardLogger):
-            # The file's pixels, since drawing a figure a second time takes as long as the first.
-            trainer.logger.experiment.add_image(name, imread(file)[..., :3], trainer.global_step, dataformats="HWC")
-
-
-def _summarise(trainer: Trainer, cfg: DictConfig, scores: dict[str, dict[str, float]]) -> None:
-    """The HParams tab: what was chosen, and what came out."""
-    if not isinstance(trainer.logger, TensorBoardLogger):
-        return
-    content = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(content, dict)
-    chosen = {
-        k: content[k] for k in ("seed", "backbone", "model", "data", "freeze", "optimizer", "scheduler", "trainer")
-    }
-    final = {f"{split}/{k}_best": v for split, values in scores.items() for k, v in values.items()}
-    trainer.logger.log_hyperparams(chosen, final)
-    trainer.logger.save()
 
 
 def _say_where_to_look(folder: RunFolder, result: dict[str, Any], headline: str) -> None:
@@ -144,7 +130,8 @@ def _say_where_to_look(folder: RunFolder, result: dict[str, Any], headline: str)
         seconds["fit"],
     )
     log.info("Look at: %s", folder.path / "result.json")
-    for file in sorted((folder.path / "report").iterdir()):
+    made = [folder.path / name for name in ("adapter", "model") if (folder.path / name).exists()]
+    for file in [*sorted((folder.path / "report").iterdir()), *made]:
         log.info("         %s", file)
     log.info("         tensorboard --logdir %s", folder.path.parent)
 

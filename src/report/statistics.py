@@ -92,10 +92,12 @@ def seeds_needed(comparisons: int) -> int:
     return max(FEWEST, math.ceil(math.log2(2 * comparisons / ALPHA)))
 
 
-def probability_better(one: Values, other: Values) -> Interval:
+def share_better(one: Values, other: Values) -> Interval | None:
     """How often one is better than the other with the same seed, ties by half, with a percentile bootstrap interval
-    (Bouthillier et al. 2021)."""
+    (Bouthillier et al. 2021); None where all seeds say the same, which drawing them anew cannot change."""
     wins = np.where(one == other, 0.5, one > other)
+    if np.ptp(wins) == 0:
+        return None
     drawn = np.random.default_rng(0).integers(len(wins), size=(RESAMPLES, len(wins)))
     low, high = np.quantile(wins[drawn].mean(1), [ALPHA / 2, 1 - ALPHA / 2])
     return Interval(float(wins.mean()), float(low), float(high))

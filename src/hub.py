@@ -1,0 +1,59 @@
+"""The Hugging Face hub: models and data sets by name."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Literal
+
+from src.config import UserError
+
+SECONDS = 5.0  # to wait for the hub's first answer
+
+
+def list_files(kind: Literal["model", "dataset"], name: str, revision: str | None = None) -> list[str]:
+    """The files of a model or data set on the hub. Asked for before a download, so that a hub out of reach is an error
+    within seconds.
+
+    Raises:
+        UserError: the hub cannot be reached, or does not have it.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+
+    local = "a local folder: backbone.name=DIR" if kind == "model" else "local files: data.path=DIR"
+    try:
+        api = HfApi()
+        ask = api.model_info if kind == "model" else api.dataset_info
+        info = ask(name, revision=revision, timeout=SECONDS)
+    except (RepositoryNotFoundError, RevisionNotFoundError, GatedRepoError, HFValidationError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise UserError(f"The hub has no {kind} {name} for you: {reason}\nCheck the name, or give {local}.") from None
+    except Exception as error:
+        # Which exception a dead network raises depends on the HTTP client behind the hub's library.
+        raise UserError(
+            f"The {kind} {name} is not in the local cache, and the Hugging Face hub cannot be reached ({error}).\n"
+            f"Connect to the network once, or give {local}."
+        ) from None
+    return [file.rfilename for file in info.siblings or []]
+
+
+def download_model(name: str, revision: str | None) -> Path:
+    """The folder of a model in the hub's local cache, filled from the hub where it is not there yet.
+
+    Raises:
+        UserError: the hub cannot be reached, or does not have it.
+    """
+    # Imported here because only hub ids need it.
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    def download(weights: str, local: bool = False) -> Path:
+        wanted = ["*.json", "*.txt", "*.model", weights]
+        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted, local_files_only=local))
+
+    with contextlib.suppress(LocalEntryNotFoundError):
+        return download("model*.safetensors", local=True)
+    files = list_files("model", name, revision)
+    safe = any(f.startswith("model") and f.endswith(".safetensors") for f in files)
+    return download("model*.safetensors" if safe else "pytorch_model*.bin")

@@ -1,0 +1,74 @@
+"""What TensorBoard shows of a finished run besides the curves that were drawn while it trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.image import imread
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from src.report.outcome import Outcome
+from src.runs import RunFolder
+
+CHOSEN = ("seed", "backbone", "model", "data", "optimizer", "scheduler", "trainer")  # sections in the HParams tab
+# Runs that are shown together overlay in these charts.
+LAYOUT = {
+    "Strategies": {
+        "validation loss": ["Multiline", [r"^validation/loss$"]],
+        "validation accuracy": ["Multiline", [r"^validation/accuracy$"]],
+        "training loss": ["Multiline", [r"^train/loss$"]],
+        "trainable parameters": ["Multiline", [r"^freezing/trainable_parameters$"]],
+    }
+}
+
+
+def show(trainer: Trainer, cfg: DictConfig, folder: RunFolder, result: dict[str, Any], outcome: Outcome) -> None:
+    """Adds test scores and costs, the run's line in the HParams tab, pictures, precision-recall curves and the worst
+    errors; nothing where TensorBoard is not the logger.
+
+    Args:
+        trainer: that fitted.
+        cfg: the whole config.
+        folder: of the run, with its pictures.
+        result: the content of result.json.
+        outcome: how the run came out.
+    """
+    if not isinstance(trainer.logger, TensorBoardLogger):
+        return
+    content = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(content, dict)
+    chosen = {"strategy": result["strategy"], **{key: content[key] for key in CHOSEN}}
+    trainer.logger.log_hyperparams(chosen, _scalars(result))
+    board, step = trainer.logger.experiment, trainer.global_step
+    board.add_custom_scalars(LAYOUT)
+    for file in sorted((folder.path / "report").glob("*.png")):
+        # The file's pixels, since drawing a figure a second time takes as long as the first.
+        board.add_image(file.stem, imread(file)[..., :3], step, dataformats="HWC")
+    for label, (targets, probabilities) in outcome.precision_recall.items():
+        board.add_pr_curve(f"test/{label}", targets, probabilities, step)
+    if outcome.errors:
+        board.add_text("test/worst_errors", _markdown(outcome.errors), step)
+    trainer.logger.save()
+
+
+def _scalars(result: dict[str, Any]) -> dict[str, float]:
+    scores = {f"test/{name}": value for name, value in result["metrics"]["test"].items()}
+    # Under a name of their own, since the curves of all epochs have the plain one.
+    best = {f"validation_best/{name}": value for name, value in result["metrics"]["validation"].items()}
+    costs = {
+        "cost/seconds": result["seconds"]["total"],
+        "cost/peak_memory_bytes": result["peak_memory_bytes"],
+        "cost/operations": result["operations"],
+        "cost/trainable_parameters": result["parameters"]["trainable"],
+    }
+    return {name: float(value) for name, value in (scores | best | costs).items() if value is not None}
+
+
+def _markdown(rows: list[dict[str, str]]) -> str:
+    header = list(rows[0])
+    lines = [f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
+    # A text may hold anything, and must stay one cell of the table.
+    cells = [[" ".join(row[key].split()).replace("|", "\\|").replace("<", "&lt;") for key in header] for row in rows]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in cells)])
