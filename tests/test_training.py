@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -153,6 +156,27 @@ def test_tensorboard_has_curves_figures_and_hyper_parameters(run_tiny: Run) -> N
     assert {"test/worst_errors/text_summary", "custom_scalars__config__"} <= set(tags["tensors"])
     assert {f"test/{label}" for label in result["labels"]} <= set(tags["tensors"])
     assert {"curves", "confusion_matrix"} <= set(tags["images"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("chromium"), reason="there is no browser")
+def test_a_browser_shows_the_runs_in_tensorboard(run_tiny: Run) -> None:
+    for strategy in ("all", "none"):
+        folder, _ = run_tiny(f"freeze={strategy}", name=f"of-{strategy}")
+    board = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder.path.parent), "--port", "0"]
+    with subprocess.Popen(board, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stderr is not None
+            address = next(found for line in server.stderr if (found := re.search(r"http://\S+", line)))[0]
+            options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000", "--dump-dom"]
+            page = subprocess.run(
+                ["chromium", *options, f"{address}#timeseries"], capture_output=True, text=True, check=True, timeout=120
+            ).stdout
+        finally:
+            server.terminate()
+    groups = (">train<", ">validation<", ">test<", ">cost<", ">freezing<")
+    for text in ("of-all/tensorboard", "of-none/tensorboard", "confusion_matrix", *groups):
+        assert text in page
 
 
 def test_checkpoints_hold_only_what_trained_and_no_objects(run_tiny: Run) -> None:

@@ -12,7 +12,16 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from src.report.outcome import Outcome
 from src.runs import RunFolder
 
-CHOSEN = ("seed", "backbone", "model", "data", "optimizer", "scheduler", "trainer")  # sections in the HParams tab
+# Keys in the HParams tab, the same for all runs, so that they share its columns.
+CHOSEN = (
+    "seed",
+    "data.batch_size",
+    "data.max_length",
+    "optimizer.lr",
+    "optimizer.head_lr",
+    "trainer.max_epochs",
+    "trainer.precision",
+)
 # Runs that are shown together overlay in these charts.
 LAYOUT = {
     "Strategies": {
@@ -37,9 +46,10 @@ def show(trainer: Trainer, cfg: DictConfig, folder: RunFolder, result: dict[str,
     """
     if not isinstance(trainer.logger, TensorBoardLogger):
         return
-    content = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(content, dict)
-    chosen = {"strategy": result["strategy"], **{key: content[key] for key in CHOSEN}}
+    backbone = next((cfg.backbone[key] for key in ("name", "package", "run") if cfg.backbone.get(key)), "scratch")
+    built = {"model": cfg.model._target_.rpartition(".")[2], "scheduler": cfg.scheduler.schedule._target_}
+    values = {key: OmegaConf.select(cfg, key) for key in CHOSEN}
+    chosen = {"freeze": result["strategy"], "backbone": backbone, **built, **values}
     trainer.logger.log_hyperparams(chosen, _scalars(result))
     board, step = trainer.logger.experiment, trainer.global_step
     board.add_custom_scalars(LAYOUT)
