@@ -258,9 +258,11 @@ def test_bfloat16_trains(run_tiny: Run) -> None:
     assert math.isfinite(result["metrics"]["test"]["loss"])
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
-@pytest.mark.parametrize("scheduler", ["linear", "cosine", "constant", "onecycle", "plateau"])
-def test_every_optimizer_goes_with_every_schedule(optimizer: str, scheduler: str, run_tiny: Run, watch: Watch) -> None:
+@pytest.mark.parametrize(
+    ("optimizer", "scheduler"),
+    [*(("adamw", name) for name in ("linear", "cosine", "constant")), *(("adam", "onecycle"), ("sgd", "plateau"))],
+)
+def test_every_optimizer_and_every_schedule_train(optimizer: str, scheduler: str, run_tiny: Run, watch: Watch) -> None:
     run_tiny(
         f"optimizer={optimizer}", f"scheduler={scheduler}", "freeze=top", "freeze.layers=1", "trainer.max_epochs=1"
     )
