@@ -165,10 +165,11 @@ def declared_stages(source: Source) -> list[Stage] | None:
 def silence_transformers() -> None:
     """Keeps transformers from showing bars for short work and from saying of missing and unused weights what is said
     here, where it matters."""
-    from transformers import logging as transformers_logging
+    import transformers
 
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    messages: Any = transformers.logging
+    messages.disable_progress_bar()
+    messages.set_verbosity_error()
 
 
 def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:

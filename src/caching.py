@@ -75,7 +75,9 @@ def use_store(trainer: Trainer, module: FreezableModule, cfg: config.RunConfig) 
     size = sum(store.shape.bytes for store in stores.values())
     log.info("Reading %s of %d frozen stages from the store (%s MB)", recipe.what, module.depth, f"{size / 1e6:,.0f}")
     built = sum(int(datamodule.tokens[name].lengths.sum()) for name, (_, new) in opened.items() if new)
-    operations = built * _operations_a_token(recipe, datamodule.tokens["train"], trainer) if built else 0.0
+    operations = 0.0
+    if built and not cfg.trainer.compile:  # compiled code cannot be looked into
+        operations = built * _operations_a_token(recipe, datamodule.tokens["train"], trainer)
     return {"used": True, "what": recipe.what, "depth": module.depth, "bytes": size, "operations": operations}
 
 

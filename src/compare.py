@@ -57,7 +57,10 @@ class Multirun(Callback):
     """A Hydra callback: counts the jobs before a multirun begins, and compares its runs when it has ended."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        begin_sweep(config)
+        try:
+            begin_sweep(config)
+        except UserError as error:
+            fail(str(error))  # Hydra makes a warning of every exception in a callback
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         root = Path(config.hydra.sweep.dir)

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from src.activations import Mapped, Store
 from src.data.batching import Ragged
-from src.freezable import gather
 from src.heads import pool_states, read_states
+from src.ranks import gather
 
 # Padded places in one batch of the encoding pass: as much as a processor's cache holds, or keeps a GPU busy.
 BATCH_TOKENS = {"cpu": 2_048, "cuda": 16_384}

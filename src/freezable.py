@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.distributed
 from jaxtyping import Float
 from pytorch_lightning import LightningModule
 from pytorch_lightning.plugins.precision import MixedPrecision, Precision
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from src import freezing
 from src.data.batching import Batch
 from src.freezing import HEAD, Phase, Stage
+from src.ranks import gather
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -26,15 +26,6 @@ if TYPE_CHECKING:
 
 History = list[dict[str, float]]
 Seen = dict[str, Tensor]  # what is kept of a batch until its epoch is measured
-
-
-def gather(mine: Any) -> list[Any]:
-    """What every process of the run has, in all of them, by rank."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return [mine]
-    everyone: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(everyone, mine)
-    return everyone
 
 
 @dataclass(frozen=True)

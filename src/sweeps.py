@@ -24,6 +24,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from src.config import UserError
 from src.runs import CONF, RunFolder, config_hash
 
 SWEEPS = Path("outputs/sweeps")
@@ -33,16 +34,17 @@ HELD: list[TextIO] = []  # the locks of this process
 LINES = 12  # of what a failed job said last
 
 
-# Of Optuna's search, by the mode of the monitored metric; conf/hydra/sweeper/optuna.yaml asks for it.
-OmegaConf.register_new_resolver("direction", {"min": "minimize", "max": "maximize"}.__getitem__, replace=True)
+# Of Optuna's search, by the mode of the monitored metric; conf/sweep/search.yaml asks for it.
+DIRECTIONS = {"min": "minimize", "max": "maximize"}
+OmegaConf.register_new_resolver("direction", DIRECTIONS.__getitem__, replace=True)
 
 
 def is_sweep(arguments: Sequence[str]) -> bool:
     """Whether a command starts a sweep whose folder is still to be chosen."""
     starts = {"-m", "--multirun"} & set(arguments) or any(a.startswith("sweep=") for a in arguments)
     # A job of a sweep has the sweep's overrides and a mode of its own.
-    stops = ("hydra.sweep.dir=", "hydra.mode=", "--cfg", "-c")
-    return bool(starts) and not any(a.startswith(stops) for a in arguments)
+    stops = {"hydra.mode=RUN", "--cfg", "-c"} & set(arguments)
+    return bool(starts) and not stops and not any(a.startswith("hydra.sweep.dir=") for a in arguments)
 
 
 def choose_folder(arguments: Sequence[str], root: Path = SWEEPS) -> Path:
@@ -166,8 +168,17 @@ def begin_sweep(config: DictConfig) -> None:
 
     Args:
         config: of the multirun, before its jobs are known.
+
+    Raises:
+        UserError: the sweep would look for the worst value of the monitored metric.
     """
     sweeper, given = config.hydra.sweeper, list(config.hydra.overrides.task)
+    direction = getattr(sweeper.get("direction"), "name", sweeper.get("direction"))
+    if direction in DIRECTIONS.values() and direction != DIRECTIONS[config.monitor.mode]:
+        raise UserError(
+            f"The direction of a search must suit the monitored metric; monitor.mode is {config.monitor.mode}, "
+            f"hydra.sweeper.direction is {direction}.\nChoose sweep=search, which takes it from the mode."
+        )
     if "n_trials" in sweeper:
         jobs = int(sweeper.n_trials)
     else:

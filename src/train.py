@@ -28,6 +28,7 @@ from src.build import build, build_trainer, check_fit, check_monitor, find_backb
 from src.cli import fail, run_command
 from src.config import Scratch, UserError
 from src.data import corpus as corpora
+from src.ranks import is_main_process
 from src.runs import RunFolder
 from src.sweeps import choose_folder, is_sweep, is_sweep_job, run_job
 
@@ -231,12 +232,6 @@ def _import_libraries() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
-def is_main_process() -> bool:
-    """Whether this process writes: the first of all processes of a distributed run, or the only one."""
-    ranks = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
-    return next((os.environ[name] for name in ranks if name in os.environ), "0") == "0"
-
-
 @contextlib.contextmanager
 def _run_log() -> Iterator[logging.handlers.MemoryHandler]:
     """Logs to the terminal, and holds everything back for train.log until there is a run folder."""
@@ -271,9 +266,6 @@ def main(cfg: DictConfig) -> float | None:
     except Exception:
         traceback.print_exc()
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("Interrupted before the training began.", file=sys.stderr)
-        sys.exit(130)
     finally:
         folder.discard_if_empty()
     return None

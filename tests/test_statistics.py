@@ -100,7 +100,7 @@ def test_wilson_by_its_formula() -> None:
 
 
 def test_the_probability_of_being_better_counts_ties_by_half() -> None:
-    found = statistics.share_better(np.array([3.0, 2.0, 1.0, 5.0]), np.array([1.0, 2.0, 4.0, 4.0]))
+    found = statistics.share_interval(statistics.wins(np.array([3.0, 2.0, 1.0, 5.0]), np.array([1.0, 2.0, 4.0, 4.0])))
     assert found is not None
     assert found.value == pytest.approx(2.5 / 4)
     assert 0 <= found.low < found.value < found.high <= 1

@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from src import sweeps
+from src.config import UserError
 from src.runs import CONF, RunFolder
 from tests.conftest import composed
 
@@ -171,6 +172,13 @@ def test_a_cluster_gets_what_it_is_asked_for() -> None:
         launcher = compose("train", ["run=unset", *options], return_hydra_config=True).hydra.launcher
     assert launcher._target_.endswith("SlurmLauncher")
     assert (launcher.partition, launcher.gpus_per_node, launcher.tasks_per_node) == ("gpu", 1, 1)
+
+
+def test_a_search_for_the_worst_value_is_refused() -> None:
+    hydra = {"sweeper": {"n_trials": 2, "direction": "minimize"}, "overrides": {"task": []}}
+    config = OmegaConf.create({"monitor": {"mode": "max"}, "hydra": hydra})
+    with pytest.raises(UserError, match="hydra.sweeper.direction is minimize"):
+        sweeps.begin_sweep(config)
 
 
 @pytest.mark.slow

@@ -96,7 +96,7 @@ def compare(groups: Sequence[Group], metric: str, baseline: str | None, margin: 
     rows = [_row(g, base, metric, margin, adjusted.get(g.name), every, len(others)) for g in finished]
     rows.sort(key=lambda row: (-row.scores[metric], row.name))
     sentence = _sentence(rows, base.name, metric, margin)
-    if len(tried := {g.tried for g in groups}) > 1 or max(tried) > 1:
+    if max(tried := {g.tried for g in groups}) > 1:
         counts = ", ".join(f"{g.name} of {g.tried}" for g in groups)
         same = "" if len(tried) == 1 else " Unequal numbers of trials favour those with more."
         sentence += f" Each is the best by validation of its trials: {counts}.{same}"
@@ -140,6 +140,7 @@ def _row(
     itself = group is base
     interval = None if itself else statistics.paired_interval(one, other)
     pairs = {} if itself else _hits(group, base)
+    wins = statistics.wins(one, other)
     mine, theirs = _paired(group, base, "seconds", "total")
     parameters = results[0]["parameters"]
     return Row(
@@ -161,8 +162,8 @@ def _row(
         difference_interval=interval,
         rows_interval=_with_rows(pairs),
         p=p,
-        better=None if itself or not len(one) else float(np.where(one == other, 0.5, one > other).mean()),
-        better_interval=None if itself or not len(one) else statistics.share_better(one, other),
+        better=None if itself or not len(one) else float(wins.mean()),
+        better_interval=None if itself else statistics.share_interval(wins),
         texts_p={seed: statistics.mcnemar_p(*hits) for seed, hits in pairs.items()},
         time_ratio=None if itself or not len(one) else float(np.exp(np.mean(np.log(mine / theirs)))),
         time_interval=None if itself else statistics.ratio_interval(mine, theirs),

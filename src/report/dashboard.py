@@ -9,6 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from src.checking import check
+from src.report import markdown
 from src.report.outcome import Outcome
 from src.runs import RunFolder
 
@@ -46,10 +48,13 @@ def show(trainer: Trainer, cfg: DictConfig, folder: RunFolder, result: dict[str,
     """
     if not isinstance(trainer.logger, TensorBoardLogger):
         return
-    backbone = next((cfg.backbone[key] for key in ("name", "package", "run") if cfg.backbone.get(key)), "scratch")
-    built = {"model": cfg.model._target_.rpartition(".")[2], "scheduler": cfg.scheduler.schedule._target_}
-    values = {key: OmegaConf.select(cfg, key) for key in CHOSEN}
-    chosen = {"freeze": result["strategy"], "backbone": backbone, **built, **values}
+    built = {"model": cfg.model._target_, "scheduler": cfg.scheduler.schedule._target_}
+    chosen = {
+        "freeze": result["strategy"],
+        "backbone": check(cfg).backbone.title,
+        **{key: target.rpartition(".")[2] for key, target in built.items()},
+        **{key: OmegaConf.select(cfg, key) for key in CHOSEN},
+    }
     trainer.logger.log_hyperparams(chosen, _scalars(result))
     board, step = trainer.logger.experiment, trainer.global_step
     board.add_custom_scalars(LAYOUT)
@@ -59,7 +64,8 @@ def show(trainer: Trainer, cfg: DictConfig, folder: RunFolder, result: dict[str,
     for label, (targets, probabilities) in outcome.precision_recall.items():
         board.add_pr_curve(f"test/{label}", targets, probabilities, step)
     if outcome.errors:
-        board.add_text("test/worst_errors", _markdown(outcome.errors), step)
+        rows = [list(row.values()) for row in outcome.errors]
+        board.add_text("test/worst_errors", "\n".join(markdown.table(list(outcome.errors[0]), rows)), step)
     trainer.logger.save()
 
 
@@ -74,11 +80,3 @@ def _scalars(result: dict[str, Any]) -> dict[str, float]:
         "cost/trainable_parameters": result["parameters"]["trainable"],
     }
     return {name: float(value) for name, value in (scores | best | costs).items() if value is not None}
-
-
-def _markdown(rows: list[dict[str, str]]) -> str:
-    header = list(rows[0])
-    lines = [f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
-    # A text may hold anything, and must stay one cell of the table.
-    cells = [[" ".join(row[key].split()).replace("|", "\\|").replace("<", "&lt;") for key in header] for row in rows]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in cells)])

@@ -75,7 +75,7 @@ def finish(
             "trainable": sum(p.numel() for n, p in module.named_stage_parameters().items() if n in module.trained),
         },
         "peak_memory_bytes": _peak_memory(),
-        "operations": operations(known["phases"]),
+        "operations": _operations(known["phases"]),
         "environment": _environment(trainer),
         "seed": cfg.seed,
         "config_hash": config_hash(cfg),
@@ -96,7 +96,7 @@ def finish(
     return result
 
 
-def operations(phases: Sequence[Mapping[str, Any]]) -> float | None:
+def _operations(phases: Sequence[Mapping[str, Any]]) -> float | None:
     """Floating-point operations of all training steps and encoding passes of a run; None if they were not counted."""
     steps = [phase["operations"] for phase in phases]
     return None if None in steps else sum(steps) + sum(p["activations"].get("operations", 0) for p in phases)

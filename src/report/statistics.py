@@ -92,11 +92,15 @@ def seeds_needed(comparisons: int) -> int:
     return max(FEWEST, math.ceil(math.log2(2 * comparisons / ALPHA)))
 
 
-def share_better(one: Values, other: Values) -> Interval | None:
-    """How often one is better than the other with the same seed, ties by half, with a percentile bootstrap interval
-    (Bouthillier et al. 2021); None where all seeds say the same, which drawing them anew cannot change."""
-    wins = np.where(one == other, 0.5, one > other)
-    if np.ptp(wins) == 0:
+def wins(one: Values, other: Values) -> Values:
+    """By seed, 1 where one is better than the other, 0 where it is worse, and a half where they are equal."""
+    return np.where(one == other, 0.5, one > other)
+
+
+def share_interval(wins: Values) -> Interval | None:
+    """How often one is better, with a percentile bootstrap interval (Bouthillier et al. 2021); None where all seeds say
+    the same, which drawing them anew cannot change."""
+    if len(wins) == 0 or np.ptp(wins) == 0:
         return None
     drawn = np.random.default_rng(0).integers(len(wins), size=(RESAMPLES, len(wins)))
     low, high = np.quantile(wins[drawn].mean(1), [ALPHA / 2, 1 - ALPHA / 2])

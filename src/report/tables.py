@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from src.report import markdown
 from src.report.comparison import METRICS, Comparison
 from src.report.groups import flat
 from src.report.statistics import Interval
@@ -89,8 +90,7 @@ def _bytes(size: float) -> str:
 def as_markdown(comparison: Comparison) -> str:
     lines = [comparison.sentence]
     for table in tables(comparison):
-        lines += ["", f"| {' | '.join(table.header)} |", f"|{' --- |' * len(table.header)}"]
-        lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in table.rows]
+        lines += ["", *markdown.table(table.header, table.rows)]
     if comparison.problems:
         lines += ["", "Without a result:", ""]
         lines += [f"- {problem_line(problem)}" for problem in comparison.problems]
