@@ -177,7 +177,7 @@ def test_a_cluster_gets_what_it_is_asked_for() -> None:
 def test_a_search_for_the_worst_value_is_refused() -> None:
     hydra = {"sweeper": {"n_trials": 2, "direction": "minimize"}, "overrides": {"task": []}}
     config = OmegaConf.create({"monitor": {"mode": "max"}, "hydra": hydra})
-    with pytest.raises(UserError, match="hydra.sweeper.direction is minimize"):
+    with pytest.raises(UserError, match=r"hydra\.sweeper\.direction is minimize"):
         sweeps.begin_sweep(config)
 
 
