@@ -199,6 +199,8 @@ def load_encoder(source: Source, attention: str = "auto", pooler: bool = False) 
     import torch
     from transformers import AutoModel
 
+    from src.processor import make_quick
+
     silence_transformers()
     options: dict[str, Any] = {"add_pooling_layer": pooler} if _can_drop_pooler(source) else {}
     if attention != "auto":
@@ -232,6 +234,8 @@ def load_encoder(source: Source, attention: str = "auto", pooler: bool = False) 
             "Choose model.pooling=mean or model.pooling=cls."
         )
     encoder: PreTrainedModel = model
+    if attention == "auto":
+        make_quick(encoder)
     return encoder
 
 

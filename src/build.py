@@ -203,10 +203,10 @@ def _check_packing(settings: RunConfig, encoder: PreTrainedModel) -> None:
         UserError: texts are to share rows, and the backbone cannot keep them apart.
     """
     kind, attention = encoder.config.model_type, encoder.config._attn_implementation
-    if settings.data.pack and (kind not in PACKABLE or attention != "sdpa"):
+    if settings.data.pack and (kind not in PACKABLE or attention == "eager"):
         raise UserError(
             f"data.pack=true needs a backbone that takes positions and a mask for each pair of tokens: "
-            f"{' or '.join(PACKABLE)} with backbone.attention=sdpa; this is {kind} with {attention}.\n"
+            f"{' or '.join(PACKABLE)} with backbone.attention=auto; this is {kind} with {attention}.\n"
             "Choose data.pack=false; batches of similar length have little padding too."
         )
 

@@ -147,12 +147,17 @@ def make_encoder(source: Source, attention: str, tokenizer: PreTrainedTokenizerB
     """The BERT that a source describes, with random weights in float32."""
     from transformers import BertConfig, BertModel
 
+    from src.processor import make_quick
+
     silence_transformers()
     options: dict[str, Any] = {} if attention == "auto" else {"attn_implementation": attention}
     size = max(tokenizer.get_vocab().values()) + 1
     settings = {k: v for k, v in source.settings.items() if k != "model_type"}
     cfg = BertConfig(vocab_size=size, pad_token_id=tokenizer.pad_token_id, **settings, **options)
-    return BertModel(cfg, add_pooling_layer=pooler)
+    model = BertModel(cfg, add_pooling_layer=pooler)
+    if attention == "auto":
+        make_quick(model)
+    return model
 
 
 def _head_names(dense: str, norm: str, bias: str) -> dict[str, str]:
