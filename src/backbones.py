@@ -18,7 +18,7 @@ from src.config import UserError
 from src.freezing import EMBEDDINGS, POOLER, Stage
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,11 @@ AFTER_LAST = re.compile(r"^(?:final_norm|norm|ln_f|encoder\.(?:final_)?norm)\.")
 AFTER_FIRST = re.compile(r"^encoder\.conv\.")
 # In a checkpoint with a task head the encoder stands behind the name of the model, as in bert.encoder.layer.0.….
 INNER = re.compile(r"^\w+\.((?:embeddings|encoder|layers|transformer|pooler)\..*)$")
+# What the architectures call the rates of dropout in their layers.
+DROPOUTS = (
+    *("hidden_dropout_prob", "attention_probs_dropout_prob"),
+    *("dropout", "attention_dropout", "embedding_dropout", "mlp_dropout"),
+)
 
 
 @dataclass(frozen=True)
@@ -190,8 +195,16 @@ def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_encoder(source: Source, attention: str = "auto", pooler: bool = False) -> PreTrainedModel:
+def load_encoder(
+    source: Source, attention: str = "auto", pooler: bool = False, dropout: float | None = None
+) -> PreTrainedModel:
     """The pretrained encoder in float32, without a task head, and without its pooler unless asked for.
+
+    Args:
+        source: where its files are.
+        attention: auto, sdpa or eager.
+        pooler: keep the pooler.
+        dropout: the rate while it learns, of states and of attention; None: as its config says.
 
     Raises:
         UserError: the weights are missing, damaged or incomplete.
@@ -202,9 +215,14 @@ def load_encoder(source: Source, attention: str = "auto", pooler: bool = False) 
     from src.processor import make_quick
 
     silence_transformers()
-    options: dict[str, Any] = {"add_pooling_layer": pooler} if _can_drop_pooler(source) else {}
+    settings, known = _known(source)
+    model_class = known[0] if isinstance(known, tuple) else known
+    droppable = model_class is not None and "add_pooling_layer" in inspect.signature(model_class).parameters
+    options: dict[str, Any] = {"add_pooling_layer": pooler} if droppable else {}
     if attention != "auto":
         options["attn_implementation"] = attention
+    if dropout is not None:
+        options |= {name: dropout for name in DROPOUTS if hasattr(settings, name)}
     try:
         model, report = AutoModel.from_pretrained(
             str(source.folder),
@@ -257,16 +275,15 @@ def enable_checkpointing(encoder: PreTrainedModel) -> None:
     model.disable_input_require_grads()
 
 
-def _can_drop_pooler(source: Source) -> bool:
+def _known(source: Source) -> tuple[PretrainedConfig, Any]:
+    """A backbone's settings, and the class or classes of its architecture."""
     from transformers import AutoConfig, AutoModel
 
     try:
         settings = AutoConfig.from_pretrained(str(source.folder))
-        known = AutoModel._model_mapping[type(settings)]
+        return settings, AutoModel._model_mapping[type(settings)]
     except (KeyError, ValueError) as error:
         raise UserError(
             f"{source.name} must be an encoder that transformers knows; {str(error).splitlines()[0]}\n"
             "Choose an encoder of the BERT family, or update transformers."
         ) from None
-    model_class = known[0] if isinstance(known, tuple) else known
-    return model_class is not None and "add_pooling_layer" in inspect.signature(model_class).parameters

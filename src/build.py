@@ -179,7 +179,7 @@ def build_network(
         encoder = pretraining.make_encoder(source, chosen.attention, tokenizer, pooler)
     else:
         tokenizer = backbones.load_tokenizer(source)
-        encoder = backbones.load_encoder(source, chosen.attention, pooler)
+        encoder = backbones.load_encoder(source, chosen.attention, pooler, chosen.dropout)
     width = int(encoder.config.hidden_size)
     if settings.masks:
         embeddings: Any = encoder.get_input_embeddings()

@@ -57,6 +57,7 @@ class Pretrained(Section):
     sha256: str | None = None
     revision: str | None = None
     attention: Attention = "auto"
+    dropout: Probability | None = None
     lr: Rate = 5e-5
 
     @property
@@ -75,6 +76,7 @@ class FromRun(Section):
 
     run: Annotated[str, Field(min_length=1)]
     attention: Attention
+    dropout: Probability | None = None
     lr: Rate
 
     @property

@@ -54,7 +54,8 @@ def both_configs(cfg: DictConfig, folder: RunFolder) -> tuple[DictConfig, DictCo
             # A part that says what is built replaces the other; values alone change it.
             first[key] = part if "_target_" in part else OmegaConf.merge(cfg[key], part)
         first.run = str(folder.path / "pretrain")
-        second.backbone = {"run": first.run, "attention": cfg.backbone.attention, "lr": cfg.backbone.lr}
+        kept = ("attention", "dropout", "lr")
+        second.backbone = {"run": first.run, **{key: cfg.backbone[key] for key in kept}}
         first.pretrain = second.pretrain = None
     return first, second
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from src import backbones
 from src.backbones import declared_stages, find, load_encoder, load_tokenizer, stages
@@ -68,6 +69,17 @@ def test_a_pooler_is_loaded_where_there_is_one(architecture: str, backbone_folde
     else:
         with pytest.raises(UserError, match=r"pooler needs a backbone with a pooling layer.*\nChoose"):
             load_encoder(source, pooler=True)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_dropout_of_all_layers_follows_the_config(architecture: str, backbone_folder: Callable[[str], Path]) -> None:
+    encoder = load_encoder(source_of(backbone_folder(architecture)), dropout=0.37)
+    rates = [module.p for module in encoder.modules() if isinstance(module, nn.Dropout)]
+    rates += [
+        m.attention_dropout for m in encoder.modules() if isinstance(getattr(m, "attention_dropout", None), float)
+    ]
+    assert rates
+    assert set(rates) == {0.37}
 
 
 def test_the_tokenizer_comes_with_the_folder(tiny_bert: Path) -> None:
