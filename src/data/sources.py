@@ -7,7 +7,8 @@ from typing import Any
 
 from src import hub
 from src.config import Data, UserError
-from src.data.tables import READERS, Table, kinds, read_table
+from src.data.formats import READERS
+from src.data.tables import Table, kinds, read_table
 
 SPLITS = {
     "train": ("train", "training"),

@@ -1,23 +1,15 @@
-"""Reads one file as a table: columns, with row numbers. What cannot be read is refused by file and row."""
+"""Reads one file as a table: columns, with row numbers; whole, or part by part."""
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import io
-import json
-import zipfile
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from src.config import UserError, nearest
-
-LARGEST_FIELD = 1_000_000  # characters in one CSV field
-LARGEST_SHEET = 1 << 30  # bytes that an XLSX file may unpack to
-LARGEST_RATIO = 200  # of unpacked to packed bytes in an XLSX file
+from src.data.formats import READERS, STDIN, Content, Row, name_of, read_jsonl
 
 
 @dataclass(frozen=True)
@@ -45,206 +37,67 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """One file as a table.
+    """One file as a table; blank rows are left out.
 
     Raises:
         UserError: the file's kind is not known, or its content is not of that kind, or it holds no rows.
     """
-    reader = READERS.get(path.suffix.lower())
+    header, rows = _open(path)
+    kept = [(number, values) for number, values in _readable(path, rows) if values]
+    if not kept:
+        named = f"a header ({', '.join(header)}) and nothing below" if header else "nothing but blank rows"
+        raise UserError(f"{path} must hold rows; it has {named}.")
+    return _table(path, header, kept)
+
+
+def stream_table(path: Path, size: int) -> Iterator[Table]:
+    """One file as tables of so many rows, of which only one is in memory. Blank rows are kept; they have no values.
+
+    Raises:
+        UserError: as `read_table`, as soon as the problem is met.
+    """
+    header, rows = _open(path)
+    found = _readable(path, rows)
+    empty = True
+    while part := list(itertools.islice(found, size)):
+        empty = False
+        yield _table(path, header, part)
+    if empty:
+        raise UserError(f"{name_of(path)} must hold rows; it has none.")
+
+
+def _open(path: Path) -> Content:
+    reader = read_jsonl if path == STDIN else READERS.get(path.suffix.lower())
     if reader is None:
         raise UserError(
             f"{path} must be one of {kinds()}; it ends with {path.suffix or 'nothing'}.\nSave it as one of these."
         )
     try:
-        if path.stat().st_size == 0:
+        if path != STDIN and path.stat().st_size == 0:
             raise UserError(f"{path} must hold a header and rows; it is empty.")
-        table = reader(path)
+        return reader(path)
     except OSError as error:
-        raise UserError(
-            f"{path} cannot be read: {error.strerror or error}.\nCheck the file and its permissions."
-        ) from None
-    if not table.rows:
-        raise UserError(f"{path} must hold rows; it has a header ({', '.join(table.columns)}) and nothing below.")
-    return table
+        raise _unreadable(path, error) from None
 
 
-def _read_csv(path: Path, delimiter: str = ",") -> Table:
-    text = _decode(path)
-    csv.field_size_limit(LARGEST_FIELD)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    records: list[list[str]] = []
-    numbers: list[int] = []
+def _readable(path: Path, rows: Iterator[Row]) -> Iterator[Row]:
     try:
-        header = next(reader, [])
-        _check_header(path, header)
-        line = reader.line_num + 1
-        for record in reader:
-            if record:
-                if len(record) != len(header):
-                    raise UserError(
-                        f"Every row of {path} must have the header's "
-                        f"{len(header)} fields; line {line} has {len(record)}.\n"
-                        "Put fields that contain the delimiter or quotes between double quotes."
-                    )
-                records.append(record)
-                numbers.append(line)
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise UserError(
-            f"{path} must be a well-formed table; line {reader.line_num}: {error}.\n"
-            "Is a quote left open, or is it another kind of file?"
-        ) from None
-    return _table(path, header, records, numbers)
+        yield from rows
+    except OSError as error:
+        raise _unreadable(path, error) from None
 
 
-def _read_tsv(path: Path) -> Table:
-    return _read_csv(path, delimiter="\t")
+def _unreadable(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path} cannot be read: {error.strerror or error}.\nCheck the file and its permissions.")
 
 
-def _read_jsonl(path: Path) -> Table:
-    records: list[dict[str, Any]] = []
-    numbers: list[int] = []
-    for number, line in enumerate(_decode(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line, object_pairs_hook=_unique, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"Every line of {path} must be a JSON object; line {number} is not: {error}.") from None
-        if not isinstance(record, dict):
-            raise UserError(
-                f'Every line of {path} must be a JSON object such as {{"text": "…"}}; line {number} is not.'
-            )
-        records.append(record)
-        numbers.append(number)
-    header = list(dict.fromkeys(key for record in records for key in record))
-    return Table(str(path), {key: [record.get(key) for record in records] for key in header}, numbers)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({k for k, _ in pairs}) < len(pairs):
-        raise ValueError(f"the key {_repeated([k for k, _ in pairs])} occurs twice")
-    return dict(pairs)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON value")
-
-
-def _read_xlsx(path: Path) -> Table:
-    from openpyxl import load_workbook
-
-    _check_archive(path)
-    try:
-        with contextlib.closing(load_workbook(path, read_only=True, data_only=True)) as book:
-            cells = book.worksheets[0].iter_rows(values_only=True)
-            header = ["" if cell is None else str(cell) for cell in next(cells, ())]
-            while header and not header[-1]:
-                header.pop()
-            _check_header(path, header)
-            rows = [(number, list(row[: len(header)])) for number, row in enumerate(cells, start=2)]
-        kept = [(number, row) for number, row in rows if any(cell is not None for cell in row)]
-    except UserError:
-        raise
-    except Exception as error:
-        # openpyxl raises anything on damaged workbooks, from KeyError to ParseError.
-        raise UserError(
-            f"{path} must be an Excel workbook; it cannot be read: {error}.\nSave it again as .xlsx or .csv."
-        ) from None
-    width = len(header)
-    records = [["" if cell is None else cell for cell in row] + [""] * (width - len(row)) for _, row in kept]
-    return _table(path, header, records, [n for n, _ in kept], unit="row")
-
-
-def _check_archive(path: Path) -> None:
-    """An XLSX file is a ZIP archive, and a small one can unpack to terabytes."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except zipfile.BadZipFile:
-        raise UserError(
-            f"{path} must be an Excel workbook; it is not (an old .xls, a password or a renamed file?).\n"
-            "Save it again as .xlsx or .csv."
-        ) from None
-    unpacked = sum(entry.file_size for entry in entries)
-    if unpacked > LARGEST_SHEET or unpacked > LARGEST_RATIO * max(path.stat().st_size, 1 << 16):
-        raise UserError(
-            f"{path} must be a plain workbook; it unpacks from "
-            f"{path.stat().st_size:,} to {unpacked:,} bytes, as a zip bomb "
-            "does.\nIf the data is really that large, save it as .parquet or .csv."
-        )
-
-
-def _read_parquet(path: Path) -> Table:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        table = pyarrow.parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"{path} must be a Parquet file; it cannot be read: {error}.") from None
-    _check_header(path, table.column_names)
-    return Table(
-        str(path),
-        {n: table.column(n).to_pylist() for n in table.column_names},
-        list(range(1, table.num_rows + 1)),
-        "row",
-    )
-
-
-def _read_lines(path: Path) -> Table:
-    lines = [(number, line) for number, line in enumerate(_decode(path).split("\n"), start=1) if line.strip()]
-    return _table(path, ["text"], [[line] for _, line in lines], [number for number, _ in lines])
-
-
-READERS: dict[str, Callable[[Path], Table]] = {
-    ".csv": _read_csv,
-    ".tsv": _read_tsv,
-    ".jsonl": _read_jsonl,
-    ".xlsx": _read_xlsx,
-    ".parquet": _read_parquet,
-    ".txt": _read_lines,
-}
+def _table(path: Path, header: Sequence[str], rows: Sequence[Row]) -> Table:
+    names = dict.fromkeys([*header, *(key for _, values in rows for key in values)])
+    columns = {name: [values.get(name) for _, values in rows] for name in names}
+    unit = "row" if path.suffix.lower() in (".xlsx", ".parquet") else "line"
+    return Table(name_of(path), columns, [number for number, _ in rows], unit)
 
 
 def kinds() -> str:
     """The endings of the files that can be read."""
     return ", ".join(READERS)
-
-
-def _decode(path: Path) -> str:
-    content = path.read_bytes()
-    if b"\x00" in content and not content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise UserError(
-            f"{path} must be a text file; it holds zero bytes.\nIs it another kind of file with this ending?"
-        )
-    try:
-        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise UserError(
-            f"{path} must be UTF-8; byte {error.start} on line {line} is not.\n"
-            f"Convert it: iconv -f {_likely_encoding(content)} -t UTF-8 {path} > converted{path.suffix}"
-        ) from None
-
-
-def _likely_encoding(content: bytes) -> str:
-    return "UTF-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "ISO-8859-1"
-
-
-def _check_header(path: Path, header: Sequence[str]) -> None:
-    if not any(name.strip() for name in header):
-        raise UserError(f"The first row of {path} must name the columns; it is blank.")
-    if name := _repeated(header):
-        raise UserError(
-            f"The column names of {path} must differ; {name!r} occurs {header.count(name)} times.\nRename one."
-        )
-
-
-def _repeated(names: Iterable[str]) -> str | None:
-    return next((name for name, count in Counter(names).items() if count > 1), None)
-
-
-def _table(path: Path, header: list[str], records: list[list[Any]], rows: list[int], unit: str = "line") -> Table:
-    columns = {name.strip(): [record[i] for record in records] for i, name in enumerate(header)}
-    return Table(str(path), columns, rows, unit)
