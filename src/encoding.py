@@ -8,7 +8,7 @@ import dataclasses
 import logging
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +22,9 @@ from torch import Tensor, nn
 from src.activations import Mapped, Store
 from src.data.batching import Ragged
 from src.heads import pool_states, read_states
+from src.inference import batches, cast_matrices, side_by_side
 from src.ranks import gather
 
-# Padded places in one batch of the encoding pass: as much as a processor's cache holds, or keeps a GPU busy.
-BATCH_TOKENS = {"cpu": 2_048, "cuda": 16_384}
-THREADS = 4  # batches computed side by side on a processor
 CHUNK_TOKENS = 16_384  # tokens between two lines of the journal: what a killed builder loses at the most
 
 
@@ -130,13 +128,11 @@ def _build(
     """
     device = trainer.strategy.root_device
     recipe = _for_inference(recipe, device)
-    cores = torch.get_num_threads()
-    threads = min(THREADS, cores) if device.type == "cpu" else 1
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     waiting: deque[tuple[int, list[Future[NDArray[Any]]], int]] = deque()
     done = start = 0
     with (
-        ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(cores // threads,)) as pool,
+        side_by_side(device) as pool,
         Progress(*columns, TimeRemainingColumn(), disable=not trainer.progress_bar_callback) as bar,
     ):
         task = bar.add_task(f"Encoding {name}", total=len(order), rate="")
@@ -150,52 +146,39 @@ def _build(
             rate = done / max(bar.get_time() - begun, 1e-9)
             bar.update(task, advance=texts, rate=f"{rate:,.0f} texts/s")
 
-        try:
-            budget = BATCH_TOKENS.get(device.type, BATCH_TOKENS["cuda"])
-            for number, chunk in enumerate(_chunks(tokens.lengths[order], budget)):
-                rows = [order[piece] for piece in chunk]
-                texts = sum(map(len, rows))
-                vectors = texts if recipe.pooling else int(sum(tokens.lengths[r].sum() for r in rows))
-                if (start, start + vectors) in finished or number % trainer.world_size != trainer.global_rank:
-                    bar.update(task, advance=texts)
-                else:
-                    parts = [pool.submit(_encode, recipe, tokens, r, trainer) for r in rows]
-                    waiting.append((start, parts, texts))
-                    if len(waiting) > 1:
-                        write()
-                start += vectors
-            while waiting:
-                write()
-        finally:
-            pool.shutdown(cancel_futures=True)
-            # PyTorch takes what a thread sets as the number for all threads to come.
-            torch.set_num_threads(cores)
+        for number, chunk in enumerate(_chunks(tokens.lengths[order], device)):
+            rows = [order[piece] for piece in chunk]
+            texts = sum(map(len, rows))
+            vectors = texts if recipe.pooling else int(sum(tokens.lengths[r].sum() for r in rows))
+            if (start, start + vectors) in finished or number % trainer.world_size != trainer.global_rank:
+                bar.update(task, advance=texts)
+            else:
+                parts = [pool.submit(_encode, recipe, tokens, r, trainer) for r in rows]
+                waiting.append((start, parts, texts))
+                if len(waiting) > 1:
+                    write()
+            start += vectors
+        while waiting:
+            write()
 
 
 def _for_inference(recipe: Recipe, device: torch.device) -> Recipe:
-    """The same on the device, in evaluation mode, with the matrices in the dtype that autocast would cast them to.
-
-    Autocast casts weights anew in each call; cast once, they are the same numbers.
-    """
+    """The same on the device, in evaluation mode, with the matrices in the dtype of the pass."""
     prefix = copy.deepcopy(recipe.prefix).to(device).eval()
-    for layer in prefix.modules():
-        if isinstance(layer, nn.Linear):
-            layer.to(recipe.dtype)
+    cast_matrices(prefix, recipe.dtype)
     return dataclasses.replace(recipe, prefix=prefix)
 
 
-def _chunks(lengths: NDArray[np.int64], budget: int) -> Iterator[list[slice]]:
-    """Slices of texts in descending length, a batch each, gathered into chunks: a function of the lengths alone."""
+def _chunks(lengths: NDArray[np.int64], device: torch.device) -> Iterator[list[slice]]:
+    """Batches gathered into chunks."""
     chunk: list[slice] = []
-    size = begin = 0
-    while begin < len(lengths):
-        end = begin + max(1, budget // int(lengths[begin]))
-        chunk.append(slice(begin, end))
-        size += int(lengths[begin:end].sum())
+    size = 0
+    for batch in batches(lengths, device):
+        chunk.append(batch)
+        size += int(lengths[batch].sum())
         if size >= CHUNK_TOKENS:
             yield chunk
             chunk, size = [], 0
-        begin = end
     if chunk:
         yield chunk
 

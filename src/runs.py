@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.config import UserError
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
+RUNS = Path("outputs/runs")
 FORMAT = 1  # of result.json
 # What may differ between two runs that are the same otherwise.
 PLACES = ("run", "resume", "cache", "sweep")
@@ -53,6 +54,27 @@ class RunFolder:
     def model(self) -> Path:
         """A backbone with its tokenizer, as transformers reads it: of runs that pretrain one or start from scratch."""
         return self.path / "model"
+
+    def read_checkpoint(self, file: Path) -> dict[str, Any]:
+        """
+        Raises:
+            UserError: the file is missing, or is no checkpoint of tensors and plain values.
+        """
+        import torch
+
+        try:
+            content: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
+        except OSError as error:
+            raise UserError(f"{file} cannot be read: {error.strerror or error}.\nTrain the run again.") from None
+        except Exception as error:
+            # Damaged files raise anything; weights_only refuses everything that could run code.
+            raise UserError(
+                f"{file} must be a checkpoint of this project, of tensors and plain values alone; it is not: "
+                f"{str(error).splitlines()[0]}\nTrain the run again."
+            ) from None
+        if not isinstance(content, dict) or "state_dict" not in content:
+            raise UserError(f"{file} must be a checkpoint of this project; it holds no weights.\nTrain the run again.")
+        return content
 
     def claim(self, config: DictConfig) -> None:
         """Makes the folder this run's, by writing its config.
@@ -136,6 +158,12 @@ class RunFolder:
             raise UserError(f"{file} has the format {result.get('format')}; this version reads {FORMAT}. Update Thaw.")
         return result
 
+    def monitored(self) -> float | None:
+        """The best value of the metric that the run watched; None if it is not in the result."""
+        split, _, score = str(self.saved_config().monitor.metric).partition("/")
+        value = self.read_result()["metrics"].get(split, {}).get(score)
+        return None if value is None else float(value)
+
     def log_handler(self) -> logging.Handler:
         """Appends what is logged to train.log."""
         handler = logging.FileHandler(self.file("train.log"), encoding="utf-8")
@@ -146,6 +174,35 @@ class RunFolder:
         """Takes the folder away again if nothing was written into it."""
         with contextlib.suppress(OSError):
             self.path.rmdir()
+
+
+def find_run(name: str, sweep: str | None = None) -> RunFolder:
+    """The run that a command names.
+
+    Args:
+        name: its folder; `latest`, the last that finished; or `best`, the one with the best value of what it watched.
+        sweep: the folder of a sweep, whose runs are meant instead of all.
+
+    Raises:
+        UserError: no run there has finished, or it is not said of which runs the best is meant.
+    """
+    if name not in ("latest", "best"):
+        return RunFolder(Path(name).expanduser())
+    if name == "best" and not sweep:
+        raise UserError("run=best needs to know of which runs; give their sweep: sweep=outputs/sweeps/NAME.")
+    root = Path(sweep).expanduser() if sweep else RUNS
+    finished = [folder for f in root.glob("*/status.json") if (folder := RunFolder(f.parent)).state() == "finished"]
+    if not finished:
+        raise UserError(
+            f"run={name} needs a finished run; {root} holds none.\nTrain one, or give a folder: run=FOLDER."
+        )
+    if name == "latest":
+        return max(finished, key=lambda folder: (folder.path / "result.json").stat().st_mtime)
+    signs = {"max": 1, "min": -1}
+    values = {f: v * signs[f.saved_config().monitor.mode] for f in finished if (v := f.monitored()) is not None}
+    if not values:
+        raise UserError(f"run=best needs runs whose result holds the metric they watched; {root} has none.")
+    return max(values, key=lambda folder: values[folder])
 
 
 def config_hash(config: DictConfig) -> str:

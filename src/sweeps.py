@@ -104,7 +104,7 @@ def run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
 def _run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
     if folder.state() == "finished":
         print(f"{folder.path} is finished already")
-        return _monitored(folder)
+        return folder.monitored()
     resume = folder.last_checkpoint.exists()
     if folder.path.exists() and not resume:
         shutil.rmtree(folder.path)
@@ -112,7 +112,7 @@ def _run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
     overrides = ["resume=true"] if resume else given
     code, said = run_process(["-m", "src.train", *overrides, f"run={folder.path}", "hydra.mode=RUN"])
     if code == 0:
-        return _monitored(folder)
+        return folder.monitored()
     if code in (130, 143):
         raise SystemExit(code)
     if not (folder.path / "config.yaml").exists():
@@ -145,13 +145,6 @@ def _place(cfg: DictConfig, folder: RunFolder) -> RunFolder:
     while str(number) in taken:
         number += 1
     return RunFolder(folder.path.parent / str(number)) if folder.name in taken else folder
-
-
-def _monitored(folder: RunFolder) -> float | None:
-    cfg, result = folder.saved_config(), folder.read_result()
-    split, _, score = str(cfg.monitor.metric).partition("/")
-    value = result["metrics"].get(split, {}).get(score)
-    return None if value is None else float(value)
 
 
 def _reason(code: int, folder: RunFolder, said: str) -> str:

@@ -166,7 +166,6 @@ def _fit(
     clock: Clock,
 ) -> dict[str, Any]:
     """Trains, then validates and tests the best weights; returns their checkpoint."""
-    import torch
 
     try:
         with clock("fit"):
@@ -177,7 +176,7 @@ def _fit(
         log.warning("Interrupted. Go on with: python -m src.train run=%s resume=true", folder.path)
         raise SystemExit(130) from None
     with clock("test"):
-        best: dict[str, Any] = torch.load(folder.best_checkpoint, weights_only=True, map_location="cpu")
+        best = folder.read_checkpoint(folder.best_checkpoint)
         module.check_state(best["state_dict"])
         module.load_state_dict(best["state_dict"], strict=False)
         trainer.validate(module, datamodule, verbose=False)

@@ -39,12 +39,9 @@ def tokenize(
 
     key = fingerprint(texts, tokenizer, max_length)
     file = _cache_file(cache / "tokens", key)
-    # The tokenizer is written in Rust and uses all cores by itself; processes on top would only slow it down.
-    os.environ["TOKENIZERS_PARALLELISM"] = "true"
 
     def encode(batch: dict[str, list[str]]) -> dict[str, Any]:
-        options = {"truncation": True, "max_length": max_length, "return_attention_mask": False}
-        return {"ids": tokenizer(batch["text"], return_token_type_ids=False, **options)["input_ids"]}
+        return {"ids": token_ids(batch["text"], tokenizer, max_length)}
 
     short = len(texts) < 10 * TEXTS_A_CALL
     (disable_progress_bars if short else enable_progress_bars)()
@@ -61,6 +58,15 @@ def tokenize(
     column = encoded.data.column("ids").combine_chunks()
     lists = column.chunk(0) if hasattr(column, "chunk") else column
     return Ragged(np.asarray(lists.flatten()).astype(np.int32), np.asarray(lists.value_lengths()).astype(np.int64))
+
+
+def token_ids(texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[list[int]]:
+    """The token ids of each text, special tokens included, cut at `max_length` tokens."""
+    # The tokenizer is written in Rust and uses all cores by itself; processes on top would only slow it down.
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"
+    options: dict[str, Any] = {"return_attention_mask": False, "return_token_type_ids": False}
+    found: list[list[int]] = tokenizer(texts, truncation=True, max_length=max_length, **options)["input_ids"]
+    return found
 
 
 def _cache_file(folder: Path, key: str) -> Path | None:

@@ -1,0 +1,145 @@
+"""A file of texts -> the same file with labels and probabilities, a part at a time; and how right they are."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import sys
+from collections.abc import Container, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.progress import Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from src.config import Data, UserError
+from src.data import labels
+from src.data.formats import STDIN
+from src.data.tables import Table, stream_table
+from src.data.writing import STDOUT, Columns, open_table
+from src.predictor import Predictor
+from src.runs import RunFolder
+
+log = logging.getLogger(__name__)
+
+ROWS = 8_192  # in memory at a time
+NAMED = 5  # blank rows that are named
+
+
+def label_file(folder: RunFolder, cfg: DictConfig) -> None:
+    """Labels the rows of a file by a run, and measures the labels where the true ones are known.
+
+    Args:
+        folder: of the run.
+        cfg: composed from conf/predict.yaml, with an input.
+
+    Raises:
+        UserError: the file or the run cannot be used.
+    """
+    source, target = Path(cfg.input).expanduser(), Path(cfg.output or STDOUT).expanduser()
+    if source != STDIN and target.exists() and source.exists() and target.samefile(source):
+        raise UserError(f"output must be another file than input; both are {source}.")
+    tables = stream_table(source, ROWS)
+    first = next(tables)  # what is wrong with the file is said before a model is loaded
+    predictor = Predictor.load(folder.path, cfg.precision)
+    if predictor.space.objective == "mlm":
+        raise UserError(f"{folder.path} is a run of masked language modelling, which has no labels to give.")
+    renamed = {"text": cfg.text_column, "label": cfg.label_column}
+    given = {key: column for key, column in renamed.items() if column is not None}
+    data = OmegaConf.to_container(OmegaConf.merge(predictor.cfg.data, given))
+    labeller = Labeller(predictor, Data.model_validate(data), bool(cfg.evaluate))
+    with open_table(target) as write, _progress() as bar:
+        task = bar.add_task("", total=None)
+        for table in itertools.chain([first], tables):
+            write(labeller(table))
+            bar.update(task, advance=len(table.rows))
+    if labeller.blank:
+        named = ", ".join(map(str, labeller.blank[:NAMED])) + (", …" if len(labeller.blank) > NAMED else "")
+        log.warning("%s without a text got no label: %s %s", f"{len(labeller.blank):,} rows", first.unit, named)
+    if cfg.evaluate:
+        print(labeller.measured(), file=sys.stderr if target == STDOUT else sys.stdout)
+
+
+class Labeller:
+    """Adds what a run says to one part of a table after the other, and remembers what an evaluation needs.
+
+    Args:
+        predictor: of the run.
+        data: how the table's columns are called, and what its labels look like.
+        evaluate: whether it has true labels, and these are of interest.
+    """
+
+    def __init__(self, predictor: Predictor, data: Data, evaluate: bool) -> None:
+        self.predictor, self.data, self.evaluate = predictor, data, evaluate
+        self.blank: list[int] = []  # the rows without a text
+        self.seen: list[tuple[NDArray[np.float32], NDArray[Any]]] = []  # probabilities and targets of each part
+
+    def __call__(self, table: Table) -> Columns:
+        """The columns of the table, and behind them the label and the probability of each label; none where there is
+        no text.
+
+        Raises:
+            UserError: a column is missing, or a row that is to be evaluated has no label of the run's.
+        """
+        texts = ["" if text is None else str(text) for text in table.column(self.data.text, "text_column")]
+        filled = [i for i, text in enumerate(texts) if text.strip()]
+        self.blank += [table.rows[i] for i, text in enumerate(texts) if not text.strip()]
+        targets = self._targets(table, filled) if self.evaluate else None
+        probabilities = self.predictor.probabilities([texts[i] for i in filled])
+        if targets is not None:
+            self.seen.append((probabilities, targets))
+        found: Columns = dict(table.columns)
+        decided = self.predictor.decide(probabilities)
+        joined = [names[0] if self.predictor.space.objective != "multilabel" else names for names in decided]
+        added = {"prediction": joined}
+        for name, column in zip(self.predictor.space.names, probabilities.T.tolist(), strict=True):
+            added[f"probability_{name}"] = column
+        for name, values in added.items():
+            spread = dict(zip(filled, values, strict=True))
+            found[_free(name, table.columns)] = [spread.get(i) for i in range(len(texts))]
+        return found
+
+    def _targets(self, table: Table, filled: Sequence[int]) -> NDArray[Any]:
+        columns = {name: [values[i] for i in filled] for name, values in table.columns.items()}
+        kept = Table(table.source, columns, [table.rows[i] for i in filled], table.unit)
+        return labels.encode(labels.label_sets(kept, self.data), self.predictor.space, kept)
+
+    def measured(self) -> str:
+        """The classification report of all parts, as after training, and the scores."""
+        import torch
+
+        from src import metrics
+        from src.report.classification import report_text
+
+        space = self.predictor.space
+        probabilities, targets = (np.concatenate(parts) for parts in zip(*self.seen, strict=True))
+        thresholds = self.predictor.thresholds if space.objective == "multilabel" else None
+        predicted = probabilities.argmax(1) if thresholds is None else (probabilities >= thresholds).astype(np.int64)
+        scores = metrics.measure(
+            torch.from_numpy(probabilities),
+            torch.from_numpy(targets),
+            space,
+            None if thresholds is None else torch.from_numpy(thresholds),
+        )
+        report = report_text(predicted, targets.astype(np.int64), space)
+        return report + "\n" + "\n".join(f"{name:20} {score:.3f}" for name, score in scores.items())
+
+
+def _free(name: str, taken: Container[str]) -> str:
+    """The name, or with the first number behind it that makes it a new one."""
+    names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+    return next(name for name in names if name not in taken)
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.completed:,} rows"), _Rate(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True))
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.completed / max(task.elapsed or 0.0, 1e-9):,.0f} rows/s")

@@ -1,0 +1,195 @@
+"""A finished run as a function of texts.
+
+Torch and what stands on it are imported inside functions: a mistake in the arguments is answered before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import DictConfig, open_dict
+
+from src.config import UserError
+from src.data.labels import LabelSpace
+from src.pretraining import both_configs
+from src.runs import RunFolder
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+    from src.data.batching import Ragged
+    from src.freezable import FreezableModule
+
+Scored = tuple[str, float]  # a label or a token, and its probability
+
+
+class Predictor:
+    """The best weights of a finished run, ready for texts. Made with `Predictor.load`.
+
+    Args:
+        module: in evaluation mode, on the device that computes.
+        tokenizer: of its backbone.
+        cfg: of the run.
+        result: of the run.
+        dtype: of matrix products.
+    """
+
+    def __init__(
+        self,
+        module: FreezableModule,
+        tokenizer: PreTrainedTokenizerBase,
+        cfg: DictConfig,
+        result: dict[str, Any],
+        dtype: torch.dtype,
+    ) -> None:
+        self.module, self.tokenizer, self.cfg, self.result, self.dtype = module, tokenizer, cfg, result, dtype
+        self.max_length = int(cfg.data.max_length)
+        self.space = LabelSpace(result["objective"], tuple(result["labels"]))
+
+    @classmethod
+    def load(cls, path: Path | str, precision: str | None = None) -> Predictor:
+        """
+        Args:
+            path: of the run's folder.
+            precision: of matrix products: float32 or bf16; None: as in training.
+
+        Raises:
+            UserError: the folder holds no finished run, or something the run needs is no longer there.
+        """
+        folder = RunFolder(Path(path))
+        result = folder.read_result()
+        cfg = folder.saved_config()
+        if cfg.pretrain:
+            cfg = both_configs(cfg, folder)[1]
+        with open_dict(cfg):
+            if result["objective"] == "mlm":
+                # Its model/ is complete, with adapters merged and layers that began anew as they became.
+                cfg.backbone = {"run": str(folder.path), "attention": cfg.backbone.attention, "lr": cfg.backbone.lr}
+                cfg.freeze = {"_target_": "src.freezing.Nothing"}
+            elif "tokenizer" in cfg.backbone:
+                cfg.backbone.tokenizer = str(folder.model)
+        return _load(cfg, folder, result, precision or str(cfg.trainer.precision))
+
+    def __call__(self, texts: Sequence[str]) -> list[list[Scored]]:
+        """The probability of each label for each text, the likeliest first.
+
+        Raises:
+            UserError: the run fills in masked words instead.
+        """
+        return [
+            sorted(zip(self.space.names, row, strict=True), key=lambda scored: -scored[1])
+            for row in self.probabilities(texts).tolist()
+        ]
+
+    def probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """float32 [texts, labels], the labels in the order of `space.names`.
+
+        Raises:
+            UserError: the run fills in masked words instead.
+        """
+        import torch
+
+        from src import metrics
+        from src.inference import batches, side_by_side
+
+        if self.space.objective == "mlm":
+            raise UserError("A run of masked language modelling has no labels; give it a text with a masked word.")
+        tokens, device = self._tokens(texts), self.module.device
+        order = np.argsort(-tokens.lengths, kind="stable")
+        found = torch.empty(len(order), self.space.outputs)
+        with side_by_side(device) as pool:
+            rows = [order[batch] for batch in batches(tokens.lengths[order], device)]
+            for part, logits in zip(rows, pool.map(lambda part: self._logits(tokens, part), rows), strict=True):
+                found[part] = logits.cpu()
+        return metrics.probabilities(found, self.space.objective).numpy()
+
+    def decide(self, probabilities: NDArray[np.float32]) -> list[list[str]]:
+        """The labels of each text: the likeliest, or for multi-label runs those from their thresholds on.
+
+        Args:
+            probabilities: [texts, labels].
+        """
+        if self.space.objective != "multilabel":
+            return [[self.space.names[label]] for label in probabilities.argmax(1)]
+        chosen = probabilities >= self.thresholds
+        return [[name for name, on in zip(self.space.names, row, strict=True) if on] for row in chosen]
+
+    @property
+    def thresholds(self) -> NDArray[np.float32]:
+        """float32 [labels], multi-label only: the probability from which a label counts, tuned on validation."""
+        return np.array([self.result["thresholds"][name] for name in self.space.names], dtype=np.float32)
+
+    def fill(self, text: str, top: int) -> list[list[Scored]]:
+        """For each masked token of a text the likeliest tokens.
+
+        Raises:
+            UserError: the run did not learn that, or nothing is masked within the run's max_length.
+        """
+        mask = str(self.tokenizer.mask_token)
+        if self.space.objective != "mlm":
+            raise UserError(
+                f"Only a run of masked language modelling fills in {mask}; this one learned a "
+                f"{self.space.objective} task.\nGive a run of model=bert_mlm, or a text without {mask}."
+            )
+        tokens = self._tokens([text])
+        places = np.flatnonzero(tokens.values == self.tokenizer.mask_token_id)
+        if len(places) != text.count(mask) or not len(places):
+            raise UserError(
+                f"The text must hold {mask} where a word is to be filled in, in its first {self.max_length} tokens; "
+                f"there {'is' if len(places) == 1 else 'are'} {len(places)} of {text.count(mask)}.\n"
+                f'For example: text="The movie was {mask}."'
+            )
+        logits = self._logits(tokens, np.zeros(1, dtype=np.intp), places=places)
+        probs = logits.softmax(1).topk(min(top, len(self.tokenizer)))
+        return [
+            list(zip(self.tokenizer.convert_ids_to_tokens(ids), values, strict=True))
+            for ids, values in zip(probs.indices.tolist(), probs.values.tolist(), strict=True)
+        ]
+
+    def _tokens(self, texts: Sequence[str]) -> Ragged:
+        from src.data.batching import Ragged
+        from src.data.tokenizing import token_ids
+
+        ids = token_ids(list(texts), self.tokenizer, self.max_length)
+        return Ragged(np.concatenate([np.array(row, dtype=np.int64) for row in ids]), np.array([*map(len, ids)]))
+
+    def _logits(self, tokens: Ragged, rows: NDArray[np.intp], **more: NDArray[Any]) -> torch.Tensor:
+        import torch
+
+        ids, mask = tokens.padded(rows, int(self.tokenizer.pad_token_id or 0))
+        batch = {"input_ids": ids, "mask": mask, **more}
+        device = self.module.device
+        quick = self.dtype != torch.float32
+        with torch.inference_mode(), torch.autocast(device.type, self.dtype, enabled=quick):
+            logits: torch.Tensor = self.module({name: torch.from_numpy(v).to(device) for name, v in batch.items()})
+        return logits
+
+
+def _load(cfg: DictConfig, folder: RunFolder, result: dict[str, Any], precision: str) -> Predictor:
+    import torch
+
+    from src.build import build_network, find_backbone, read_config, stages_and_phases
+    from src.inference import cast_matrices
+    from src.modules import MaskedLanguageModel, TextClassifier
+
+    settings, strategy = read_config(cfg)
+    space = LabelSpace(result["objective"], tuple(result["labels"]))
+    encoder, head, tokenizer = build_network(
+        cfg, settings, strategy, find_backbone(settings.backbone), space.outputs, ()
+    )
+    network = (encoder, head, *stages_and_phases(encoder, head, strategy))
+    module = MaskedLanguageModel(*network) if settings.masks else TextClassifier(*network, None, space)
+    if not settings.masks:
+        best = folder.read_checkpoint(folder.best_checkpoint)["state_dict"]
+        module.check_state(best)
+        module.load_state_dict(best, strict=False)
+    dtype = torch.bfloat16 if precision.startswith("bf16") else torch.float32
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    module.eval().to(device or "cpu")
+    cast_matrices(module, dtype)
+    return Predictor(module, tokenizer, cfg, result, dtype)
