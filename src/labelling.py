@@ -104,6 +104,8 @@ class Labeller:
         return found
 
     def _targets(self, table: Table, filled: Sequence[int]) -> NDArray[Any]:
+        for name in self.data.label if isinstance(self.data.label, list) else [str(self.data.label)]:
+            table.column(name, "label_column")
         columns = {name: [values[i] for i in filled] for name, values in table.columns.items()}
         kept = Table(table.source, columns, [table.rows[i] for i in filled], table.unit)
         return labels.encode(labels.label_sets(kept, self.data), self.predictor.space, kept)

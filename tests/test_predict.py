@@ -1,0 +1,321 @@
+"""A finished run as a function of texts, and files through it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openpyxl
+import pyarrow.parquet
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from src import labelling, predict
+from src.config import UserError
+from src.data.labels import LabelSpace
+from src.data.tables import read_table
+from src.data.writing import FORMULA, open_table
+from src.predict import Predictor
+from src.runs import CONF, RunFolder, find_run
+from src.train import train
+from tests.conftest import composed
+
+Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
+HOSTILE = [
+    "=1+1",
+    "+cmd|' /C calc'!A0",
+    "-2+3",
+    "@SUM(A1)",
+    "\tx",
+    "'=1+1",
+    "''-1 x",
+    "'quoted'",
+    "-3",
+    "1e-3",
+    "plain",
+]
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    def run(**values: Any) -> str:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            cfg = compose("predict")
+        for key, value in values.items():
+            cfg[key] = value
+        capsys.readouterr()
+        predict.predict(cfg)
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run that no test changes."""
+    folder = RunFolder(tmp_path_factory.mktemp("finished") / "run")
+    limits = ("data.limit=60", "data.max_length=32", "trainer=cpu", "trainer.max_epochs=1", "callbacks.progress=null")
+    cache = f"cache={folder.path.parent / 'cache'}"
+    train(composed(f"backbone.name={tiny_bert}", "model=bert_linear", "freeze=all", *limits, cache), folder)
+    return folder
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    with open_table(path) as add:
+        add({key: [row[key] for row in rows] for key in rows[0]})
+    return path
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labelling, "ROWS", 7)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("model=bert_linear", "freeze=all"),
+        ("freeze=none",),
+        ("model=bert_linear", "freeze=lora"),
+        ("data=reviews_aspects", "freeze=bottom", "freeze.layers=1"),
+    ],
+    ids=["linear", "bilstm", "lora", "multilabel"],
+)
+def test_predictions_are_those_of_the_run_itself(
+    run_tiny: Run, said: Callable[..., str], overrides: tuple[str, ...], tmp_path: Path, small_parts: None
+) -> None:
+    folder, result = run_tiny(*overrides)
+    told = pyarrow.parquet.read_table(folder.path / "predictions" / "test.parquet").to_pylist()
+    multilabel = result["objective"] == "multilabel"
+    label = folder.saved_config().data.label
+    rows = [{"n": row["row"], "text": row["text"]} for row in told]
+    for row, truth in zip(rows, told, strict=True):
+        row[label] = "|".join(truth["true"]) if multilabel else truth["true"]
+    file = write(tmp_path / "in.jsonl", rows)
+    report = said(run=str(folder.path), input=str(file), output=str(tmp_path / "out.jsonl"), evaluate=True)
+    found = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row["n"] for row in found] == [row["row"] for row in told]
+    assert [row["prediction"] for row in found] == [row["predicted"] for row in told]
+    for row, truth in zip(found, told, strict=True):
+        given = [row[f"probability_{name}"] for name in result["labels"]]
+        assert given == pytest.approx(truth["probabilities"], abs=1e-5)
+    assert (folder.path / "report" / "classification_report.txt").read_text().split("\n\n", 1)[1].strip() in report
+    scores = dict(parts for line in report.splitlines() if len(parts := line.split()) == 2)
+    assert set(scores) == set(LabelSpace(result["objective"], ()).scores)
+    for name, score in scores.items():
+        expected = result["metrics"]["test"][name]
+        assert float(score) == pytest.approx(np.nan if expected is None else expected, abs=6e-4, nan_ok=True), name
+
+
+def test_the_predictor_gives_each_text_its_labels(run_tiny: Run) -> None:
+    folder, result = run_tiny("model=bert_linear", "freeze=all")
+    predictor = Predictor.load(folder.path)
+    texts = ["Good camera.", "Bad.", "Good camera and a battery that lasts for days, which is rare.", ""]
+    together = predictor.probabilities(texts)
+    assert together.sum(1) == pytest.approx(1)
+    for text, row in zip(texts, together, strict=True):  # neither order nor company matters
+        assert predictor.probabilities([text])[0] == pytest.approx(row, abs=1e-6)
+    for scored, row in zip(predictor(texts), together, strict=True):
+        assert dict(scored) == pytest.approx(dict(zip(result["labels"], row, strict=True)))
+        assert [p for _, p in scored] == sorted(row, reverse=True)
+    assert predictor.decide(together) == [[scored[0][0]] for scored in predictor(texts)]
+    quick = Predictor.load(folder.path, "bf16")
+    assert quick.dtype == torch.bfloat16
+    assert quick.probabilities(texts) == pytest.approx(together, abs=0.02)
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "xlsx", "jsonl", "parquet"])
+def test_every_kind_of_file_keeps_its_columns_rows_and_blanks(
+    finished: RunFolder,
+    said: Callable[..., str],
+    kind: str,
+    tmp_path: Path,
+    small_parts: None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    texts = [f"Text number {i}, é “ü”." for i in range(20)]
+    texts[3] = texts[13] = " "
+    rows = [{"id": f"r{i}", "text": text, "prediction": "mine"} for i, text in enumerate(texts)]
+    source, target = write(tmp_path / f"in.{kind}", rows), tmp_path / f"out.{kind}"
+    said(run=str(finished.path), input=str(source), output=str(target))
+    table = read_table(target)
+    probabilities = [f"probability_{name}" for name in finished.read_result()["labels"]]
+    assert list(table.columns) == ["id", "text", "prediction", "prediction_2", *probabilities]
+    assert table.columns["id"] == [row["id"] for row in rows]
+    assert [text.strip() for text in table.columns["text"]] == [text.strip() for text in texts]
+    expected = Predictor.load(finished.path).probabilities(texts)
+    for i in range(20):
+        given = [table.columns[name][i] for name in probabilities]
+        if i in (3, 13):
+            assert not any(given)
+            assert not table.columns["prediction_2"][i]
+        else:
+            assert [float(value) for value in given] == pytest.approx(list(expected[i]), abs=1e-6)
+    first = 2 if kind in ("csv", "tsv", "xlsx") else 1
+    assert f"2 rows without a text got no label: {'row' if kind in ('xlsx', 'parquet') else 'line'}" in caplog.text
+    assert f" {first + 3}, {first + 13}" in caplog.text
+    assert not list(tmp_path.glob(".out*"))
+
+
+def test_empty_lines_stay_where_they_are(finished: RunFolder, said: Callable[..., str], tmp_path: Path) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("n,text\n1,good\n\n3,bad\n")
+    said(run=str(finished.path), input=str(source), output=str(target))
+    with target.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["n"] for row in rows] == ["1", "", "3"]
+    assert [bool(row["prediction"]) for row in rows] == [True, False, True]
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv"])
+def test_formulas_are_harmless_and_come_back(kind: str, tmp_path: Path) -> None:
+    file = write(tmp_path / f"out.{kind}", [{"text": text} for text in HOSTILE])
+    cells = [str(value) for value in read_table(file).columns["text"]]
+    for cell in cells:
+        assert cell == "-3" or cell[0] not in "=+-@\t"
+    undone = [cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell for cell in cells]
+    assert undone == HOSTILE
+
+
+def test_cells_of_a_workbook_are_texts_whatever_they_look_like(tmp_path: Path) -> None:
+    file = write(tmp_path / "out.xlsx", [{"text": text} for text in [*HOSTILE, "a\x07b"]])
+    column = list(openpyxl.load_workbook(file).worksheets[0].iter_rows(min_row=2))
+    assert [row[0].value for row in column] == [*HOSTILE, "a\N{REPLACEMENT CHARACTER}b"]
+    assert {row[0].data_type for row in column} <= {"s", "inlineStr"}
+
+
+def test_standard_input_and_output(
+    finished: RunFolder, said: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = b'{"text": "Good."}\n\n{"text": "Bad.", "more": [1]}\n'
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines)))
+    found = [json.loads(line) for line in said(run=str(finished.path), input="-").splitlines()]
+    assert [row["text"] for row in found] == ["Good.", None, "Bad."]
+    assert [bool(row["prediction"]) for row in found] == [True, False, True]
+
+
+def test_latest_and_best_name_runs(run_tiny: Run, tmp_path: Path) -> None:
+    scores = {}
+    for name, seed in (("0", 1), ("1", 2), ("2", 3)):
+        folder, result = run_tiny("model=bert_linear", "freeze=all", f"seed={seed}", name=f"sweep/{name}")
+        scores[name] = result["metrics"]["validation"]["loss"]
+        os.utime(folder.path / "result.json", (int(name), int(name)))
+    unfinished = tmp_path / "sweep" / "3"
+    shutil.copytree(tmp_path / "sweep" / "2", unfinished)
+    RunFolder(unfinished).write_status("failed")
+    sweep = str(tmp_path / "sweep")
+    assert find_run("latest", sweep).name == "2"
+    watched = find_run("best", sweep)
+    mode = watched.saved_config().monitor.mode
+    values = {name: RunFolder(tmp_path / "sweep" / name).monitored() for name in scores}
+    assert values[watched.name] == (max if mode == "max" else min)(v for v in values.values() if v is not None)
+    with pytest.raises(UserError, match=r"give their sweep"):
+        find_run("best")
+    with pytest.raises(UserError, match=r"needs a finished run; .*empty holds none"):
+        find_run("latest", str(tmp_path / "empty"))
+
+
+class Canary:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (open, (str(self.path), "w"))
+
+
+def _pickle(folder: Path) -> None:
+    torch.save({"state_dict": Canary(folder / "canary")}, folder / "checkpoints" / "best.ckpt")
+
+
+def _edit(name: str, old: str, new: str) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        text = (folder / name).read_text()
+        assert old in text
+        (folder / name).write_text(text.replace(old, new))
+
+    return edit
+
+
+RUIN: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "no folder": (shutil.rmtree, "result of a finished run"),
+    "unfinished": (lambda f: (f / "result.json").unlink(), "result of a finished run"),
+    "newer": (_edit("result.json", '"format": 1', '"format": 2'), "has the format 2; this version reads 1"),
+    "no weights": (lambda f: (f / "checkpoints" / "best.ckpt").unlink(), r"best\.ckpt cannot be read: No such file"),
+    "other bytes": (lambda f: (f / "checkpoints" / "best.ckpt").write_bytes(b"x" * 99), "must be a checkpoint"),
+    "a pickle": (_pickle, "must be a checkpoint of this project, of tensors and plain values alone"),
+    "no dictionary": (lambda f: torch.save([1], f / "checkpoints" / "best.ckpt"), "it holds no weights"),
+    "target": (_edit("config.yaml", "src.heads.LinearHead", "os.system"), "it names os.system"),
+}
+
+
+@pytest.mark.parametrize("how", RUIN)
+def test_a_run_folder_that_cannot_be_trusted_is_refused(finished: RunFolder, tmp_path: Path, how: str) -> None:
+    folder = RunFolder(tmp_path / "run")
+    shutil.copytree(finished.path, folder.path)
+    ruin, message = RUIN[how]
+    ruin(folder.path)
+    with pytest.raises(UserError, match=message):
+        Predictor.load(folder.path)
+    assert not (folder.path / "canary").exists()
+
+
+@pytest.fixture(scope="module")
+def bad_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bad")
+    (folder / "empty.csv").write_bytes(b"")
+    (folder / "header.csv").write_bytes(b"text,label\n")
+    (folder / "other.csv").write_bytes(b"review,label\ngood,1\n")
+    (folder / "labels.csv").write_bytes(b"text,sentiment\ngood,never seen\n")
+    (folder / "ragged.csv").write_bytes(b"text,label\n" + b"good,positive\n" * 20 + b"bad\n")
+    (folder / "good.csv").write_bytes(b"text,label\ngood,positive\n")
+    (folder / "mixed.jsonl").write_bytes(b'{"text": "a"}\n' * 7 + b'{"text": "a", "more": 1}\n')
+    return folder
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "nothing": ({}, "either text=… or input=FILE"),
+    "both": ({"text": "a", "input": "good.csv"}, "either text=… or input=FILE"),
+    "output of a text": ({"text": "a", "output": "x.csv"}, "belong to input=FILE"),
+    "precision": ({"text": "a", "precision": "fp8"}, "must be float32, bf16 or null"),
+    "missing": ({"input": "missing.csv"}, "cannot be read: No such file"),
+    "kind": ({"input": "data.bin"}, "must be one of"),
+    "empty": ({"input": "empty.csv"}, "it is empty"),
+    "header": ({"input": "header.csv"}, "must hold rows"),
+    "column": ({"input": "other.csv"}, r"text_column must name a column; got 'text'"),
+    "own column": ({"input": "good.csv", "text_column": "txt"}, "Did you mean text"),
+    "label": ({"input": "labels.csv", "evaluate": True}, "has 'never seen'"),
+    "ragged": ({"input": "ragged.csv"}, "line 22 has 1"),
+    "same file": ({"input": "good.csv", "output": "good.csv"}, "must be another file than input"),
+    "output kind": ({"input": "good.csv", "output": "out.doc"}, "output must be - or end with one of"),
+    "output folder": ({"input": "good.csv", "output": "none/out.csv"}, "cannot be written: No such file"),
+    "other keys": ({"input": "mixed.jsonl", "output": "out.csv"}, "some lack more"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_input_is_refused_and_nothing_is_left(
+    finished: RunFolder, said: Callable[..., str], bad_inputs: Path, what: str, small_parts: None
+) -> None:
+    values, message = BAD[what]
+    values = {k: str(bad_inputs / v) if k in ("input", "output") else v for k, v in values.items()}
+    before = {file: file.read_bytes() for file in bad_inputs.iterdir()}
+    with pytest.raises(UserError, match=message):
+        said(run=str(finished.path), **values)
+    assert {file: file.read_bytes() for file in bad_inputs.iterdir()} == before
+
+
+def test_a_text_of_a_megabyte_is_cut_like_any_other(finished: RunFolder) -> None:
+    predictor = Predictor.load(finished.path)
+    long = "good film " * 100_000
+    assert predictor.probabilities([long]) == pytest.approx(predictor.probabilities([long[:2_000]]))
