@@ -63,6 +63,7 @@ class Predictor:
         """
         folder = RunFolder(Path(path))
         result = folder.read_result()
+        folder.check_weights(result)
         cfg = folder.saved_config()
         if cfg.pretrain:
             cfg = both_configs(cfg, folder)[1]

@@ -88,6 +88,7 @@ def find_pretrained(cfg: FromRun) -> Source:
             "backbone.run must be a run of masked language modelling; "
             f"{folder.path} learned a {result['objective']} task.\nGive a run of model=bert_mlm."
         )
+    folder.check_weights(result)
     return read_source(folder.model, str(folder.path))
 
 

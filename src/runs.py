@@ -55,17 +55,43 @@ class RunFolder:
         """A backbone with its tokenizer, as transformers reads it: of runs that pretrain one or start from scratch."""
         return self.path / "model"
 
+    def digests(self) -> dict[str, str]:
+        """The SHA-256 of the weights that others read, by their path in the folder."""
+        files = [self.best_checkpoint, *sorted(self.model.glob("*.safetensors"))]
+        found = {}
+        for path in files:
+            with path.open("rb") as file:
+                found[path.relative_to(self.path).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+        return found
+
+    def check_weights(self, result: dict[str, Any]) -> None:
+        """
+        Args:
+            result: of the run.
+
+        Raises:
+            UserError: the weights are missing, or are not those that the run has left.
+        """
+        try:
+            found = self.digests()
+        except OSError as error:
+            raise UserError(f"{error.filename} cannot be read: {error.strerror}.\nTrain the run again.") from None
+        for name, digest in result.get("sha256", {}).items():
+            if found.get(name) != digest:
+                raise UserError(
+                    f"{self.path / name} must be as the run has left it; its SHA-256 is {found.get(name)}, in "
+                    f"result.json it is {digest}.\nCopy the run folder again from where it was trained."
+                )
+
     def read_checkpoint(self, file: Path) -> dict[str, Any]:
         """
         Raises:
-            UserError: the file is missing, or is no checkpoint of tensors and plain values.
+            UserError: the file is no checkpoint of tensors and plain values.
         """
         import torch
 
         try:
             content: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
-        except OSError as error:
-            raise UserError(f"{file} cannot be read: {error.strerror or error}.\nTrain the run again.") from None
         except Exception as error:
             # Damaged files raise anything; weights_only refuses everything that could run code.
             raise UserError(

@@ -247,14 +247,26 @@ def _edit(name: str, old: str, new: str) -> Callable[[Path], None]:
     return edit
 
 
+def _unsigned(ruin: Callable[[Path], Any]) -> Callable[[Path], None]:
+    """As it would be in a folder whose result.json is of the same hand."""
+
+    def both(folder: Path) -> None:
+        ruin(folder)
+        result = json.loads((folder / "result.json").read_text())
+        (folder / "result.json").write_text(json.dumps({**result, "sha256": RunFolder(folder).digests()}))
+
+    return both
+
+
 RUIN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no folder": (shutil.rmtree, "result of a finished run"),
     "unfinished": (lambda f: (f / "result.json").unlink(), "result of a finished run"),
     "newer": (_edit("result.json", '"format": 1', '"format": 2'), "has the format 2; this version reads 1"),
     "no weights": (lambda f: (f / "checkpoints" / "best.ckpt").unlink(), r"best\.ckpt cannot be read: No such file"),
-    "other bytes": (lambda f: (f / "checkpoints" / "best.ckpt").write_bytes(b"x" * 99), "must be a checkpoint"),
-    "a pickle": (_pickle, "must be a checkpoint of this project, of tensors and plain values alone"),
-    "no dictionary": (lambda f: torch.save([1], f / "checkpoints" / "best.ckpt"), "it holds no weights"),
+    "tampered": (lambda f: (f / "checkpoints" / "best.ckpt").write_bytes(b"x" * 99), "must be as the run has left it"),
+    "other bytes": (_unsigned(lambda f: (f / "checkpoints" / "best.ckpt").write_bytes(b"x")), "must be a checkpoint"),
+    "a pickle": (_unsigned(_pickle), "must be a checkpoint of this project, of tensors and plain values alone"),
+    "no dictionary": (_unsigned(lambda f: torch.save([1], f / "checkpoints" / "best.ckpt")), "it holds no weights"),
     "target": (_edit("config.yaml", "src.heads.LinearHead", "os.system"), "it names os.system"),
 }
 
