@@ -100,7 +100,7 @@ class Predictor:
 
         if self.space.objective == "mlm":
             raise UserError("A run of masked language modelling has no labels; give it a text with a masked word.")
-        tokens, device = self._tokens(texts), self.module.device
+        tokens, device = self.tokens(texts), self.module.device
         order = np.argsort(-tokens.lengths, kind="stable")
         found = torch.empty(len(order), self.space.outputs)
         with side_by_side(device) as pool:
@@ -137,7 +137,7 @@ class Predictor:
                 f"Only a run of masked language modelling fills in {mask}; this one learned a "
                 f"{self.space.objective} task.\nGive a run of model=bert_mlm, or a text without {mask}."
             )
-        tokens = self._tokens([text])
+        tokens = self.tokens([text])
         places = np.flatnonzero(tokens.values == self.tokenizer.mask_token_id)
         if len(places) != text.count(mask) or not len(places):
             raise UserError(
@@ -152,7 +152,8 @@ class Predictor:
             for ids, values in zip(probs.indices.tolist(), probs.values.tolist(), strict=True)
         ]
 
-    def _tokens(self, texts: Sequence[str]) -> Ragged:
+    def tokens(self, texts: Sequence[str]) -> Ragged:
+        """The token ids of each text, cut at `max_length`."""
         from src.data.batching import Ragged
         from src.data.tokenizing import token_ids
 
