@@ -74,6 +74,7 @@ def add_adapters(encoder: PreTrainedModel, strategy: Lora, targets: Sequence[str
         lora_alpha=strategy.alpha,
         lora_dropout=strategy.dropout,
         target_modules=list(targets),
+        base_model_name_or_path=encoder.name_or_path,
     )
     try:
         inject_adapter_in_model(cfg, encoder)

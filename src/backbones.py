@@ -252,6 +252,7 @@ def load_encoder(
             "Choose model.pooling=mean or model.pooling=cls."
         )
     encoder: PreTrainedModel = model
+    encoder.name_or_path = source.name  # what it is found by, rather than a folder of the hub's cache
     if attention == "auto":
         make_quick(encoder)
     return encoder

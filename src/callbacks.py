@@ -28,7 +28,7 @@ class Status(Callback):
 
     def _write(self, trainer: Trainer, state: str) -> None:
         if trainer.is_global_zero:
-            self.folder.write_status(state, epoch=trainer.current_epoch, step=trainer.global_step)
+            self.folder.write_status(state, epoch=trainer.current_epoch + 1, step=trainer.global_step)
 
 
 class RandomStates(Callback):

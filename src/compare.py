@@ -15,6 +15,7 @@ from rich.text import Text
 
 from src.cli import fail, run_command
 from src.config import UserError
+from src.runs import CONF
 from src.sweeps import begin_sweep, write_best
 
 
@@ -67,8 +68,9 @@ class Multirun(Callback):
         print(f"\nRuns in {root}")
         if best := write_best(root):
             print(f"The best values: {best}\nTrain with them: python -m src.train --config-dir {root} experiment=best")
+        defaults = OmegaConf.load(CONF / "compare.yaml")
         try:
-            failed = compare(root, metric="accuracy", baseline=None, by=config.sweep.by, margin=0.01, mixed=True)
+            failed = compare(root, defaults.metric, defaults.baseline, config.sweep.by, defaults.margin, mixed=True)
         except UserError as error:
             print(error, file=sys.stderr)
             failed = 1

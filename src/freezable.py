@@ -75,7 +75,7 @@ class FreezableModule(LightningModule, ABC):
         self.thawed: dict[str, int] = {}  # at which step each stage began to train
         self._suffix: list[nn.Module] = []
         self.trained = frozenset[str]().union(*(phase.trainable for phase in phases))
-        self.history: History = []  # the scores of every epoch so far
+        self.history: History = []  # the scores of every epoch so far; epochs count from 1
         self.measured: dict[str, dict[str, float]] = {}  # the latest scores of each split
         self._train_seen: list[Seen] = []  # of this epoch
         self._seen = self._train_seen  # of whatever is going on
@@ -197,7 +197,7 @@ class FreezableModule(LightningModule, ABC):
         measured = self.trainer.callback_metrics
         scores = {f"{split}/{s}" for split in ("train", "validation") for s in ("loss", *self.scores)}
         found = {name: float(value) for name, value in measured.items() if name in scores}
-        self.history.append({"epoch": self.current_epoch, "step": self.global_step, **found})
+        self.history.append({"epoch": self.current_epoch + 1, "step": self.global_step, **found})
 
     def _measure(self, split: str) -> None:
         """Brings what all processes have kept together and logs its scores."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,8 @@ def plan(cfg: DictConfig) -> str:
     Raises:
         UserError: something in the config or the data cannot be used.
     """
+    from src.phases import as_text, stage_counts
+
     trial = bool(cfg.plan.trial)
     with open_dict(cfg):
         del cfg.plan
@@ -60,16 +62,20 @@ def plan(cfg: DictConfig) -> str:
     check_monitor(settings, corpus)
     module, datamodule = build(cfg, settings, strategy, source, corpus)
     datamodule.setup()
-    parts = [
-        f"{strategy.name}: {len(module.phases)} {'phases' if len(module.phases) > 1 else 'phase'}, at most "
-        f"{settings.trainer.max_epochs} epochs of {len(datamodule.train_dataloader())} steps\n"
-    ]
-    for index, phase in enumerate(module.phases):
+    trained, costs = [], []
+    for index in range(len(module.phases)):
         module.enter_phase(index)
         recipe = _recipe(module, datamodule, settings)
         module.read_store(recipe.suffix if recipe else None)
-        parts.append(_shown(module, index, phase, _cost(module, datamodule, settings, recipe, trial)))
-    return "\n".join(parts)
+        trained.append([stage_counts(module, stage)[1] for stage in module.stages])
+        costs.append(_cost(module, datamodule, settings, recipe, trial))
+    phases = f"{len(module.phases)} phase{'s' * (len(module.phases) > 1)}"
+    return (
+        f"{strategy.name}: {phases}, at most {settings.trainer.max_epochs} epochs of "
+        f"{len(datamodule.train_dataloader())} steps\n\n{as_text(_stages(module, trained))}\n\n"
+        "An epoch of each phase (TFLOP, MB, seconds), and the one pass that fills its activation store\n"
+        f"{as_text(_costs(module.phases, trained, costs))}\n"
+    )
 
 
 def _recipe(module: FreezableModule, datamodule: TextDataModule, settings: RunConfig) -> Recipe | None:
@@ -200,26 +206,46 @@ def _timed(
     return training * places / tried, encoding * places / tried
 
 
-def _shown(module: FreezableModule, index: int, phase: Phase, cost: Cost) -> str:
-    from src.phases import as_text, stage_table
+def _stages(module: FreezableModule, trained: Sequence[Sequence[int]]) -> Table:
+    """Stages by phases: how much of each stage trains."""
+    from src.audit import count
 
-    end = phase.end
-    until = (
-        f"for {end.epochs} epoch{'s' * (end.epochs > 1)}" if end.epochs else f"until a plateau of {end.patience} epochs"
-    )
-    last = index + 1 == len(module.phases)
-    lines = [f"Phase {index + 1}, {'to the end' if last else until}", stage_table(module), ""]
-    table = Table("cost of an epoch", "", box=None, pad_edge=False)
-    table.add_row("forward", f"{cost.forward / 1e12:.3g} TFLOP")
-    table.add_row("backward", f"{cost.backward / 1e12:.3g} TFLOP")
-    if cost.encoding:
-        table.add_row("encoding, once", f"{cost.encoding / 1e12:.3g} TFLOP")
-    table.add_row("memory", f"{cost.memory / 1e6:,.0f} MB")
-    if cost.seconds is not None:
-        table.add_row("time", f"{cost.seconds:.1f} s")
-    if cost.encoding_seconds:
-        table.add_row("encoding, once", f"{cost.encoding_seconds:.1f} s")
-    return "\n".join([*lines, as_text(table), ""])
+    sizes = [count(module, stage.parameters) for stage in module.stages]
+    table = _right("trains in phase", "parameters", *(str(number + 1) for number in range(len(trained))))
+    for stage, size, *counts in zip(module.stages, sizes, *trained, strict=True):
+        table.add_row(stage.name, f"{size:,}", *(_share(found, size) for found in counts))
+    table.add_row("total", f"{sum(sizes):,}", *(_share(sum(counts), sum(sizes)) for counts in trained))
+    return table
+
+
+def _share(found: int, size: int) -> str:
+    return "all" if found == size else f"{found / size:.1%}" if found else "-"
+
+
+def _costs(phases: Sequence[Phase], trained: Sequence[Sequence[int]], costs: Sequence[Cost]) -> Table:
+    times = ("time", "encoding time") if costs[0].seconds is not None else ()
+    table = _right("phase", "lasts", "trainable", "forward", "backward", "encoding", "memory", *times)
+    for number, (phase, counts, cost) in enumerate(zip(phases, trained, costs, strict=True), 1):
+        lasts = "to the end" if number == len(phases) else _duration(phase)
+        work = [f"{operations / 1e12:.3g}" for operations in (cost.forward, cost.backward, cost.encoding)]
+        seconds = [f"{time or 0:.1f}" for time in (cost.seconds, cost.encoding_seconds)][: len(times)]
+        table.add_row(str(number), lasts, f"{sum(counts):,}", *work, f"{cost.memory / 1e6:,.0f}", *seconds)
+    return table
+
+
+def _duration(phase: Phase) -> str:
+    epochs = phase.end.epochs
+    if epochs is None:
+        return f"until a plateau of {phase.end.patience} epoch{'s' * (phase.end.patience > 1)}"
+    return f"{epochs} epoch{'s' * (epochs > 1)}"
+
+
+def _right(first: str, *others: str) -> Table:
+    """A table without lines, and numbers to the right."""
+    table = Table(first, box=None, pad_edge=False)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="plan")

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
@@ -177,7 +178,7 @@ def begin_sweep(config: DictConfig) -> None:
     else:
         values = {key: f"{key}={value}" for key, value in (sweeper.params or {}).items()}
         values |= {override.partition("=")[0]: override for override in given}
-        parsed = OverridesParser.create().parse_overrides(list(values.values()))
+        parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(list(values.values()))
         jobs = math.prod(len(list(o.sweep_iterator())) for o in parsed if o.is_sweep_override())
     os.environ[JOBS] = f"{jobs} {time.time()}"
 

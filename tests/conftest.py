@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,7 @@ CONFIGS: dict[str, Callable[[int], transformers.PretrainedConfig]] = {
     "albert": lambda vocab: transformers.AlbertConfig(vocab_size=vocab, embedding_size=8, **SMALL),
 }
 ARCHITECTURES = tuple(CONFIGS)
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def review_texts() -> list[str]:
@@ -144,6 +147,19 @@ def run_tiny(tiny_bert: Path, tmp_path: Path) -> Callable[..., tuple[RunFolder, 
             *overrides,
         )
         return folder, training.train(cfg, folder)
+
+    return run
+
+
+@pytest.fixture
+def multirun(tmp_path: Path, tiny_bert: Path) -> Command:
+    """Runs a whole sweep with a tiny backbone, in the folder `sweep`."""
+    tiny = [f"backbone.name={tiny_bert}", "data.limit=40", "data.max_length=32", "trainer.max_epochs=1", "trainer=cpu"]
+    options = [*tiny, "callbacks.progress=null", f"cache={tmp_path}", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "src.train", "-m", *arguments, *options]
+        return subprocess.run(command, capture_output=True, text=True, cwd=CONF.parent, check=False, timeout=300)
 
     return run
 

@@ -22,6 +22,7 @@ import pytest
 from omegaconf import OmegaConf
 from scipy import stats
 
+from src.compare import Multirun
 from src.config import UserError
 from src.report.comparison import compare
 from src.report.groups import Run, best_of, group, read_runs
@@ -227,7 +228,7 @@ def page(made: Make) -> Path:
             pyarrow.parquet.write_table(table, last.file("predictions", "test.parquet"))
             (last.path / "result.json").write_text(
                 json.dumps(
-                    last.read_result() | {"history": [{"epoch": 0, "validation/loss": 0.5}], "best": {"epoch": 0}}
+                    last.read_result() | {"history": [{"epoch": 1, "validation/loss": 0.5}], "best": {"epoch": 1}}
                 )
             )
     groups = group(runs(last))
@@ -251,6 +252,16 @@ def test_a_page_stands_alone_and_shows_markup_as_text(page: Path) -> None:
     for name in ("differences", "seeds", "costs", "learning"):
         assert (page.parent / "plots" / f"{name}.png").stat().st_size > 5_000
         assert (page.parent / "plots" / f"{name}.svg").exists()
+
+
+def test_a_multirun_ends_with_the_comparison_that_the_config_describes(
+    page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "compare.yaml").write_text("{metric: f1_macro, baseline: all, margin: 0.03}")
+    monkeypatch.setattr("src.compare.CONF", tmp_path)
+    Multirun().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(page.parent)}}, "sweep": {"by": None}}))
+    found = json.loads(page.with_name("comparison.json").read_text())
+    assert (found["metric"], found["baseline"], found["margin"]) == ("f1_macro", "all", 0.03)
 
 
 @pytest.mark.slow

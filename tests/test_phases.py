@@ -303,6 +303,8 @@ def test_adapters_are_small_can_be_loaded_by_peft_and_merged(run_tiny: Run, watc
     folder, _ = run_tiny("freeze=lora", "freeze.dropout=0", *FEW)
     saved = folder.path / "adapter" / "adapter_model.safetensors"
     assert saved.stat().st_size < 20_000 < (tiny_bert / "model.safetensors").stat().st_size
+    about = json.loads(saved.with_name("adapter_config.json").read_text())
+    assert about["base_model_name_or_path"] == str(tiny_bert)
     state = torch.load(folder.best_checkpoint, weights_only=True)["state_dict"]
     assert all("lora_" in name or name.startswith("head.") for name in state)
     encoder = watch.module.encoder.eval()

@@ -30,22 +30,31 @@ def shown(tiny_bert: Path, tmp_path: Path) -> Shown:
     return show
 
 
-def numbers(text: str, row: str) -> list[float]:
-    return [float(n) for n in re.findall(rf"^{row} +([\d.e-]+) (?:TFLOP|MB|s)", text, re.MULTILINE)]
+def numbers(text: str, column: str) -> list[float]:
+    """A column of the table of costs, a number for each phase."""
+    header, *rows = (re.split(r" {2,}", line.strip()) for line in text[text.index("\nphase ") :].split("\n")[1:])
+    return [float(row[header.index(column)].replace(",", "")) for row in rows if len(row) == len(header)]
 
 
-def test_every_phase_shows_what_trains_and_nothing_is_written(shown: Shown, tmp_path: Path) -> None:
+def test_phases_stand_side_by_side_and_nothing_is_written(shown: Shown, tmp_path: Path) -> None:
     text = shown("freeze=gradual", "freeze.down_to=layer.1", "model=bert_linear", "trainer.max_epochs=7")
     assert text.startswith("gradual:1: 3 phases, at most 7 epochs of 2 steps")
-    assert re.findall(r"^Phase .*", text, re.MULTILINE) == [
-        "Phase 1, for 1 epoch",
-        "Phase 2, for 1 epoch",
-        "Phase 3, to the end",
-    ]
-    trainable = re.findall(r"^layer\.2 +[\d,]+ +([\d,]+)", text, re.MULTILINE)
-    assert [count == "0" for count in trainable] == [True, False, False]
-    assert len(numbers(text, "forward")) == len(numbers(text, "memory")) == len(numbers(text, "encoding, once")) == 3
+    shares = {row[0]: row[2:] for row in map(str.split, text.splitlines()) if len(row) == 5}
+    assert shares["layer.0"] == ["-", "-", "-"]
+    assert shares["layer.1"] == ["-", "-", "all"]
+    assert shares["layer.2"] == ["-", "all", "all"]
+    assert shares["head"] == ["all", "all", "all"]
+    assert re.findall(r"^\d +(.*?)  ", text, re.MULTILINE) == ["1 epoch", "1 epoch", "to the end"]
+    (total,) = re.findall(r"^total +([\d,]+)", text, re.MULTILINE)
+    of_all = [trainable / int(total.replace(",", "")) for trainable in numbers(text, "trainable")]
+    assert shares["total"] == [f"{share:.1%}" for share in of_all]
+    assert all(min(numbers(text, cost)) > 0 for cost in ("forward", "backward", "encoding"))
+    assert len(numbers(text, "memory")) == 3
     assert {folder.name for folder in (tmp_path / "cache").iterdir()} == {"tokens"}
+
+
+def test_a_stage_that_trains_in_part_says_how_much(shown: Shown) -> None:
+    assert re.search(r"^layer\.0 +2,224 +6\.\d%$", shown("freeze=bitfit", "model=bert_linear"), re.MULTILINE)
 
 
 def test_operations_are_those_of_the_matrix_products(shown: Shown, tiny_bert: Path, tokenizer: Any) -> None:
@@ -68,7 +77,7 @@ def test_operations_are_those_of_the_matrix_products(shown: Shown, tiny_bert: Pa
     assert numbers(live, "forward") == [pytest.approx(expected / 1e12, rel=0.01)]
     assert numbers(live, "backward") == [pytest.approx(2 * expected / 1e12, rel=0.1)]
     stored = shown("freeze=all", "model=bert_linear")
-    assert numbers(stored, "encoding, once")[0] == pytest.approx(expected / 1e12, rel=0.01)
+    assert numbers(stored, "encoding")[0] == pytest.approx(expected / 1e12, rel=0.01)
     assert numbers(stored, "forward")[0] < expected / 1e12 / 100
     assert numbers(shown("freeze=all", "model=bert_linear", "activations=off"), "forward")[0] > expected / 1e12 * 0.99
 
@@ -85,7 +94,7 @@ def test_a_run_does_the_operations_of_its_plan(shown: Shown, run_tiny: Any) -> N
     encoding = [result["phases"][0]["activations"]["operations"] for result in results]
     # All three splits are encoded, and the plan counts the first.
     texts = results[0]["texts"]
-    planned = numbers(stored, "encoding, once")[0] * sum(texts.values()) / texts["train"]
+    planned = numbers(stored, "encoding")[0] * sum(texts.values()) / texts["train"]
     assert encoding[0] / 1e12 == pytest.approx(planned, rel=0.1)
     assert encoding[1] == 0
     assert results[0]["operations"] == results[1]["operations"] + encoding[0]

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from src import sweeps
 from src.config import UserError
 from src.runs import CONF, RunFolder
-from tests.conftest import composed
+from tests.conftest import Command, composed
 
 JOBS = {
     1: "import json, pathlib; write(accuracy=0.5)",
@@ -121,22 +122,6 @@ def test_two_sweeps_at_once_never_share_a_folder(tmp_path: Path) -> None:
         sweeps.HELD.pop().close()
 
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def multirun(tmp_path: Path, tiny_bert: Path) -> Command:
-    """Runs a whole sweep with a tiny backbone, in the folder `sweep`."""
-    tiny = [f"backbone.name={tiny_bert}", "data.limit=40", "data.max_length=32", "trainer.max_epochs=1", "trainer=cpu"]
-    options = [*tiny, "callbacks.progress=null", f"cache={tmp_path}", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "src.train", "-m", *arguments, *options]
-        return subprocess.run(command, capture_output=True, text=True, cwd=CONF.parent, check=False, timeout=300)
-
-    return run
-
-
 @pytest.mark.slow
 def test_a_whole_sweep_ends_with_its_failures_and_goes_on(multirun: Command, tmp_path: Path) -> None:
     command = ("freeze=bottom", "freeze.layers=1,9")
@@ -172,6 +157,23 @@ def test_a_cluster_gets_what_it_is_asked_for() -> None:
         launcher = compose("train", ["run=unset", *options], return_hydra_config=True).hydra.launcher
     assert launcher._target_.endswith("SlurmLauncher")
     assert (launcher.partition, launcher.gpus_per_node, launcher.tasks_per_node) == ("gpu", 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "jobs"),
+    [
+        (["freeze=glob(*)", "seed=1,2"], 2 * len(list(CONF.glob("freeze/*.yaml")))),
+        (["freeze=glob([a*,l*],exclude=lp*)"], 2),
+        (["sweep=frozen_vs_unfrozen", "seed=range(1,3)"], 12),
+    ],
+)
+def test_the_jobs_of_a_sweep_are_counted(given: list[str], jobs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(sweeps.JOBS, "")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        config = loader.load_configuration("train", given, run_mode=RunMode.MULTIRUN)
+        sweeps.begin_sweep(config)
+    assert os.environ[sweeps.JOBS].split()[0] == str(jobs)
 
 
 def test_a_search_for_the_worst_value_is_refused() -> None:

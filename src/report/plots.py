@@ -30,10 +30,10 @@ def curves(
     figure.suptitle(title)
     for axes, score in zip(figure.subplots(1, 2), (first, "accuracy"), strict=True):
         for split, colour, style in (("train", BLUE, "o--"), ("validation", ORANGE, "o-")):
-            points = [(e["epoch"] + 1, e[f"{split}/{score}"]) for e in history if f"{split}/{score}" in e]
+            points = [(e["epoch"], e[f"{split}/{score}"]) for e in history if f"{split}/{score}" in e]
             if points:
                 axes.plot(*zip(*points, strict=True), style, color=colour, label=split, markersize=4)
-        axes.axvline(best_epoch + 1, color="grey", linewidth=1, linestyle=":", label="best epoch")
+        axes.axvline(best_epoch, color="grey", linewidth=1, linestyle=":", label="best epoch")
         if score == first and baseline is not None:
             axes.axhline(baseline, color="grey", linewidth=1, linestyle="--", label="token frequencies alone")
             axes.set_yscale("log")
@@ -159,7 +159,7 @@ def learning(groups: Sequence[Group], score: str) -> Figure:
     for index, group in enumerate(groups):
         for number, run in enumerate(group.finished.values()):
             history = run.result["history"] if run.result else []
-            points = [(e["epoch"] + 1, e[f"validation/{score}"]) for e in history if f"validation/{score}" in e]
+            points = [(e["epoch"], e[f"validation/{score}"]) for e in history if f"validation/{score}" in e]
             if points:
                 label = group.name if number == 0 else None
                 style = "o-" if index < 10 else "o--"

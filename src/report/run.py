@@ -68,7 +68,7 @@ def finish(
         "objective": space.objective,
         "labels": list(space.names),
         "metrics": outcome.metrics,
-        "best": {"epoch": best["epoch"], "step": best["global_step"], "phase": best["phase"]},
+        "best": {"epoch": best["epoch"] + 1, "step": best["global_step"], "phase": best["phase"] + 1},
         "texts": {name: len(split) for name, split in corpus.splits.items()},
         "parameters": {
             "total": sum(p.numel() for p in module.parameters()),
@@ -106,7 +106,7 @@ def _write_report(
     module: FreezableModule, texts: int, folder: RunFolder, result: dict[str, Any], outcome: Outcome
 ) -> None:
     name, text = outcome.report
-    text = f"Test of {folder.name} (epoch {result['best']['epoch'] + 1}, {texts:,} texts)\n\n{text}"
+    text = f"Test of {folder.name} (epoch {result['best']['epoch']}, {texts:,} texts)\n\n{text}"
     if learned := result.get("pretraining"):
         test = learned["metrics"]["test"]
         text += f"\nBackbone pretrained to a test perplexity of {test['perplexity']:.1f} ({learned['run']})\n"
