@@ -18,7 +18,7 @@ from rich.text import Text
 
 from src.config import Data, UserError
 from src.data import labels
-from src.data.formats import STDIN
+from src.data.reading import STDIN
 from src.data.tables import Table, stream_table
 from src.data.writing import STDOUT, Columns, open_table
 from src.predictor import Predictor

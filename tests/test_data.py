@@ -18,7 +18,7 @@ from openpyxl import Workbook
 
 from src.checking import check
 from src.config import Data, UserError
-from src.data import corpus, formats, labels, sources, tables
+from src.data import corpus, labels, reading, sources, tables
 from src.runs import CONF
 from tests.conftest import REVIEWS, SHARED, composed
 
@@ -55,7 +55,7 @@ def write_any(path: Path, rows: list[tuple[Any, ...]]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("suffix", [kind for kind in formats.READERS if kind != ".txt"])  # which has no labels
+@pytest.mark.parametrize("suffix", [kind for kind in reading.READERS if kind != ".txt"])  # which has no labels
 def test_every_kind_of_file_gives_the_same_corpus(suffix: str, tmp_path: Path) -> None:
     found = corpus.load(settings(write_any(tmp_path / f"data{suffix}", ROWS)))
     same = corpus.load(settings(write_any(tmp_path / "same.csv", ROWS)))

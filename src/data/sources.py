@@ -7,7 +7,7 @@ from typing import Any
 
 from src import hub
 from src.config import Data, UserError
-from src.data.formats import READERS
+from src.data.reading import READERS
 from src.data.tables import Table, kinds, read_table
 
 SPLITS = {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from src.config import UserError, nearest
-from src.data.formats import READERS, STDIN, Content, Row, name_of, read_jsonl
+from src.data.reading import READERS, STDIN, Content, Row, name_of, read_jsonl
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from src.config import UserError
-from src.data.formats import STDIN
+from src.data.reading import STDIN
 
 STDOUT = STDIN  # both are called `-`
 Columns = dict[str, list[Any]]
