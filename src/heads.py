@@ -77,8 +77,7 @@ class BiLSTMHead(nn.Module):
             states = torch.cat([right, _reorder(left, mirrored)], dim=2)
         if self.pooling == "last":
             right, left = states.chunk(2, dim=2)
-            ends = right[torch.arange(len(right), device=right.device), lengths[:, 0] - 1]
-            pooled = torch.cat([ends, left[:, 0]], dim=1)
+            pooled = torch.cat([_reorder(right, lengths - 1)[:, 0], left[:, 0]], dim=1)
         else:
             pooled = pool_states(states, mask, self.pooling)
         logits: Tensor = self.linear(self.dropout(pooled))
@@ -138,9 +137,28 @@ class MixedHead(nn.Module):
 
 
 def _reorder(
-    states: Float[Tensor, "texts tokens width"], order: Int[Tensor, "texts tokens"]
-) -> Float[Tensor, "texts tokens width"]:
+    states: Float[Tensor, "texts tokens width"], order: Int[Tensor, "texts places"]
+) -> Float[Tensor, "texts places width"]:
     return states.gather(1, order.unsqueeze(-1).expand(-1, -1, states.shape[2]))
+
+
+def logits_of(
+    head: nn.Module, output: Any, mask: Bool[Tensor, "texts tokens"], all_layers: bool
+) -> Float[Tensor, "texts outputs"]:
+    """What a head makes of an encoder's output.
+
+    Args:
+        head: reads pooled vectors or token states.
+        output: the encoder's.
+        mask: true for tokens, false for padding.
+        all_layers: the head reads the outputs of all layers, and the output has them one by one.
+    """
+    if head.reads == "pooled" and head.pooling == "pooler":
+        return torch.as_tensor(head(output.pooler_output))
+    states = read_states(output, all_layers)
+    return torch.as_tensor(
+        head(states, mask) if head.reads == "tokens" else head(pool_states(states, mask, str(head.pooling)))
+    )
 
 
 def read_states(output: Any, all_layers: bool) -> Float[Tensor, "texts tokens width"]:

@@ -17,7 +17,7 @@ from src.data.batching import Batch
 from src.data.labels import MASKED_SCORES, LabelSpace
 from src.freezable import FreezableModule, Optimization, Seen
 from src.freezing import Phase, Stage
-from src.heads import MaskedLanguageHead, pool_states, read_states
+from src.heads import MaskedLanguageHead, logits_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -81,14 +81,8 @@ class TextClassifier(FreezableModule):
             output = self._suffix[0](inputs_embeds=batch["states"], attention_mask=mask.long())
         else:
             output = BaseModelOutput(last_hidden_state=batch["states"])
-        if self.head.reads == "pooled" and self.head.pooling == "pooler":
-            return torch.as_tensor(self.head(output.pooler_output)).float()
         # What a store holds for a head that reads all layers lies side by side already.
-        states = read_states(output, self.reads_all_layers and "states" not in batch)
-        if self.head.reads == "tokens":
-            logits = self.head(states, mask)
-        else:
-            logits = self.head(pool_states(states, mask, str(self.head.pooling)))
+        logits = logits_of(self.head, output, mask, self.reads_all_layers and "states" not in batch)
         return logits.float()
 
     def losses(

@@ -52,15 +52,18 @@ class Predictor:
         self.space = LabelSpace(result["objective"], tuple(result["labels"]))
 
     @classmethod
-    def load(cls, path: Path | str, precision: str | None = None) -> Predictor:
+    def load(cls, path: Path | str, precision: str | None = None, device: str | None = None) -> Predictor:
         """
         Args:
             path: of the run's folder.
             precision: of matrix products: float32 or bf16; None: as in training.
+            device: where it computes; None: on the accelerator, if there is one.
 
         Raises:
             UserError: the folder holds no finished run, or something the run needs is no longer there.
         """
+        import torch
+
         folder = RunFolder(Path(path))
         result = folder.read_result()
         folder.check_weights(result)
@@ -74,7 +77,11 @@ class Predictor:
                 cfg.freeze = {"_target_": "src.freezing.Nothing"}
             elif "tokenizer" in cfg.backbone:
                 cfg.backbone.tokenizer = str(folder.model)
-        return _load(cfg, folder, result, precision or str(cfg.trainer.precision))
+        predictor = _load(cfg, folder, result, precision or str(cfg.trainer.precision))
+        if device is None and torch.accelerator.is_available():
+            device = str(torch.accelerator.current_accelerator())
+        predictor.module.to(device or "cpu")
+        return predictor
 
     def __call__(self, texts: Sequence[str]) -> list[list[Scored]]:
         """The probability of each label for each text, the likeliest first.
@@ -191,7 +198,6 @@ def _load(cfg: DictConfig, folder: RunFolder, result: dict[str, Any], precision:
         module.check_state(best)
         module.load_state_dict(best, strict=False)
     dtype = torch.bfloat16 if precision.startswith("bf16") else torch.float32
-    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    module.eval().to(device or "cpu")
+    module.eval()
     cast_matrices(module, dtype)
     return Predictor(module, tokenizer, cfg, result, dtype)

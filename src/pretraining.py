@@ -4,7 +4,7 @@ language modelling leaves for others."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,6 +168,13 @@ def _head_names(dense: str, norm: str, bias: str) -> dict[str, str]:
     return {"bias": bias} | {f"{ours}.{kind}": f"{theirs}.{kind}" for ours, theirs in parts for kind in KINDS}
 
 
+def head_names(there: Iterable[str]) -> dict[str, str] | None:
+    """What a checkpoint with these names calls the head's parameters, by what they are called here; None where it has
+    no such head."""
+    found = set(there)
+    return next((names for names in (_head_names(*parts) for parts in HEADS) if found.issuperset(names.values())), None)
+
+
 def load_head(source: Source, head: nn.Module) -> bool:
     """Gives the head the weights that the backbone's own pretraining has left, if they are in its files."""
     from safetensors import safe_open
@@ -175,14 +182,11 @@ def load_head(source: Source, head: nn.Module) -> bool:
     shapes = {name: parameter.shape for name, parameter in head.named_parameters()}
     for file in sorted(source.folder.glob("model*.safetensors")) if source.folder else ():
         with safe_open(file, framework="pt") as content:
-            there = set(content.keys())
-            for dense, norm, bias in HEADS:
-                names = _head_names(dense, norm, bias)
-                if there.issuperset(names.values()):
-                    tensors = {ours: content.get_tensor(theirs) for ours, theirs in names.items()}
-                    if all(tensors[name].shape == shape for name, shape in shapes.items()):
-                        head.load_state_dict(tensors)
-                        return True
+            if names := head_names(content.keys()):
+                tensors = {ours: content.get_tensor(theirs) for ours, theirs in names.items()}
+                if all(tensors[name].shape == shape for name, shape in shapes.items()):
+                    head.load_state_dict(tensors)
+                    return True
     return False
 
 

@@ -178,6 +178,8 @@ class RunFolder:
         file = self.path / "result.json"
         try:
             result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            if not isinstance(result, dict):
+                raise ValueError("it is not a JSON object")
         except (OSError, ValueError) as error:
             raise UserError(f"{file} must be the result of a finished run; it cannot be read: {error}") from None
         if result.get("format") != FORMAT:

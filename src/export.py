@@ -1,0 +1,135 @@
+"""A finished run -> a folder for others, with weights, tokenizer and model card. The entry point of
+`python -m src.export`.
+
+Torch and what stands on it are imported inside functions: a mistake in the arguments is answered before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import hydra
+import pydantic
+from omegaconf import DictConfig, OmegaConf
+from pydantic import Field, model_validator
+
+from src.checking import value_problem
+from src.cli import fail, run_command
+from src.config import Section, UserError
+from src.predictor import Predictor
+from src.runs import RunFolder, find_run
+
+
+class Options(Section):
+    run: Annotated[str, Field(min_length=1)]
+    sweep: str | None
+    output: Annotated[str, Field(min_length=1)]
+    format: Literal["huggingface", "onnx", "safetensors"]
+    int8: bool
+    opset: Annotated[int, Field(ge=14, le=20)]  # what PyTorch writes, from the first one with all that encoders need
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.output).expanduser().resolve()
+
+    @model_validator(mode="after")
+    def is_consistent(self) -> Self:
+        if self.int8 and self.format != "onnx":
+            raise ValueError(f"int8=true goes with format=onnx; got format={self.format}")
+        return self
+
+
+def export(cfg: DictConfig) -> list[str]:
+    """Writes the folder.
+
+    Args:
+        cfg: composed from conf/export.yaml.
+
+    Returns:
+        What there is to say of it, line by line.
+
+    Raises:
+        UserError: the arguments, the run or the output folder cannot be used, or this run cannot be had in this format.
+    """
+    options = _check(cfg)
+    run = find_run(options.run, options.sweep)
+    predictor = Predictor.load(run.path, "float32", "cpu")
+    if predictor.result["objective"] == "mlm" and options.format != "huggingface":
+        raise UserError(
+            f"format={options.format} is for labels; {run.path} fills in masked words.\nChoose format=huggingface."
+        )
+    with _staged(options.folder) as folder:
+        said = _write(folder, run, predictor, options)
+        files = sorted(folder.iterdir())
+        for file in files:
+            file.chmod(files[0].stat().st_mode)  # weights are written so that only their owner can read them
+    return [*said, f"Written: {options.output} ({', '.join(file.name for file in files)})"]
+
+
+def _check(cfg: DictConfig) -> Options:
+    if missing := sorted(OmegaConf.missing_keys(cfg)):
+        raise UserError("\n".join(f"{key} has no value.\nGive one: {key}=…" for key in missing))
+    try:
+        options = Options.model_validate(OmegaConf.to_container(cfg, resolve=True))
+    except pydantic.ValidationError as error:
+        problems = (value_problem(".".join(map(str, problem["loc"])), problem) for problem in error.errors())
+        raise UserError("\n".join(problems)) from None
+    folder = options.folder
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"output must be a new or an empty folder; {folder} is there already.\nGive another: output=…")
+    needed = ("onnx", "onnxruntime") if options.format == "onnx" else ()
+    if absent := [name for name in needed if importlib.util.find_spec(name) is None]:
+        raise UserError(
+            f"format=onnx needs the packages onnx and onnxruntime; not installed: {', '.join(absent)}.\n"
+            "Install them: pip install -c constraints.txt -e '.[export]'"
+        )
+    return options
+
+
+@contextlib.contextmanager
+def _staged(output: Path) -> Iterator[Path]:
+    """A folder beside the output that takes its place when everything is in it, and otherwise goes away."""
+    temporary = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        temporary.replace(output)
+    except OSError as error:
+        raise UserError(f"{output} cannot be written: {error}.\nChoose another: output=…") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write(folder: Path, run: RunFolder, predictor: Predictor, options: Options) -> list[str]:
+    """Fills the folder; returns what there is to say of it."""
+    from src import formats
+    from src.report.card import write_card
+
+    cfg = run.saved_config()
+    original = formats.Original(run, cfg, predictor)
+    original.save_tokenizer(folder)
+    if options.format == "onnx":
+        kind, notes = formats.write_onnx(folder, original, options.opset, options.int8)
+    else:
+        write = formats.write_huggingface if options.format == "huggingface" else formats.write_safetensors
+        kind, notes = write(folder, original)
+    write_card(folder, predictor.result, cfg, kind, notes)
+    return notes
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="export")
+def main(cfg: DictConfig) -> None:
+    try:
+        print("\n".join(export(cfg)))
+    except UserError as error:
+        fail(str(error))
+
+
+if __name__ == "__main__":
+    run_command(main, "export", verbatim=("run", "sweep", "output"))

@@ -1,0 +1,193 @@
+"""The formats of an exported run. Each is written, read back as its users will read it, and compared with the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from src import metrics, native, onnx_model, standalone
+from src.adapting import merge_adapters
+from src.backbones import silence_transformers
+from src.config import UserError
+from src.data.labels import LabelSpace
+from src.modules import TextClassifier
+from src.predictor import Predictor
+from src.report.card import Kind, backbone_name
+from src.runs import RunFolder
+
+# What the exported files must say the same of: several lengths, the last beyond what most backbones take.
+SAMPLES = (
+    "Good.",
+    "A warm, funny and quietly devastating film; see it twice!",
+    "Überraschend schön: 10/10 😀, said nobody. " * 3,
+    "It goes on and on and on. " * 400,
+)
+EXACT = 1e-5  # the largest difference of a probability
+CLOSE = 1e-4  # and of a logit of an ONNX model, whose operators add in another order
+
+Written = tuple[Kind, list[str]]  # how a folder is loaded, and what there is to say of it
+
+
+class Original:
+    """A run's best weights, adapters merged, and what they said of some texts before that.
+
+    Args:
+        run: the folder.
+        cfg: the run's config.
+        predictor: of the run; its network and tokenizer are changed.
+    """
+
+    def __init__(self, run: RunFolder, cfg: DictConfig, predictor: Predictor) -> None:
+        silence_transformers()
+        self.run, self.cfg, self.result = run, cfg, predictor.result
+        self.module, self.tokenizer, self.max_length = predictor.module, predictor.tokenizer, predictor.max_length
+        masked = self.result["objective"] == "mlm"
+        self.samples = [f"{self.tokenizer.mask_token} {text}" for text in SAMPLES] if masked else list(SAMPLES)
+        encoded = self.encode(self.samples)
+        batch = {"input_ids": encoded["input_ids"], "mask": encoded["attention_mask"].bool()}
+        if masked:
+            batch["places"] = (batch["input_ids"].flatten() == self.tokenizer.mask_token_id).nonzero().flatten()
+        with torch.inference_mode():
+            self.logits: Tensor = self.module(batch)
+        merge_adapters(self.module.encoder)
+
+    @property
+    def probabilities(self) -> Tensor:
+        """Of the labels of each sample, or of the tokens in its masked place."""
+        objective = self.result["objective"]
+        return self.logits.softmax(1) if objective == "mlm" else metrics.probabilities(self.logits, objective)
+
+    @property
+    def classifier(self) -> TextClassifier:
+        assert isinstance(self.module, TextClassifier)
+        return self.module
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a config.json says of the run."""
+        return {
+            "objective": self.result["objective"],
+            "labels": self.result["labels"],
+            "thresholds": self.result.get("thresholds"),
+            "max_length": self.max_length,
+            "backbone": backbone_name(self.cfg),
+            "strategy": self.result["strategy"],
+        }
+
+    def encode(self, texts: list[str]) -> dict[str, Tensor]:
+        """Token ids and mask [texts, tokens], cut and padded."""
+        options: dict[str, Any] = {"truncation": True, "max_length": self.max_length, "padding": True}
+        found = self.tokenizer(texts, return_tensors="pt", **options)
+        return {"input_ids": found["input_ids"], "attention_mask": found["attention_mask"]}
+
+    def save_tokenizer(self, folder: Path) -> None:
+        tokenizer: Any = self.tokenizer
+        tokenizer.model_max_length = self.max_length
+        # Runs never give token types, which not every architecture takes.
+        tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = list(onnx_model.INPUTS)
+        tokenizer.save_pretrained(folder)
+
+
+def write_huggingface(folder: Path, original: Original) -> Written:
+    """A model of transformers' own where there is one that computes the same, otherwise one with its own loader."""
+    if original.result["objective"] == "mlm":
+        native.write_masked(folder, original.module)
+        _agree(native.read_masked(folder, original.samples), original.probabilities, EXACT)
+        return "fill-mask", []
+    if native.write_classifier(folder, original.classifier, original.result.get("thresholds")):
+        found = native.read_classifier(folder, original.result["labels"], original.samples)
+        if _difference(found, original.probabilities) <= EXACT:
+            return "pipeline", []
+        # Some settings of an architecture change what its classifier computes; the same files are written again.
+    standalone.write_loader(folder)
+    write_safetensors(folder, original)
+    why = "No class of transformers computes this combination of backbone and head: load it with load.py."
+    return "loader", [why]
+
+
+def write_safetensors(folder: Path, original: Original) -> Written:
+    """The weights and what they are."""
+    standalone.write_weights(folder, original.classifier, original.cfg.model, original.about)
+    _agree(standalone.read_back(folder, original.samples), original.probabilities, EXACT)
+    return "weights", []
+
+
+def write_onnx(folder: Path, original: Original, opset: int, int8: bool) -> Written:
+    """An ONNX model, and a smaller one with 8-bit weights if wanted."""
+    content = json.dumps(original.about, indent=2, ensure_ascii=False)
+    (folder / "config.json").write_text(f"{content}\n", encoding="utf-8")
+    file = folder / "model.onnx"
+    onnx_model.write(file, original.classifier, original.encode(original.samples), opset)
+    session = onnx_model.open_session(file)
+    _agree(onnx_model.logits(session, original.encode(original.samples)), original.logits, CLOSE)
+    for text, expected in zip(original.samples, original.logits, strict=True):
+        _agree(onnx_model.logits(session, original.encode([text])), expected[None], CLOSE)
+    if not int8:
+        return "onnx", []
+    smaller = folder / "model_int8.onnx"
+    onnx_model.quantise(file, smaller)
+    accuracy, texts = _accuracy(smaller, original)
+    before = original.result["metrics"]["test"]["accuracy"]
+    sizes = [f"{path.stat().st_size / 1e6:,.1f} MB" for path in (file, smaller)]
+    return "onnx", [
+        f"model_int8.onnx: accuracy {accuracy:.4f} on the {texts:,} test texts of the run, {accuracy - before:+z.4f} "
+        f"against {before:.4f} in full precision; {sizes[1]} instead of {sizes[0]}."
+    ]
+
+
+def _agree(found: Tensor, expected: Tensor, limit: float) -> None:
+    """
+    Raises:
+        UserError: what was written does not say what the run says.
+    """
+    difference = _difference(found, expected)
+    if not difference <= limit:
+        raise UserError(
+            f"What is exported must say the same as the run, to {limit:g}; it differs by {difference:.2g}. Nothing was "
+            "written.\nChoose another format: format=huggingface, onnx or safetensors."
+        )
+
+
+def _difference(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).abs().max())
+
+
+def _accuracy(file: Path, original: Original) -> tuple[float, int]:
+    """The accuracy of an ONNX classifier on the run's test texts, one at a time, and how many there are.
+
+    Raises:
+        UserError: the run's predictions, where these texts are, cannot be read.
+    """
+    texts, targets = _test_texts(original)
+    space = LabelSpace(original.result["objective"], tuple(original.result["labels"]))
+    limits = original.result.get("thresholds")
+    session = onnx_model.open_session(file)
+    found = torch.cat([onnx_model.logits(session, original.encode([text])) for text in texts])
+    probs = metrics.probabilities(found, space.objective)
+    thresholds = torch.tensor([limits[name] for name in space.names]) if limits else None
+    return metrics.measure(probs, targets, space, thresholds)["accuracy"], len(texts)
+
+
+def _test_texts(original: Original) -> tuple[Sequence[str], Tensor]:
+    import pyarrow
+    import pyarrow.parquet
+
+    file = original.run.path / "predictions" / "test.parquet"
+    try:
+        table = pyarrow.parquet.read_table(file, columns=["text", "true"])
+    except (OSError, pyarrow.ArrowException) as error:
+        raise UserError(
+            f"int8=true measures on the run's test texts in {file}; they cannot be read: {error}\nChoose int8=false."
+        ) from None
+    labels, true = original.result["labels"], table.column("true").to_pylist()
+    if original.result["objective"] == "multilabel":
+        targets = torch.tensor([[float(label in row) for label in labels] for row in true])
+    else:
+        targets = torch.tensor([labels.index(row) for row in true])
+    return table.column("text").to_pylist(), targets

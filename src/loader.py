@@ -1,0 +1,84 @@
+"""Gives a text classifier its weights back from a folder with config.json, model.safetensors and a tokenizer.
+
+    from load import load
+
+    classify = load(".")
+    classify(["A text.", "Another one."])  # [{"label": …, "score": …}, …]
+
+It needs torch, transformers and safetensors.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar  # noqa: F401
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+from src.heads import BiLSTMHead, LinearHead, MixedHead, logits_of
+from src.metrics import probabilities
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int  # noqa: F401
+
+HEADS: dict[str, Any] = {"LinearHead": LinearHead, "BiLSTMHead": BiLSTMHead}
+
+
+class Classifier:
+    """An encoder, a head and a tokenizer, ready for texts. Made with `load`."""
+
+    def __init__(self, encoder: nn.Module, head: nn.Module, tokenizer: Any, config: dict[str, Any]) -> None:
+        self.encoder, self.head, self.tokenizer, self.config = encoder.eval(), head.eval(), tokenizer, config
+
+    def probabilities(self, texts: Sequence[str], batch_size: int = 32) -> Float[Tensor, "texts labels"]:
+        """The probability of each label, in the order of the config's labels; multi-label ones are independent."""
+        batches = [list(texts[start : start + batch_size]) for start in range(0, len(texts), batch_size)]
+        with torch.inference_mode():
+            logits = [self._logits(batch) for batch in batches]
+        return probabilities(torch.cat(logits), self.config["objective"])
+
+    def __call__(self, texts: Sequence[str]) -> list[dict[str, Any]] | list[list[dict[str, Any]]]:
+        """The likeliest label of each text with its probability; of a multi-label text all labels whose probability
+        reaches their threshold."""
+        labels, limits = self.config["labels"], self.config["thresholds"]
+        rows: list[list[dict[str, Any]]] = [
+            [{"label": label, "score": score} for label, score in zip(labels, row, strict=True)]
+            for row in self.probabilities(texts).tolist()
+        ]
+        if limits:
+            return [[scored for scored in row if scored["score"] >= limits[scored["label"]]] for row in rows]
+        return [max(row, key=lambda scored: float(scored["score"])) for row in rows]
+
+    def _logits(self, texts: list[str]) -> Tensor:
+        length = self.config["max_length"]
+        found = self.tokenizer(texts, truncation=True, max_length=length, padding=True, return_tensors="pt")
+        ids, mask = found["input_ids"], found["attention_mask"]
+        output = self.encoder(input_ids=ids, attention_mask=mask)
+        return logits_of(self.head, output, mask.bool(), isinstance(self.head, MixedHead))
+
+
+def load(folder: str | Path) -> Classifier:
+    """The classifier in a folder.
+
+    Raises:
+        OSError: a file is missing.
+        RuntimeError: the weights are not those that config.json describes.
+    """
+    config: dict[str, Any] = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    weights = load_file(Path(folder) / "model.safetensors")
+    model_class: Any = AutoModel
+    encoder = model_class.from_config(AutoConfig.for_model(**config["encoder"]))
+    if not any(name.startswith("encoder.pooler.") for name in weights):
+        encoder.pooler = None
+    options = dict(config["head"])
+    head: nn.Module = HEADS[options.pop("name")](**options)
+    if config["mixed_layers"]:
+        head = MixedHead(head, config["mixed_layers"])
+    for name, part in (("encoder.", encoder), ("head.", head)):
+        part.load_state_dict({key.removeprefix(name): w for key, w in weights.items() if key.startswith(name)})
+    return Classifier(encoder, head, AutoTokenizer.from_pretrained(str(folder)), config)

@@ -1,0 +1,84 @@
+"""A run's classifier as a folder of its own: weights, a JSON file that says what they are, the tokenizer, and a loader
+that needs nothing of this project."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import runpy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import save_file
+from torch import Tensor
+
+from src import heads, loader, metrics
+from src.config import UserError
+from src.heads import MixedHead
+from src.modules import TextClassifier
+
+# What the loader imports from this project stands in its copy instead.
+PARTS = (
+    *(heads.LinearHead, heads.BiLSTMHead, heads.MixedHead),
+    *(heads._reorder, heads.logits_of, heads.read_states, heads.pool_states, metrics.probabilities),
+)
+
+
+def write_weights(folder: Path, module: TextClassifier, model: DictConfig, about: dict[str, Any]) -> None:
+    """Leaves model.safetensors, with `encoder.…` and `head.…`, and config.json.
+
+    Args:
+        folder: is there.
+        module: with merged adapters.
+        model: the head's section of the run's config.
+        about: what config.json says of the run.
+
+    Raises:
+        UserError: the head is one that the loader does not know.
+    """
+    state = {name: t for name, t in module.state_dict().items() if name.startswith(("encoder.", "head."))}
+    save_file({name: tensor.contiguous().clone() for name, tensor in state.items()}, folder / "model.safetensors")
+    head: Any = module.head.inner if isinstance(module.head, MixedHead) else module.head
+    options: dict[str, Any] = OmegaConf.to_container(model, resolve=True)  # type: ignore[assignment]
+    name = options.pop("_target_").rpartition(".")[2]
+    if name not in loader.HEADS:
+        raise UserError(
+            f"The heads that can be loaded without this project are {', '.join(loader.HEADS)}; this is {name}.\n"
+            "Choose format=onnx."
+        )
+    sizes = {"width": module.encoder.config.hidden_size, "outputs": head.linear.out_features}
+    content = {
+        **about,
+        "head": {"name": name, **sizes, **options},
+        "mixed_layers": module.head.layers if isinstance(module.head, MixedHead) else None,
+        "encoder": plain_settings(module.encoder),
+    }
+    (folder / "config.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def plain_settings(encoder: Any) -> dict[str, Any]:
+    """An encoder's config without the place where it was read from, and without a task that it once had."""
+    settings: dict[str, Any] = json.loads(encoder.config.to_json_string(use_diff=False))
+    dropped = ("architectures", "id2label", "label2id", "problem_type")
+    return {key: value for key, value in settings.items() if key not in dropped and not key.startswith("_")}
+
+
+def write_loader(folder: Path) -> None:
+    """Leaves load.py: the loader with the sources of what it uses in place of its imports from this project."""
+    source = inspect.getsource(loader)
+    plain = re.sub(r"\n+from src\..*$", "", source, flags=re.MULTILINE).replace("  # noqa: F401", "")
+    before, mark, after = plain.partition("HEADS: dict")
+    parts = "\n\n".join(inspect.getsource(part) for part in PARTS)
+    (folder / "load.py").write_text(f"{before}\n{parts}\n\n{mark}{after}", encoding="utf-8")
+
+
+def read_back(folder: Path, texts: Sequence[str]) -> Float[Tensor, "texts labels"]:
+    """The probabilities by what was written: by the folder's own loader where it has one."""
+    own = folder / "load.py"
+    load = runpy.run_path(str(own))["load"] if own.exists() else loader.load
+    return torch.as_tensor(load(folder).probabilities(texts))
