@@ -63,6 +63,8 @@ def _unknown_names(config_name: str, overrides: list[str]) -> list[str]:
     """All options and keys that there are not; Hydra itself stops at the first."""
     folders = [folder for folder in CONF.rglob("*") if folder.is_dir()]
     groups = {folder.relative_to(CONF).as_posix(): {file.stem for file in folder.glob("*.yaml")} for folder in folders}
+    # Hydra's own groups have options that installed packages bring.
+    groups = {name: options for name, options in groups.items() if not name.startswith("hydra")}
     pairs = [(key, value) for key, _, value in (o.partition("=") for o in overrides)]
     chosen = [f"{key}={value}" for key, value in pairs if value in groups.get(key, ())]
     GlobalHydra.instance().clear()

@@ -116,12 +116,29 @@ def _run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
         return folder.monitored()
     if code in (130, 143):
         raise SystemExit(code)
+    _record_failure(cfg, folder, _reason(code, folder, said), log=said)
+    return None
+
+
+def fail_job(cfg: DictConfig, folder: RunFolder, reason: str) -> None:
+    """Records that a job was lost before it could say what it came to; one that had finished stays finished.
+
+    Args:
+        cfg: of the run.
+        folder: that the launcher has for it.
+        reason: for the comparison.
+    """
+    folder = _place(cfg, folder)
+    if folder.state() != "finished":
+        _record_failure(cfg, folder, reason)
+
+
+def _record_failure(cfg: DictConfig, folder: RunFolder, reason: str, **details: str) -> None:
     if not (folder.path / "config.yaml").exists():
         with open_dict(cfg):
             cfg.run = str(folder.path)
         folder.claim(cfg)
-    folder.write_status("failed", error=_reason(code, folder, said), log=said)
-    return None
+    folder.write_status("failed", error=reason, **details)
 
 
 def run_process(arguments: Sequence[str]) -> tuple[int, str]:

@@ -167,7 +167,7 @@ def command(*arguments: str, cwd: Path = CONF.parent) -> subprocess.CompletedPro
     ("arguments", "lines"),
     [
         (
-            ["modle=x", "optimizer.lrr=3", "freeze=bottm", "+data.foo=1"],
+            ["modle=x", "optimizer.lrr=3", "freeze=bottm", "+data.foo=1", "hydra/launcher=joblib"],
             [
                 "modle is not a key of this config.",
                 "Did you mean model?",
