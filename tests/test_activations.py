@@ -18,6 +18,7 @@ import torch
 from src import activations, encoding
 from src.activations import Mapped, Shape, Store
 from src.config import UserError
+from src.inference import BATCH_TOKENS
 from src.modules import TextClassifier
 from src.runs import CONF, RunFolder
 from tests.conftest import ARCHITECTURES
@@ -314,9 +315,9 @@ def test_the_encoding_pass_leaves_the_number_of_threads_as_it_was(run_tiny: Run)
 def test_chunks_are_a_function_of_the_lengths_and_cover_every_text_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoding, "CHUNK_TOKENS", 5_000)
     lengths = np.sort(np.random.default_rng(0).integers(1, 400, 1000))[::-1].astype(np.int64)
-    chunks = list(encoding._chunks(lengths, 2_048))
+    chunks = list(encoding._chunks(lengths, torch.device("cpu")))
     assert np.concatenate([np.arange(1000)[s] for c in chunks for s in c]).tolist() == list(range(1000))
-    assert all(lengths[s].max() * len(lengths[s]) <= 2_048 for c in chunks for s in c)
+    assert all(lengths[s].max() * len(lengths[s]) <= BATCH_TOKENS["cpu"] for c in chunks for s in c)
     assert len(chunks) > 10
 
 

@@ -89,7 +89,8 @@ def finish(
     if isinstance(module, MaskedLanguageModel):
         merge_adapters(module.encoder)
         save_model(folder.model, module.encoder, module.head, datamodule.tokenizer)
-    folder.write_json("result.json", {**result, "sha256": folder.digests()})
+    result["sha256"] = folder.digests()
+    folder.write_json("result.json", result)
     last = module.history[-1]
     folder.write_status("finished", epoch=last["epoch"], step=last["step"])
     _say_where_to_look(folder, result, outcome.headline)
