@@ -108,7 +108,7 @@ def _staged(output: Path) -> Iterator[Path]:
 
 def _write(folder: Path, run: RunFolder, predictor: Predictor, options: Options) -> list[str]:
     """Fills the folder; returns what there is to say of it."""
-    from src import formats
+    from src.exports import formats
     from src.report.card import write_card
 
     cfg = run.saved_config()

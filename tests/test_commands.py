@@ -153,7 +153,7 @@ def test_rotten_tomatoes_reads_local_files_in_place_of_the_hub(tmp_path: Path, t
 def readme_commands() -> list[str]:
     blocks = re.findall(r"```(?:bash|sh)\n(.*?)```", README, re.DOTALL)
     lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if re.match(r"python -m src\.(train|plan|predict|compare|export) ", line)]
+    return [line for line in lines if re.match(r"python -m src\.(train|plan|predict|explain|compare|export) ", line)]
 
 
 def test_the_readme_has_commands() -> None:

@@ -23,15 +23,16 @@ import transformers
 from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 
-from src import backbones, formats, metrics, native
+from src import backbones, metrics
 from src.build import stages_and_phases
 from src.config import UserError
 from src.data.labels import LabelSpace
 from src.export import export
-from src.formats import SAMPLES
+from src.exports import formats, native
+from src.exports.formats import SAMPLES
+from src.exports.loader import load
 from src.freezing import Nothing
 from src.heads import LinearHead
-from src.loader import load
 from src.modules import TextClassifier
 from src.predict import Predictor
 from src.runs import CONF, RunFolder
@@ -296,7 +297,7 @@ def test_an_export_that_differs_leaves_nothing(run_tiny: Run, tmp_path: Path, mo
     damaged = load(_saved(run, tmp_path / "good"))
     damaged.head.linear.bias.data[0] += 1  # type: ignore[operator, union-attr]
     with monkeypatch.context() as patch:
-        patch.setattr("src.loader.load", lambda folder: damaged)
+        patch.setattr("src.exports.loader.load", lambda folder: damaged)
         with pytest.raises(UserError, match="must say the same as the run"):
             exported(run.path, out, "format=safetensors")
     assert list(out.parent.iterdir()) == [out]

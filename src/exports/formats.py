@@ -11,11 +11,12 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from src import metrics, native, onnx_model, standalone
+from src import metrics
 from src.adapting import merge_adapters
 from src.backbones import silence_transformers
 from src.config import UserError
 from src.data.labels import LabelSpace
+from src.exports import native, onnx_model, standalone
 from src.modules import TextClassifier
 from src.predictor import Predictor
 from src.report.card import Kind, backbone_name

@@ -17,8 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor
 
-from src import heads, loader, metrics
+from src import heads, metrics
 from src.config import UserError
+from src.exports import loader
 from src.heads import MixedHead
 from src.modules import TextClassifier
 

@@ -15,11 +15,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from src.config import UserError
+from src.exports.standalone import plain_settings
 from src.freezable import FreezableModule
 from src.heads import LinearHead
 from src.modules import TextClassifier
 from src.pretraining import head_names
-from src.standalone import plain_settings
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

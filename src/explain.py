@@ -1,0 +1,212 @@
+"""A finished run and texts -> pages that show why it says what it says. The entry point of `python -m src.explain`.
+
+Torch and what stands on it are imported inside functions: a mistake in the arguments is answered before.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from rich.progress import track
+
+from src.cli import fail, run_command
+from src.config import UserError, nearest
+from src.data.tables import read_table
+from src.runs import RunFolder, find_run
+
+if TYPE_CHECKING:
+    from src.attribution.explanation import Question
+    from src.predictor import Predictor
+    from src.report.explanation import Side
+
+IMPORTANCE = ("integrated_gradients", "gradient_input", "occlusion")
+METHODS = (*IMPORTANCE, "attention")
+
+
+def explain(cfg: DictConfig) -> Path:
+    """Leaves the pages and everything they show in the run's `explanations/NAME/`; returns the page to begin with.
+
+    Args:
+        cfg: composed from conf/explain.yaml.
+
+    Raises:
+        UserError: something in the arguments, the runs or the texts cannot be used.
+    """
+    check_arguments(cfg)
+    runs = [find_run(str(name), cfg.sweep) for name in (cfg.run, cfg.against) if name]
+    check_runs(runs, cfg.labels)
+    texts = [str(cfg.text)] if cfg.text is not None else read_texts(Path(cfg.input), runs[0], int(cfg.limit))
+    target = runs[0].path / "explanations" / (cfg.name or time.strftime("%Y-%m-%d_%H-%M-%S"))
+    if target.exists():
+        raise UserError(f"{target} is there already.\nGive another name: name=…, or delete it.")
+    return _explain(cfg, runs, texts, target)
+
+
+def _explain(cfg: DictConfig, runs: Sequence[RunFolder], texts: Sequence[str], target: Path) -> Path:
+    from src.attribution import tokens
+    from src.predictor import Predictor
+    from src.report import explanation as report
+
+    predictors = [Predictor.load(run.path, "float32", "cpu") for run in runs]
+    questions = [question(cfg, predictor, run) for predictor, run in zip(predictors, runs, strict=True)]
+    split = [[tokens.split(text, p.tokenizer, p.max_length) for p in predictors] for text in texts]
+    for read in split:
+        for tokenized, asked in zip(read, questions, strict=True):
+            report.check_size(len(tokenized.ids), asked)
+    titles = [runs[0].name] if len(runs) == 1 else [f"{x}: {run.name}" for x, run in zip("AB", runs, strict=True)]
+    # Under another name until it is complete.
+    unfinished = target.with_name(f".{target.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        pages = []
+        for number, read in enumerate(track(split, "Explaining", disable=not sys.stderr.isatty()), start=1):
+            sides = [_side(*given) for given in zip(titles, runs, predictors, read, questions, strict=True)]
+            folder = unfinished / f"{number:04}" if cfg.input is not None else unfinished
+            pages.append(report.write_page(sides, folder))
+        if cfg.input is not None:
+            report.write_index(pages, titles, unfinished)
+        unfinished.rename(target)
+    except OSError as error:
+        raise UserError(f"{target} cannot be written: {error.strerror or error}.\nMake room or permit it.") from None
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return target / "index.html"
+
+
+def _side(title: str, run: RunFolder, predictor: Predictor, read: Any, asked: Question) -> Side:
+    from src.attribution.explanation import explain as explain_text
+    from src.report.explanation import Side
+
+    module: Any = predictor.module
+    found = explain_text(module, read, asked)
+    return Side(title, str(run.path), predictor.result["strategy"], stage_states(module), found)
+
+
+def stage_states(module: Any) -> dict[str, str]:
+    """Of each stage whether the run trained all of it, parts of it, or nothing."""
+    states = {}
+    for stage in module.stages:
+        trained = module.trained.intersection(stage.parameters)
+        states[stage.name] = "frozen" if not trained else "trained" if trained == set(stage.parameters) else "in part"
+    return states
+
+
+def check_arguments(cfg: DictConfig) -> None:
+    """
+    Raises:
+        UserError: one message with all that is wrong with the arguments, as far as they tell without the run.
+    """
+    problems = []
+    if (cfg.text is None) == (cfg.input is None):
+        problems.append('There must be a text or a file of texts.\nGive text="…" or input=file.csv, not both.')
+    elif cfg.text is not None and not str(cfg.text).strip():
+        problems.append('text must hold words; it is empty.\nFor example: text="The movie was fantastic!"')
+    if not isinstance(cfg.limit, int) or isinstance(cfg.limit, bool) or cfg.limit < 1:
+        problems.append(f"limit must be a number of rows, from 1 on; got {cfg.limit}.")
+    if cfg.name is not None and Path(str(cfg.name)).name != str(cfg.name):
+        problems.append(f"name must be that of a folder, without slashes; got {cfg.name}.")
+    if not isinstance(cfg.methods, ListConfig) or not cfg.methods:
+        problems.append(f"methods must be a list; got {cfg.methods}.\nThere are: {', '.join(METHODS)}.")
+    else:
+        problems += [
+            f"methods has no {name!r}.\n{nearest(str(name), METHODS)}" for name in cfg.methods if name not in METHODS
+        ]
+    if cfg.labels is not None and (not isinstance(cfg.labels, ListConfig) or not cfg.labels):
+        problems.append(f"labels must be a list of names; got {cfg.labels}.\nFor example: labels=[positive].")
+    if problems:
+        raise UserError("\n".join(problems))
+
+
+def check_runs(runs: Sequence[RunFolder], labels: Sequence[Any] | None) -> None:
+    """
+    Raises:
+        UserError: a run is not finished or has no labels, they have different ones, or not those that are asked for.
+    """
+    results = [run.read_result() for run in runs]
+    for run, result in zip(runs, results, strict=True):
+        if result["objective"] == "mlm":
+            raise UserError(
+                f"Explanations are of labels; {run.path} learned to fill in masked words.\n"
+                "Give a run of model=bert_linear or model=bert_bilstm."
+            )
+        if (result["objective"], result["labels"]) != (results[0]["objective"], results[0]["labels"]):
+            raise UserError(
+                f"against must be a run with the same labels; {runs[0].path} has {', '.join(results[0]['labels'])} "
+                f"({results[0]['objective']}), {run.path} {', '.join(result['labels'])} ({result['objective']}).\n"
+                "Give a run on the same data."
+            )
+    known = results[0]["labels"]
+    for label in map(str, labels or ()):
+        if label not in known:
+            raise UserError(f"labels must be labels of the run; got {label!r}.\n{nearest(label, known)}")
+
+
+def read_texts(file: Path, run: RunFolder, limit: int) -> list[str]:
+    """The first texts of a file.
+
+    Raises:
+        UserError: the file cannot be read, lacks the column that the run's texts had, or a row has no text.
+    """
+    table = read_table(file)
+    texts = table.column(str(run.saved_config().data.text), "The run's data.text")[:limit]
+    empty = [str(row) for row, text in zip(table.rows, texts, strict=False) if not str(text or "").strip()]
+    if empty:
+        raise UserError(
+            f"Every row must have a text; {file} has none in {table.unit} {', '.join(empty[:5])}.\n"
+            "Fill them in or delete them."
+        )
+    return [str(text) for text in texts]
+
+
+def question(cfg: DictConfig, predictor: Predictor, run: RunFolder) -> Question:
+    """What is asked of one run's model.
+
+    Raises:
+        UserError: it does not have these layers or heads.
+    """
+    from src.attribution.explanation import Question
+
+    model = predictor.module.encoder.config
+    layers = numbers("layers", cfg.layers, int(model.num_hidden_layers), run)
+    heads = numbers("heads", cfg.heads, int(model.num_attention_heads), run)
+    return Question(list(cfg.methods), layers, heads, None if cfg.labels is None else [str(n) for n in cfg.labels])
+
+
+def numbers(key: str, given: Any, count: int, run: RunFolder) -> list[int]:
+    """The layers or heads that are asked for, in order.
+
+    Raises:
+        UserError: it is not `all` or a list of numbers that there are.
+    """
+    if given == "all":
+        return list(range(count))
+    listed = list(given) if isinstance(given, ListConfig) else [given]
+    wrong = [n for n in listed if not isinstance(n, int) or isinstance(n, bool) or not 0 <= n < count]
+    if wrong or not listed:
+        got = ", ".join(map(str, wrong)) or "none"
+        raise UserError(
+            f"{key} must lie in 0..{count - 1} for {run.path}; got {got}.\n"
+            f"Give a list such as {key}=[0,{count - 1}], or all."
+        )
+    return sorted(set(listed))
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="explain")
+def main(cfg: DictConfig) -> None:
+    try:
+        if OmegaConf.missing_keys(cfg):
+            raise UserError("run has no value.\nGive the folder of a finished run: run=outputs/runs/NAME.")
+        print(f"Written: {explain(cfg)}")
+    except UserError as error:
+        fail(str(error))
+
+
+if __name__ == "__main__":
+    run_command(main, "explain", verbatim=("run", "against", "sweep", "text", "input"))

@@ -1,0 +1,1 @@
+"""The forms in which a finished run is handed on."""

@@ -1,0 +1,194 @@
+"""What is left of an explanation: its page, pictures, attention weights and values; and an index of several."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from src.attribution.explanation import Explanation, Question, as_record, attention_record
+from src.attribution.gradients import TOLERANCE
+from src.config import UserError
+from src.report import explanation_plots as plots
+from src.report.standalone import render, save
+
+LARGEST = 24_000_000  # bytes of attention in a page, before base64 makes a third more of them
+LEVELS = 255  # of attention weights in a page; attention.npz has them in full
+
+
+@dataclass(frozen=True)
+class Side:
+    """A text under one run.
+
+    Args:
+        title: how the page calls the run.
+        run: its folder.
+        strategy: how it froze.
+        stages: by name, `frozen`, `trained` or `in part`.
+        found: the explanation.
+    """
+
+    title: str
+    run: str
+    strategy: str
+    stages: dict[str, str]
+    found: Explanation
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A page as the index lists it: its folder, the text, and for each run the label, its probability and the words
+    that matter most."""
+
+    name: str
+    text: str
+    said: list[tuple[str, float, list[str]]]
+
+    @property
+    def agreed(self) -> bool:
+        """Whether all runs have the same likeliest label."""
+        return len({label for label, _, _ in self.said}) == 1
+
+
+def check_size(tokens: int, question: Question) -> None:
+    """
+    Raises:
+        UserError: a page could not hold that much attention.
+    """
+    size = tokens * tokens * len(question.layers) * (len(question.heads) + 2)
+    if "attention" in question.methods and size > LARGEST:
+        raise UserError(
+            f"A page must hold at most {LARGEST / 1e6:.0f} MB of attention; {len(question.layers)} layers and "
+            f"{len(question.heads)} heads of {tokens} tokens are {size / 1e6:.0f} MB.\n"
+            "Choose some: layers=[0,…] heads=[0,…]."
+        )
+
+
+def write_page(sides: Sequence[Side], folder: Path) -> Entry:
+    """Leaves `index.html`, `explanation.json`, `attention.npz` and the pictures of one text in a folder.
+
+    Args:
+        sides: the text under one run, or under two.
+        folder: is made if need be.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = []
+    for side, ending in zip(sides, ("", "_against"), strict=False):
+        curves = _write_figures(side, folder, ending)
+        figures.append((side, curves, as_record(side.found)))
+        if side.found.attention:
+            arrays = {"weights": _chosen(side.found), "rollout": side.found.attention.flow.numpy()}
+            arrays["gradient_weighted"] = side.found.attention.relevance.numpy()
+            np.savez_compressed(folder / f"attention{ending}.npz", **arrays)
+    runs = [
+        {"run": side.run, "strategy": side.strategy, "stages": side.stages, **record} for side, _, record in figures
+    ]
+    content = json.dumps({"format": 1, "runs": runs}, indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / "explanation.json").write_text(content + "\n", encoding="utf-8")
+    page = render(
+        "explain.html",
+        "explain.js",
+        sides=figures,
+        text=sides[0].found.tokens.text,
+        data={"sides": [_payload(side) for side in sides]},
+        tolerance=TOLERANCE,
+    )
+    (folder / "index.html").write_text(page, encoding="utf-8")
+    return Entry(folder.name, sides[0].found.tokens.text, [_said(side.found) for side in sides])
+
+
+def write_index(entries: Sequence[Entry], runs: Sequence[str], folder: Path) -> None:
+    """Leaves the page that lists the pages of several texts under these runs."""
+    page = render("explain_index.html", "sort.js", entries=entries, runs=runs)
+    (folder / "index.html").write_text(page, encoding="utf-8")
+
+
+def _write_figures(side: Side, folder: Path, ending: str) -> str | None:
+    """The pictures of one run; returns that of faithfulness, for the page."""
+    found, tokens = side.found, side.found.tokens
+    words = [tokens.text[begin:end] for begin, end in tokens.spans.values()]
+    for name, attribution in found.attributions.items():
+        title = f"{name} of {found.labels[0]}, {side.title}"
+        figure = plots.importance(words, tokens.by_word(attribution.values[0]).tolist(), title)
+        save(figure, folder, f"{name}{ending}")
+    if found.attention:
+        weights = _chosen(found)
+        save(plots.layer_means(weights, found.layers, tokens.names), folder, f"attention_layers{ending}")
+        save(plots.all_heads(weights, found.layers, found.heads), folder, f"attention_heads{ending}")
+    if not found.curves:
+        return None
+    return save(plots.faithfulness(found.curves, found.labels[0]), folder, f"faithfulness{ending}")
+
+
+def _said(found: Explanation) -> tuple[str, float, list[str]]:
+    label, tokens = found.labels[0], found.tokens
+    spans = list(tokens.spans.values())
+    top: list[str] = []
+    for attribution in list(found.attributions.values())[:1]:
+        values = tokens.by_word(attribution.values[0])
+        places = [i for i in values.argsort(descending=True).tolist()[:3] if values[i] > 0]
+        top = [tokens.text[slice(*spans[i])] for i in places]
+    return label, found.probabilities[label], top
+
+
+def _chosen(found: Explanation) -> Any:
+    """Attention of the chosen layers and heads, float32 [layers, heads, tokens, tokens]."""
+    assert found.attention
+    return found.attention.weights[list(found.layers)][:, list(found.heads)].numpy()
+
+
+def _payload(side: Side) -> dict[str, Any]:
+    """What the page's script reads of one run."""
+    found, tokens = side.found, side.found.tokens
+    return {
+        "title": side.title,
+        "text": tokens.text,
+        "labels": found.labels,
+        "tokens": tokens.names,
+        "special": tokens.special.tolist(),
+        "words": tokens.words,
+        "spans": [[number, *span] for number, span in tokens.spans.items()],
+        "methods": {
+            name: {
+                "values": [[float(f"{v:.6g}") for v in row] for row in a.values.tolist()],
+                "change": a.change.tolist(),
+                "missing": a.missing.tolist(),
+                "steps": a.steps,
+            }
+            for name, a in found.attributions.items()
+        },
+        "attention": _attention_payload(found) if found.attention else None,
+    }
+
+
+def _attention_payload(found: Explanation) -> dict[str, Any]:
+    """Attention maps as bytes: first [layers, heads + 2], the last two of a row being the mean and the maximum over all
+    heads; then rollout, and the gradient-weighted map of each label."""
+    assert found.attention
+    every = found.attention.weights[list(found.layers)]
+    rows = torch.cat([every[:, list(found.heads)], every.mean(1, keepdim=True), every.amax(1, keepdim=True)], dim=1)
+    maps = torch.cat([rows.flatten(0, 1), found.attention.flow[None], found.attention.relevance])
+    values, peaks = quantise(maps)
+    return {
+        "layers": list(found.layers),
+        "columns": [*(f"head {head}" for head in found.heads), "mean", "max"],
+        "extra": ["rollout", *(f"gradient-weighted: {label}" for label in found.labels)],
+        "heads": attention_record(found),
+        "peaks": peaks,
+        "bytes": base64.b64encode(values).decode(),
+    }
+
+
+def quantise(maps: Float[Tensor, "maps tokens tokens"]) -> tuple[bytes, list[float]]:
+    """Each map as bytes, row by row, and the value that 255 stands for in it; 0 where a map is empty."""
+    peaks = maps.amax((1, 2))
+    shares = maps / peaks.clamp_min(1e-12)[:, None, None]
+    return (shares * LEVELS).round().byte().numpy().tobytes(), peaks.tolist()

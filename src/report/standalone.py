@@ -1,0 +1,45 @@
+"""What makes a page stand alone: one file, no network, no text that could be taken for markup."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import matplotlib
+from markupsafe import Markup
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render(template: str, script: str | None = None, **values: Any) -> str:
+    """A page from a template, with the script that its Content-Security-Policy allows, and no other."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}  # the order of methods and labels has a meaning
+    if script:
+        content = (TEMPLATES / script).read_text(encoding="utf-8")
+        digest = hashlib.sha256(content.encode()).digest()
+        values |= {"script": Markup(content), "script_hash": Markup(base64.b64encode(digest).decode())}
+    return environment.get_template(template).render(**values)
+
+
+def save(figure: Figure, folder: Path, name: str) -> str:
+    """Leaves a figure as PNG and SVG; returns the SVG in base64, to be put into a page.
+
+    The same figure gives the same bytes; text is drawn as paths, so that no name in it can be markup.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / f"{name}.png", dpi=130)
+    file = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "thaw", "svg.fonttype": "path"}):
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    (folder / f"{name}.svg").write_bytes(file.getvalue())
+    return base64.b64encode(file.getvalue()).decode()

@@ -1,0 +1,274 @@
+// Draws words and attention maps from the values in the page, for the choices that are made in it.
+"use strict";
+const { sides } = JSON.parse(document.getElementById("data").textContent);
+const element = (id) => document.getElementById(id);
+const state = { side: 0, map: 0, row: 0 };
+const several = sides.length > 1, names = sides.map((side) => side.title);
+const blue = matchMedia("(prefers-color-scheme: dark)").matches && !matchMedia("print").matches ? [86, 180, 233] : [0, 114, 178];
+// Three digits behind the point, or as many as the largest value beside it needs to have three that count.
+const signed = (value, scale = 1) =>
+  (value < 0 ? "−" : "+") + Math.abs(value).toFixed(Math.max(3, 2 - Math.floor(Math.log10(scale || 1))));
+const add = (parent, tag, text = "", attributes = {}) => {
+  const made = parent.appendChild(document.createElement(tag));
+  made.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  return made;
+};
+const fill = (select, options) => options.forEach((text, i) => add(select, "option", text, { value: i }));
+
+// What is shown as one: a word with its tokens, or a token. `after` is the text up to the next word.
+const units = (side) => {
+  const whole = element("unit").value === "words", special = element("special").checked, found = [];
+  side.tokens.forEach((name, token) => {
+    if (side.special[token]) {
+      if (special) found.push({ name, key: `special ${name}`, special: true, members: [token] });
+    } else if (whole && found.length && found.at(-1).word === side.words[token]) {
+      found.at(-1).members.push(token);
+    } else {
+      const [, begin, end] = side.spans.find(([word]) => word === side.words[token]);
+      const key = whole ? `word ${side.words[token]}` : `token ${token}`;
+      found.push({ name: whole ? side.text.slice(begin, end) : name, key, word: side.words[token], begin, end, members: [token] });
+    }
+  });
+  return found;
+};
+const sameTokens = () => several && sides[0].tokens.join(" ") === sides[1].tokens.join(" ");
+
+// Importance of each unit under one run.
+const importance = (side) => {
+  const method = side.methods[Object.keys(side.methods)[element("method").value]];
+  const label = side.labels.indexOf(element("label").selectedOptions[0].textContent);
+  if (label < 0) return null;
+  return units(side).map((unit) => ({ ...unit, value: unit.members.reduce((sum, t) => sum + method.values[label][t], 0) }));
+};
+const colour = (value, scale) => {
+  const share = scale ? Math.min(1, Math.abs(value) / scale) : 0;
+  return share < 0.02 ? "transparent" : `rgb(var(--${value > 0 ? "for" : "against"}) / ${(0.08 + 0.6 * share).toFixed(3)})`;
+};
+const panel = (parent, title, side, items, scale) => {
+  const section = add(parent, "section");
+  if (title) add(section, "h3", title);
+  if (!items) return add(section, "p", "This label is not among those that were explained for this run.", { class: "note" });
+  const text = add(section, "p", "", { class: "reading" });
+  const whole = element("unit").value === "words";
+  let place = 0;
+  for (const item of items) {
+    if (whole && !item.special) {
+      add(text, "span", side.text.slice(place, item.begin));
+      place = item.end;
+    }
+    const kind = item.special ? "special" : Math.abs(item.value) < 0.02 * scale ? "" : item.value > 0 ? "for" : "against";
+    const shown = add(text, "span", item.name, { class: kind, title: `${item.name}: ${signed(item.value, scale)}` });
+    shown.style.backgroundColor = colour(item.value, scale);
+    if (!whole) text.append(" ");
+  }
+  if (whole && side.text.slice(place).trim()) add(text, "span", side.text.slice(place), { class: "unread", title: "not read" });
+  const sorted = element("order").value === "by importance" ? [...items].sort((a, b) => b.value - a.value) : items;
+  const box = add(section, "div", "", { class: "bars", tabindex: "0", role: "region", "aria-label": "Importance as a table" });
+  const table = add(box, "table");
+  const head = add(add(table, "thead"), "tr");
+  for (const name of [whole ? "word" : "subword", "importance", ""]) add(head, "th", name, { scope: "col" });
+  const body = add(table, "tbody");
+  for (const item of sorted) {
+    const row = add(body, "tr");
+    add(row, "td", item.name);
+    add(row, "td", signed(item.value, scale), { class: "number" });
+    const bar = add(add(add(row, "td", "", { class: "bar" }), "div"), "i", "", { class: item.value < 0 ? "minus" : "plus" });
+    bar.style.width = `${scale ? (50 * Math.abs(item.value)) / scale : 0}%`;
+  }
+  return section;
+};
+const largest = (items) => Math.max(0, ...items.map((item) => Math.abs(item.value)));
+
+const drawWords = () => {
+  const box = element("words");
+  if (!box) return;
+  box.replaceChildren();
+  const found = sides.map(importance);
+  const scale = Math.max(...found.map((items) => (items ? largest(items) : 0)));
+  sides.forEach((side, i) => panel(box, several && names[i], side, found[i], scale));
+  const comparable = element("unit").value === "words" || sameTokens();
+  if (several && found[0] && found[1] && comparable) {
+    const other = new Map(found[1].map((item) => [item.key, item.value]));
+    const both = found[0].filter((item) => other.has(item.key)).map((item) => ({ ...item, value: item.value - other.get(item.key) }));
+    panel(box, "Difference: A minus B", sides[0], both, largest(both));
+  }
+  const name = Object.keys(sides[0].methods)[element("method").value];
+  const label = element("label").selectedOptions[0].textContent;
+  element("method-note").textContent = sides.map((side, i) => {
+    const method = side.methods[name], place = side.labels.indexOf(label);
+    if (place < 0) return "";
+    const sum = method.values[place].reduce((a, b) => a + b, 0);
+    const steps = method.steps ? `, with ${method.steps} steps` : "";
+    return `${names[i]}: the values add up to ${signed(sum)} logits; from the text with every word hidden to the whole text the ` +
+      `score of ${label} changes by ${signed(method.change[place])} (${(100 * method.missing[place]).toFixed(1)}% apart${steps}).`;
+  }).join(" ") + (name === "integrated_gradients" ? "" : " Only integrated gradients must add up.");
+};
+
+// Attention: every map is tokens x tokens bytes; 255 stands for the map's peak.
+const weights = sides.map((side) => side.attention && Uint8Array.from(atob(side.attention.bytes), (c) => c.charCodeAt(0)));
+const mapNames = (side) => {
+  const { layers, columns, extra } = side.attention;
+  return [...layers.flatMap((layer) => columns.map((column) => `layer ${layer}, ${column}`)), ...extra];
+};
+const oneMap = (index, name, shown) => {
+  const side = sides[index], map = mapNames(side).indexOf(name), size = side.tokens.length;
+  if (map < 0) return null;
+  const from = map * size * size, unit = side.attention.peaks[map] / 255;
+  return shown.map((row) => shown.map((column) => {
+    let sum = 0;
+    for (const i of row.members) for (const j of column.members) sum += weights[index][from + i * size + j];
+    return (sum * unit) / row.members.length;
+  }));
+};
+const matrix = (name, shown) => {
+  if (state.side < sides.length) return oneMap(state.side, name, shown);
+  const [one, other] = [oneMap(0, name, shown), oneMap(1, name, shown)];
+  return one && other && one.map((row, i) => row.map((value, j) => value - other[i][j]));
+};
+const drawn = () => sides[state.side < sides.length ? state.side : 0];
+const paint = (canvas, values) => {
+  const size = values.length, peak = Math.max(1e-12, ...values.map((row) => Math.max(...row.map(Math.abs))));
+  canvas.width = canvas.height = size;
+  const image = new ImageData(size, size);
+  values.flat().forEach((value, i) => {
+    // The square root shows small weights too; the tables have the numbers.
+    image.data.set([...(value < 0 || state.side < sides.length ? blue : [213, 94, 0]), 255 * Math.sqrt(Math.abs(value) / peak)], 4 * i);
+  });
+  canvas.getContext("2d").putImageData(image, 0, 0);
+};
+const choose = (map) => { state.map = map; drawMap(); markMaps(); };
+const markMaps = () => document.querySelectorAll("#maps button, #extra button").forEach((button) =>
+  button.setAttribute("aria-pressed", String(Number(button.dataset.map) === state.map)));
+
+const drawMaps = () => {
+  const side = drawn(), shown = units(side), all = mapNames(side), table = element("maps"), extra = element("extra");
+  const { layers, columns, heads } = side.attention;
+  table.replaceChildren();
+  extra.replaceChildren();
+  const head = add(add(table, "thead"), "tr");
+  add(head, "td");
+  for (const column of columns) add(head, "th", column, { scope: "col" });
+  const body = add(table, "tbody");
+  layers.forEach((layer, l) => {
+    const row = add(body, "tr");
+    add(row, "th", `layer ${layer}`, { scope: "row" });
+    columns.forEach((column, c) => {
+      const map = l * columns.length + c, values = matrix(all[map], shown);
+      const told = heads.find((h) => h.layer === layer && `head ${h.head}` === column);
+      const note = told ? `, entropy ${told.entropy.toFixed(2)} bits` : "";
+      const button = add(add(row, "td"), "button", "", { type: "button", "aria-label": all[map] + note, title: all[map] + note, "data-map": map });
+      button.addEventListener("click", () => choose(map));
+      if (values) paint(add(button, "canvas"), values);
+    });
+  });
+  side.attention.extra.forEach((name, i) => {
+    const map = layers.length * columns.length + i;
+    add(extra, "button", name, { type: "button", "data-map": map }).addEventListener("click", () => choose(map));
+  });
+  markMaps();
+};
+
+const NOTES = {
+  rollout: "Attention followed through all layers, heads averaged, with the residual path (Abnar & Zuidema 2020).",
+  gradient: "Attention times the gradient of the label's score, where positive, followed through all layers (Chefer et al. 2021).",
+};
+const drawMap = () => {
+  const side = drawn(), shown = units(side), name = mapNames(side)[state.map], values = matrix(name, shown);
+  const box = element("map");
+  box.replaceChildren();
+  element("map-title").textContent = (several ? `${names[state.side] ?? "A minus B"}, ` : "") + name;
+  element("map-note").textContent = NOTES[name.split("-")[0]] ?? "";
+  element("map-table").open = false;
+  element("map-table").querySelector("div").replaceChildren();
+  if (!values) { element("arcs").replaceChildren(); return; }
+  state.row = Math.min(state.row, shown.length - 1);
+  const cell = Math.max(13, Math.min(26, Math.floor(520 / shown.length)));
+  add(box, "span");
+  const tops = add(box, "div", "", { class: "tops", "aria-hidden": "true" });
+  for (const unit of shown) add(tops, "span", unit.name).style.width = `${cell}px`;
+  const rows = add(box, "div", "", { class: "rows" });
+  shown.forEach((unit, i) => {
+    const button = add(rows, "button", unit.name, { type: "button", title: `where ${unit.name} looks` });
+    button.style.height = `${cell}px`;
+    button.addEventListener("click", () => focusRow(i));
+  });
+  const canvas = add(box, "canvas", "", { role: "img", "aria-label": `${name}; the table below has its values` });
+  paint(canvas, values);
+  canvas.style.width = canvas.style.height = `${cell * shown.length}px`;
+  const at = (event) => {
+    const edge = canvas.getBoundingClientRect();
+    const place = (offset) => Math.min(shown.length - 1, Math.max(0, Math.floor(offset / cell)));
+    return [place(event.clientY - edge.top), place(event.clientX - edge.left)];
+  };
+  canvas.addEventListener("mousemove", (event) => {
+    const [i, j] = at(event);
+    element("reading").textContent = `${shown[i].name} → ${shown[j].name}: ${values[i][j].toFixed(4)}`;
+  });
+  canvas.addEventListener("click", (event) => focusRow(at(event)[0]));
+  focusRow(state.row);
+};
+
+const focusRow = (row) => {
+  state.row = row;
+  const shown = units(drawn()), values = matrix(mapNames(drawn())[state.map], shown)[row];
+  document.querySelectorAll("#map .rows button").forEach((button, i) => button.setAttribute("aria-pressed", String(i === row)));
+  const total = values.reduce((a, b) => a + b, 0);
+  element("reading").textContent = `${shown[row].name} looks at the words on the right; what is shown adds up to ${total.toFixed(2)}.`;
+  const box = element("arcs"), height = 18;
+  box.replaceChildren();
+  const left = add(box, "div"), svg = box.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "svg")), right = add(box, "div");
+  svg.setAttribute("width", 130);
+  svg.setAttribute("height", height * shown.length);
+  svg.setAttribute("aria-hidden", "true");
+  const peak = Math.max(1e-12, ...values.map(Math.abs));
+  shown.forEach((unit, i) => {
+    add(left, "span", unit.name, { class: i === row ? "chosen" : "" }).style.height = `${height}px`;
+    const target = add(right, "span", "", {});
+    target.style.height = `${height}px`;
+    add(target, "small", values[i].toFixed(3));
+    target.append(` ${unit.name}`);
+    const share = Math.abs(values[i]) / peak;
+    if (share < 0.02) return;
+    const path = svg.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "path"));
+    const [from, to] = [(row + 0.5) * height, (i + 0.5) * height];
+    path.setAttribute("d", `M4 ${from} C65 ${from} 65 ${to} 126 ${to}`);
+    path.setAttribute("stroke-width", 0.5 + 5 * share);
+    path.setAttribute("opacity", 0.25 + 0.75 * share);
+    if (values[i] < 0) path.setAttribute("class", "minus");
+  });
+};
+
+const fillTable = () => {
+  const shown = units(drawn()), values = matrix(mapNames(drawn())[state.map], shown);
+  const table = add(element("map-table").querySelector("div"), "table");
+  const head = add(add(table, "thead"), "tr");
+  for (const unit of [{ name: "" }, ...shown]) add(head, "th", unit.name, { scope: "col" });
+  const body = add(table, "tbody");
+  (values ?? []).forEach((line, i) => {
+    const row = add(body, "tr");
+    add(row, "th", shown[i].name, { scope: "row" });
+    for (const value of line) add(row, "td", value.toFixed(4), { class: "number" });
+  });
+};
+
+const draw = () => {
+  drawWords();
+  if (element("maps")) { drawMaps(); drawMap(); }
+};
+if (element("words")) {
+  fill(element("method"), Object.keys(sides[0].methods).map((name) => name.replaceAll("_", " ")));
+  fill(element("label"), [...new Set(sides.flatMap((side) => side.labels))]);
+  for (const id of ["method", "label", "order"]) element(id).addEventListener("change", drawWords);
+}
+for (const id of ["unit", "special"]) element(id)?.addEventListener("change", draw);
+if (element("maps")) {
+  fill(element("side"), [...names, ...(sameTokens() ? ["A minus B"] : [])]);
+  element("side").addEventListener("change", () => { state.side = Number(element("side").value); draw(); });
+  const { layers, columns } = sides[0].attention;
+  state.map = layers.length * columns.length - 2; // the last layer's mean
+  element("map-table").addEventListener("toggle", () => {
+    if (element("map-table").open && !element("map-table").querySelector("table")) fillTable();
+  });
+}
+draw();
