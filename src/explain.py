@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from src.predictor import Predictor
     from src.report.explanation import Side
 
-IMPORTANCE = ("integrated_gradients", "gradient_input", "occlusion")
-METHODS = (*IMPORTANCE, "attention")
+METHODS = ("integrated_gradients", "gradient_input", "occlusion", "attention")
 
 
 def explain(cfg: DictConfig) -> Path:
@@ -77,6 +76,7 @@ def _explain(cfg: DictConfig, runs: Sequence[RunFolder], texts: Sequence[str], t
         raise UserError(f"{target} cannot be written: {error.strerror or error}.\nMake room or permit it.") from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+        RunFolder(target.parent).discard_if_empty()
     return target / "index.html"
 
 

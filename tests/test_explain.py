@@ -20,9 +20,10 @@ from hydra import compose, initialize_config_dir
 
 from src.attribution.attention import Attention
 from src.attribution.explanation import Explanation, Question
+from src.attribution.gradients import METHODS as OF_IMPORTANCE
 from src.attribution.tokens import split
 from src.config import UserError
-from src.explain import explain
+from src.explain import METHODS, explain
 from src.predict import Predictor
 from src.report.explanation import Side, check_size, write_page
 from src.runs import CONF, RunFolder
@@ -100,10 +101,14 @@ def test_a_page_stands_alone_and_shows_markup_as_text(run_tiny: RunTiny) -> None
     assert "default-src 'none'" in text
 
 
+def test_the_command_knows_every_method() -> None:
+    assert (*OF_IMPORTANCE, "attention") == METHODS
+
+
 def test_several_texts_have_an_index_under_two_runs(run_tiny: RunTiny, tmp_path: Path) -> None:
     rows = ["data=reviews_aspects", "freeze=lora", "freeze.rank=2", "model=bert_linear"]
     one, _ = run_tiny(*rows)
-    other, _ = run_tiny("data=reviews_aspects", "freeze=all", name="other")
+    other, _ = run_tiny("data=reviews_aspects", "freeze=mix", name="other")
     file = tmp_path / "texts.csv"
     file.write_text("text,more\nThe food was <b>good</b>.,1\nSlow service,2\nNot read,3\n", encoding="utf-8")
     index = explained(

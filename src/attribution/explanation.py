@@ -69,8 +69,8 @@ class Explanation:
             for label, missing in zip(self.labels, attribution.missing.tolist(), strict=True):
                 if attribution.steps and missing >= TOLERANCE:
                     found.append(
-                        f"{name} of {label}: after {attribution.steps} steps the values add up to the change of the "
-                        f"score only within {missing:.0%}; they should within {TOLERANCE:.0%}."
+                        f"{name.replace('_', ' ')} of {label}: after {attribution.steps} steps the values add up to "
+                        f"the change of the score only within {missing:.0%}; they should within {TOLERANCE:.0%}."
                     )
         end = max(end for _, end in self.tokens.spans.values())
         if cut := len(self.tokens.text[end:].split()):
@@ -142,13 +142,13 @@ def as_record(found: Explanation) -> dict[str, Any]:
             }
             for name, a in found.attributions.items()
         },
-        "faithfulness": {name: faithfulness_record(curves) for name, curves in found.curves.items()},
+        "faithfulness": {name: _faithfulness_record(curves) for name, curves in found.curves.items()},
         "attention": attention_record(found),
         "warnings": found.warnings(),
     }
 
 
-def faithfulness_record(curves: Curves) -> dict[str, Any]:
+def _faithfulness_record(curves: Curves) -> dict[str, Any]:
     """Each measure: of one order its value, of random ones the mean and the band of nine tenths."""
     measures = {
         "comprehensiveness": curves.comprehensiveness,

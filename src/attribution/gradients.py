@@ -67,7 +67,7 @@ def _integrate(scores: LabelScores, tokens: Tokens, labels: Sequence[int], steps
                 (gradient,) = torch.autograd.grad(found[:, label].sum(), part, retain_graph=place + 1 < len(labels))
                 gradients[place] += torch.einsum("s,stw->tw", share, gradient)
     values = (gradients * (vectors - baseline)).sum(-1)
-    return Attribution(values * (tokens.mask & ~tokens.special), _change(scores, tokens, labels), steps)
+    return Attribution(values * ~tokens.special, _change(scores, tokens, labels), steps)
 
 
 def gradient_input(scores: LabelScores, tokens: Tokens, labels: Sequence[int]) -> Attribution:
@@ -78,13 +78,13 @@ def gradient_input(scores: LabelScores, tokens: Tokens, labels: Sequence[int]) -
         found = scores.of_vectors(vectors, ids, mask)[0]
         slopes = [torch.autograd.grad(found[label], vectors, retain_graph=True)[0][0] for label in labels]
     values = (torch.stack(slopes) * vectors[0].detach()).sum(-1)
-    return Attribution(values * (tokens.mask & ~tokens.special), _change(scores, tokens, labels))
+    return Attribution(values * ~tokens.special, _change(scores, tokens, labels))
 
 
 @torch.no_grad()
 def occlusion(scores: LabelScores, tokens: Tokens, labels: Sequence[int]) -> Attribution:
     """By how much a score falls when one token is hidden (Zeiler & Fergus 2014)."""
-    places = (tokens.mask & ~tokens.special).nonzero().flatten()
+    places = (~tokens.special).nonzero().flatten()
     variants = tokens.ids.repeat(len(places) + 1, 1)
     variants[torch.arange(len(places)), places] = tokens.hidden
     found = scores(variants, tokens.mask)[:, list(labels)]

@@ -4,7 +4,8 @@ const { sides } = JSON.parse(document.getElementById("data").textContent);
 const element = (id) => document.getElementById(id);
 const state = { side: 0, map: 0, row: 0 };
 const several = sides.length > 1, names = sides.map((side) => side.title);
-const blue = matchMedia("(prefers-color-scheme: dark)").matches && !matchMedia("print").matches ? [86, 180, 233] : [0, 114, 178];
+const ORANGE = [213, 94, 0];
+const BLUE = matchMedia("(prefers-color-scheme: dark)").matches && !matchMedia("print").matches ? [86, 180, 233] : [0, 114, 178];
 // Three digits behind the point, or as many as the largest value beside it needs to have three that count.
 const signed = (value, scale = 1) =>
   (value < 0 ? "−" : "+") + Math.abs(value).toFixed(Math.max(3, 2 - Math.floor(Math.log10(scale || 1))));
@@ -19,13 +20,14 @@ const fill = (select, options) => options.forEach((text, i) => add(select, "opti
 // What is shown as one: a word with its tokens, or a token. `after` is the text up to the next word.
 const units = (side) => {
   const whole = element("unit").value === "words", special = element("special").checked, found = [];
+  const spans = new Map(side.spans.map(([word, ...span]) => [word, span]));
   side.tokens.forEach((name, token) => {
     if (side.special[token]) {
       if (special) found.push({ name, key: `special ${name}`, special: true, members: [token] });
     } else if (whole && found.length && found.at(-1).word === side.words[token]) {
       found.at(-1).members.push(token);
     } else {
-      const [, begin, end] = side.spans.find(([word]) => word === side.words[token]);
+      const [begin, end] = spans.get(side.words[token]);
       const key = whole ? `word ${side.words[token]}` : `token ${token}`;
       found.push({ name: whole ? side.text.slice(begin, end) : name, key, word: side.words[token], begin, end, members: [token] });
     }
@@ -106,7 +108,12 @@ const drawWords = () => {
 };
 
 // Attention: every map is tokens x tokens bytes; 255 stands for the map's peak.
-const weights = sides.map((side) => side.attention && Uint8Array.from(atob(side.attention.bytes), (c) => c.charCodeAt(0)));
+const decode = (text) => {
+  const content = atob(text), found = new Uint8Array(content.length);
+  for (let i = 0; i < found.length; i++) found[i] = content.charCodeAt(i);
+  return found;
+};
+const weights = sides.map((side) => side.attention && decode(side.attention.bytes));
 const mapNames = (side) => {
   const { layers, columns, extra } = side.attention;
   return [...layers.flatMap((layer) => columns.map((column) => `layer ${layer}, ${column}`)), ...extra];
@@ -114,10 +121,10 @@ const mapNames = (side) => {
 const oneMap = (index, name, shown) => {
   const side = sides[index], map = mapNames(side).indexOf(name), size = side.tokens.length;
   if (map < 0) return null;
-  const from = map * size * size, unit = side.attention.peaks[map] / 255;
+  const bytes = weights[index].subarray(map * size * size), unit = side.attention.peaks[map] / 255;
   return shown.map((row) => shown.map((column) => {
     let sum = 0;
-    for (const i of row.members) for (const j of column.members) sum += weights[index][from + i * size + j];
+    for (const i of row.members) for (const j of column.members) sum += bytes[i * size + j];
     return (sum * unit) / row.members.length;
   }));
 };
@@ -128,13 +135,20 @@ const matrix = (name, shown) => {
 };
 const drawn = () => sides[state.side < sides.length ? state.side : 0];
 const paint = (canvas, values) => {
-  const size = values.length, peak = Math.max(1e-12, ...values.map((row) => Math.max(...row.map(Math.abs))));
+  const size = values.length, image = canvas.getContext("2d").createImageData(size, size), difference = state.side === sides.length;
+  let peak = 1e-12, place = 0;
+  for (const row of values) for (const value of row) peak = Math.max(peak, Math.abs(value));
+  for (const row of values) {
+    for (const value of row) {
+      const [red, green, blue] = difference && value > 0 ? ORANGE : BLUE;
+      image.data[place++] = red;
+      image.data[place++] = green;
+      image.data[place++] = blue;
+      // The square root shows small weights too; the tables have the numbers.
+      image.data[place++] = 255 * Math.sqrt(Math.abs(value) / peak);
+    }
+  }
   canvas.width = canvas.height = size;
-  const image = new ImageData(size, size);
-  values.flat().forEach((value, i) => {
-    // The square root shows small weights too; the tables have the numbers.
-    image.data.set([...(value < 0 || state.side < sides.length ? blue : [213, 94, 0]), 255 * Math.sqrt(Math.abs(value) / peak)], 4 * i);
-  });
   canvas.getContext("2d").putImageData(image, 0, 0);
 };
 const choose = (map) => { state.map = map; drawMap(); markMaps(); };
@@ -178,7 +192,8 @@ const drawMap = () => {
   const box = element("map");
   box.replaceChildren();
   element("map-title").textContent = (several ? `${names[state.side] ?? "A minus B"}, ` : "") + name;
-  element("map-note").textContent = NOTES[name.split("-")[0]] ?? "";
+  element("map-note").textContent = [NOTES[name.split("-")[0]], names[state.side] ? "" :
+    "Orange, and whole lines: A has more there; blue, and dashed lines: B has."].filter(Boolean).join(" ");
   element("map-table").open = false;
   element("map-table").querySelector("div").replaceChildren();
   if (!values) { element("arcs").replaceChildren(); return; }
@@ -214,7 +229,8 @@ const focusRow = (row) => {
   const shown = units(drawn()), values = matrix(mapNames(drawn())[state.map], shown)[row];
   document.querySelectorAll("#map .rows button").forEach((button, i) => button.setAttribute("aria-pressed", String(i === row)));
   const total = values.reduce((a, b) => a + b, 0);
-  element("reading").textContent = `${shown[row].name} looks at the words on the right; what is shown adds up to ${total.toFixed(2)}.`;
+  element("reading").textContent = `${shown[row].name} looks at the words on the right` +
+    (names[state.side] ? `; what is shown adds up to ${total.toFixed(2)}.` : ", under A more than under B by so much.");
   const box = element("arcs"), height = 18;
   box.replaceChildren();
   const left = add(box, "div"), svg = box.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "svg")), right = add(box, "div");
@@ -264,7 +280,11 @@ if (element("words")) {
 for (const id of ["unit", "special"]) element(id)?.addEventListener("change", draw);
 if (element("maps")) {
   fill(element("side"), [...names, ...(sameTokens() ? ["A minus B"] : [])]);
-  element("side").addEventListener("change", () => { state.side = Number(element("side").value); draw(); });
+  element("side").addEventListener("change", () => {
+    state.side = Number(element("side").value);
+    state.map = Math.min(state.map, mapNames(drawn()).length - 1); // another backbone may have fewer layers
+    draw();
+  });
   const { layers, columns } = sides[0].attention;
   state.map = layers.length * columns.length - 2; // the last layer's mean
   element("map-table").addEventListener("toggle", () => {
