@@ -16,6 +16,9 @@ from omegaconf.errors import OmegaConfBaseException
 from src.config import UserError, nearest
 from src.runs import CONF
 
+# A key of that name would be taken for a choice among the files in conf/sweep.
+ALIASES = {"sweep": "sweep_folder"}
+
 
 def run_command(main: Callable[[], object], config_name: str, verbatim: Sequence[str] = ()) -> None:
     """Runs a Hydra entry point and turns mistakes of the user into one message and exit code 2.
@@ -23,10 +26,12 @@ def run_command(main: Callable[[], object], config_name: str, verbatim: Sequence
     Args:
         main: a function decorated with `hydra.main`.
         config_name: the config that it composes, for looking up the nearest valid key.
-        verbatim: keys whose values are taken letter for letter, whatever they would mean to Hydra.
+        verbatim: keys whose values are taken letter for letter, whatever they would mean to Hydra; they may be given by
+            their aliases.
     """
     given = ((argument, *argument.partition("=")) for argument in sys.argv)
-    sys.argv = [f"{key}={_quoted(value)}" if key in verbatim else argument for argument, key, _, value in given]
+    named = ((argument, ALIASES.get(key, key), value) for argument, key, _, value in given)
+    sys.argv = [f"{key}={_quoted(value)}" if key in verbatim else argument for argument, key, value in named]
     # With full errors Hydra hands exceptions on instead of printing them and exiting with 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:

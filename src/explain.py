@@ -39,7 +39,7 @@ def explain(cfg: DictConfig) -> Path:
         UserError: something in the arguments, the runs or the texts cannot be used.
     """
     check_arguments(cfg)
-    runs = [find_run(str(name), cfg.sweep) for name in (cfg.run, cfg.against) if name]
+    runs = [find_run(str(name), cfg.sweep_folder) for name in (cfg.run, cfg.against) if name]
     check_runs(runs, cfg.labels)
     texts = [str(cfg.text)] if cfg.text is not None else read_texts(Path(cfg.input), runs[0], int(cfg.limit))
     target = runs[0].path / "explanations" / (cfg.name or time.strftime("%Y-%m-%d_%H-%M-%S"))
@@ -209,4 +209,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, "explain", verbatim=("run", "against", "sweep", "text", "input"))
+    run_command(main, "explain", verbatim=("run", "against", "sweep_folder", "text", "input"))

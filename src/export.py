@@ -28,7 +28,7 @@ from src.runs import RunFolder, find_run
 
 class Options(Section):
     run: Annotated[str, Field(min_length=1)]
-    sweep: str | None
+    sweep_folder: str | None
     output: Annotated[str, Field(min_length=1)]
     format: Literal["huggingface", "onnx", "safetensors"]
     int8: bool
@@ -58,7 +58,7 @@ def export(cfg: DictConfig) -> list[str]:
         UserError: the arguments, the run or the output folder cannot be used, or this run cannot be had in this format.
     """
     options = _check(cfg)
-    run = find_run(options.run, options.sweep)
+    run = find_run(options.run, options.sweep_folder)
     predictor = Predictor.load(run.path, "float32", "cpu")
     if predictor.result["objective"] == "mlm" and options.format != "huggingface":
         raise UserError(
@@ -132,4 +132,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, "export", verbatim=("run", "sweep", "output"))
+    run_command(main, "export", verbatim=("run", "sweep_folder", "output"))

@@ -40,7 +40,7 @@ def predict(cfg: DictConfig) -> None:
         raise UserError("output=… and evaluate=true belong to input=FILE; a text is answered on the terminal.")
     if cfg.precision not in (None, "float32", "bf16"):
         raise UserError(f"precision must be float32, bf16 or null (as in training); got {cfg.precision}.")
-    folder = find_run(str(cfg.run), cfg.sweep)
+    folder = find_run(str(cfg.run), cfg.sweep_folder)
     if cfg.text is not None:
         print(shown(Predictor.load(folder.path, cfg.precision), str(cfg.text), int(cfg.top)))
         return
@@ -56,4 +56,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, "predict", verbatim=("run", "sweep", "text", "input", "output"))
+    run_command(main, "predict", verbatim=("run", "sweep_folder", "text", "input", "output"))
