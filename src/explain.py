@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig
 from rich.progress import track
 
+from src.checking import check_complete
 from src.cli import fail, run_command
 from src.config import UserError, nearest
-from src.data.tables import read_table
+from src.data.tables import stream_table
 from src.runs import RunFolder, find_run
 
 if TYPE_CHECKING:
@@ -154,9 +155,9 @@ def read_texts(file: Path, run: RunFolder, limit: int) -> list[str]:
     Raises:
         UserError: the file cannot be read, lacks the column that the run's texts had, or a row has no text.
     """
-    table = read_table(file)
-    texts = table.column(str(run.saved_config().data.text), "The run's data.text")[:limit]
-    empty = [str(row) for row, text in zip(table.rows, texts, strict=False) if not str(text or "").strip()]
+    table = next(stream_table(file, limit))
+    texts = table.column(str(run.saved_config().data.text), "The run's data.text")
+    empty = [str(row) for row, text in zip(table.rows, texts, strict=True) if not str(text or "").strip()]
     if empty:
         raise UserError(
             f"Every row must have a text; {file} has none in {table.unit} {', '.join(empty[:5])}.\n"
@@ -201,8 +202,7 @@ def numbers(key: str, given: Any, count: int, run: RunFolder) -> list[int]:
 @hydra.main(version_base="1.3", config_path="../conf", config_name="explain")
 def main(cfg: DictConfig) -> None:
     try:
-        if OmegaConf.missing_keys(cfg):
-            raise UserError("run has no value.\nGive the folder of a finished run: run=outputs/runs/NAME.")
+        check_complete(cfg)
         print(f"Written: {explain(cfg)}")
     except UserError as error:
         fail(str(error))

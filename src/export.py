@@ -19,7 +19,7 @@ import pydantic
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, model_validator
 
-from src.checking import value_problem
+from src.checking import check_complete, value_problem
 from src.cli import fail, run_command
 from src.config import Section, UserError
 from src.predictor import Predictor
@@ -73,8 +73,7 @@ def export(cfg: DictConfig) -> list[str]:
 
 
 def _check(cfg: DictConfig) -> Options:
-    if missing := sorted(OmegaConf.missing_keys(cfg)):
-        raise UserError("\n".join(f"{key} has no value.\nGive one: {key}=…" for key in missing))
+    check_complete(cfg)
     try:
         options = Options.model_validate(OmegaConf.to_container(cfg, resolve=True))
     except pydantic.ValidationError as error:

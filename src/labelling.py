@@ -60,6 +60,8 @@ def label_file(folder: RunFolder, cfg: DictConfig) -> None:
     if labeller.blank:
         named = ", ".join(map(str, labeller.blank[:NAMED])) + (", …" if len(labeller.blank) > NAMED else "")
         log.warning("%s without a text got no label: %s %s", f"{len(labeller.blank):,} rows", first.unit, named)
+    if cfg.evaluate and len(labeller.blank) == labeller.rows:
+        raise UserError(f"{first.source} must have a row with a text to be evaluated; it has none.")
     if cfg.evaluate:
         print(labeller.measured(), file=sys.stderr if target == STDOUT else sys.stdout)
 
@@ -75,7 +77,8 @@ class Labeller:
 
     def __init__(self, predictor: Predictor, data: Data, evaluate: bool) -> None:
         self.predictor, self.data, self.evaluate = predictor, data, evaluate
-        self.blank: list[int] = []  # the rows without a text
+        self.rows = 0  # so far
+        self.blank: list[int] = []  # those without a text
         self.seen: list[tuple[NDArray[np.float32], NDArray[Any]]] = []  # probabilities and targets of each part
 
     def __call__(self, table: Table) -> Columns:
@@ -86,6 +89,7 @@ class Labeller:
             UserError: a column is missing, or a row that is to be evaluated has no label of the run's.
         """
         texts = ["" if text is None else str(text) for text in table.column(self.data.text, "text_column")]
+        self.rows += len(texts)
         filled = [i for i, text in enumerate(texts) if text.strip()]
         self.blank += [table.rows[i] for i, text in enumerate(texts) if not text.strip()]
         targets = self._targets(table, filled) if self.evaluate else None

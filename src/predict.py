@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from src.checking import check_complete
 from src.cli import fail, run_command
 from src.config import UserError
 from src.labelling import label_file
@@ -32,8 +33,7 @@ def predict(cfg: DictConfig) -> None:
     Raises:
         UserError: it cannot be done.
     """
-    if missing := sorted(OmegaConf.missing_keys(cfg)):
-        raise UserError("\n".join(f"{key} has no value.\nGive one: {key}=…" for key in missing))
+    check_complete(cfg)
     if (cfg.text is None) == (cfg.input is None):
         raise UserError("Give either text=… or input=FILE (- for standard input).")
     if cfg.input is None and (cfg.output is not None or cfg.evaluate):

@@ -107,6 +107,8 @@ class Predictor:
 
         if self.space.objective == "mlm":
             raise UserError("A run of masked language modelling has no labels; give it a text with a masked word.")
+        if not texts:
+            return np.empty((0, len(self.space.names)), dtype=np.float32)
         tokens, device = self.tokens(texts), self.module.device
         order = np.argsort(-tokens.lengths, kind="stable")
         found = torch.empty(len(order), self.space.outputs)

@@ -167,7 +167,7 @@ class RunFolder:
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Writes a file whole or not at all. Values that JSON has no word for, such as NaN, become null."""
         temporary = self.file(f".{name}.{os.getpid()}")
-        temporary.write_text(json.dumps(_plain(content), indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(plain(content), indent=2) + "\n", encoding="utf-8")
         temporary.replace(self.path / name)
 
     def read_result(self) -> dict[str, Any]:
@@ -266,11 +266,12 @@ def _targets(node: Any) -> Iterator[str]:
             yield from _targets(value)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The same values, but null for what JSON has no word for, such as NaN."""
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -203,6 +203,15 @@ def test_standard_input_and_output(
     assert [bool(row["prediction"]) for row in found] == [True, False, True]
 
 
+def test_json_has_null_for_what_it_has_no_word_for_and_files_may_hold_no_text(
+    finished: RunFolder, said: Callable[..., str], tmp_path: Path
+) -> None:
+    source = write(tmp_path / "in.parquet", [{"text": " ", "score": float("nan")}, {"text": " ", "score": 1.0}])
+    found = [json.loads(line) for line in said(run=str(finished.path), input=str(source)).splitlines()]
+    assert [row["score"] for row in found] == [None, 1.0]
+    assert [row["prediction"] for row in found] == [None, None]
+
+
 def test_latest_and_best_name_runs(run_tiny: Run, tmp_path: Path) -> None:
     scores = {}
     for name, seed in (("0", 1), ("1", 2), ("2", 3)):
@@ -291,6 +300,8 @@ def bad_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "labels.csv").write_bytes(b"text,sentiment\ngood,never seen\n")
     (folder / "ragged.csv").write_bytes(b"text,label\n" + b"good,positive\n" * 20 + b"bad\n")
     (folder / "good.csv").write_bytes(b"text,label\ngood,positive\n")
+    (folder / "blank.csv").write_bytes(b'text,sentiment\n" ",positive\n" ",positive\n')
+    (folder / "half.jsonl").write_bytes(b'{"text": "a \\ud83d b"}\n')
     (folder / "mixed.jsonl").write_bytes(b'{"text": "a"}\n' * 7 + b'{"text": "a", "more": 1}\n')
     return folder
 
@@ -311,6 +322,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "same file": ({"input": "good.csv", "output": "good.csv"}, "must be another file than input"),
     "output kind": ({"input": "good.csv", "output": "out.doc"}, "output must be - or end with one of"),
     "output folder": ({"input": "good.csv", "output": "none/out.csv"}, "cannot be written: No such file"),
+    "no text at all": ({"input": "blank.csv", "evaluate": True}, "must have a row with a text"),
+    "half a character": ({"input": "half.jsonl"}, "line 1 is not: it escapes half of a character"),
     "other keys": ({"input": "mixed.jsonl", "output": "out.csv"}, "some lack more"),
 }
 

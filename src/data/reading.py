@@ -7,6 +7,7 @@ import contextlib
 import csv
 import itertools
 import json
+import re
 import sys
 import zipfile
 from collections import Counter
@@ -70,9 +71,7 @@ def read_jsonl(path: Path) -> Content:
     def rows() -> Iterator[Row]:
         for number, line in enumerate(_lines(path), start=1):
             try:
-                record = (
-                    json.loads(line, object_pairs_hook=_unique, parse_constant=_refuse_constant) if line.strip() else {}
-                )
+                record = _parsed(line) if line.strip() else {}
             except (ValueError, RecursionError) as error:
                 raise UserError(
                     f"Every line of {name_of(path)} must be a JSON object; line {number} is not: {error}."
@@ -85,6 +84,13 @@ def read_jsonl(path: Path) -> Content:
             yield number, record
 
     return [], rows()
+
+
+def _parsed(line: str) -> Any:
+    record = json.loads(line, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    if "\\u" in line and re.search("[\ud800-\udfff]", json.dumps(record, ensure_ascii=False)):
+        raise ValueError("it escapes half of a character, a lone surrogate")
+    return record
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -120,9 +126,10 @@ def read_xlsx(path: Path) -> Content:
 
     def rows() -> Iterator[Row]:
         for number, record in enumerate(found, start=2):
-            blank = all(cell is None for cell in record[: len(header)])
-            cells = ("" if cell is None else cell for cell in record[: len(header)])
-            yield number, {} if blank else dict(itertools.zip_longest(header, cells, fillvalue=""))
+            cells = record[: len(header)]
+            filled = ("" if cell is None else cell for cell in cells)
+            blank = all(cell is None for cell in cells)
+            yield number, {} if blank else dict(itertools.zip_longest(header, filled, fillvalue=""))
 
     return header, rows()
 

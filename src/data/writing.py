@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 from src.config import UserError
 from src.data.reading import STDIN
+from src.runs import plain
 
 STDOUT = STDIN  # both are called `-`
 Columns = dict[str, list[Any]]
@@ -82,7 +83,8 @@ def _write_json_lines(path: Path) -> Iterator[Write]:
 def _json_lines(file: TextIO) -> Write:
     def write(columns: Columns) -> None:
         for row in zip(*columns.values(), strict=True):
-            file.write(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False, default=str) + "\n")
+            record = plain(dict(zip(columns, row, strict=True)))
+            file.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
         file.flush()
 
     return write

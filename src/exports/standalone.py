@@ -45,7 +45,7 @@ def write_weights(folder: Path, module: TextClassifier, model: DictConfig, about
     state = {name: t for name, t in module.state_dict().items() if name.startswith(("encoder.", "head."))}
     save_file({name: tensor.contiguous().clone() for name, tensor in state.items()}, folder / "model.safetensors")
     head: Any = module.head.inner if isinstance(module.head, MixedHead) else module.head
-    options: dict[str, Any] = OmegaConf.to_container(model, resolve=True)  # type: ignore[assignment]
+    options: Any = OmegaConf.to_container(model, resolve=True)
     name = options.pop("_target_").rpartition(".")[2]
     if name not in loader.HEADS:
         raise UserError(

@@ -129,7 +129,7 @@ def _facts(result: Mapping[str, Any], cfg: DictConfig) -> Iterator[list[str]]:
     yield ["freezing strategy", result["strategy"]]
     yield ["trained parameters", f"{trained:,} of {total:,} ({100 * trained / total:.3g}%)"]
     yield ["frozen parameters", f"{total - trained:,} ({100 - 100 * trained / total:.6g}%)"]
-    yield ["best epoch", str(result["best"]["epoch"] + 1)]
+    yield ["best epoch", str(result["best"]["epoch"])]
     yield ["seed", str(result["seed"])]
     yield ["trained on", f"{made['device']}, {made['time']}"]
     yield ["versions", f"Thaw {made['thaw']}, torch {made['torch']}, transformers {made['transformers']}"]
@@ -151,7 +151,8 @@ def _hyperparameters(cfg: DictConfig) -> Iterator[list[str]]:
     parts = {name: cfg[name] for name in ("model", "freeze", "optimizer", "scheduler")}
     parts |= {name: OmegaConf.masked_copy(cfg[name], list(keys)) for name, keys in SETTINGS.items()}
     for section, node in parts.items():
-        for key, value in flat(OmegaConf.to_container(node, resolve=True)):  # type: ignore[arg-type]
+        values: Any = OmegaConf.to_container(node, resolve=True)
+        for key, value in flat(values):
             name = f"{section}.{key}"
             if name not in ("freeze._target_", "scheduler.schedule._partial_"):  # the strategy has a name of its own
                 shown = str(value).rpartition(".")[2] if key.endswith("_target_") else str(value)
