@@ -207,7 +207,7 @@ def entries(root: Path) -> list[Entry]:
             what = f"{key['backbone']}, {key['what']}, {shape['vectors']:,} x {shape['width']} {key['dtype']}"
             used = (folder / "manifest.json").stat().st_mtime
             found.append(Entry(folder, what, size, float(manifest["created"]), used))
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             found.append(Entry(folder, "unfinished", size, None, folder.stat().st_mtime))
     return sorted(found, key=lambda e: -e.used)
 

@@ -186,7 +186,7 @@ def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(source.folder))
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(source.folder), trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{source.folder} must hold a tokenizer; none can be read: {str(error).splitlines()[0]}.\n"
@@ -229,6 +229,7 @@ def load_encoder(
             dtype=torch.float32,
             output_loading_info=True,
             local_files_only=True,
+            trust_remote_code=False,
             ignore_mismatched_sizes=True,  # they are refused below, by name
             **options,
         )
@@ -281,7 +282,7 @@ def _known(source: Source) -> tuple[PretrainedConfig, Any]:
     from transformers import AutoConfig, AutoModel
 
     try:
-        settings = AutoConfig.from_pretrained(str(source.folder))
+        settings = AutoConfig.from_pretrained(str(source.folder), trust_remote_code=False)
         return settings, AutoModel._model_mapping[type(settings)]
     except (KeyError, ValueError) as error:
         raise UserError(

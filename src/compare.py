@@ -17,6 +17,7 @@ from src.cli import fail, run_command
 from src.config import UserError
 from src.runs import CONF
 from src.sweeps import begin_sweep, write_best
+from src.trust import refuse_links
 
 
 def compare(root: Path, metric: str, baseline: str | None, by: str | None, margin: float, mixed: bool) -> int:
@@ -33,6 +34,7 @@ def compare(root: Path, metric: str, baseline: str | None, by: str | None, margi
     from src.report.pages import write_comparison
     from src.report.tables import problem_line, tables, write
 
+    refuse_links([*root.glob("compar*"), *root.glob("plots"), *root.glob("plots/*")], root)
     groups = group(read_runs(root), mixed)
     if by:
         groups = best_of(groups, by)
@@ -42,7 +44,7 @@ def compare(root: Path, metric: str, baseline: str | None, by: str | None, margi
         table = Table(box=None, pad_edge=False)
         for index, name in enumerate(cells.header):
             text = index < cells.labels or name == "verdict"
-            table.add_column(name, justify="left" if text else "right", overflow="fold")
+            table.add_column(Text(name), justify="left" if text else "right", overflow="fold")
         for row in cells.rows:
             table.add_row(*(Text(cell) for cell in row))
         console.print(table, "")

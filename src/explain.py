@@ -5,6 +5,7 @@ Torch and what stands on it are imported inside functions: a mistake in the argu
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import time
@@ -21,12 +22,14 @@ from src.cli import fail, run_command
 from src.config import UserError, nearest
 from src.data.tables import stream_table
 from src.runs import RunFolder, find_run
+from src.trust import refuse_links
 
 if TYPE_CHECKING:
     from src.attribution.explanation import Question
     from src.predictor import Predictor
     from src.report.explanation import Side
 
+NAME = re.compile(r"(?!\.)[^/\x00]{1,200}")  # of a folder
 METHODS = ("integrated_gradients", "gradient_input", "occlusion", "attention")
 
 
@@ -44,6 +47,7 @@ def explain(cfg: DictConfig) -> Path:
     check_runs(runs, cfg.labels)
     texts = [str(cfg.text)] if cfg.text is not None else read_texts(Path(cfg.input), runs[0], int(cfg.limit))
     target = runs[0].path / "explanations" / (cfg.name or time.strftime("%Y-%m-%d_%H-%M-%S"))
+    refuse_links([target.parent, target], runs[0].path)
     if target.exists():
         raise UserError(f"{target} is there already.\nGive another name: name=…, or delete it.")
     return _explain(cfg, runs, texts, target)
@@ -111,8 +115,8 @@ def check_arguments(cfg: DictConfig) -> None:
         problems.append('text must hold words; it is empty.\nFor example: text="The movie was fantastic!"')
     if not isinstance(cfg.limit, int) or isinstance(cfg.limit, bool) or cfg.limit < 1:
         problems.append(f"limit must be a number of rows, from 1 on; got {cfg.limit}.")
-    if cfg.name is not None and Path(str(cfg.name)).name != str(cfg.name):
-        problems.append(f"name must be that of a folder, without slashes; got {cfg.name}.")
+    if cfg.name is not None and not NAME.fullmatch(str(cfg.name)):
+        problems.append(f"name must be that of a folder, up to 200 letters without slashes; got {cfg.name}.")
     if not isinstance(cfg.methods, ListConfig) or not cfg.methods:
         problems.append(f"methods must be a list; got {cfg.methods}.\nThere are: {', '.join(METHODS)}.")
     else:

@@ -8,14 +8,13 @@ import json
 import logging
 import math
 import os
-import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from src import trust
 from src.config import UserError
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -83,20 +82,24 @@ class RunFolder:
                     f"result.json it is {digest}.\nCopy the run folder again from where it was trained."
                 )
 
-    def read_checkpoint(self, file: Path) -> dict[str, Any]:
+    def read_checkpoint(self, file: Path, lazily: bool = False) -> dict[str, Any]:
         """
+        Args:
+            file: in this folder.
+            lazily: tensors stay in the file until they are looked at.
+
         Raises:
             UserError: the file is no checkpoint of tensors and plain values.
         """
         import torch
 
         try:
-            content: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
+            content: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu", mmap=lazily)
         except Exception as error:
             # Damaged files raise anything; weights_only refuses everything that could run code.
             raise UserError(
                 f"{file} must be a checkpoint of this project, of tensors and plain values alone; it is not: "
-                f"{str(error).splitlines()[0]}\nTrain the run again."
+                f"{(str(error) or type(error).__name__).splitlines()[0]}\nTrain the run again."
             ) from None
         if not isinstance(content, dict) or "state_dict" not in content:
             raise UserError(f"{file} must be a checkpoint of this project; it holds no weights.\nTrain the run again.")
@@ -111,16 +114,15 @@ class RunFolder:
         try:
             with self.file("config.yaml").open("x", encoding="utf-8") as file:
                 # References stay references, so that the folder can be moved and no secret is written out.
-                file.write(OmegaConf.to_yaml(config))
+                file.write(OmegaConf.to_yaml(trust.as_written(config)))
         except FileExistsError:
             raise UserError(
                 f"{self.path} holds a run already.\n"
                 "Go on with it: resume=true. Start another: leave run=… out, or give a new folder."
             ) from None
-        except OSError as error:
-            raise UserError(
-                f"The run folder {self.path} cannot be written: {error.strerror or error}.\nChoose another: run=…"
-            ) from None
+        except (OSError, ValueError) as error:  # names with a zero byte are no OSError
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"The run folder {self.path} cannot be written: {reason}.\nChoose another: run=…") from None
 
     def saved_config(self) -> DictConfig:
         """The config this run was started with: data from elsewhere, so it may only build what conf/ builds.
@@ -140,8 +142,7 @@ class RunFolder:
             raise UserError(f"{file} must be the config of a run; it cannot be read: {error}") from None
         if not isinstance(config, DictConfig):
             raise UserError(f"{file} must be the config of a run; it is not a mapping.")
-        check_targets(config, str(file))
-        return config
+        return trust.checked(config, self.path, CONF)
 
     def write_status(self, state: str, **details: Any) -> None:
         """Says where the run stands: `running`, `finished`, `failed` or `interrupted`."""
@@ -235,35 +236,9 @@ def find_run(name: str, sweep: str | None = None) -> RunFolder:
 
 def config_hash(config: DictConfig) -> str:
     """The same for two configs that would make the same run."""
-    content = OmegaConf.to_container(OmegaConf.merge(config, dict.fromkeys(PLACES)), resolve=True)
+    written = trust.as_read(trust.as_written(config))
+    content = OmegaConf.to_container(OmegaConf.merge(written, dict.fromkeys(PLACES)), resolve=True)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def check_targets(config: DictConfig, source: str) -> None:
-    """
-    Raises:
-        UserError: the config would build something that no file in conf/ builds.
-    """
-    allowed = {
-        t for file in CONF.rglob("*.yaml") for t in re.findall(r"_target_: *([\w.]+)", file.read_text(encoding="utf-8"))
-    }
-    found = set(_targets(OmegaConf.to_container(config, resolve=False)))
-    if foreign := sorted(found - allowed):
-        raise UserError(
-            f"{source} may only build what the files in conf/ build; it names {', '.join(foreign)}.\n"
-            "If you trust it, add a file to conf/ that names it."
-        )
-
-
-def _targets(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        if "_target_" in node:
-            yield str(node["_target_"])
-        for value in node.values():
-            yield from _targets(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _targets(value)
 
 
 def plain(value: Any) -> Any:

@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.config import UserError
 from src.runs import CONF, RunFolder, config_hash
+from src.trust import changeable
 
 SWEEPS = Path("outputs/sweeps")
 JOBS = "THAW_SWEEP"  # in the environment of jobs: how many there are, and when the sweep began
@@ -110,7 +111,7 @@ def _run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
     if folder.path.exists() and not resume:
         shutil.rmtree(folder.path)
     given = [o for o in HydraConfig.get().overrides.task if not o.startswith(("run=", "resume="))]
-    overrides = ["resume=true"] if resume else given
+    overrides = ["resume=true", *changeable(folder.saved_config(), given)] if resume else given
     code, said = run_process(["-m", "src.train", *overrides, f"run={folder.path}", "hydra.mode=RUN"])
     if code == 0:
         return folder.monitored()
@@ -181,8 +182,16 @@ def begin_sweep(config: DictConfig) -> None:
         config: of the multirun, before its jobs are known.
 
     Raises:
-        UserError: the sweep would look for the worst value of the monitored metric.
+        UserError: jobs would lie outside of the sweep's folder, or it would look for the worst value of the monitored
+            metric.
     """
+    found: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+    place = str(found.get("subdir"))
+    if place.startswith("/") or not {*place.split("/")}.isdisjoint({"", ".", ".."}):
+        raise UserError(
+            f"Jobs have folders in that of their sweep; hydra.sweep.subdir is {place}.\n"
+            "Give a name: hydra.sweep.subdir='job_${hydra.job.num}'."
+        )
     sweeper, given = config.hydra.sweeper, list(config.hydra.overrides.task)
     direction = getattr(sweeper.get("direction"), "name", sweeper.get("direction"))
     if direction in DIRECTIONS.values() and direction != DIRECTIONS[config.monitor.mode]:

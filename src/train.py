@@ -23,7 +23,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from src import pretraining
+from src import pretraining, trust
 from src.build import build, build_trainer, check_fit, check_monitor, find_backbone, read_config
 from src.cli import fail, run_command
 from src.config import Scratch, UserError
@@ -185,26 +185,40 @@ def _fit(
 
 
 def _resumed(cfg: DictConfig, folder: RunFolder) -> DictConfig:
-    """The config of the run to go on with; only values of the trainer and its callbacks may be given anew."""
+    """The config of the run to go on with, with what is given anew."""
     saved = folder.saved_config()
+    trust.refuse_links(folder.path.rglob("*"), folder.path)
     if not saved.pretrain and not folder.last_checkpoint.exists():
         raise UserError(f"{folder.path} has no checkpoint to go on from (checkpoints/last.ckpt).\nStart a new run.")
-    finished = folder.state() == "finished"
-    given = [str(o) for o in HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
-    changes = [o for o in given if o.partition("=")[0] not in ("run", "resume")]
-    if refused := [o for o in changes if not o.startswith(("trainer.", "callbacks."))]:
-        raise UserError(
-            f"A resumed run keeps its config, apart from values of trainer and callbacks; got {', '.join(refused)}.\n"
-            "Start a new run for that."
-        )
-    if finished and not changes:
+    changes = _changes(saved, folder)
+    if folder.state() == "finished" and not changes:
         raise UserError(f"{folder.path} is finished.\nTrain it longer with trainer.max_epochs=N, or start a new run.")
+    for run in (folder, RunFolder(folder.path / "pretrain")):
+        if run.last_checkpoint.exists():
+            trust.check_checkpoint(run.read_checkpoint(run.last_checkpoint, lazily=True), run.last_checkpoint)
     given_again: dict[str, Any] = {"resume": True}
     if "tokenizer" in saved.backbone:
         given_again["backbone"] = {"tokenizer": str(folder.model)}
     resumed = OmegaConf.merge(saved, OmegaConf.from_dotlist(changes), given_again)
     assert isinstance(resumed, DictConfig)
     return resumed
+
+
+def _changes(saved: DictConfig, folder: RunFolder) -> list[str]:
+    """What is given anew for a resumed run.
+
+    Raises:
+        UserError: it may not be changed, or is missing, or the run would write outside of its folder.
+    """
+    given = [str(o) for o in HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
+    changes = [o for o in given if not o.startswith(("run=", "resume="))]
+    if refused := sorted({*changes} - {*trust.changeable(saved, changes)}):
+        raise UserError(
+            "A resumed run keeps its config, apart from values of trainer, callbacks and logger; "
+            f"got {', '.join(refused)}.\nStart a new run for that."
+        )
+    trust.check_resumable(saved, folder.path, [o.partition("=")[0] for o in changes])
+    return changes
 
 
 def _import_libraries() -> None:

@@ -59,8 +59,15 @@ def read_hub(cfg: Data) -> dict[str, Table]:
     assert cfg.name
     # Imported here because only hub data sets need it, and it takes long.
     import datasets
+    from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES as FORMATS
     from huggingface_hub import constants
 
+    if cfg.name in FORMATS:
+        # The library would read all files around with its reader of that name, of which some run what they read.
+        raise UserError(
+            f"data.name must be a data set on the hub (org/name); {cfg.name} is a kind of file.\n"
+            "Give the files: data.path=FILE"
+        )
     unreachable: UserError | None = None
     try:
         # Without this question a hub out of reach costs half a minute of retries.

@@ -63,9 +63,9 @@ def _write_csv(path: Path, delimiter: str = ",") -> Iterator[Write]:
 
         def write(columns: Columns) -> None:
             if header.is_new(columns):
-                writer.writerow([_harmless(name) for name in columns])
+                writer.writerow([harmless(name) for name in columns])
             rows = zip(*columns.values(), strict=True)
-            writer.writerows([_harmless(_cell(value)) for value in row] for row in rows)
+            writer.writerows([harmless(_cell(value)) for value in row] for row in rows)
 
         yield write
 
@@ -181,8 +181,8 @@ def _cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict) else value
 
 
-def _harmless(value: Any) -> Any:
-    """The same, but a text that a spreadsheet would run as a formula gets an apostrophe in front."""
+def harmless(value: Any) -> Any:
+    """A cell of a CSV file: a text that a spreadsheet would run as a formula gets an apostrophe in front."""
     if not isinstance(value, str) or not FORMULA.match(value):
         return value
     try:

@@ -81,4 +81,4 @@ def load(folder: str | Path) -> Classifier:
         head = MixedHead(head, config["mixed_layers"])
     for name, part in (("encoder.", encoder), ("head.", head)):
         part.load_state_dict({key.removeprefix(name): w for key, w in weights.items() if key.startswith(name)})
-    return Classifier(encoder, head, AutoTokenizer.from_pretrained(str(folder)), config)
+    return Classifier(encoder, head, AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False), config)

@@ -14,7 +14,7 @@ from matplotlib.ft2font import FT2Font
 from numpy.typing import NDArray
 
 from src.attribution.faithfulness import GRID, Curves, band
-from src.report.plots import BLUE, ORANGE
+from src.report.plots import BLUE, ORANGE, literal
 
 Weights = NDArray[np.float32]
 MOST_TICKS = 40  # along a map
@@ -109,7 +109,7 @@ def faithfulness(curves: Mapping[str, Curves], label: str) -> Figure:
 def _plain(text: str) -> str:
     """Text that matplotlib does not take for a formula, and that its font can draw."""
     shown = "".join(c if ord(c) in _drawable() else "?" for c in text)
-    return (shown if len(shown) <= 40 else f"{shown[:39]}…").replace("$", r"\$")
+    return literal(shown if len(shown) <= 40 else f"{shown[:39]}…")
 
 
 @functools.cache

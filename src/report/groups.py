@@ -11,6 +11,7 @@ from typing import Any
 
 import hydra
 import numpy as np
+from hydra.errors import InstantiationException
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
@@ -34,11 +35,24 @@ class Run:
     problem: str = ""
 
     def predictions(self, *columns: str) -> dict[str, list[Any]] | None:
-        """Columns of the predictions for the test texts; None where there are none."""
+        """Columns of the predictions for the test texts; None where there are none.
+
+        Raises:
+            UserError: the file is not as a run leaves it.
+        """
         import pyarrow.parquet
 
         file = self.folder.path / "predictions" / "test.parquet"
-        return pyarrow.parquet.read_table(file, columns=list(columns)).to_pydict() if file.exists() else None
+        if not file.exists():
+            return None
+        try:
+            table = pyarrow.parquet.read_table(file, columns=list(columns))
+            return {name: table.column(name).to_pylist() for name in columns}
+        except (OSError, KeyError, pyarrow.ArrowException) as error:
+            raise UserError(
+                f"{file} must hold the columns {', '.join(columns)}; it cannot be read: {error}.\n"
+                "Copy the run folder again from where it was trained."
+            ) from None
 
     def hits(self) -> NDArray[np.bool_] | None:
         """Which test rows it has right; None where rows have several labels or none."""
@@ -99,7 +113,10 @@ def _read(folder: RunFolder) -> Run:
     assert isinstance(content, dict)
     rest = {key: value for key, value in content.items() if key not in (*PLACES, "seed", "logger", "callbacks")}
     values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in flat(rest)}
-    strategy = str(hydra.utils.instantiate(cfg.freeze).name)
+    try:
+        strategy = str(hydra.utils.instantiate(cfg.freeze).name)
+    except (InstantiationException, AttributeError):  # the run has failed for this reason
+        strategy = str(cfg.freeze.get("_target_", "none")).rpartition(".")[2]
     try:
         return Run(folder, values, strategy, int(cfg.seed), folder.read_result())
     except UserError:

@@ -21,13 +21,18 @@ if TYPE_CHECKING:
 BLUE, ORANGE = "#0072b2", "#d55e00"  # told apart by colour-blind readers too
 
 
+def literal(text: str) -> str:
+    """Text that matplotlib does not take for a formula."""
+    return text.replace("$", r"\$")
+
+
 def curves(
     history: Sequence[dict[str, float]], best_epoch: int, title: str, first: str = "loss", baseline: float | None = None
 ) -> Figure:
     """`first`, a loss or perplexity, and accuracy of training and validation over the epochs; the best epoch is marked,
     and so is a baseline of `first`."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(literal(title))
     for axes, score in zip(figure.subplots(1, 2), (first, "accuracy"), strict=True):
         for split, colour, style in (("train", BLUE, "o--"), ("validation", ORANGE, "o-")):
             points = [(e["epoch"], e[f"{split}/{score}"]) for e in history if f"{split}/{score}" in e]
@@ -53,7 +58,7 @@ def confusion(predicted: NDArray[Any], targets: NDArray[Any], space: LabelSpace,
     np.add.at(counts, (targets, predicted), 1)
     side = max(4.0, 0.55 * labels + 2)
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(literal(title))
     _draw(figure.subplots(), counts, space.names, space.names)
     return figure
 
@@ -62,14 +67,14 @@ def _confusion_per_label(predicted: NDArray[Any], targets: NDArray[Any], space: 
     columns = min(5, len(space.names))
     rows = math.ceil(len(space.names) / columns)
     figure = Figure(figsize=(2.2 * columns, 2.3 * rows + 0.5), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(literal(title))
     places = figure.subplots(rows, columns, squeeze=False).flat
     for label, name in enumerate(space.names):
         axes = next(places)
         counts = np.zeros((2, 2), dtype=np.int64)
         np.add.at(counts, (targets[:, label].astype(int), predicted[:, label].astype(int)), 1)
         _draw(axes, counts, ("no", "yes"), ("no", "yes"))
-        axes.set_title(name)
+        axes.set_title(literal(name))
     for axes in places:
         axes.set_axis_off()
     return figure
@@ -80,8 +85,13 @@ def _draw(axes: Axes, counts: NDArray[np.int64], rows: Sequence[str], columns: S
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     turned = any(len(name) > 6 for name in columns) and len(columns) > 3
-    axes.set_xticks(range(len(columns)), columns, rotation=45 if turned else 0, ha="right" if turned else "center")
-    axes.set_yticks(range(len(rows)), rows)
+    axes.set_xticks(
+        range(len(columns)),
+        [literal(name) for name in columns],
+        rotation=45 if turned else 0,
+        ha="right" if turned else "center",
+    )
+    axes.set_yticks(range(len(rows)), [literal(name) for name in rows])
     axes.set(xlabel="predicted", ylabel="true")
     if len(rows) <= 30:
         for (row, column), count in np.ndenumerate(counts):
@@ -100,8 +110,10 @@ def forest(rows: Sequence[Row], metric: str, baseline: str, margin: float) -> Fi
         axes.plot(difference, place, "o", color=BLUE)
         if interval := row.difference_interval:
             axes.plot([interval.low, interval.high], [place, place], "-", color=BLUE)
-    axes.set_yticks(range(len(others)), [f"{row.name} (n={row.pairs})" for row, _ in others])
-    axes.set(xlabel=f"test {metric}: difference to {baseline}, with 95% intervals", ylim=(-0.6, len(others) - 0.4))
+    axes.set_yticks(range(len(others)), [f"{literal(row.name)} (n={row.pairs})" for row, _ in others])
+    axes.set(
+        xlabel=f"test {metric}: difference to {literal(baseline)}, with 95% intervals", ylim=(-0.6, len(others) - 0.4)
+    )
     axes.grid(alpha=0.3, axis="x")
     axes.legend(loc="best", fontsize=8)
     return figure
@@ -116,7 +128,7 @@ def slopes(groups: Sequence[Group], metric: str) -> Figure:
     for seed in seeds:
         points = [(place, found[seed]) for place, found in enumerate(scores) if seed in found]
         axes.plot(*zip(*points, strict=True), "o-", markersize=4, linewidth=1, alpha=0.8, label=f"seed {seed}")
-    axes.set_xticks(range(len(groups)), [group.name for group in groups], rotation=30, ha="right")
+    axes.set_xticks(range(len(groups)), [literal(group.name) for group in groups], rotation=30, ha="right")
     axes.set(ylabel=f"test {metric}")
     axes.grid(alpha=0.3)
     if len(seeds) <= 10:
@@ -138,7 +150,7 @@ def tradeoffs(rows: Sequence[Row], metric: str) -> Figure:
         axes.plot(*zip(*sorted(best), strict=True), "-", color=ORANGE, linewidth=1, drawstyle="steps-post")
         for x, y, name in points:
             axes.plot(x, y, "o", color=ORANGE if (x, y) in best else BLUE)
-            axes.annotate(name, (x, y), xytext=(3, 3), textcoords="offset points", fontsize=7)
+            axes.annotate(literal(name), (x, y), xytext=(3, 3), textcoords="offset points", fontsize=7)
         axes.set_xscale("log")
         axes.margins(0.15)
         axes.set(xlabel=title)
@@ -161,7 +173,7 @@ def learning(groups: Sequence[Group], score: str) -> Figure:
             history = run.result["history"] if run.result else []
             points = [(e["epoch"], e[f"validation/{score}"]) for e in history if f"validation/{score}" in e]
             if points:
-                label = group.name if number == 0 else None
+                label = literal(group.name) if number == 0 else None
                 style = "o-" if index < 10 else "o--"
                 colour = f"C{index % 10}"
                 axes.plot(*zip(*points, strict=True), style, color=colour, markersize=2, linewidth=1, label=label)

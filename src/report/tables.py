@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from src.data.writing import harmless
 from src.report import markdown
 from src.report.comparison import METRICS, Comparison
 from src.report.groups import flat
@@ -88,12 +89,12 @@ def _bytes(size: float) -> str:
 
 
 def as_markdown(comparison: Comparison) -> str:
-    lines = [comparison.sentence]
+    lines = [markdown.text(comparison.sentence)]
     for table in tables(comparison):
         lines += ["", *markdown.table(table.header, table.rows)]
     if comparison.problems:
         lines += ["", "Without a result:", ""]
-        lines += [f"- {problem_line(problem)}" for problem in comparison.problems]
+        lines += [f"- {markdown.text(problem_line(problem))}" for problem in comparison.problems]
     return "\n".join(lines) + "\n"
 
 
@@ -102,17 +103,20 @@ def problem_line(problem: Mapping[str, str]) -> str:
 
 
 def as_csv(comparison: Comparison) -> str:
-    """One line a group, with plain numbers."""
+    """One line a group, with plain numbers, and no text that a spreadsheet would run."""
     text = io.StringIO()
     rows = [
-        {key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in flat(asdict(row))}
+        {
+            key: harmless(" ".join(map(str, value)) if isinstance(value, list) else value)
+            for key, value in flat(asdict(row))
+        }
         for row in comparison.rows
     ]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     # What is null in one row, such as an interval, has parts in another.
     columns = [key for key in columns if not any(other.startswith(f"{key}.") for other in columns)]
     writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
+    writer.writerow({key: harmless(key) for key in columns})
     writer.writerows(rows)
     return text.getvalue()
 
