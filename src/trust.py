@@ -30,7 +30,7 @@ SECTIONS = (
     "monitor",
 )
 REFERENCE = re.compile(r"\$\{\.*\w[\w.]*\}")  # to another key of the same config
-OUTSIDE = re.compile(r"\$\([\w.]+:")  # what becomes of references to anything else
+OUTSIDE = re.compile(r"\$\([\w.$() ]+:")  # what becomes of references to anything else
 ENVIRONMENT = "oc.env"
 WRITING = re.compile(r"(?:pretrain\.)?(?:trainer|callbacks|logger)\b")  # sections that say where a training writes
 FOLDERS = ("dirpath", "save_dir", "default_root_dir")  # of their keys, those that name one

@@ -164,6 +164,27 @@ def multirun(tmp_path: Path, tiny_bert: Path) -> Command:
     return run
 
 
+@pytest.fixture(scope="session")
+def finished(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run that no test changes."""
+    folder = RunFolder(tmp_path_factory.mktemp("finished") / "run")
+    limits = ("data.limit=60", "data.max_length=32", "trainer=cpu", "trainer.max_epochs=1", "callbacks.progress=null")
+    cache = f"cache={folder.path.parent / 'cache'}"
+    overrides = (f"backbone.name={tiny_bert}", "model=bert_linear", "freeze=all", *limits, cache)
+    training.train(composed(*overrides), folder)
+    return folder
+
+
+class Canary:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (open, (str(self.path), "w"))
+
+
 @contextlib.contextmanager
 def power_cut(epoch: int, batch: int | None) -> Iterator[None]:
     """Interrupts the run that is started within: after this batch of this epoch has been saved, or, without a batch,

@@ -26,8 +26,7 @@ from src.data.tables import read_table
 from src.data.writing import FORMULA, open_table
 from src.predict import Predictor
 from src.runs import CONF, RunFolder, find_run
-from src.train import train
-from tests.conftest import composed
+from tests.conftest import Canary
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
 HOSTILE = [
@@ -57,16 +56,6 @@ def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
         return capsys.readouterr().out
 
     return run
-
-
-@pytest.fixture(scope="module")
-def finished(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A run that no test changes."""
-    folder = RunFolder(tmp_path_factory.mktemp("finished") / "run")
-    limits = ("data.limit=60", "data.max_length=32", "trainer=cpu", "trainer.max_epochs=1", "callbacks.progress=null")
-    cache = f"cache={folder.path.parent / 'cache'}"
-    train(composed(f"backbone.name={tiny_bert}", "model=bert_linear", "freeze=all", *limits, cache), folder)
-    return folder
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -231,16 +220,6 @@ def test_latest_and_best_name_runs(run_tiny: Run, tmp_path: Path) -> None:
         find_run("best")
     with pytest.raises(UserError, match=r"needs a finished run; .*empty holds none"):
         find_run("latest", str(tmp_path / "empty"))
-
-
-class Canary:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (open, (str(self.path), "w"))
 
 
 def _pickle(folder: Path) -> None:

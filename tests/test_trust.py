@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import os
 import pickle
 import shutil
 import subprocess
@@ -26,9 +27,9 @@ from src.explain import explain
 from src.export import export
 from src.predict import Predictor
 from src.pretraining import find_pretrained
-from src.runs import CONF, RunFolder, find_run
+from src.runs import CONF, RunFolder, config_hash, find_run
 from src.train import train
-from tests.conftest import composed
+from tests.conftest import Canary, composed
 
 Content = dict[str, Any]
 
@@ -155,16 +156,6 @@ LIVE = (
 )
 
 
-class Canary:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (open, (str(self.path), "w"))
-
-
 def _section(name: str) -> Callable[[Content, Content], None]:
     return lambda content, node: content.__setitem__(name, node)
 
@@ -215,16 +206,6 @@ PLACES: dict[str, Callable[[Content, Content], None]] = {
     "from pieces": _from_pieces,
     "by a resolver": _made_by_a_resolver,
 }
-
-
-@pytest.fixture(scope="module")
-def finished(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A run that no test changes."""
-    folder = RunFolder(tmp_path_factory.mktemp("finished") / "run")
-    limits = ("data.limit=60", "data.max_length=32", "trainer=cpu", "trainer.max_epochs=2", "callbacks.progress=null")
-    cache = f"cache={folder.path.parent / 'cache'}"
-    train(composed(f"backbone.name={tiny_bert}", "model=bert_linear", "freeze=all", *limits, cache), folder)
-    return folder
 
 
 @pytest.fixture
@@ -341,3 +322,225 @@ def test_the_answer_is_one_message_and_exit_code_2(
     assert "may only build what the files in conf/ build; it names os.mkdir (freeze._target_)" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "${oc.env:HF_TOKEN}",
+        "a ${oc.env:HF_TOKEN} b",
+        "${ oc.env:HF_TOKEN }",
+        "${oc.env:NOTHING,${oc.env:HF_TOKEN}}",
+        "${oc.decode:${oc.env:HF_TOKEN}}",
+        "${oc.select:nothing,${oc.env:HF_TOKEN}}",
+        "${oc.create:{a: ${oc.env:HF_TOKEN}}}",
+        "${oc.create:['${oc.env:HF_TOKEN}']}",
+        "${oc.deprecated:data.text,${oc.env:HF_TOKEN}}",
+        "${oc.${word}:HF_TOKEN}",
+        "${${family}.env:HF_TOKEN}",
+        "\\${oc.env:HF_TOKEN}",
+        "\\\\${oc.env:HF_TOKEN}",
+        "${direction:min}",
+        "${now:%Y}",
+        "${hydra:runtime.cwd}",
+    ],
+)
+def test_what_a_config_refers_to_outside_of_itself_is_never_looked_up(
+    reference: str, content: Content, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "secret-of-the-environment")
+    content |= {"word": "env", "family": "oc"}
+    content["data"]["name"] = reference
+    save(run, content)
+    config = run.saved_config()
+    assert trust.is_outside(config.data.name)
+    for _ in range(3):  # what is resolved may be read again
+        OmegaConf.resolve(config)
+    assert config.data.name == reference.replace("${", "$(").replace("}", ")")
+
+
+def test_reports_of_such_a_run_show_the_reference(
+    content: Content,
+    run: RunFolder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "secret-of-the-environment")
+    content["data"] |= {"path": "${oc.env:HF_TOKEN}", "name": "${oc.env:HF_TOKEN}"}
+    content["optimizer"]["foreach"] = "${oc.env:HF_TOKEN}"
+    save(run, content)
+    shutil.copytree(run.path, run.path.with_name("other"))
+    save(RunFolder(run.path.with_name("other")), {**content, "seed": 7, "freeze": {"_target_": "src.freezing.Nothing"}})
+    for door in ("predict", "explain", "export", "compare"):
+        DOORS[door](run)
+    card = (tmp_path / "sweep" / "out" / "README.md").read_text(encoding="utf-8")
+    assert "$(oc.env:HF_TOKEN)" in card
+    written = capsys.readouterr().out + "".join(f.read_bytes().decode("latin-1") for f in files(tmp_path))
+    assert "secret-of-the-environment" not in written
+
+
+def files(folder: Path) -> list[Path]:
+    return [file for file in folder.rglob("*") if file.is_file()]
+
+
+def test_own_references_are_written_as_values_unless_they_may_be_secrets(
+    run_tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "secret-of-the-environment")
+    monkeypatch.setenv("SEED", "7")
+    folder, result = run_tiny(
+        "data.name=${oc.env:HF_TOKEN}", 'seed="${oc.decode:${oc.env:SEED}}"', "data.text=${oc.decode:text}"
+    )
+    written = (folder.path / "config.yaml").read_text(encoding="utf-8")
+    assert "name: ${oc.env:HF_TOKEN}" in written
+    assert "seed: 7\n" in written
+    assert "text: text\n" in written
+    assert result["seed"] == 7
+    saved = folder.saved_config()
+    assert config_hash(saved) == result["config_hash"]
+    Predictor.load(folder.path)
+    with pytest.raises(UserError, match="came from outside of the config"):
+        resume(folder)
+    given = ["data.name=${oc.env:HF_TOKEN}", "data.text=other", "trainer.max_epochs=3", "+x=1", "freeze=none"]
+    assert trust.changeable(saved, given) == given[:1] + given[2:3]
+    trust.check_resumable(saved, folder.path, ["data.name"])
+
+
+MALFORMED: dict[str, tuple[str, str]] = {
+    "nothing": ("", "no section"),
+    "a list": ("- a\n", "not a mapping"),
+    "no YAML": ("a: [", "cannot be read"),
+    "a pickle in YAML": ("!!python/object/apply:os.mkdir ['CANARY']\n", "cannot be read"),
+    "a call in YAML": ("a: !!python/object/apply:os.mkdir [CANARY]\n", "cannot be read"),
+    "a circle": ("a: ${b}\nb: ${a}\n", "leads nowhere"),
+    "a dead end": ("a: ${nothing.at.all}\n", "leads nowhere"),
+    "pieces": ("a: $\nb: '${a}{oc.env:HOME}'\n", "put references together"),
+    "a seed that is none": ("seed: ten\n", "whole number"),
+    "a section that is none": ("freeze: all\n", "no section freeze"),
+}
+
+
+@pytest.mark.parametrize("what", MALFORMED)
+def test_what_is_no_config_of_a_run_is_refused(what: str, run: RunFolder, content: Content, tmp_path: Path) -> None:
+    spoilt, message = MALFORMED[what]
+    spoilt = spoilt.replace("CANARY", str(tmp_path / "canary"))
+    kept = {key: value for key, value in content.items() if f"{key}: " not in spoilt}
+    beside = yaml.safe_dump(kept) if ":" in spoilt and "!!" not in spoilt and spoilt.endswith("\n") else ""
+    (run.path / "config.yaml").write_text(spoilt + beside, encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        run.saved_config()
+    assert not (tmp_path / "canary").exists()
+
+
+ELSEWHERE = [
+    ("callbacks.checkpoint.dirpath", "OUT"),
+    ("callbacks.checkpoint.dirpath", "RUN/../../out"),
+    ("callbacks.checkpoint.dirpath", "RUNaway"),
+    ("callbacks.checkpoint.dirpath", "checkpoints"),
+    ("callbacks.checkpoint.dirpath", "local:///OUT"),
+    ("callbacks.checkpoint.dirpath", "memory://out"),
+    ("callbacks.checkpoint.filename", "../../../out/best"),
+    ("callbacks.checkpoint.filename", "OUT/best"),
+    ("callbacks.checkpoint.filename", "~/best"),
+    ("logger.save_dir", "OUT"),
+    ("logger.save_dir", ""),
+    ("logger.name", "../../out"),
+    ("logger.version", "../../../out"),
+    ("logger.version", "$HF_TOKEN"),
+    ("logger.sub_dir", "~"),
+    ("logger.filename_suffix", "/../../../out"),
+    ("trainer.default_root_dir", "OUT"),
+    ("trainer.profiler", "/out"),
+    ("pretrain.logger.save_dir", "OUT"),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), ELSEWHERE)
+def test_a_resumed_run_writes_into_its_own_folder_only(
+    key: str, value: str, run: RunFolder, tmp_path: Path, content: Content
+) -> None:
+    content["pretrain"] = {"logger": {}} if key.startswith("pretrain") else None
+    run.write_status("interrupted")
+    save(run, content)
+    trust.check_resumable(run.saved_config(), run.path, [])
+    changed = OmegaConf.create(content)
+    OmegaConf.update(changed, key, value.replace("OUT", str(tmp_path / "out")).replace("RUN", str(run.path)))
+    save(run, OmegaConf.to_container(changed))  # type: ignore[arg-type]
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match=rf"writes into its own folder, .*; its {key} is"):
+        resume(run)
+    assert sorted(tmp_path.rglob("*")) == before
+    trust.check_resumable(run.saved_config(), run.path, [key])
+
+
+def edit_last(run: RunFolder, **values: Any) -> None:
+    """Changes what the checkpoint holds, and makes the run one that can go on for an epoch."""
+    file = run.last_checkpoint
+    torch.save({**torch.load(file, weights_only=True), **values}, file)
+    run.write_status("interrupted")
+
+
+@pytest.mark.parametrize("form", ["PRECIOUS", "DIR/../../../precious", "local://PRECIOUS", "DIR/..", "DIR/a/b"])
+@pytest.mark.parametrize("key", ["best_k_models", "kth_best_model_path", "last_model_path", "best_model_path"])
+def test_a_checkpoint_cannot_have_other_files_deleted(key: str, form: str, run: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("kept")
+    states = torch.load(run.last_checkpoint, weights_only=True)["callbacks"]
+    (state,) = (state for state in states.values() if "best_k_models" in state)
+    name = form.replace("PRECIOUS", str(tmp_path / "precious")).replace("DIR", state["dirpath"])
+    state[key] = {name: torch.tensor(0.0)} if key == "best_k_models" else name
+    edit_last(run, callbacks=states)
+    with pytest.raises(UserError, match="must name checkpoints in its own folder only"):
+        resume(run)
+    assert (tmp_path / "precious").read_text() == "kept"
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")  # it is the copy of a run
+def test_hyper_parameters_of_a_checkpoint_build_nothing(run: RunFolder, content: Content, tmp_path: Path) -> None:
+    call = arguments("os.mkdir", tmp_path)
+    parameters = {**call, "_instantiator": "os.mkdir", "_class_path": "os.mkdir", "path": str(tmp_path / "canary")}
+    edit_last(run, hyper_parameters=parameters, hparams_name="kwargs", datamodule_hyper_parameters=parameters)
+    content["trainer"]["max_epochs"] = 2
+    save(run, content)
+    resume(run)
+    assert len(run.read_result()["history"]) == 2
+    assert not (tmp_path / "canary").exists()
+
+
+def test_a_pickle_in_place_of_the_last_checkpoint_is_refused(run: RunFolder, tmp_path: Path) -> None:
+    for save_as in (torch.save, lambda obj, file: file.write_bytes(pickle.dumps(obj))):
+        save_as({"state_dict": Canary(tmp_path / "canary")}, run.last_checkpoint)
+        run.write_status("interrupted")
+        with pytest.raises(UserError, match="must be a checkpoint of this project"):
+            resume(run)
+        assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize(
+    ("door", "place"),
+    [
+        ("explain", "explanations"),
+        ("compare", "../plots"),
+        ("compare", "../comparison.csv"),
+        ("compare", "../compare.html"),
+        ("resume", "checkpoints"),
+        ("resume", "train.log"),
+        ("resume", "tensorboard"),
+        ("resume", "report/curves.png"),
+        ("resume", "predictions/test.parquet"),
+    ],
+)
+def test_links_do_not_lead_what_is_written_elsewhere(door: str, place: str, run: RunFolder, tmp_path: Path) -> None:
+    link = Path(os.path.normpath(run.path / place))
+    outside = tmp_path / "outside"
+    if link.is_dir() or "." not in link.name:
+        shutil.copytree(link, outside) if link.exists() else outside.mkdir()
+    else:
+        outside.write_text("kept")
+    if link.exists():
+        shutil.rmtree(link) if link.is_dir() else link.unlink()
+    link.symlink_to(outside)
+    before = {file: file.read_bytes() for file in files(tmp_path)}
+    with pytest.raises(UserError, match="is a link to"):
+        DOORS[door](run)
+    assert {file: file.read_bytes() for file in files(tmp_path)} == before
