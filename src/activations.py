@@ -162,7 +162,7 @@ class Store:
         if not (self.journal.exists() and self.values.exists()):
             return chunks
         with self.values.open("rb") as file:
-            for line in self.journal.read_text(encoding="utf-8").splitlines():
+            for line in self.journal.read_text(encoding="utf-8", errors="replace").splitlines():
                 with contextlib.suppress(ValueError, KeyError, TypeError):  # a line that its writer did not finish
                     entry = json.loads(line)
                     start, stop = int(entry["start"]), int(entry["stop"])
@@ -175,7 +175,7 @@ class Store:
     def _rewrite_journal(self, chunks: Sequence[tuple[int, int]]) -> None:
         kept = []
         if self.journal.exists():
-            for line in self.journal.read_text(encoding="utf-8").splitlines():
+            for line in self.journal.read_text(encoding="utf-8", errors="replace").splitlines():
                 with contextlib.suppress(ValueError, KeyError, TypeError):
                     entry = json.loads(line)
                     if (entry["start"], entry["stop"]) in chunks:

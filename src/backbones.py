@@ -92,6 +92,11 @@ def read_source(folder: Path, name: str) -> Source:
         ) from None
     if not isinstance(settings, dict) or "model_type" not in settings:
         raise UserError(f"{folder}/config.json must name a model_type; it does not. Is it a transformers model?")
+    if any("/" in str(settings.get(key)) for key in ("attn_implementation", "_attn_implementation")):
+        # transformers would download it, and run it.
+        raise UserError(
+            f"{folder}/config.json asks for attention from the hub, which is code.\nTake that line out of it."
+        )
     return Source(folder, name, settings)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from src.config import Data, UserError
 from src.data.reading import READERS
 from src.data.tables import Table, kinds, read_table
 
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 SPLITS = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val", "dev"),
@@ -57,17 +59,13 @@ def read_hub(cfg: Data) -> dict[str, Table]:
         UserError: the hub has no such data set or cannot be reached, and the cache does not hold it.
     """
     assert cfg.name
+    if not HUB_ID.fullmatch(cfg.name):
+        # A single word may be a kind of file to `datasets`, which then reads all such files in the working directory.
+        raise UserError(f"data.name must be a data set on the hub, org/name; got {cfg.name}.\nOr give data.path=FILE.")
     # Imported here because only hub data sets need it, and it takes long.
     import datasets
-    from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES as FORMATS
     from huggingface_hub import constants
 
-    if cfg.name in FORMATS:
-        # The library would read all files around with its reader of that name, of which some run what they read.
-        raise UserError(
-            f"data.name must be a data set on the hub (org/name); {cfg.name} is a kind of file.\n"
-            "Give the files: data.path=FILE"
-        )
     unreachable: UserError | None = None
     try:
         # Without this question a hub out of reach costs half a minute of retries.

@@ -35,6 +35,7 @@ def tokenize(
         cache: a folder for the result; a later call with the same texts, tokenizer and length reads it back.
         name: what the progress bar says is tokenised.
     """
+    import pyarrow
     from datasets import Dataset, disable_progress_bars, enable_progress_bars
 
     key = fingerprint(texts, tokenizer, max_length)
@@ -43,18 +44,28 @@ def tokenize(
     def encode(batch: dict[str, list[str]]) -> dict[str, Any]:
         return {"ids": token_ids(batch["text"], tokenizer, max_length)}
 
+    def encoded_texts() -> Dataset:
+        return Dataset.from_dict({"text": list(texts)}).map(
+            encode,
+            batched=True,
+            batch_size=TEXTS_A_CALL,
+            remove_columns=["text"],
+            desc=f"Tokenising {name}",
+            cache_file_name=str(file) if file else None,
+            keep_in_memory=not file,
+            new_fingerprint=key,
+        )
+
     short = len(texts) < 10 * TEXTS_A_CALL
     (disable_progress_bars if short else enable_progress_bars)()
-    encoded = Dataset.from_dict({"text": list(texts)}).map(
-        encode,
-        batched=True,
-        batch_size=TEXTS_A_CALL,
-        remove_columns=["text"],
-        desc=f"Tokenising {name}",
-        cache_file_name=str(file) if file else None,
-        keep_in_memory=not file,
-        new_fingerprint=key,
-    )
+    try:
+        encoded = encoded_texts()
+    except pyarrow.ArrowException:
+        if not (file and file.exists()):
+            raise
+        log.warning("%s is damaged; the texts are tokenised again.", file)
+        file.unlink()
+        encoded = encoded_texts()
     column = encoded.data.column("ids").combine_chunks()
     lists = column.chunk(0) if hasattr(column, "chunk") else column
     return Ragged(np.asarray(lists.flatten()).astype(np.int32), np.asarray(lists.value_lengths()).astype(np.int64))
