@@ -13,9 +13,11 @@ install: $(READY)  ## set up .venv with the files whose SHA-256 is in requiremen
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation
 
-$(READY): pyproject.toml requirements.lock requirements-build.lock requirements-cuda.lock
+$(READY): pyproject.toml $(wildcard requirements*.lock)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP_INSTALL) --require-hashes -r requirements-build.lock
+	# A build of PyTorch without CUDA is a tenth as large; without one at hand this ends at once.
+	$(PIP_INSTALL) --require-hashes --no-index -r requirements-cpu.lock 2> /dev/null || true
 	$(PIP_INSTALL) --require-hashes -r requirements.lock
 	! $(BIN)/python -m pip show torch | grep -q nvidia || $(PIP_INSTALL) --require-hashes -r requirements-cuda.lock
 	$(PIP_INSTALL) -e .

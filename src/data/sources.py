@@ -11,7 +11,7 @@ from src.config import Data, UserError
 from src.data.reading import READERS
 from src.data.tables import Table, kinds, read_table
 
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 SPLITS = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val", "dev"),

@@ -92,6 +92,7 @@ class Original:
         tokenizer.model_max_length = self.max_length
         # Runs never give token types, which not every architecture takes.
         tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = list(onnx_model.INPUTS)
+        tokenizer.init_kwargs.pop("auto_map", None)  # code of the backbone's, which no run has used
         tokenizer.save_pretrained(folder)
 
 

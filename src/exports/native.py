@@ -122,7 +122,8 @@ def read_classifier(folder: Path, labels: Sequence[str], texts: Sequence[str]) -
     """The probabilities that a pipeline gives."""
     from transformers import pipeline
 
-    classify: Any = pipeline("text-classification", model=str(folder), device="cpu", truncation=True, top_k=None)
+    options: Any = {"truncation": True, "top_k": None, "trust_remote_code": False}
+    classify: Any = pipeline("text-classification", model=str(folder), device="cpu", **options)
     rows = [{scored["label"]: scored["score"] for scored in scores} for scores in classify(list(texts))]
     return torch.tensor([[row[label] for label in labels] for row in rows])
 
@@ -157,7 +158,7 @@ def read_masked(folder: Path, texts: Sequence[str]) -> Float[Tensor, "texts voca
     """The probability of each token in the one masked place of each text, as a pipeline gives it."""
     from transformers import pipeline
 
-    options: Any = {"tokenizer_kwargs": {"truncation": True}}
+    options: Any = {"tokenizer_kwargs": {"truncation": True}, "trust_remote_code": False}
     fill: Any = pipeline("fill-mask", model=str(folder), device="cpu", **options)
     size = fill.model.config.vocab_size
     found = torch.zeros(len(texts), size)

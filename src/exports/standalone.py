@@ -63,9 +63,9 @@ def write_weights(folder: Path, module: TextClassifier, model: DictConfig, about
 
 
 def plain_settings(encoder: Any) -> dict[str, Any]:
-    """An encoder's config without the place where it was read from, and without a task that it once had."""
+    """An encoder's config without the place where it was read from, code it came with, and a task that it once had."""
     settings: dict[str, Any] = json.loads(encoder.config.to_json_string(use_diff=False))
-    dropped = ("architectures", "id2label", "label2id", "problem_type")
+    dropped = ("architectures", "auto_map", "id2label", "label2id", "problem_type")
     return {key: value for key, value in settings.items() if key not in dropped and not key.startswith("_")}
 
 

@@ -115,7 +115,7 @@ def as_csv(comparison: Comparison) -> str:
     columns = list(dict.fromkeys(key for row in rows for key in row))
     # What is null in one row, such as an interval, has parts in another.
     columns = [key for key in columns if not any(other.startswith(f"{key}.") for other in columns)]
-    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
+    writer = csv.DictWriter(text, columns, extrasaction="ignore")
     writer.writerow({key: harmless(key) for key in columns})
     writer.writerows(rows)
     return text.getvalue()
