@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import pytest
 import torch
 import transformers
+import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from pytorch_lightning import Callback
@@ -173,6 +175,20 @@ def finished(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFo
     overrides = (f"backbone.name={tiny_bert}", "model=bert_linear", "freeze=all", *limits, cache)
     training.train(composed(*overrides), folder)
     return folder
+
+
+@pytest.fixture
+def content(finished: RunFolder) -> dict[str, Any]:
+    """What its config.yaml holds."""
+    found: dict[str, Any] = yaml.safe_load((finished.path / "config.yaml").read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.fixture
+def run(finished: RunFolder, tmp_path: Path) -> RunFolder:
+    """A run that a test may spoil."""
+    shutil.copytree(finished.path, tmp_path / "sweep" / "run")
+    return RunFolder(tmp_path / "sweep" / "run")
 
 
 class Canary:
