@@ -146,9 +146,13 @@ def run_process(arguments: Sequence[str]) -> tuple[int, str]:
     with subprocess.Popen([sys.executable, *arguments], stderr=subprocess.PIPE, text=True, errors="replace") as process:
         assert process.stderr is not None
         last: list[str] = []
-        for line in process.stderr:
-            sys.stderr.write(line)
-            last = [*last, line.rstrip()][-LINES:]
+        try:
+            for line in process.stderr:
+                sys.stderr.write(line)
+                last = [*last, line.rstrip()][-LINES:]
+        except SystemExit:  # this process is to end; the terminal tells both of Ctrl-C itself
+            process.terminate()
+            raise
     return process.returncode, "\n".join(last)
 
 

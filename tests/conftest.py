@@ -172,7 +172,7 @@ def power_cut(epoch: int, batch: int | None) -> Iterator[None]:
     class Stop(Callback):
         def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, data: Any, index: int) -> None:
             if (trainer.current_epoch, index) == (epoch, batch):
-                trainer.save_checkpoint(trainer.checkpoint_callback.last_model_path)
+                trainer.save_checkpoint(trainer.checkpoint_callback.last)
                 raise RuntimeError("power cut")
 
         def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:

@@ -1,0 +1,80 @@
+"""Runs that are killed at chosen and at random moments, and gone on with, end bit for bit as runs that were not."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.faults.conftest import SITUATIONS, Make
+from tests.faults.runs import Ended, Moment
+
+pytestmark = pytest.mark.slow
+
+PLACES = {
+    "before the data is read": "src.data.corpus:load",
+    "before the folder is the run's": "src.ranks:is_main_process",
+    "while stages are encoded": "src.encoding:encode",
+    "an epoch begins": "on_train_epoch_start",
+    "a batch begins": "on_train_batch_start",
+    "gradients are there": "on_after_backward",
+    "a batch ends": "on_train_batch_end",
+    "a validation begins": "on_validation_start",
+    "within a validation": "on_validation_batch_end",
+    "a validation ends": "on_validation_end",
+    "a checkpoint is made": "on_save_checkpoint",
+    "a checkpoint is on its way to the disk": "src.checkpoints:sha256",
+    "a checksum is written": "src.checkpoints:write_whole",
+    "a checkpoint has its place": "src.checkpoints:sync_folder",
+    "between the last and the best": "src.saving:give_name",
+    "the training is over": "on_train_end",
+    "the test begins": "on_test_start",
+    "the report is written": "src.report.run:_write_report",
+}
+
+
+def same(found: Ended, expected: Ended) -> None:
+    """Weights, metrics, history, audit and the rows of each batch are those of the other run."""
+    result, other = found.result(), expected.result()
+    for key in ("metrics", "history", "best", "phases"):
+        assert _settled(result[key]) == _settled(other[key]), key
+    assert found.batches() == expected.batches()
+    weights, others = found.weights(), expected.weights()
+    assert weights.keys() == others.keys()
+    for name, tensor in weights.items():
+        assert torch.equal(tensor, others[name]), name
+    left = {file.name for file in found.folder.rglob("*") if file.is_file()}
+    assert not {name for name in left if name.startswith(".")}
+
+
+def _settled(content: object) -> object:
+    """Without what differs between two runs that are the same: seconds, and whether a store was found or made."""
+    if isinstance(content, dict):
+        return {k: _settled(v) for k, v in content.items() if k not in ("activations", "seconds")}
+    return [_settled(v) for v in content] if isinstance(content, list) else content
+
+
+@pytest.mark.parametrize("kill", range(5))
+def test_killed_and_gone_on_with(kill: int, make: Make, untouched: Callable[[str], Ended]) -> None:
+    chance = random.Random(kill)
+    situation = chance.choice(sorted(SITUATIONS))
+    training = make(situation)
+    said = [situation]
+    folder: Path = training.folder
+    for _ in range(chance.choice((1, 2))):
+        place = chance.choice(sorted(PLACES))
+        moment = Moment(PLACES[place], chance.choice((1, 2, 3, 5, 8, 13)))
+        started = (folder / "config.yaml").exists()
+        ended = training(moment, resume=started)
+        said.append(f"{place}, time {moment.count}: {ended.code}")
+        assert ended.code in (0, 128 + signal.SIGKILL), (said, ended.output)
+        if ended.code == 0:  # the moment never came
+            break
+    else:
+        ended = training(resume=(folder / "config.yaml").exists())
+    print("; ".join(said))
+    same(ended, untouched(situation))
