@@ -6,6 +6,7 @@ Torch and what stands on it are imported inside functions: a mistake in the conf
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import logging
 import logging.handlers
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Result = dict[str, Any]
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Clock:
@@ -160,7 +162,13 @@ def _train_once(cfg: DictConfig, folder: RunFolder, claim: Callable[[], None], *
             return finish(trainer, module, datamodule, cfg, folder, known, best)
         except Exception as error:
             if is_main_process():
-                folder.write_status("failed", error=f"{type(error).__name__}: {error}")
+                with contextlib.suppress(OSError):  # the disk may be what has failed
+                    folder.write_status("failed", error=f"{type(error).__name__}: {error}")
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise UserError(
+                    f"A run must be able to write its files; {error.filename or folder.path}: {error.strerror}.\n"
+                    f"Free some space, then go on with: python -m src.train run={folder.path} resume=true"
+                ) from error
             raise
         except (KeyboardInterrupt, SystemExit):
             if is_main_process():

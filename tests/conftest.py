@@ -65,6 +65,10 @@ ARCHITECTURES = tuple(CONFIGS)
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=5, help="how many runs tests/faults kills at random")
+
+
 def review_texts() -> list[str]:
     with REVIEWS.open(encoding="utf-8", newline="") as file:
         return [row["text"] for row in csv.DictReader(file)]

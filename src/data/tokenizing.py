@@ -45,16 +45,24 @@ def tokenize(
 
     short = len(texts) < 10 * TEXTS_A_CALL
     (disable_progress_bars if short else enable_progress_bars)()
-    encoded = Dataset.from_dict({"text": list(texts)}).map(
-        encode,
-        batched=True,
-        batch_size=TEXTS_A_CALL,
-        remove_columns=["text"],
-        desc=f"Tokenising {name}",
-        cache_file_name=str(file) if file else None,
-        keep_in_memory=not file,
-        new_fingerprint=key,
-    )
+
+    def encode_all(file: Path | None) -> Dataset:
+        return Dataset.from_dict({"text": list(texts)}).map(
+            encode,
+            batched=True,
+            batch_size=TEXTS_A_CALL,
+            remove_columns=["text"],
+            desc=f"Tokenising {name}",
+            cache_file_name=str(file) if file else None,
+            keep_in_memory=not file,
+            new_fingerprint=key,
+        )
+
+    try:
+        encoded = encode_all(file)
+    except OSError as error:
+        log.warning("%s cannot be written (%s); tokens are kept in memory.", file, error.strerror or error)
+        encoded = encode_all(None)
     column = encoded.data.column("ids").combine_chunks()
     lists = column.chunk(0) if hasattr(column, "chunk") else column
     return Ragged(np.asarray(lists.flatten()).astype(np.int32), np.asarray(lists.value_lengths()).astype(np.int64))

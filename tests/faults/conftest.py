@@ -39,7 +39,7 @@ def make(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Make:
             "callbacks.checkpoint.every_minutes=0",
             f"cache={cache or root / 'cache'}",
         ]
-        return Training(root / "run", [*shared, *SITUATIONS[situation].split(), *options], environment)
+        return Training(root, root / "run", [*shared, *SITUATIONS[situation].split(), *options], environment)
 
     return made
 

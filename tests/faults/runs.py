@@ -20,8 +20,12 @@ from typing import Any
 
 import torch
 
+OUTPUT, ROWS = "output.txt", "rows.jsonl"
 Hook = Callable[..., Any]
 PRELOADED = [
+    "datasets",
+    "huggingface_hub.utils._terminal",
+    "torch.utils.tensorboard",
     "src.build",
     "src.sweeps",
     "src.report.run",
@@ -34,14 +38,21 @@ PRELOADED = [
 @dataclass(frozen=True)
 class Moment:
     """The `count`-th call of a function ("module:name", before it does anything) or of a hook of Lightning's callbacks
-    ("name"), in which the process sends itself a signal."""
+    ("name"), and what happens to the process then: it gets a signal, so many times, or something of its surroundings
+    changes."""
 
     place: str
     count: int = 1
     number: int = signal.SIGKILL
+    times: int = 1
+    instead: Callable[[], None] | None = None
 
     def strike(self) -> None:
-        os.kill(os.getpid(), self.number)
+        if self.instead:
+            self.instead()
+            return
+        for _ in range(self.times):
+            os.kill(os.getpid(), self.number)
         if self.number == signal.SIGKILL:
             time.sleep(60)
 
@@ -53,6 +64,8 @@ class Ended:
     code: int  # as a shell gives it
     output: str
     folder: Path
+    rows: Path
+    seconds: float
 
     def result(self) -> dict[str, Any]:
         assert self.code == 0, self.output
@@ -62,7 +75,7 @@ class Ended:
     def batches(self) -> dict[str, list[int]]:
         """The rows of each batch, by epoch and number; a batch that was taken twice was the same twice."""
         found: dict[str, list[int]] = {}
-        for line in (self.folder.parent / f"{self.folder.name}.rows").read_text().splitlines():
+        for line in self.rows.read_text().splitlines():
             place, rows = json.loads(line)
             assert found.setdefault(place, rows) == rows
         return found
@@ -75,8 +88,9 @@ class Ended:
 
 @dataclass
 class Training:
-    """A run that can be started and gone on with."""
+    """A run that can be started and gone on with. What it says, and the rows it sees, are written down in `root`."""
 
+    root: Path
     folder: Path
     options: list[str]
     environment: dict[str, str] = field(default_factory=dict)
@@ -85,36 +99,32 @@ class Training:
         arguments = [f"run={self.folder}", *(["resume=true"] if resume else self.options)]
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOADED)
-        process = context.Process(target=_run, args=(arguments, self.folder, moment, self.environment, user))
+        process = context.Process(target=_run, args=(arguments, self.root, moment, self.environment, user))
         process.start()
         return process
 
-    def wait(self, process: Any, seconds: float | None = None) -> Ended | None:
-        """How it ended; None if it has not within these seconds."""
-        process.join(seconds)
-        if process.exitcode is None:
-            return None
+    def wait(self, process: Any) -> Ended:
+        begin = time.monotonic()
+        process.join(300)
+        assert process.exitcode is not None, "still running"
         code = process.exitcode if process.exitcode >= 0 else 128 - process.exitcode
-        return Ended(code, _output(self.folder).read_text(), self.folder)
+        said = self.root / OUTPUT
+        return Ended(
+            code, said.read_text() if said.exists() else "", self.folder, self.root / ROWS, time.monotonic() - begin
+        )
 
     def __call__(self, moment: Moment | None = None, resume: bool = False, user: int | None = None) -> Ended:
-        ended = self.wait(self.start(moment, resume, user), 300)
-        assert ended is not None
-        return ended
-
-
-def _output(folder: Path) -> Path:
-    return folder.parent / f"{folder.name}.txt"
+        return self.wait(self.start(moment, resume, user))
 
 
 def _run(
-    arguments: list[str], folder: Path, moment: Moment | None, environment: dict[str, str], user: int | None
+    arguments: list[str], root: Path, moment: Moment | None, environment: dict[str, str], user: int | None
 ) -> None:
     torch.set_num_threads(1)
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["src.train", *arguments]
-    with _output(folder).open("w") as output:
+    with (root / OUTPUT).open("w") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
     if user is not None:
@@ -122,7 +132,7 @@ def _run(
         os.setuid(user)
     code: Any = 0
     try:
-        _watch(folder, moment)
+        _watch(root / ROWS, moment)
         runpy.run_module("src.train", run_name="__main__")
     except SystemExit as ended:
         code = ended.code
@@ -131,11 +141,9 @@ def _run(
     os._exit(int(code or 0))
 
 
-def _watch(folder: Path, moment: Moment | None) -> None:
+def _watch(rows: Path, moment: Moment | None) -> None:
     """Writes down the rows of every batch, and strikes at the moment."""
     from pytorch_lightning import Callback
-
-    rows = folder.parent / f"{folder.name}.rows"
 
     class Watch(Callback):
         def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:

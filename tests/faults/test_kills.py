@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 PLACES = {
     "before the data is read": "src.data.corpus:load",
     "before the folder is the run's": "src.ranks:is_main_process",
-    "while stages are encoded": "src.encoding:encode",
+    "while stages are encoded": "src.encoding:_encode",
     "an epoch begins": "on_train_epoch_start",
     "a batch begins": "on_train_batch_start",
     "gradients are there": "on_after_backward",
@@ -37,11 +37,13 @@ PLACES = {
 }
 
 
-def same(found: Ended, expected: Ended) -> None:
-    """Weights, metrics, history, audit and the rows of each batch are those of the other run."""
+def same(found: Ended, expected: Ended, live: bool = False) -> None:
+    """Weights, metrics, history, audit and the rows of each batch are those of the other run; operations too, unless it
+    computed everything live."""
     result, other = found.result(), expected.result()
+    varying = {"activations", "seconds", *(["operations"] if live else [])}
     for key in ("metrics", "history", "best", "phases"):
-        assert _settled(result[key]) == _settled(other[key]), key
+        assert _settled(result[key], varying) == _settled(other[key], varying), key
     assert found.batches() == expected.batches()
     weights, others = found.weights(), expected.weights()
     assert weights.keys() == others.keys()
@@ -51,26 +53,36 @@ def same(found: Ended, expected: Ended) -> None:
     assert not {name for name in left if name.startswith(".")}
 
 
-def _settled(content: object) -> object:
-    """Without what differs between two runs that are the same: seconds, and whether a store was found or made."""
+def _settled(content: object, varying: set[str]) -> object:
+    """Without what may differ between two runs that are the same, such as seconds."""
     if isinstance(content, dict):
-        return {k: _settled(v) for k, v in content.items() if k not in ("activations", "seconds")}
-    return [_settled(v) for v in content] if isinstance(content, list) else content
+        return {k: _settled(v, varying) for k, v in content.items() if k not in varying}
+    return [_settled(v, varying) for v in content] if isinstance(content, list) else content
 
 
-@pytest.mark.parametrize("kill", range(5))
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "kill" in metafunc.fixturenames:
+        metafunc.parametrize("kill", range(metafunc.config.getoption("--kills")))
+
+
 def test_killed_and_gone_on_with(kill: int, make: Make, untouched: Callable[[str], Ended]) -> None:
     chance = random.Random(kill)
     situation = chance.choice(sorted(SITUATIONS))
+    seconds = untouched(situation).seconds
     training = make(situation)
     said = [situation]
     folder: Path = training.folder
     for _ in range(chance.choice((1, 2))):
-        place = chance.choice(sorted(PLACES))
-        moment = Moment(PLACES[place], chance.choice((1, 2, 3, 5, 8, 13)))
+        place = chance.choice([*sorted(PLACES), *["any time"] * 6])
         started = (folder / "config.yaml").exists()
-        ended = training(moment, resume=started)
-        said.append(f"{place}, time {moment.count}: {ended.code}")
+        if place == "any time":
+            process = training.start(resume=started)
+            process.join(chance.uniform(0.2, seconds))
+            process.kill()
+            ended = training.wait(process)
+        else:
+            ended = training(Moment(PLACES[place], chance.choice((1, 2, 3, 5, 8, 13))), resume=started)
+        said.append(f"{place}: {ended.code}")
         assert ended.code in (0, 128 + signal.SIGKILL), (said, ended.output)
         if ended.code == 0:  # the moment never came
             break
