@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import logging
@@ -18,6 +17,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from src import locks
 from src.config import UserError
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -135,22 +135,22 @@ class RunFolder:
             UserError: another process has it, or the folder cannot be written.
         """
         try:
-            with (self.path / "config.yaml").open("r+") as file:  # the system takes the lock from a process that ends
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                for leftover in (*self.path.glob(".*.*[0-9]"), *self.path.glob("checkpoints/.*.*[0-9]")):
-                    leftover.unlink()
-                yield
-        except BlockingIOError:
-            raise UserError(
-                f"Only one process at a time may train a run; {self.path} is being trained by {self._holder()}.\n"
-                "Wait for it or end it, or start another run."
-            ) from None
+            held = locks.take(self.path / "config.yaml")
         except PermissionError as error:
             raise UserError(f"The run folder {self.path} must be one that can be written: {error}.") from None
-
-    def _holder(self) -> str:
-        status = self._status()
-        return f"process {status.get('pid')} on {status.get('host')}, since {status.get('time')}"
+        if held is None:
+            status = self._status()
+            holder = f"process {status.get('pid')} on {status.get('host')}, since {status.get('time')}"
+            raise UserError(
+                f"Only one process at a time may train a run; {self.path} is being trained by {holder}.\n"
+                "Wait for it or end it, or start another run."
+            )
+        try:
+            for leftover in (*self.path.glob(".*.*[0-9]"), *self.path.glob("checkpoints/.*.*[0-9]")):
+                leftover.unlink()
+            yield
+        finally:
+            locks.give_back(held)
 
     def write_status(self, state: str, **details: Any) -> None:
         """Says where the run stands: `running`, `finished`, `failed` or `interrupted`."""

@@ -66,7 +66,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=5, help="how many runs tests/faults kills at random")
+    parser.addoption("--kills", type=int, default=0, help="how many runs tests/faults kills at random")
 
 
 def review_texts() -> list[str]:

@@ -21,7 +21,6 @@ from src.backbones import load_encoder
 from src.config import UserError
 from src.modules import TextClassifier
 from src.runs import RunFolder
-from tests.conftest import composed, power_cut
 from tests.test_backbones import source_of
 from tests.test_commands import run as command
 
@@ -130,46 +129,6 @@ def test_in_each_phase_exactly_its_parameters_move(
         for row in phase["audit"]:
             assert row["got_gradient"] == row["trainable"] <= row["in_optimizer"]
             assert (row["before"] != row["after"]) == (row["trainable"] > 0)
-
-
-RESUMED = {
-    "gradual": "freeze=gradual freeze.down_to=layer.1 freeze.every=2",
-    "gradual by plateau": "freeze=gradual freeze.down_to=layer.1 freeze.until=plateau freeze.min_delta=9",
-    "best weights": "freeze=lp_ft freeze.epochs=2 freeze.lr=2e-4",
-    "lora": "freeze=lora",
-    "mix": "freeze=mix",
-}
-
-
-@pytest.mark.parametrize("strategy", RESUMED)
-@pytest.mark.parametrize(
-    ("epoch", "batch", "activations"), [(1, 6, "off"), (2, None, "auto"), (2, 0, "auto"), (4, None, "off")]
-)
-def test_a_run_interrupted_around_a_phase_change_and_resumed_equals_an_uninterrupted_one(
-    strategy: str,
-    epoch: int,
-    batch: int | None,
-    activations: str,
-    run_tiny: Run,
-    watch: Watch,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
-    options = [*RESUMED[strategy].split(), "trainer.max_epochs=6", "data.batch_size=8", "optimizer.lr=1e-3"]
-    options += [f"activations={activations}", "callbacks=no_early_stopping"]
-    _, whole = run_tiny(*options, name="whole")
-    rows, weights = watch.rows, watch.module.state_dict()
-    watch.rows = []
-    with power_cut(epoch, batch):
-        # With a cache of its own, so that it builds its stores as well.
-        run_tiny(*options, f"cache={tmp_path / 'other'}", name="broken")
-    folder = RunFolder(Path(str(watch.module.trainer.default_root_dir)))
-    resumed = training.train(composed(f"run={folder.path}", "resume=true"), folder)
-    assert watch.rows == rows
-    for name, tensor in watch.module.state_dict().items():
-        assert torch.equal(tensor, weights[name]), name
-    for key in ("metrics", "history", "best", "phases"):
-        assert resumed[key] == whole[key]
 
 
 def test_each_phase_goes_on_from_a_store_of_its_own_depth(run_tiny: Run) -> None:

@@ -13,8 +13,11 @@ SITUATIONS = {
     "unfrozen": "freeze=none model=bert_linear scheduler=plateau activations=off",
     "stored": "freeze=all model=bert_bilstm model.hidden_size=8",
     "phases": "freeze=gradual model=bert_linear trainer.accumulate_grad_batches=2 trainer.max_epochs=5",
+    "phases by plateau": "freeze=gradual freeze.until=plateau freeze.min_delta=9 model=bert_linear scheduler=plateau",
     "workers": "freeze=bottom freeze.layers=1 model=bert_linear data.workers=2",
     "restored": "freeze=lp_ft freeze.epochs=1 model=bert_linear trainer.accumulate_grad_batches=3",
+    "lora": "freeze=lora model=bert_linear scheduler=onecycle optimizer.lr=1e-3",
+    "mix": "freeze=mix model=bert_linear scheduler=cosine",
     "early stopping": "freeze=all model=bert_linear callbacks.early_stopping.patience=1 optimizer.lr=0.5",
     "masked": "model=bert_mlm freeze=none",
 }

@@ -121,6 +121,7 @@ def _run(
     arguments: list[str], root: Path, moment: Moment | None, environment: dict[str, str], user: int | None
 ) -> None:
     torch.set_num_threads(1)
+    multiprocessing.set_start_method("fork", force=True)  # of the workers that read data, as in a run from the shell
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["src.train", *arguments]

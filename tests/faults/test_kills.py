@@ -60,12 +60,34 @@ def _settled(content: object, varying: set[str]) -> object:
     return [_settled(v, varying) for v in content] if isinstance(content, list) else content
 
 
+CHOSEN = {
+    "unfrozen": ("within a validation", 2),
+    "stored": ("a checkpoint is on its way to the disk", 9),
+    "phases": ("an epoch begins", 3),
+    "phases by plateau": ("between the last and the best", 2),
+    "workers": ("a batch begins", 11),
+    "restored": ("an epoch begins", 2),
+    "lora": ("a batch ends", 16),
+    "mix": ("the training is over", 1),
+    "early stopping": ("the test begins", 1),
+    "masked": ("gradients are there", 10),
+}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_killed_at_a_moment_that_tells(situation: str, make: Make, untouched: Callable[[str], Ended]) -> None:
+    place, count = CHOSEN[situation]
+    training = make(situation)
+    assert training(Moment(PLACES[place], count)).code == 128 + signal.SIGKILL
+    same(training(resume=True), untouched(situation))
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "kill" in metafunc.fixturenames:
         metafunc.parametrize("kill", range(metafunc.config.getoption("--kills")))
 
 
-def test_killed_and_gone_on_with(kill: int, make: Make, untouched: Callable[[str], Ended]) -> None:
+def test_killed_at_random_and_gone_on_with(kill: int, make: Make, untouched: Callable[[str], Ended]) -> None:
     chance = random.Random(kill)
     situation = chance.choice(sorted(SITUATIONS))
     seconds = untouched(situation).seconds
