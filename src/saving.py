@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
@@ -30,7 +32,8 @@ class Saving(Checkpoint):
     """Keeps a training's last state and its best in a folder, as last.ckpt and best.ckpt.
 
     A training that is asked to stop (SIGINT, SIGTERM) goes on to the next moment that can be gone on from exactly,
-    mostly the end of a step, saves, and exits with 130 or 143. Asked a second time it ends at once.
+    mostly the end of a step, saves, and exits with 130 or 143. Asked a second time it ends at once. A job of SLURM
+    whose time is nearly up (SIGUSR1) also puts itself back into the queue.
 
     Args:
         folder: for the checkpoints.
@@ -71,12 +74,12 @@ class Saving(Checkpoint):
             return
         if wish := self._wish(trainer, due=time.monotonic() - self.saved_at >= self.every):
             self._save(trainer)
-            _stop(wish)
+            _stop(trainer, wish)
 
     def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
         if trainer.state.fn == "fit" and (wish := self._wish(trainer)):
             self._save(trainer)
-            _stop(wish)
+            _stop(trainer, wish)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.validated = trainer.state.fn == "fit"
@@ -90,7 +93,7 @@ class Saving(Checkpoint):
         self._save(trainer)
         if better and trainer.is_global_zero:
             give_name(self.last, self.best)
-        _stop(self._wish(trainer))
+        _stop(trainer, self._wish(trainer))
         self.stepping = False
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -127,7 +130,7 @@ class Saving(Checkpoint):
     def _listen(self) -> None:
         # Lightning's handlers, set before this, exit with 0 or without a checkpoint; it puts the earlier ones back.
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if SLURMEnvironment.detect() else [])):
                 if signal.getsignal(number) != signal.SIG_IGN:
                     signal.signal(number, self._on_signal)
 
@@ -162,6 +165,10 @@ class Saving(Checkpoint):
             )
 
 
-def _stop(wish: int) -> None:
-    if wish > DUE:
-        raise SystemExit(128 + wish)
+def _stop(trainer: Trainer, wish: int) -> None:
+    if wish <= DUE:
+        return
+    if wish == signal.SIGUSR1 and trainer.is_global_zero:
+        # SLURM sends it when the time is nearly up (#SBATCH --signal=SIGUSR1@90).
+        subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
+    raise SystemExit(128 + wish)

@@ -29,7 +29,7 @@ from src.cli import fail, run_command
 from src.config import Scratch, UserError
 from src.data import corpus as corpora
 from src.ranks import is_main_process
-from src.runs import RunFolder
+from src.runs import RunFolder, config_hash
 from src.sweeps import choose_folder, is_sweep, is_sweep_job, run_job
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def train(cfg: DictConfig, folder: RunFolder) -> Result:
     Raises:
         UserError: something in the config or the data cannot be used.
     """
+    if os.environ.get("SLURM_RESTART_COUNT", "0") != "0" and (folder.path / "config.yaml").exists():
+        cfg.resume = cfg.resume or True  # the same job again, after it was put back into the queue
     cfg = _resumed(cfg, folder) if cfg.resume else cfg
     with open_dict(cfg):
         cfg.run = str(folder.path)
@@ -209,7 +211,8 @@ def _resumed(cfg: DictConfig, folder: RunFolder) -> DictConfig:
     saved = folder.saved_config()
     finished = folder.state() == "finished"
     given = [str(o) for o in HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
-    changes = [o for o in given if o.partition("=")[0] not in ("run", "resume")]
+    same = config_hash(cfg) == config_hash(saved)  # the whole command again changes nothing
+    changes = [] if same else [o for o in given if o.partition("=")[0] not in ("run", "resume")]
     if refused := [o for o in changes if not o.startswith(("trainer.", "callbacks."))]:
         raise UserError(
             f"A resumed run keeps its config, apart from values of trainer and callbacks; got {', '.join(refused)}.\n"

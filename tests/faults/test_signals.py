@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -43,6 +45,20 @@ def test_told_to_stop_before_there_is_anything_to_save(make: Make, untouched: Ca
     ended = training(Moment("src.encoding:_encode", 1, signal.SIGTERM))
     assert ended.code == 143, ended.output
     same(training(resume=True), untouched("stored"))
+
+
+def test_a_job_of_slurm_goes_back_into_the_queue(make: Make, untouched: Callable[[str], Ended], tmp_path: Path) -> None:
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text(f"#!/bin/sh\necho $@ > {tmp_path}/asked\n")
+    scontrol.chmod(0o755)
+    job = {"SLURM_JOB_ID": "4711", "SLURM_JOB_NAME": "thaw", "SLURM_NTASKS": "1", "SLURM_NODELIST": "localhost"}
+    job |= {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    training = make("unfrozen", "callbacks.checkpoint.every_minutes=1000", **job)
+    ended = training(Moment("on_train_batch_start", 5, signal.SIGUSR1))
+    assert ended.code == 128 + signal.SIGUSR1, ended.output
+    assert (tmp_path / "asked").read_text() == "requeue 4711\n"
+    training.environment["SLURM_RESTART_COUNT"] = "1"
+    same(training(), untouched("unfrozen"))  # the very same command
 
 
 def test_told_twice_it_ends_at_once(make: Make, untouched: Callable[[str], Ended]) -> None:
