@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock audit train test test-fast check format dashboard clean
+.PHONY: help install lock audit train test test-faults test-fast check format dashboard clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s  %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ train: $(READY)  ## train the default: MiniLM frozen, a BiLSTM on top, the embed
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
+
+test-faults: $(READY)  ## kill fifty runs at random, fill disks, damage files: about ten minutes
+	$(BIN)/python -m pytest tests/faults --kills 50
 
 test-fast: $(READY)  ## the tests that need no real model
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m 'not slow'

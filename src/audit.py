@@ -47,6 +47,11 @@ class Audit:
             raise AuditError(f"phase {module.phase + 1}: frozen parameters have changed: {_some(moved)}")
         return now
 
+    def accept_frozen(self, module: FreezableModule) -> None:
+        """Takes the frozen parameters as they are now for those that the phase began with."""
+        trainable = module.phases[module.phase].trainable
+        self.before |= {name: found for name, found in fingerprints(module).items() if name not in trainable}
+
     def end(self, module: FreezableModule) -> list[dict[str, Any]]:
         """The table of the phase, one row a stage.
 

@@ -71,7 +71,11 @@ def find(cfg: config.Pretrained) -> Source:
     if not cfg.name:
         return read_source(_package_folder(cfg), cfg.package or "")
     path = Path(cfg.name).expanduser()
-    if path.is_dir():
+    try:
+        is_local = path.is_dir()
+    except PermissionError as error:
+        raise UserError(f"backbone.name must be a folder that can be read: {error}.") from None
+    if is_local:
         return read_source(path, cfg.name)
     if cfg.name.count("/") > 1 or cfg.name.startswith((".", "/", "~")):
         raise UserError(f"backbone.name must be a folder or a hub id (org/name); there is no folder {cfg.name}.")
@@ -156,13 +160,20 @@ def stages(names: Iterable[str]) -> list[Stage]:
 
 
 def declared_stages(source: Source) -> list[Stage] | None:
-    """The stages by the weight file's table of contents, read without loading a tensor; None where that cannot be."""
-    from safetensors import safe_open
+    """The stages by the weight file's table of contents, read without loading a tensor; None where that cannot be.
+
+    Raises:
+        UserError: a weight file cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
 
     names: list[str] = []
     for file in sorted(source.folder.glob("model*.safetensors")) if source.folder else ():
-        with safe_open(file, framework="numpy") as content:
-            names += content.keys()
+        try:
+            with safe_open(file, framework="numpy") as content:
+                names += content.keys()
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"{file} must be weights that can be read; they cannot: {error}.") from None
     inner = [
         m.group(1) for n in names if (m := re.match(r"\w+?\.((?:embeddings|encoder|layers|transformer|pooler)\..*)", n))
     ]

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from src.data.datamodule import TextDataModule
     from src.freezable import FreezableModule, Optimization
+    from src.lineage import Lineage
 
 
 log = logging.getLogger(__name__)
@@ -230,13 +231,14 @@ def _optimization(cfg: DictConfig, settings: RunConfig) -> Optimization:
     return Optimization(optimizer, scheduler, options, chosen.lr, chosen.head_lr or chosen.lr, chosen.thaw_warmup)
 
 
-def build_trainer(cfg: DictConfig, settings: RunConfig, folder: RunFolder, phases: int) -> Trainer:
+def build_trainer(cfg: DictConfig, settings: RunConfig, folder: RunFolder, phases: int, lineage: Lineage) -> Trainer:
     """The Lightning Trainer with the callbacks and logger of the config, for a training of so many phases.
 
     Raises:
         UserError: Lightning refuses a value, such as a device that is not there.
     """
     from src.callbacks import RandomStates, Status
+    from src.checkpoints import CheckpointFiles
     from src.phases import Phases
 
     chosen = [_instantiate(node, f"callbacks.{name}") for name, node in cfg.callbacks.items() if node]
@@ -245,7 +247,8 @@ def build_trainer(cfg: DictConfig, settings: RunConfig, folder: RunFolder, phase
     trainer: Trainer = _instantiate(
         OmegaConf.create(arguments),
         "trainer",
-        callbacks=[Status(folder), RandomStates(), Phases(settings), *chosen],
+        callbacks=[Status(folder), RandomStates(), lineage, Phases(settings), *chosen],
+        plugins=[CheckpointFiles()],
         logger=_instantiate(cfg.logger, "logger"),
         default_root_dir=str(folder.path),
         # In each phase some of the parameters that the processes share have no gradient.

@@ -20,15 +20,8 @@ class Status(Callback):
         self.folder = folder
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._write(trainer, "running")
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if isinstance(exception, KeyboardInterrupt):
-            self._write(trainer, "interrupted")
-
-    def _write(self, trainer: Trainer, state: str) -> None:
         if trainer.is_global_zero:
-            self.folder.write_status(state, epoch=trainer.current_epoch + 1, step=trainer.global_step)
+            self.folder.write_status("running", epoch=trainer.current_epoch + 1, step=trainer.global_step)
 
 
 class RandomStates(Callback):

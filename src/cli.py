@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from types import FrameType
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -34,6 +36,7 @@ def run_command(main: Callable[[], object], config_name: str, verbatim: Sequence
     sys.argv = [f"{key}={_quoted(value)}" if key in verbatim else argument for argument, key, value in named]
     # With full errors Hydra hands exceptions on instead of printing them and exiting with 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    signal.signal(signal.SIGTERM, _exit_in_order)
     try:
         main()
     except KeyboardInterrupt:
@@ -49,6 +52,10 @@ def run_command(main: Callable[[], object], config_name: str, verbatim: Sequence
     except OSError as error:
         # Commands handle their own errors; this one is Hydra's, which makes the run folder before it starts one.
         fail(f"The run folder must be one that can be made and written: {error}.\nChoose another: run=FOLDER.")
+
+
+def _exit_in_order(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def _quoted(value: str) -> str:

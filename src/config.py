@@ -228,7 +228,7 @@ class RunConfig(Section):
     seed: Seed
     monitor: Monitor
     run: Annotated[str, Field(min_length=1)]
-    resume: bool
+    resume: bool | Literal["force"]
     cache: str
     backbone: Annotated[
         Annotated[Pretrained, pydantic.Tag("src.pretrained")]

@@ -7,7 +7,6 @@ import math
 import time
 from typing import Any
 
-import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -16,11 +15,13 @@ from rich.table import Table
 
 from src.audit import Audit, count, mode
 from src.caching import use_store
+from src.checkpoints import read_verified
 from src.config import RunConfig
 from src.data.batching import Batch
 from src.freezable import FreezableModule
 from src.freezing import End, Stage
 from src.operations import StepOperations
+from src.saving import Saving
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,10 @@ class Phases(Callback):
             self._begin_next(trainer, module)
         elif self.current:
             module.enter_phase(module.phase)
-            self.audit.check_frozen(module)
+            if self.cfg.resume == "force":
+                self.audit.accept_frozen(module)
+            else:
+                self.audit.check_frozen(module)
             self._announce(trainer, module)
             self._open_store(trainer, module)
         else:
@@ -96,7 +100,8 @@ class Phases(Callback):
             self._finish(trainer, module)
             self.over_at = trainer.global_step
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Not at the end of the training, which Lightning leaves out where a resumed run has no step left to take.
         module = _freezable(pl_module)
         if self.over_at is None:
             self._finish(trainer, module)
@@ -200,6 +205,10 @@ class LastPhaseStopping(EarlyStopping):
         module = _freezable(trainer.lightning_module)
         return module.phase + 1 < len(module.phases) or super()._should_skip_check(trainer)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Lightning forgets that a run had stopped already when it was interrupted.
+        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
+
 
 def _freezable(module: LightningModule) -> FreezableModule:
     assert isinstance(module, FreezableModule)
@@ -207,9 +216,9 @@ def _freezable(module: LightningModule) -> FreezableModule:
 
 
 def _restore_best(trainer: Trainer, module: FreezableModule) -> None:
-    path = getattr(trainer.checkpoint_callback, "best_model_path", "")
-    if path:
-        state = torch.load(path, weights_only=True, map_location=module.device)["state_dict"]
+    saving = trainer.checkpoint_callback
+    if isinstance(saving, Saving) and saving.best_step >= 0:
+        state = read_verified(saving.best)["state_dict"]
         module.check_state(state)
         module.load_state_dict(state, strict=False)
         log.info("The phase begins with the best weights so far.")

@@ -185,6 +185,7 @@ def _load(cfg: DictConfig, folder: RunFolder, result: dict[str, Any], precision:
     import torch
 
     from src.build import build_network, find_backbone, read_config, stages_and_phases
+    from src.checkpoints import read
     from src.inference import cast_matrices
     from src.modules import MaskedLanguageModel, TextClassifier
 
@@ -196,7 +197,7 @@ def _load(cfg: DictConfig, folder: RunFolder, result: dict[str, Any], precision:
     network = (encoder, head, *stages_and_phases(encoder, head, strategy))
     module = MaskedLanguageModel(*network) if settings.masks else TextClassifier(*network, None, space)
     if not settings.masks:
-        best = folder.read_checkpoint(folder.best_checkpoint)["state_dict"]
+        best = read(folder.best_checkpoint)["state_dict"]
         module.check_state(best)
         module.load_state_dict(best, strict=False)
     dtype = torch.bfloat16 if precision.startswith("bf16") else torch.float32

@@ -8,13 +8,15 @@ import json
 import logging
 import math
 import os
+import platform
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src import trust
+from src import locks, trust
 from src.config import UserError
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -50,6 +52,11 @@ class RunFolder:
         return self.path / "checkpoints" / "best.ckpt"
 
     @property
+    def checkpoints(self) -> tuple[Path, Path]:
+        """All that there may be."""
+        return self.last_checkpoint, self.best_checkpoint
+
+    @property
     def model(self) -> Path:
         """A backbone with its tokenizer, as transformers reads it: of runs that pretrain one or start from scratch."""
         return self.path / "model"
@@ -57,11 +64,7 @@ class RunFolder:
     def digests(self) -> dict[str, str]:
         """The SHA-256 of the weights that others read, by their path in the folder."""
         files = [self.best_checkpoint, *sorted(self.model.glob("*.safetensors"))]
-        found = {}
-        for path in files:
-            with path.open("rb") as file:
-                found[path.relative_to(self.path).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-        return found
+        return {path.relative_to(self.path).as_posix(): sha256(path) for path in files}
 
     def check_weights(self, result: dict[str, Any]) -> None:
         """
@@ -81,29 +84,6 @@ class RunFolder:
                     f"{self.path / name} must be as the run has left it; its SHA-256 is {found.get(name)}, in "
                     f"result.json it is {digest}.\nCopy the run folder again from where it was trained."
                 )
-
-    def read_checkpoint(self, file: Path, lazily: bool = False) -> dict[str, Any]:
-        """
-        Args:
-            file: in this folder.
-            lazily: tensors stay in the file until they are looked at.
-
-        Raises:
-            UserError: the file is no checkpoint of tensors and plain values.
-        """
-        import torch
-
-        try:
-            content: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu", mmap=lazily)
-        except Exception as error:
-            # Damaged files raise anything; weights_only refuses everything that could run code.
-            raise UserError(
-                f"{file} must be a checkpoint of this project, of tensors and plain values alone; it is not: "
-                f"{(str(error) or type(error).__name__).splitlines()[0]}\nTrain the run again."
-            ) from None
-        if not isinstance(content, dict) or "state_dict" not in content:
-            raise UserError(f"{file} must be a checkpoint of this project; it holds no weights.\nTrain the run again.")
-        return content
 
     def claim(self, config: DictConfig) -> None:
         """Makes the folder this run's, by writing its config.
@@ -144,32 +124,57 @@ class RunFolder:
             raise UserError(f"{file} must be the config of a run; it is not a mapping.")
         return trust.checked(config, self.path, CONF)
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps the run to this process, and takes away what one that was killed in the middle of a file has left.
+
+        Raises:
+            UserError: another process has it, or the folder cannot be written.
+        """
+        try:
+            held = locks.take(self.path / "config.yaml")
+        except PermissionError as error:
+            raise UserError(f"The run folder {self.path} must be one that can be written: {error}.") from None
+        if held is None:
+            status = self._status()
+            holder = f"process {status.get('pid')} on {status.get('host')}, since {status.get('time')}"
+            raise UserError(
+                f"Only one process at a time may train a run; {self.path} is being trained by {holder}.\n"
+                "Wait for it or end it, or start another run."
+            )
+        try:
+            for leftover in (*self.path.glob(".*.*[0-9]"), *self.path.glob("checkpoints/.*.*[0-9]")):
+                leftover.unlink()
+            yield
+        finally:
+            locks.give_back(held)
+
     def write_status(self, state: str, **details: Any) -> None:
         """Says where the run stands: `running`, `finished`, `failed` or `interrupted`."""
-        self.write_json(
-            "status.json", {"state": state, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "pid": os.getpid(), **details}
-        )
+        about = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "pid": os.getpid(), "host": platform.node()}
+        self.write_json("status.json", {"state": state, **about, **details})
+
+    def _status(self) -> dict[str, Any]:
+        """What status.json says; empty where there is none that can be read."""
+        try:
+            found = json.loads((self.path / "status.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def state(self) -> str | None:
-        """What status.json says; None where there is none."""
-        try:
-            return str(json.loads((self.path / "status.json").read_text(encoding="utf-8"))["state"])
-        except (OSError, ValueError, KeyError):
-            return None
+        """Where status.json says that the run stands; None where there is none."""
+        found = self._status().get("state")
+        return None if found is None else str(found)
 
     def problem(self) -> str:
         """Why there is no result, as far as the run itself could say."""
-        try:
-            status = json.loads((self.path / "status.json").read_text(encoding="utf-8"))
-            return str(status.get("error") or status["state"])
-        except (OSError, ValueError, KeyError):
-            return "ended before its first epoch"
+        status = self._status()
+        return str(status.get("error") or status.get("state") or "ended before its first epoch")
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Writes a file whole or not at all. Values that JSON has no word for, such as NaN, become null."""
-        temporary = self.file(f".{name}.{os.getpid()}")
-        temporary.write_text(json.dumps(plain(content), indent=2) + "\n", encoding="utf-8")
-        temporary.replace(self.path / name)
+        write_whole(self.file(name), json.dumps(plain(content), indent=2) + "\n")
 
     def read_result(self) -> dict[str, Any]:
         """
@@ -232,6 +237,35 @@ def find_run(name: str, sweep: str | None = None) -> RunFolder:
     if not values:
         raise UserError(f"run=best needs runs whose result holds the metric they watched; {root} has none.")
     return max(values, key=lambda folder: values[folder])
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Writes a file so that at every moment, a power cut included, it holds either all of the text or what it held."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as opened:
+            opened.write(text)
+            opened.flush()
+            os.fsync(opened.fileno())
+        temporary.replace(file)
+        sync_folder(file.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Without it a power cut may undo the renaming of a file in the folder."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def config_hash(config: DictConfig) -> str:

@@ -6,7 +6,6 @@ so one that raises, is killed or runs out of memory costs only itself.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
@@ -17,7 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -25,6 +24,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from src import locks
 from src.config import UserError
 from src.runs import CONF, RunFolder, config_hash
 from src.trust import changeable
@@ -32,7 +32,7 @@ from src.trust import changeable
 SWEEPS = Path("outputs/sweeps")
 JOBS = "THAW_SWEEP"  # in the environment of jobs: how many there are, and when the sweep began
 COMMAND = "command.json"  # in a sweep's folder: what it was started with
-HELD: list[TextIO] = []  # the locks of this process
+LOCK = ".lock"  # beside it, while the sweep runs
 LINES = 12  # of what a failed job said last
 
 
@@ -59,7 +59,7 @@ def choose_folder(arguments: Sequence[str], root: Path = SWEEPS) -> Path:
     command = sorted(a for a in arguments if not a.startswith(("sweep.rerun=", "-")))
     if "sweep.rerun=all" not in arguments:
         for file in sorted(root.glob(f"*/{COMMAND}"), reverse=True):
-            if json.loads(file.read_text(encoding="utf-8")) == command and _hold(file.parent):
+            if json.loads(file.read_text(encoding="utf-8")) == command and locks.take(file.parent / LOCK):
                 print(f"Going on with {file.parent} (sweep.rerun=all starts anew)")
                 return file.parent
     root.mkdir(parents=True, exist_ok=True)
@@ -71,21 +71,9 @@ def choose_folder(arguments: Sequence[str], root: Path = SWEEPS) -> Path:
         except FileExistsError:
             number += 1
             continue
-        _hold(folder)
+        locks.take(folder / LOCK)
         (folder / COMMAND).write_text(json.dumps(command, indent=1), encoding="utf-8")
         return folder
-
-
-def _hold(folder: Path) -> bool:
-    """Keeps a sweep's folder to this process for as long as it lives; False if another process has it."""
-    file = (folder / ".lock").open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        return False
-    HELD.append(file)
-    return True
 
 
 def run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
@@ -147,9 +135,13 @@ def run_process(arguments: Sequence[str]) -> tuple[int, str]:
     with subprocess.Popen([sys.executable, *arguments], stderr=subprocess.PIPE, text=True, errors="replace") as process:
         assert process.stderr is not None
         last: list[str] = []
-        for line in process.stderr:
-            sys.stderr.write(line)
-            last = [*last, line.rstrip()][-LINES:]
+        try:
+            for line in process.stderr:
+                sys.stderr.write(line)
+                last = [*last, line.rstrip()][-LINES:]
+        except SystemExit:  # this process is to end; the terminal tells both of Ctrl-C itself
+            process.terminate()
+            raise
     return process.returncode, "\n".join(last)
 
 

@@ -6,11 +6,11 @@ Torch and what stands on it are imported inside functions: a mistake in the conf
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import logging
 import logging.handlers
 import os
-import shutil
 import sys
 import time
 import traceback
@@ -21,14 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
-from src import pretraining, trust
+from src import pretraining
 from src.build import build, build_trainer, check_fit, check_monitor, find_backbone, read_config
 from src.cli import fail, run_command
 from src.config import Scratch, UserError
 from src.data import corpus as corpora
 from src.ranks import is_main_process
+from src.resuming import resumed
 from src.runs import RunFolder
 from src.sweeps import choose_folder, is_sweep, is_sweep_job, run_job
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Result = dict[str, Any]
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Clock:
@@ -75,7 +77,9 @@ def train(cfg: DictConfig, folder: RunFolder) -> Result:
     Raises:
         UserError: something in the config or the data cannot be used.
     """
-    cfg = _resumed(cfg, folder) if cfg.resume else cfg
+    if os.environ.get("SLURM_RESTART_COUNT", "0") != "0" and (folder.path / "config.yaml").exists():
+        cfg.resume = cfg.resume or True  # the same job again, after it was put back into the queue
+    cfg = resumed(cfg, folder) if cfg.resume else cfg
     with open_dict(cfg):
         cfg.run = str(folder.path)
     return _train_twice(cfg, folder) if cfg.pretrain else _train_once(cfg, folder, lambda: folder.claim(cfg))
@@ -93,15 +97,13 @@ def _train_twice(cfg: DictConfig, folder: RunFolder) -> Result:
     def claim_both() -> None:
         if not cfg.resume:
             folder.claim(cfg)
-        elif inner.path.exists():
-            shutil.rmtree(inner.path)  # it was interrupted before its first checkpoint
         inner.claim(first)
 
     if inner.state() != "finished":
-        first.resume = inner.last_checkpoint.exists()
+        first.resume = cfg.resume if (inner.path / "config.yaml").exists() else False
         _train_once(first, inner, claim_both)
     learned = inner.read_result()
-    second.resume = folder.last_checkpoint.exists()
+    second.resume = cfg.resume
     about = {"run": first.run, **{key: learned[key] for key in ("metrics", "seconds", "best")}}
     return _train_once(second, folder, lambda: None, pretraining=about)
 
@@ -116,7 +118,9 @@ def _train_once(cfg: DictConfig, folder: RunFolder, claim: Callable[[], None], *
         known: what result.json says besides.
     """
     clock = Clock()
-    with _run_log() as memory:
+    with _run_log() as memory, contextlib.ExitStack() as held:
+        if cfg.resume and is_main_process():
+            held.enter_context(folder.locked())
         settings, strategy = read_config(cfg)
         with clock("data"):
             source = find_backbone(settings.backbone)
@@ -126,34 +130,53 @@ def _train_once(cfg: DictConfig, folder: RunFolder, claim: Callable[[], None], *
         with clock("import"):
             _import_libraries()
             from src.caching import check
+            from src.checkpoints import newest_valid
+            from src.lineage import Lineage, identity
             from src.phases import Phases
             from src.report.run import finish
         log.info("Strategy %s; run folder %s", strategy.name, folder.path)
         with clock("build"):
             module, datamodule = build(cfg, settings, strategy, source, corpus)
-            trainer = build_trainer(cfg, settings, folder, len(module.phases))
             datamodule.setup()
+            lineage = Lineage(identity(datamodule, module))
+            trainer = build_trainer(cfg, settings, folder, len(module.phases), lineage)
             check(module, datamodule, settings)
+            found = newest_valid(folder.checkpoints) if cfg.resume else None
+            if found:
+                lineage.go_on(found[1], cfg.resume == "force")
         if is_main_process():
             if not cfg.resume:
                 claim()
-                if isinstance(settings.backbone, Scratch):
-                    # A tokenizer made of the training texts is part of the run.
-                    datamodule.tokenizer.save_pretrained(folder.model)
+                held.enter_context(folder.locked())
+            if not found and isinstance(settings.backbone, Scratch):
+                # A tokenizer made of the training texts is part of the run.
+                datamodule.tokenizer.save_pretrained(folder.model)
+            folder.write_status("running")
             memory.setTarget(folder.log_handler())
             memory.flush()
         try:
-            best = _fit(trainer, module, datamodule, cfg, folder, clock)
+            best = _fit(trainer, module, datamodule, found[0] if found else None, folder, clock)
             if not is_main_process():
                 return {}
             phases = next(c for c in trainer.callbacks if isinstance(c, Phases))  # type: ignore[attr-defined]
             fit = clock.seconds["fit"] - phases.encoding_seconds
             seconds = {"total": clock.total(), **clock.seconds, "encode": phases.encoding_seconds, "fit": fit}
-            known |= {"strategy": strategy.name, "seconds": seconds, "phases": phases.done}
+            known |= {"strategy": strategy.name, "seconds": seconds, "phases": phases.done, "resumed": lineage.resumed}
             return finish(trainer, module, datamodule, cfg, folder, known, best)
         except Exception as error:
             if is_main_process():
-                folder.write_status("failed", error=f"{type(error).__name__}: {error}")
+                with contextlib.suppress(OSError):  # the disk may be what has failed
+                    folder.write_status("failed", error=f"{type(error).__name__}: {error}")
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise UserError(
+                    f"A run must be able to write its files; {error.filename or folder.path}: {error.strerror}.\n"
+                    f"Free some space, then go on with: python -m src.train run={folder.path} resume=true"
+                ) from error
+            raise
+        except (KeyboardInterrupt, SystemExit):
+            if is_main_process():
+                folder.write_status("interrupted", epoch=trainer.current_epoch + 1, step=trainer.global_step)
+                log.warning("Interrupted. Go on with: python -m src.train run=%s resume=true", folder.path)
             raise
 
 
@@ -161,64 +184,27 @@ def _fit(
     trainer: Trainer,
     module: FreezableModule,
     datamodule: TextDataModule,
-    cfg: DictConfig,
+    checkpoint: Path | None,
     folder: RunFolder,
     clock: Clock,
 ) -> dict[str, Any]:
-    """Trains, then validates and tests the best weights; returns their checkpoint."""
+    """Trains, from a checkpoint on if there is one, then validates and tests the best weights; returns their
+    checkpoint."""
+    from src.checkpoints import read_verified
 
     try:
         with clock("fit"):
-            resume = str(folder.last_checkpoint) if cfg.resume else None
-            trainer.fit(module, datamodule, ckpt_path=resume, weights_only=True)
-    except SystemExit:
-        # Lightning exits with 1 on Ctrl-C, without saving: the last checkpoint is of the last full epoch.
-        log.warning("Interrupted. Go on with: python -m src.train run=%s resume=true", folder.path)
-        raise SystemExit(130) from None
+            trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as ended:
+        # Lightning makes 1 of a Ctrl-C that comes before the first step.
+        raise SystemExit(130 if ended.code == 1 else ended.code) from None
     with clock("test"):
-        best = folder.read_checkpoint(folder.best_checkpoint)
+        best = read_verified(folder.best_checkpoint)
         module.check_state(best["state_dict"])
         module.load_state_dict(best["state_dict"], strict=False)
         trainer.validate(module, datamodule, verbose=False)
         trainer.test(module, datamodule, verbose=False)
     return best
-
-
-def _resumed(cfg: DictConfig, folder: RunFolder) -> DictConfig:
-    """The config of the run to go on with, with what is given anew."""
-    saved = folder.saved_config()
-    trust.refuse_links(folder.path.rglob("*"), folder.path)
-    if not saved.pretrain and not folder.last_checkpoint.exists():
-        raise UserError(f"{folder.path} has no checkpoint to go on from (checkpoints/last.ckpt).\nStart a new run.")
-    changes = _changes(saved, folder)
-    if folder.state() == "finished" and not changes:
-        raise UserError(f"{folder.path} is finished.\nTrain it longer with trainer.max_epochs=N, or start a new run.")
-    for run in (folder, RunFolder(folder.path / "pretrain")):
-        if run.last_checkpoint.exists():
-            trust.check_checkpoint(run.read_checkpoint(run.last_checkpoint, lazily=True), run.last_checkpoint)
-    given_again: dict[str, Any] = {"resume": True}
-    if "tokenizer" in saved.backbone:
-        given_again["backbone"] = {"tokenizer": str(folder.model)}
-    resumed = OmegaConf.merge(saved, OmegaConf.from_dotlist(changes), given_again)
-    assert isinstance(resumed, DictConfig)
-    return resumed
-
-
-def _changes(saved: DictConfig, folder: RunFolder) -> list[str]:
-    """What is given anew for a resumed run.
-
-    Raises:
-        UserError: it may not be changed, or is missing, or the run would write outside of its folder.
-    """
-    given = [str(o) for o in HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
-    changes = [o for o in given if not o.startswith(("run=", "resume="))]
-    if refused := sorted({*changes} - {*trust.changeable(saved, changes)}):
-        raise UserError(
-            "A resumed run keeps its config, apart from values of trainer, callbacks and logger; "
-            f"got {', '.join(refused)}.\nStart a new run for that."
-        )
-    trust.check_resumable(saved, folder.path, [o.partition("=")[0] for o in changes])
-    return changes
 
 
 def _import_libraries() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -33,10 +32,8 @@ REFERENCE = re.compile(r"\$\{\.*\w[\w.]*\}")  # to another key of the same confi
 OUTSIDE = re.compile(r"\$\([\w.$() ]+:")  # what becomes of references to anything else
 ENVIRONMENT = "oc.env"
 WRITING = re.compile(r"(?:pretrain\.)?(?:trainer|callbacks|logger)\b")  # sections that say where a training writes
-FOLDERS = ("dirpath", "save_dir", "default_root_dir")  # of their keys, those that name one
+FOLDERS = ("folder", "save_dir", "dirpath", "default_root_dir")  # of their keys, those that name one
 NAME = re.compile(r"(?!/)[\w{}=:,+./ -]*")  # of a file, a metric or a choice, in a folder that is named elsewhere
-# What Lightning's checkpoints say of files that it may delete.
-FILES = ("best_model_path", "last_model_path", "kth_best_model_path")
 
 Value = tuple[str, str, Any]  # the place of a section, a key in it, and what is there
 
@@ -207,29 +204,6 @@ def _stays(key: str, value: str, folder: str) -> bool:
     inside = value == folder or value.startswith(f"{folder}/")
     named = inside or (NAME.fullmatch(value) and key not in FOLDERS)
     return bool(named) and ".." not in Path(value.removeprefix(folder)).parts
-
-
-def check_checkpoint(checkpoint: dict[str, Any], source: Path) -> None:
-    """Whether a checkpoint names only checkpoints in one folder as those that a training may replace.
-
-    Args:
-        checkpoint: the content of a file that a training goes on from.
-        source: the file.
-
-    Raises:
-        UserError: it names others, which Lightning would delete in time.
-    """
-    states = checkpoint.get("callbacks", {})
-    for state in states.values() if isinstance(states, dict) else ():
-        names = [state.get(key) for key in FILES] if isinstance(state, dict) else []
-        names += list(state.get("best_k_models") or ()) if names else []
-        for name in filter(None, names):
-            folder, last = os.path.split(str(name))
-            if folder != str(state.get("dirpath")) or last in ("", ".", ".."):
-                raise UserError(
-                    f"{source} must name checkpoints in its own folder only; it names {name}.\n"
-                    "Copy the run folder again from where it was trained."
-                )
 
 
 def refuse_links(paths: Iterable[Path], folder: Path) -> None:

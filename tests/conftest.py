@@ -67,6 +67,10 @@ ARCHITECTURES = tuple(CONFIGS)
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=0, help="how many runs tests/faults kills at random")
+
+
 def review_texts() -> list[str]:
     with REVIEWS.open(encoding="utf-8", newline="") as file:
         return [row["text"] for row in csv.DictReader(file)]
@@ -209,7 +213,7 @@ def power_cut(epoch: int, batch: int | None) -> Iterator[None]:
     class Stop(Callback):
         def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, data: Any, index: int) -> None:
             if (trainer.current_epoch, index) == (epoch, batch):
-                trainer.save_checkpoint(trainer.checkpoint_callback.last_model_path)
+                trainer.save_checkpoint(trainer.checkpoint_callback.last)
                 raise RuntimeError("power cut")
 
         def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:

@@ -15,7 +15,6 @@ import transformers
 from hydra.core.global_hydra import GlobalHydra
 
 from src import config
-from src import train as training
 from src.build import build, check_fit, find_backbone, read_config
 from src.config import UserError
 from src.data import corpus as corpora
@@ -28,7 +27,7 @@ from src.predict import Predictor
 from src.pretraining import train_tokenizer
 from src.runs import RunFolder
 from src.train import train
-from tests.conftest import composed, power_cut, review_texts
+from tests.conftest import composed, review_texts
 
 Train = Callable[..., tuple[RunFolder, dict[str, Any]]]
 
@@ -229,21 +228,6 @@ def weights(folder: RunFolder, name: str = "best") -> dict[str, torch.Tensor]:
         "state_dict"
     ]
     return found
-
-
-def test_a_resumed_run_equals_an_uninterrupted_one(pretrain: Train) -> None:
-    whole, result = pretrain("data.batch_size=8", name="whole")
-    with power_cut(1, 3):
-        pretrain("data.batch_size=8", name="broken")
-    folder = RunFolder(whole.path.parent / "broken")
-    resumed = training.train(composed("resume=true"), folder)
-    one, two = weights(whole, "last"), weights(folder, "last")
-    assert one.keys() == two.keys()
-    assert all(torch.equal(one[name], two[name]) for name in one)
-    for key in ("metrics", "history", "best"):
-        assert resumed[key] == result[key]
-    matrices = [name for name, tensor in two.items() if 400 in tensor.shape and tensor.ndim == 2]
-    assert matrices == ["encoder.embeddings.word_embeddings.weight"]  # the output's is the same one
 
 
 def test_pretrain_fine_tune_and_predict(pretrain: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

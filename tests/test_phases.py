@@ -21,7 +21,6 @@ from src.backbones import load_encoder
 from src.config import UserError
 from src.modules import TextClassifier
 from src.runs import RunFolder
-from tests.conftest import composed, power_cut
 from tests.test_backbones import source_of
 from tests.test_commands import run as command
 
@@ -132,46 +131,6 @@ def test_in_each_phase_exactly_its_parameters_move(
             assert (row["before"] != row["after"]) == (row["trainable"] > 0)
 
 
-RESUMED = {
-    "gradual": "freeze=gradual freeze.down_to=layer.1 freeze.every=2",
-    "gradual by plateau": "freeze=gradual freeze.down_to=layer.1 freeze.until=plateau freeze.min_delta=9",
-    "best weights": "freeze=lp_ft freeze.epochs=2 freeze.lr=2e-4",
-    "lora": "freeze=lora",
-    "mix": "freeze=mix",
-}
-
-
-@pytest.mark.parametrize("strategy", RESUMED)
-@pytest.mark.parametrize(
-    ("epoch", "batch", "activations"), [(1, 6, "off"), (2, None, "auto"), (2, 0, "auto"), (4, None, "off")]
-)
-def test_a_run_interrupted_around_a_phase_change_and_resumed_equals_an_uninterrupted_one(
-    strategy: str,
-    epoch: int,
-    batch: int | None,
-    activations: str,
-    run_tiny: Run,
-    watch: Watch,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
-    options = [*RESUMED[strategy].split(), "trainer.max_epochs=6", "data.batch_size=8", "optimizer.lr=1e-3"]
-    options += [f"activations={activations}", "callbacks=no_early_stopping"]
-    _, whole = run_tiny(*options, name="whole")
-    rows, weights = watch.rows, watch.module.state_dict()
-    watch.rows = []
-    with power_cut(epoch, batch):
-        # With a cache of its own, so that it builds its stores as well.
-        run_tiny(*options, f"cache={tmp_path / 'other'}", name="broken")
-    folder = RunFolder(Path(str(watch.module.trainer.default_root_dir)))
-    resumed = training.train(composed(f"run={folder.path}", "resume=true"), folder)
-    assert watch.rows == rows
-    for name, tensor in watch.module.state_dict().items():
-        assert torch.equal(tensor, weights[name]), name
-    for key in ("metrics", "history", "best", "phases"):
-        assert resumed[key] == whole[key]
-
-
 def test_each_phase_goes_on_from_a_store_of_its_own_depth(run_tiny: Run) -> None:
     options = ["freeze=gradual", "model=bert_linear", "trainer.max_epochs=6", "optimizer.lr=1e-3"]
     _, live = run_tiny(*options, "activations=off", name="live")
@@ -257,23 +216,6 @@ def test_the_audit_fails_a_run_that_did_not_do_what_it_says(
     message = "frozen parameters have changed" if fault == "frozen moves" else "have not moved"
     with pytest.raises(AuditError, match=rf"phase 1: .*{message}: encoder\.layer\.2\.output\.dense\.weight"):
         run_tiny(*strategy, "activations=off")
-
-
-def test_a_resumed_run_refuses_a_backbone_with_other_weights(
-    run_tiny: Run, tmp_path: Path, tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from safetensors.torch import load_file, save_file
-
-    shutil.copytree(tiny_bert, tmp_path / "own")
-    with power_cut(1, None):
-        run_tiny(f"backbone.name={tmp_path / 'own'}")
-    file = tmp_path / "own" / "model.safetensors"
-    tensors = load_file(file)
-    tensors["encoder.layer.1.output.dense.bias"] += 1
-    save_file(tensors, file, metadata={"format": "pt"})
-    folder = RunFolder(tmp_path / "run")
-    with pytest.raises(AuditError, match=r"frozen parameters have changed: encoder\.layer\.1\.output\.dense\.bias"):
-        training.train(composed(f"run={folder.path}", "resume=true"), folder)
 
 
 def test_phases_show_in_tensorboard(run_tiny: Run) -> None:

@@ -15,7 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from src import sweeps
+from src import locks, sweeps
 from src.config import UserError
 from src.runs import CONF, RunFolder
 from tests.conftest import Command, composed
@@ -98,7 +98,7 @@ def test_the_same_sweep_again_runs_what_has_not_finished(
 def test_the_same_command_goes_on_in_its_folder(tmp_path: Path) -> None:
     def choose(*arguments: str) -> Path:
         folder = sweeps.choose_folder(arguments, tmp_path)
-        sweeps.HELD.pop().close()  # as if the process had ended
+        locks.give_back(locks.HELD[-1])  # as if the process had ended
         return folder
 
     one = choose("-m", "freeze=all,none", "seed=1")
@@ -118,8 +118,8 @@ def test_only_the_command_of_a_sweep_makes_it_a_folder() -> None:
 
 def test_two_sweeps_at_once_never_share_a_folder(tmp_path: Path) -> None:
     assert len({sweeps.choose_folder(["-m", "seed=1,2"], tmp_path) for _ in range(5)}) == 5
-    while sweeps.HELD:
-        sweeps.HELD.pop().close()
+    while locks.HELD:
+        locks.give_back(locks.HELD[-1])
 
 
 @pytest.mark.slow

@@ -119,7 +119,7 @@ CALLS: dict[str, Content] = {
     "src.runs.RunFolder.file": {"_args_": [{"_target_": "src.runs.RunFolder", "path": "."}, "CANARY"]},
     "src.hub.download_model": {"name": "a/b", "revision": None},
     # What conf/ builds too, in another section or for Hydra itself.
-    "pytorch_lightning.callbacks.ModelCheckpoint.__init__": {"dirpath": "CANARY"},
+    "pytorch_lightning.callbacks.ModelCheckpoint": {"dirpath": "CANARY"},
     "src.compare.Multirun": {},
     "hydra_plugins.ray_launcher.RayLauncher": {},
 }

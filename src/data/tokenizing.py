@@ -44,7 +44,10 @@ def tokenize(
     def encode(batch: dict[str, list[str]]) -> dict[str, Any]:
         return {"ids": token_ids(batch["text"], tokenizer, max_length)}
 
-    def encoded_texts() -> Dataset:
+    short = len(texts) < 10 * TEXTS_A_CALL
+    (disable_progress_bars if short else enable_progress_bars)()
+
+    def encode_all(file: Path | None) -> Dataset:
         return Dataset.from_dict({"text": list(texts)}).map(
             encode,
             batched=True,
@@ -56,16 +59,18 @@ def tokenize(
             new_fingerprint=key,
         )
 
-    short = len(texts) < 10 * TEXTS_A_CALL
-    (disable_progress_bars if short else enable_progress_bars)()
     try:
-        encoded = encoded_texts()
-    except pyarrow.ArrowException:
-        if not (file and file.exists()):
-            raise
-        log.warning("%s is damaged; the texts are tokenised again.", file)
-        file.unlink()
-        encoded = encoded_texts()
+        try:
+            encoded = encode_all(file)
+        except pyarrow.ArrowInvalid:
+            if not (file and file.exists()):
+                raise
+            log.warning("%s is damaged; the texts are tokenised again.", file)
+            file.unlink()
+            encoded = encode_all(file)
+    except OSError as error:
+        log.warning("%s cannot be written (%s); tokens are kept in memory.", file, error.strerror or error)
+        encoded = encode_all(None)
     column = encoded.data.column("ids").combine_chunks()
     lists = column.chunk(0) if hasattr(column, "chunk") else column
     return Ragged(np.asarray(lists.flatten()).astype(np.int32), np.asarray(lists.value_lengths()).astype(np.int64))

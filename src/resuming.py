@@ -1,0 +1,59 @@
+"""The config of a run that is to go on: as it was saved, apart from what may be given anew."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from src import trust
+from src.config import UserError
+from src.runs import RunFolder, config_hash
+
+
+def resumed(cfg: DictConfig, folder: RunFolder) -> DictConfig:
+    """The config of the run to go on with, with what is given anew.
+
+    Args:
+        cfg: of the command.
+        folder: of the run.
+
+    Raises:
+        UserError: the run has finished, cannot be trusted to stay in its folder, or may not be changed like this.
+    """
+    saved = folder.saved_config()
+    trust.refuse_links(folder.path.rglob("*"), folder.path)
+    same = config_hash(cfg) == config_hash(saved)  # the whole command again changes nothing
+    changes = _changes(saved, folder, same)
+    if folder.state() == "finished" and (same or not changes):
+        raise UserError(f"{folder.path} is finished.\nTrain it longer with trainer.max_epochs=N, or start a new run.")
+    given_again: dict[str, Any] = {"resume": cfg.resume}
+    if "tokenizer" in saved.backbone and any(file.exists() for file in folder.checkpoints):
+        given_again["backbone"] = {"tokenizer": str(folder.model)}
+    found = OmegaConf.merge(saved, OmegaConf.from_dotlist(changes), given_again)
+    assert isinstance(found, DictConfig)
+    return found
+
+
+def _changes(saved: DictConfig, folder: RunFolder, same: bool) -> list[str]:
+    """What is given anew for a resumed run.
+
+    Args:
+        saved: the config of the run.
+        folder: of the run.
+        same: whether the whole command was given again.
+
+    Raises:
+        UserError: it may not be changed, or is missing, or the run would write outside of its folder.
+    """
+    given = [str(o) for o in HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
+    changes = [o for o in given if not o.startswith(("run=", "resume="))]
+    allowed = trust.changeable(saved, changes)
+    if refused := sorted({*changes} - {*allowed}) if not same else ():
+        raise UserError(
+            "A resumed run keeps its config, apart from values of trainer, callbacks and logger; "
+            f"got {', '.join(refused)}.\nStart a new run for that."
+        )
+    trust.check_resumable(saved, folder.path, [o.partition("=")[0] for o in allowed])
+    return allowed
