@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import inspect
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from src import config, hub
 from src.config import UserError
 from src.freezing import EMBEDDINGS, POOLER, Stage
+from src.paths import user_path
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -34,6 +36,8 @@ DROPOUTS = (
     *("hidden_dropout_prob", "attention_probs_dropout_prob"),
     *("dropout", "attention_dropout", "embedding_dropout", "mlp_dropout"),
 )
+# What the architectures call their number of layers.
+LAYER_COUNTS = ("num_hidden_groups", "num_hidden_layers", "n_layers", "num_layers")
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Source:
 
     @property
     def layers(self) -> int:
-        for key in ("num_hidden_groups", "num_hidden_layers", "n_layers", "num_layers"):
+        for key in LAYER_COUNTS:
             if key in self.settings:
                 return int(self.settings[key])
         raise UserError(f"backbone.name must be an encoder with an ordered list of layers; {self.name} has none.")
@@ -70,7 +74,7 @@ def find(cfg: config.Pretrained) -> Source:
     """
     if not cfg.name:
         return read_source(_package_folder(cfg), cfg.package or "")
-    path = Path(cfg.name).expanduser()
+    path = user_path(cfg.name)
     if path.is_dir():
         return read_source(path, cfg.name)
     if cfg.name.count("/") > 1 or cfg.name.startswith((".", "/", "~")):
@@ -92,6 +96,9 @@ def read_source(folder: Path, name: str) -> Source:
         ) from None
     if not isinstance(settings, dict) or "model_type" not in settings:
         raise UserError(f"{folder}/config.json must name a model_type; it does not. Is it a transformers model?")
+    for key in (*LAYER_COUNTS, "max_position_embeddings", "pad_token_id"):
+        if not isinstance(settings.get(key), int | None):
+            raise UserError(f"{folder}/config.json must have a whole number for {key}; save the model again.")
     return Source(folder, name, settings)
 
 
@@ -156,8 +163,8 @@ def declared_stages(source: Source) -> list[Stage] | None:
 
     names: list[str] = []
     for file in sorted(source.folder.glob("model*.safetensors")) if source.folder else ():
-        with safe_open(file, framework="numpy") as content:
-            names += content.keys()
+        with contextlib.suppress(Exception), safe_open(file, framework="numpy") as content:
+            names += content.keys()  # damaged files raise anything, and are refused when they are loaded
     inner = [
         m.group(1) for n in names if (m := re.match(r"\w+?\.((?:embeddings|encoder|layers|transformer|pooler)\..*)", n))
     ]
@@ -283,7 +290,7 @@ def _known(source: Source) -> tuple[PretrainedConfig, Any]:
     try:
         settings = AutoConfig.from_pretrained(str(source.folder))
         return settings, AutoModel._model_mapping[type(settings)]
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise UserError(
             f"{source.name} must be an encoder that transformers knows; {str(error).splitlines()[0]}\n"
             "Choose an encoder of the BERT family, or update transformers."

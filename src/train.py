@@ -25,12 +25,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src import pretraining
 from src.build import build, build_trainer, check_fit, check_monitor, find_backbone, read_config
+from src.checking import check_references
 from src.cli import fail, run_command
 from src.config import Scratch, UserError
 from src.data import corpus as corpora
 from src.ranks import is_main_process
 from src.runs import RunFolder
-from src.sweeps import choose_folder, is_sweep, is_sweep_job, run_job
+from src.sweeps import is_sweep_job, run_job, with_folder
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
@@ -75,6 +76,7 @@ def train(cfg: DictConfig, folder: RunFolder) -> Result:
     Raises:
         UserError: something in the config or the data cannot be used.
     """
+    check_references(cfg)
     cfg = _resumed(cfg, folder) if cfg.resume else cfg
     with open_dict(cfg):
         cfg.run = str(folder.path)
@@ -271,6 +273,5 @@ def main(cfg: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
-    if is_sweep(sys.argv[1:]):
-        sys.argv.append(f"hydra.sweep.dir={choose_folder(sys.argv[1:])}")
-    run_command(main, "train")
+    with with_folder(sys.argv):
+        run_command(main, "train")
