@@ -27,8 +27,13 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from src.config import UserError
+from src.paths import user_path
+
 FORMAT = 1
 RESERVE = 1 << 30  # bytes of the disk that a store leaves free
+# What a line of the journal raises that its writer did not finish, or that another hand has changed.
+DAMAGED = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,9 @@ class Store:
         """
         if not self.manifest.exists():
             return False
+        if not self._is_described():
+            self.manifest.unlink()
+            return False
         chunks = self._intact_chunks()
         if sum(stop - start for start, stop in chunks) != self.shape.vectors:
             self.manifest.unlink()
@@ -115,6 +123,16 @@ class Store:
             return False
         os.utime(self.manifest)  # the time of the last use
         return True
+
+    def _is_described(self) -> bool:
+        """Whether the manifest is one of this version, of this key and shape."""
+        try:
+            content = json.loads(self.manifest.read_text(encoding="utf-8"))
+            described = (content["format"], content["key"], content["shape"])
+        except (OSError, *DAMAGED):
+            return False
+        # The key as it comes back from JSON, which has lists for tuples.
+        return described == (FORMAT, json.loads(json.dumps(self.key)), asdict(self.shape))
 
     def start(self) -> set[tuple[int, int]]:
         """Allocates the file; returns the chunks (first and last vector) that an earlier builder has finished.
@@ -162,24 +180,30 @@ class Store:
         if not (self.journal.exists() and self.values.exists()):
             return chunks
         with self.values.open("rb") as file:
-            for line in self.journal.read_text(encoding="utf-8", errors="replace").splitlines():
-                with contextlib.suppress(ValueError, KeyError, TypeError):  # a line that its writer did not finish
+            for line in self._journal_lines():
+                with contextlib.suppress(*DAMAGED):
                     entry = json.loads(line)
                     start, stop = int(entry["start"]), int(entry["stop"])
+                    if not 0 <= start < stop <= self.shape.vectors:
+                        continue
                     file.seek(start * self.shape.vector_bytes)
                     data = file.read((stop - start) * self.shape.vector_bytes)
                     if zlib.crc32(data) == entry["crc32"] and (start, stop) not in chunks:
                         chunks.append((start, stop))
         return chunks
 
+    def _journal_lines(self) -> list[str]:
+        if not self.journal.exists():
+            return []
+        return self.journal.read_text(encoding="utf-8", errors="replace").splitlines()
+
     def _rewrite_journal(self, chunks: Sequence[tuple[int, int]]) -> None:
         kept = []
-        if self.journal.exists():
-            for line in self.journal.read_text(encoding="utf-8", errors="replace").splitlines():
-                with contextlib.suppress(ValueError, KeyError, TypeError):
-                    entry = json.loads(line)
-                    if (entry["start"], entry["stop"]) in chunks:
-                        kept.append(line)
+        for line in self._journal_lines():
+            with contextlib.suppress(*DAMAGED):
+                entry = json.loads(line)
+                if (entry["start"], entry["stop"]) in chunks:
+                    kept.append(line)
         temporary = self.folder / f".journal.{os.getpid()}"
         temporary.write_text("".join(f"{line}\n" for line in dict.fromkeys(kept)), encoding="utf-8")
         temporary.replace(self.journal)
@@ -207,7 +231,7 @@ def entries(root: Path) -> list[Entry]:
             what = f"{key['backbone']}, {key['what']}, {shape['vectors']:,} x {shape['width']} {key['dtype']}"
             used = (folder / "manifest.json").stat().st_mtime
             found.append(Entry(folder, what, size, float(manifest["created"]), used))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, *DAMAGED):
             found.append(Entry(folder, "unfinished", size, None, folder.stat().st_mtime))
     return sorted(found, key=lambda e: -e.used)
 
@@ -216,8 +240,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """`list` shows what is stored; `prune` frees what has not been used for some days, or everything."""
     parser = argparse.ArgumentParser(prog="python -m src.activations", description=main.__doc__)
     parser.add_argument("command", choices=("list", "prune"))
-    parser.add_argument("--cache", type=Path, default=Path("outputs/cache"), help="the cache folder of the runs")
-    parser.add_argument("--days", type=float, default=0, help="prune: keep what was used in the last so many days")
+    parser.add_argument("--cache", type=_folder, default=Path("outputs/cache"), help="the cache folder of the runs")
+    parser.add_argument("--days", type=_days_kept, default=0, help="prune: keep what was used in the last so many days")
     chosen = parser.parse_args(arguments)
     now, freed = time.time(), 0
     found = entries(chosen.cache)
@@ -233,6 +257,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     total = sum(e.bytes for e in found)
     print(f"{len(found)} stores, {total / 1e6:,.1f} MB" + (f", {freed / 1e6:,.1f} MB freed" if freed else ""))
     return 0
+
+
+def _folder(name: str) -> Path:
+    try:
+        folder = user_path(name)
+        if folder.is_dir():
+            return folder
+        problem = "there is no such folder"
+    except (UserError, OSError) as error:
+        problem = str(error)
+    raise argparse.ArgumentTypeError(f"must be a folder; {problem}: {name}")
+
+
+def _days_kept(text: str) -> float:
+    if not text.replace(".", "", 1).isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a number of days, from 0 on; got {text}")
+    return float(text)
 
 
 def _days(seconds: float) -> str:

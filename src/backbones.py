@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from src import config, hub
 from src.config import UserError
 from src.freezing import EMBEDDINGS, POOLER, Stage
+from src.paths import user_path
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -34,6 +35,8 @@ DROPOUTS = (
     *("hidden_dropout_prob", "attention_probs_dropout_prob"),
     *("dropout", "attention_dropout", "embedding_dropout", "mlp_dropout"),
 )
+# What the architectures call their number of layers.
+LAYER_COUNTS = ("num_hidden_groups", "num_hidden_layers", "n_layers", "num_layers")
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Source:
 
     @property
     def layers(self) -> int:
-        for key in ("num_hidden_groups", "num_hidden_layers", "n_layers", "num_layers"):
+        for key in LAYER_COUNTS:
             if key in self.settings:
                 return int(self.settings[key])
         raise UserError(f"backbone.name must be an encoder with an ordered list of layers; {self.name} has none.")
@@ -70,7 +73,7 @@ def find(cfg: config.Pretrained) -> Source:
     """
     if not cfg.name:
         return read_source(_package_folder(cfg), cfg.package or "")
-    path = Path(cfg.name).expanduser()
+    path = user_path(cfg.name)
     try:
         is_local = path.is_dir()
     except PermissionError as error:
@@ -101,6 +104,9 @@ def read_source(folder: Path, name: str) -> Source:
         raise UserError(
             f"{folder}/config.json asks for attention from the hub, which is code.\nTake that line out of it."
         )
+    for key in (*LAYER_COUNTS, "max_position_embeddings", "pad_token_id"):
+        if not isinstance(settings.get(key), int | None):
+            raise UserError(f"{folder}/config.json must have a whole number for {key}; save the model again.")
     return Source(folder, name, settings)
 
 
@@ -300,7 +306,7 @@ def _known(source: Source) -> tuple[PretrainedConfig, Any]:
     try:
         settings = AutoConfig.from_pretrained(str(source.folder), trust_remote_code=False)
         return settings, AutoModel._model_mapping[type(settings)]
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise UserError(
             f"{source.name} must be an encoder that transformers knows; {str(error).splitlines()[0]}\n"
             "Choose an encoder of the BERT family, or update transformers."

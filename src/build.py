@@ -6,18 +6,17 @@ Torch and what stands on it are imported inside functions: a mistake in the conf
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hydra
-import pydantic
-from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from src import backbones
 from src.backbones import Source
-from src.checking import check, value_problem
+from src.checking import check
 from src.config import (
     Backbone,
     FromRun,
@@ -29,6 +28,7 @@ from src.config import (
 )
 from src.data.corpus import Corpus
 from src.freezing import HEAD, Phase, Stage, Strategy, check_reinit, depth
+from src.instantiating import instantiate, told
 from src.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PACKABLE = ("bert", "electra")  # architectures whose texts can share a row
+CROWD = 4  # processes for each processor, at most
 OWN_KEYS = ("compile", "gradient_checkpointing")  # of the trainer section; the others are Lightning's
 
 
@@ -60,10 +61,12 @@ def read_config(cfg: DictConfig) -> tuple[RunConfig, Strategy]:
     except UserError as error:
         problems.append(str(error))
     try:
-        if not OmegaConf.missing_keys(cfg.freeze):
-            strategy = hydra.utils.instantiate(cfg.freeze)
-    except InstantiationException as error:
-        problems.append(_instantiation_problem("freeze", error))
+        if isinstance(cfg.freeze, DictConfig) and not OmegaConf.missing_keys(cfg.freeze):
+            strategy = instantiate(cfg.freeze, "freeze")
+    except UserError as error:
+        problems.append(str(error))
+    except OmegaConfBaseException:
+        pass  # what is missing or refers to nothing has been told already
     if problems or strategy is None:
         raise UserError("\n".join(problems))
     return settings, strategy
@@ -145,10 +148,21 @@ def build(
     network = (encoder, head, stages, phases, _optimization(cfg, settings))
     data = (corpus, tokenizer, settings.data, settings.seed, Path(settings.cache))
     if isinstance(settings.model, MaskedLanguageHead):
-        return MaskedLanguageModel(*network), MaskedDataModule(*data, settings.model.masking)
+        return _checked(MaskedLanguageModel(*network)), MaskedDataModule(*data, settings.model.masking)
     datamodule = LabelledDataModule(*data)
     weights = datamodule.label_weights if corpus.space.objective == "multilabel" else None
-    return TextClassifier(*network, corpus.space, None if weights is None else torch.from_numpy(weights)), datamodule
+    module = TextClassifier(*network, corpus.space, None if weights is None else torch.from_numpy(weights))
+    return _checked(module), datamodule
+
+
+def _checked(module: FreezableModule) -> FreezableModule:
+    """The same, after making an optimizer and a schedule for nothing: Lightning makes them when a run has begun."""
+    assert module.optimization is not None
+    with told("optimizer"):
+        optimizer = module.optimization.optimizer(module)
+    with told("scheduler"):
+        module.optimization.scheduler(optimizer, 10)
+    return module
 
 
 def build_network(
@@ -186,11 +200,11 @@ def build_network(
         embeddings: Any = encoder.get_input_embeddings()
         vocabulary, embedding_width = embeddings.weight.shape
         plain = OmegaConf.masked_copy(cfg.model, [key for key in cfg.model if key != "masking"])
-        head = _instantiate(plain, "model", width=width, embedding_width=embedding_width, vocabulary=vocabulary)
+        head = instantiate(plain, "model", width=width, embedding_width=embedding_width, vocabulary=vocabulary)
         loaded_head = pretraining.load_head(source, head)
         _check_packing(settings, encoder)
     else:
-        head, loaded_head = _instantiate(cfg.model, "model", width=width, outputs=outputs), False
+        head, loaded_head = instantiate(cfg.model, "model", width=width, outputs=outputs), False
     if not isinstance(chosen, Scratch):
         pretraining.say_loaded(source, encoder, None if loaded_head else head)
     loaded = backbones.stages(name for name, _ in encoder.named_parameters())
@@ -224,7 +238,7 @@ def _optimization(cfg: DictConfig, settings: RunConfig) -> Optimization:
 
     def scheduler(built: torch.optim.Optimizer, steps: int) -> Any:
         plateau = cfg.scheduler.schedule._target_.endswith("ReduceLROnPlateau")
-        return _instantiate(cfg.scheduler.schedule, "scheduler", **({} if plateau else {"steps": steps}))(built)
+        return instantiate(cfg.scheduler.schedule, "scheduler", **({} if plateau else {"steps": steps}))(built)
 
     chosen = settings.optimizer
     options = {"interval": settings.scheduler.interval, "monitor": settings.scheduler.monitor}
@@ -237,19 +251,21 @@ def build_trainer(cfg: DictConfig, settings: RunConfig, folder: RunFolder, phase
     Raises:
         UserError: Lightning refuses a value, such as a device that is not there.
     """
+    from pytorch_lightning.accelerators import CPUAccelerator
+
     from src.callbacks import RandomStates, Status
     from src.checkpoints import CheckpointFiles
     from src.phases import Phases
 
-    chosen = [_instantiate(node, f"callbacks.{name}") for name, node in cfg.callbacks.items() if node]
+    chosen = [instantiate(node, f"callbacks.{name}") for name, node in cfg.callbacks.items() if node]
     several = phases > 1 and cfg.trainer.strategy == "ddp"
     arguments = {str(key): value for key, value in cfg.trainer.items() if key not in OWN_KEYS}
-    trainer: Trainer = _instantiate(
+    trainer: Trainer = instantiate(
         OmegaConf.create(arguments),
         "trainer",
         callbacks=[Status(folder), RandomStates(), lineage, Phases(settings), *chosen],
         plugins=[CheckpointFiles()],
-        logger=_instantiate(cfg.logger, "logger"),
+        logger=instantiate(cfg.logger, "logger"),
         default_root_dir=str(folder.path),
         # In each phase some of the parameters that the processes share have no gradient.
         **({"strategy": "ddp_find_unused_parameters_true"} if several else {}),
@@ -257,6 +273,12 @@ def build_trainer(cfg: DictConfig, settings: RunConfig, folder: RunFolder, phase
         enable_model_summary=False,
         enable_progress_bar=cfg.callbacks.get("progress") is not None,
     )
+    most = CROWD * (os.cpu_count() or 1)
+    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:
+        raise UserError(
+            f"trainer.devices must be at most {most} on this machine, a few processes for each of its processors; got "
+            f"{trainer.num_devices}.\nLower it."
+        )
     return trainer
 
 
@@ -274,24 +296,3 @@ def stages_and_phases(encoder: nn.Module, head: nn.Module, strategy: Strategy) -
     if not all(phase.trainable for phase in phases):
         raise UserError(f"freeze={strategy.name} must leave parameters to train; it freezes all of them.")
     return stages, phases
-
-
-def _instantiate(node: DictConfig, key: str, **arguments: Any) -> Any:
-    from lightning_fabric.utilities.exceptions import MisconfigurationException
-
-    try:
-        return hydra.utils.instantiate(node, **arguments)
-    except (InstantiationException, MisconfigurationException) as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        raise UserError(_instantiation_problem(key, error)) from None
-
-
-def _instantiation_problem(key: str, error: Exception) -> str:
-    cause = error.__cause__ or error
-    if isinstance(cause, pydantic.ValidationError):
-        return "\n".join(value_problem(".".join([key, *map(str, p["loc"])]), p) for p in cause.errors())
-    return (
-        f"{key} cannot be built: {str(cause).splitlines()[0]}\n"
-        f"The comments in conf/{key.partition('.')[0]}/ say what each key is."
-    )

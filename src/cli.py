@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
+import inspect
 import os
 import re
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from types import FrameType
+from typing import Any, NoReturn
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, OverrideParseException
@@ -20,6 +26,7 @@ from src.runs import CONF
 
 # A key of that name would be taken for a choice among the files in conf/sweep.
 ALIASES = {"sweep": "sweep_folder"}
+RUN_FOLDER = "The run folder must be one that can be made and written"
 
 
 def run_command(main: Callable[[], object], config_name: str, verbatim: Sequence[str] = ()) -> None:
@@ -31,6 +38,8 @@ def run_command(main: Callable[[], object], config_name: str, verbatim: Sequence
         verbatim: keys whose values are taken letter for letter, whatever they would mean to Hydra; they may be given by
             their aliases.
     """
+    if config_name != "train" and {"-m", "--multirun"} & {*sys.argv}:
+        fail(f"Only python -m src.train takes -m; python -m src.{config_name} does one thing at a time.")
     given = ((argument, *argument.partition("=")) for argument in sys.argv)
     named = ((argument, ALIASES.get(key, key), value) for argument, key, _, value in given)
     sys.argv = [f"{key}={_quoted(value)}" if key in verbatim else argument for argument, key, value in named]
@@ -44,14 +53,26 @@ def run_command(main: Callable[[], object], config_name: str, verbatim: Sequence
         sys.exit(130)
     except UserError as error:
         fail(str(error))
-    except OverrideParseException as error:
-        fail(f"{error}\nPut values with special characters between quotes: 'run=\"a=b\"'.")
-    except (HydraException, OmegaConfBaseException) as error:
-        overrides = [a for a in sys.argv[1:] if not a.startswith("-") and "=" in a]
-        fail("\n".join(_unknown_names(config_name, overrides)) or f"{error}\n{error.__cause__ or ''}".rstrip())
-    except OSError as error:
-        # Commands handle their own errors; this one is Hydra's, which makes the run folder before it starts one.
-        fail(f"The run folder must be one that can be made and written: {error}.\nChoose another: run=FOLDER.")
+    except Exception as error:
+        fail(_explained(error, main, config_name))
+
+
+def _explained(error: Exception, main: Callable[[], object], config_name: str) -> str:
+    """What to tell the user of an error that is not told yet. A bug is raised again, to be shown whole."""
+    task: Any = inspect.unwrap(main)
+    begun = any(frame.f_code is task.__code__ for frame, _ in traceback.walk_tb(error.__traceback__))
+    if isinstance(error, OverrideParseException):
+        return f"{error}\nPut values with special characters between quotes: 'run=\"a=b\"'."
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return "\n".join(_unknown_names(config_name)) or f"{error}\n{error.__cause__ or ''}".rstrip()
+    if isinstance(error, OSError) and error.errno:
+        what = "A file or folder must be one that can be used" if begun else RUN_FOLDER
+        return f"{what}: {error}.\nChoose another{'' if begun else ': run=FOLDER'}."
+    if begun:
+        raise error
+    if isinstance(error, yaml.YAMLError | UnicodeDecodeError | RecursionError):
+        return f"A config file must be plain YAML in UTF-8, each key once; {error}.\nCorrect the file."
+    return "\n".join(_unknown_names(config_name)) or f"The config cannot be composed: {error}.\nCorrect what it names."
 
 
 def _exit_in_order(number: int, frame: FrameType | None) -> None:
@@ -65,26 +86,24 @@ def _quoted(value: str) -> str:
     return '"' + re.sub(r"(\\+)$", r"\1\1", escaped) + '"'
 
 
-def fail(message: str) -> None:
+def fail(message: str) -> NoReturn:
     """Prints the message to standard error and exits with code 2."""
     print(message, file=sys.stderr)
     sys.exit(2)
 
 
-def _unknown_names(config_name: str, overrides: list[str]) -> list[str]:
-    """All options and keys that there are not; Hydra itself stops at the first."""
-    folders = [folder for folder in CONF.rglob("*") if folder.is_dir()]
-    groups = {folder.relative_to(CONF).as_posix(): {file.stem for file in folder.glob("*.yaml")} for folder in folders}
-    # Hydra's own groups have options that installed packages bring.
-    groups = {name: options for name, options in groups.items() if not name.startswith("hydra")}
+def _unknown_names(config_name: str) -> list[str]:
+    """All options and keys on the command line that there are not; Hydra itself stops at the first."""
+    overrides = [a for a in sys.argv[1:] if not a.startswith("-") and "=" in a]
+    ours, groups = _options(CONF), _options(CONF, *_user_folders())
     pairs = [(key, value) for key, _, value in (o.partition("=") for o in overrides)]
-    chosen = [f"{key}={value}" for key, value in pairs if value in groups.get(key, ())]
+    chosen = [f"{key}={value}" for key, value in pairs if value in ours.get(key, ())]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         known = {*groups, *_keys(OmegaConf.to_container(compose(config_name, chosen)))}
     messages = []
     for key, value in pairs:
-        if key in groups and not {*value.split(",")} <= groups[key]:
+        if key in groups and "(" not in value and not {*value.split(",")} <= groups[key]:
             messages.append(f"{key} has no option {value!r}.\n{nearest(value, groups[key])}")
         elif key not in known and not key.startswith(("+", "~", "hydra")):
             parent, dot, last = key.rpartition(".")
@@ -93,6 +112,25 @@ def _unknown_names(config_name: str, overrides: list[str]) -> list[str]:
             hint = hint.replace("Did you mean ", f"Did you mean {parent}{dot}" if beside else "Did you mean ")
             messages.append(f"{key} is not a key of this config.\n{hint}")
     return messages
+
+
+def _options(*roots: Path) -> dict[str, set[str]]:
+    """The names of the files in each config group below these folders."""
+    found: dict[str, set[str]] = {}
+    for root in roots:
+        for folder in (folder for folder in root.rglob("*") if folder.is_dir()):
+            name = folder.relative_to(root).as_posix()
+            # Hydra's own groups have options that installed packages bring.
+            if not name.startswith("hydra"):
+                found.setdefault(name, set()).update(file.stem for file in folder.glob("*.yaml"))
+    return found
+
+
+def _user_folders() -> list[Path]:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd", type=Path)
+    given: Path | None = parser.parse_known_args()[0].config_dir
+    return [] if given is None else [given]
 
 
 def _keys(node: object, prefix: str = "") -> Iterable[str]:

@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import hydra
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from src.checking import check_options
 from src.cli import fail, run_command
-from src.config import UserError
+from src.config import Section, UserError
+from src.paths import user_path
 from src.runs import CONF
 from src.sweeps import begin_sweep, write_best
 from src.trust import refuse_links
+
+
+class Options(Section):
+    """What conf/compare.yaml must hold."""
+
+    runs: Annotated[str, Field(min_length=1)]
+    metric: str
+    baseline: str | None
+    by: str | None
+    margin: Annotated[float, Field(ge=0, lt=1)]
+    mixed: bool
 
 
 def compare(root: Path, metric: str, baseline: str | None, by: str | None, margin: float, mixed: bool) -> int:
@@ -83,11 +97,9 @@ class Multirun(Callback):
 @hydra.main(version_base="1.3", config_path="../conf", config_name="compare")
 def main(cfg: DictConfig) -> None:
     try:
-        if OmegaConf.missing_keys(cfg):
-            raise UserError("runs has no value.\nGive a folder with runs: runs=outputs/sweeps/NAME.")
-        if not isinstance(cfg.margin, int | float) or not 0 <= cfg.margin < 1:
-            raise UserError(f"margin must lie in 0..1; got {cfg.margin}.\nFor one point of accuracy: margin=0.01.")
-        compare(Path(cfg.runs), str(cfg.metric), cfg.baseline, cfg.by, float(cfg.margin), bool(cfg.mixed))
+        options = check_options(cfg, Options)
+        root = user_path(options.runs)
+        compare(root, options.metric, options.baseline, options.by, options.margin, options.mixed)
     except UserError as error:
         fail(str(error))
 

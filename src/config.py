@@ -24,15 +24,24 @@ Pooling = Literal["mean", "cls", "pooler"]
 StatePooling = Literal["max", "mean", "last"]
 
 
+SHOWN = 40  # words that a message lists
+
+
 class UserError(Exception):
     """A mistake of the user: what must hold, what was found, how to fix it. Ends a command with exit code 2."""
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:
-    """A sentence that names the valid word closest to `word`, or all of them where none is close."""
+    """A sentence that names the valid word closest to `word`, or what there is where none is close."""
     words = sorted(valid)
     close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
-    return f"Did you mean {close[0]}?" if close else f"There are: {', '.join(words)}."
+    return f"Did you mean {close[0]}?" if close else f"There are: {listed(words)}."
+
+
+def listed(words: Iterable[str]) -> str:
+    """The words with commas between them; only the first where there are very many."""
+    words = list(words)
+    return ", ".join(words[:SHOWN]) + (", …" if len(words) > SHOWN else "")
 
 
 class Section(pydantic.BaseModel):
@@ -148,12 +157,19 @@ class MaskedLanguageHead(Component):
     masking: Masking
 
 
+# The tags keep the member of the union out of messages, which would name both.
+Label = Annotated[
+    Annotated[str, pydantic.Tag("src.one")] | Annotated[list[str], Field(min_length=2), pydantic.Tag("src.several")],
+    pydantic.Discriminator(lambda node: "src.several" if isinstance(node, list) else "src.one"),
+]
+
+
 class Data(Section):
     path: str | None
     name: str | None
     config_name: str | None
     text: str
-    label: str | Annotated[list[str], Field(min_length=2)] | None
+    label: Label | None
     label_delimiter: Annotated[str, Field(min_length=1)] | None
     task: Task
     validation_fraction: Fraction
@@ -202,10 +218,15 @@ class Optimizer(Component):
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
+class Schedule(Component):
+    warmup: Share | None = None
+    rise: Fraction | None = None
+
+
 class Scheduler(Section):
     interval: Literal["step", "epoch"]
     monitor: str | None = None
-    schedule: Component
+    schedule: Schedule
 
 
 class Trainer(Component):

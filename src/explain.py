@@ -21,6 +21,7 @@ from src.checking import check_complete
 from src.cli import fail, run_command
 from src.config import UserError, nearest
 from src.data.tables import stream_table
+from src.paths import user_path
 from src.runs import RunFolder, find_run
 from src.trust import refuse_links
 
@@ -45,7 +46,7 @@ def explain(cfg: DictConfig) -> Path:
     check_arguments(cfg)
     runs = [find_run(str(name), cfg.sweep_folder) for name in (cfg.run, cfg.against) if name]
     check_runs(runs, cfg.labels)
-    texts = [str(cfg.text)] if cfg.text is not None else read_texts(Path(cfg.input), runs[0], int(cfg.limit))
+    texts = [str(cfg.text)] if cfg.text is not None else read_texts(user_path(cfg.input), runs[0], int(cfg.limit))
     target = runs[0].path / "explanations" / (cfg.name or time.strftime("%Y-%m-%d_%H-%M-%S"))
     refuse_links([target.parent, target], runs[0].path)
     if target.exists():
@@ -114,9 +115,12 @@ def check_arguments(cfg: DictConfig) -> None:
     elif cfg.text is not None and not str(cfg.text).strip():
         problems.append('text must hold words; it is empty.\nFor example: text="The movie was fantastic!"')
     if not isinstance(cfg.limit, int) or isinstance(cfg.limit, bool) or cfg.limit < 1:
-        problems.append(f"limit must be a number of rows, from 1 on; got {cfg.limit}.")
+        problems.append(f"limit must be a number of rows, from 1 on; got {cfg.limit}.\nFor example: limit=20.")
     if cfg.name is not None and not NAME.fullmatch(str(cfg.name)):
-        problems.append(f"name must be that of a folder, up to 200 letters without slashes; got {cfg.name}.")
+        problems.append(
+            f"name must be that of a folder, up to 200 letters without slashes; got {cfg.name}.\n"
+            "For example: name=first."
+        )
     if not isinstance(cfg.methods, ListConfig) or not cfg.methods:
         problems.append(f"methods must be a list; got {cfg.methods}.\nThere are: {', '.join(METHODS)}.")
     else:
@@ -160,14 +164,14 @@ def read_texts(file: Path, run: RunFolder, limit: int) -> list[str]:
         UserError: the file cannot be read, lacks the column that the run's texts had, or a row has no text.
     """
     table = next(stream_table(file, limit))
-    texts = table.column(str(run.saved_config().data.text), "The run's data.text")
-    empty = [str(row) for row, text in zip(table.rows, texts, strict=True) if not str(text or "").strip()]
+    texts = table.texts(str(run.saved_config().data.text), "The run's data.text")
+    empty = [str(row) for row, text in zip(table.rows, texts, strict=True) if not text.strip()]
     if empty:
         raise UserError(
             f"Every row must have a text; {file} has none in {table.unit} {', '.join(empty[:5])}.\n"
             "Fill them in or delete them."
         )
-    return [str(text) for text in texts]
+    return texts
 
 
 def question(cfg: DictConfig, predictor: Predictor, run: RunFolder) -> Question:

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import hydra
-import pydantic
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pydantic import Field, model_validator
 
-from src.checking import check_complete, value_problem
+from src.checking import check_options
 from src.cli import fail, run_command
 from src.config import Section, UserError
+from src.paths import user_path
 from src.predictor import Predictor
 from src.runs import RunFolder, find_run
 
@@ -36,7 +36,7 @@ class Options(Section):
 
     @property
     def folder(self) -> Path:
-        return Path(self.output).expanduser().resolve()
+        return user_path(self.output).resolve()
 
     @model_validator(mode="after")
     def is_consistent(self) -> Self:
@@ -73,12 +73,7 @@ def export(cfg: DictConfig) -> list[str]:
 
 
 def _check(cfg: DictConfig) -> Options:
-    check_complete(cfg)
-    try:
-        options = Options.model_validate(OmegaConf.to_container(cfg, resolve=True))
-    except pydantic.ValidationError as error:
-        problems = (value_problem(".".join(map(str, problem["loc"])), problem) for problem in error.errors())
-        raise UserError("\n".join(problems)) from None
+    options = check_options(cfg, Options)
     folder = options.folder
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"output must be a new or an empty folder; {folder} is there already.\nGive another: output=…")

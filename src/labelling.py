@@ -6,21 +6,22 @@ import itertools
 import logging
 import sys
 from collections.abc import Container, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
+from pydantic import Field, model_validator
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from src.config import Data, UserError
+from src.config import Data, Label, Positive, Section, UserError
 from src.data import labels
-from src.data.reading import STDIN
+from src.data.lines import STDIN
 from src.data.tables import Table, stream_table
 from src.data.writing import STDOUT, Columns, open_table
+from src.paths import user_path
 from src.predictor import Predictor
 from src.runs import RunFolder
 
@@ -30,28 +31,53 @@ ROWS = 8_192  # in memory at a time
 NAMED = 5  # blank rows that are named
 
 
-def label_file(folder: RunFolder, cfg: DictConfig) -> None:
+class Options(Section):
+    """What conf/predict.yaml must hold."""
+
+    run: Annotated[str, Field(min_length=1)]
+    sweep_folder: str | None
+    text: str | None
+    input: Annotated[str, Field(min_length=1)] | None
+    output: Annotated[str, Field(min_length=1)] | None
+    evaluate: bool
+    text_column: str | None
+    label_column: Label | None
+    precision: Literal["float32", "bf16"] | None
+    top: Positive
+
+    @model_validator(mode="after")
+    def is_consistent(self) -> Self:
+        if (self.text is None) == (self.input is None):
+            raise ValueError("Give either text=… or input=FILE (- for standard input)")
+        if self.text is not None and not self.text.strip():
+            raise ValueError('text must hold words; it is blank. For example: text="The movie was fantastic!"')
+        if self.input is None and (self.output is not None or self.evaluate):
+            raise ValueError("output=… and evaluate=true belong to input=FILE; a text is answered on the terminal")
+        return self
+
+
+def label_file(folder: RunFolder, options: Options) -> None:
     """Labels the rows of a file by a run, and measures the labels where the true ones are known.
 
     Args:
         folder: of the run.
-        cfg: composed from conf/predict.yaml, with an input.
+        options: with an input.
 
     Raises:
         UserError: the file or the run cannot be used.
     """
-    source, target = Path(cfg.input).expanduser(), Path(cfg.output or STDOUT).expanduser()
+    source, target = user_path(options.input or STDIN), user_path(options.output or STDOUT)
     if source != STDIN and target.exists() and source.exists() and target.samefile(source):
         raise UserError(f"output must be another file than input; both are {source}.")
     tables = stream_table(source, ROWS)
     first = next(tables)  # what is wrong with the file is said before a model is loaded
-    predictor = Predictor.load(folder.path, cfg.precision)
+    predictor = Predictor.load(folder.path, options.precision)
     if predictor.space.objective == "mlm":
         raise UserError(f"{folder.path} is a run of masked language modelling, which has no labels to give.")
-    renamed = {"text": cfg.text_column, "label": cfg.label_column}
+    renamed = {"text": options.text_column, "label": options.label_column}
     given = {key: column for key, column in renamed.items() if column is not None}
     data = OmegaConf.to_container(OmegaConf.merge(predictor.cfg.data, given))
-    labeller = Labeller(predictor, Data.model_validate(data), bool(cfg.evaluate))
+    labeller = Labeller(predictor, Data.model_validate(data), options.evaluate)
     with open_table(target) as write, _progress() as bar:
         task = bar.add_task("", total=None)
         for table in itertools.chain([first], tables):
@@ -60,9 +86,9 @@ def label_file(folder: RunFolder, cfg: DictConfig) -> None:
     if labeller.blank:
         named = ", ".join(map(str, labeller.blank[:NAMED])) + (", …" if len(labeller.blank) > NAMED else "")
         log.warning("%s without a text got no label: %s %s", f"{len(labeller.blank):,} rows", first.unit, named)
-    if cfg.evaluate and len(labeller.blank) == labeller.rows:
+    if options.evaluate and len(labeller.blank) == labeller.rows:
         raise UserError(f"{first.source} must have a row with a text to be evaluated; it has none.")
-    if cfg.evaluate:
+    if options.evaluate:
         print(labeller.measured(), file=sys.stderr if target == STDOUT else sys.stdout)
 
 
@@ -88,7 +114,7 @@ class Labeller:
         Raises:
             UserError: a column is missing, or a row that is to be evaluated has no label of the run's.
         """
-        texts = ["" if text is None else str(text) for text in table.column(self.data.text, "text_column")]
+        texts = table.texts(self.data.text, "text_column")
         self.rows += len(texts)
         filled = [i for i, text in enumerate(texts) if text.strip()]
         self.blank += [table.rows[i] for i, text in enumerate(texts) if not text.strip()]

@@ -12,8 +12,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.table import Table
 
 from src.build import build, check_fit, check_monitor, find_backbone, read_config
+from src.checking import check_options, check_references
 from src.cli import fail, run_command
-from src.config import RunConfig, UserError
+from src.config import RunConfig, Section, UserError
 from src.data import corpus as corpora
 from src.freezing import Phase
 
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 
 SAMPLE, TEXTS = 5, 4  # so many texts of so many batches, from the shortest to the longest, stand for an epoch
 TRIAL = 10  # steps
+
+
+class Options(Section):
+    """What conf/plan.yaml adds to a run's config."""
+
+    trial: bool
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,10 @@ def plan(cfg: DictConfig) -> str:
     """
     from src.phases import as_text, stage_counts
 
-    trial = bool(cfg.plan.trial)
+    check_references(cfg)
+    if not isinstance(cfg.get("plan"), DictConfig):
+        raise UserError("plan must be a section of the config with the key trial.\nGive plan.trial=true or false.")
+    trial = check_options(cfg.plan, Options).trial
     with open_dict(cfg):
         del cfg.plan
     settings, strategy = read_config(cfg)

@@ -6,10 +6,10 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from src.checking import check_complete
+from src.checking import check_options
 from src.cli import fail, run_command
 from src.config import UserError
-from src.labelling import label_file
+from src.labelling import Options, label_file
 from src.predictor import Predictor
 from src.runs import find_run
 
@@ -33,18 +33,12 @@ def predict(cfg: DictConfig) -> None:
     Raises:
         UserError: it cannot be done.
     """
-    check_complete(cfg)
-    if (cfg.text is None) == (cfg.input is None):
-        raise UserError("Give either text=… or input=FILE (- for standard input).")
-    if cfg.input is None and (cfg.output is not None or cfg.evaluate):
-        raise UserError("output=… and evaluate=true belong to input=FILE; a text is answered on the terminal.")
-    if cfg.precision not in (None, "float32", "bf16"):
-        raise UserError(f"precision must be float32, bf16 or null (as in training); got {cfg.precision}.")
-    folder = find_run(str(cfg.run), cfg.sweep_folder)
-    if cfg.text is not None:
-        print(shown(Predictor.load(folder.path, cfg.precision), str(cfg.text), int(cfg.top)))
+    options = check_options(cfg, Options)
+    folder = find_run(options.run, options.sweep_folder)
+    if options.text is not None:
+        print(shown(Predictor.load(folder.path, options.precision), options.text, options.top))
         return
-    label_file(folder, cfg)
+    label_file(folder, options)
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="predict")

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, open_dict
 
 from src.config import UserError
 from src.data.labels import LabelSpace
-from src.pretraining import both_configs
+from src.pretraining import both_configs, check_finite
 from src.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -184,23 +184,42 @@ class Predictor:
 def _load(cfg: DictConfig, folder: RunFolder, result: dict[str, Any], precision: str) -> Predictor:
     import torch
 
-    from src.build import build_network, find_backbone, read_config, stages_and_phases
-    from src.checkpoints import read
+    from src.build import build_network, check_fit, find_backbone, read_config, stages_and_phases
     from src.inference import cast_matrices
     from src.modules import MaskedLanguageModel, TextClassifier
 
     settings, strategy = read_config(cfg)
+    source = find_backbone(settings.backbone)
+    check_fit(settings, strategy, source)
     space = LabelSpace(result["objective"], tuple(result["labels"]))
-    encoder, head, tokenizer = build_network(
-        cfg, settings, strategy, find_backbone(settings.backbone), space.outputs, ()
-    )
+    encoder, head, tokenizer = build_network(cfg, settings, strategy, source, space.outputs, ())
     network = (encoder, head, *stages_and_phases(encoder, head, strategy))
     module = MaskedLanguageModel(*network) if settings.masks else TextClassifier(*network, None, space)
     if not settings.masks:
-        best = read(folder.best_checkpoint)["state_dict"]
-        module.check_state(best)
-        module.load_state_dict(best, strict=False)
+        _load_best(module, folder)
     dtype = torch.bfloat16 if precision.startswith("bf16") else torch.float32
     module.eval()
     cast_matrices(module, dtype)
     return Predictor(module, tokenizer, cfg, result, dtype)
+
+
+def _load_best(module: FreezableModule, folder: RunFolder) -> None:
+    """Gives the module the weights that the run has trained.
+
+    Raises:
+        UserError: they are not those of this module, or no numbers.
+    """
+    from src.checkpoints import read
+
+    file = folder.best_checkpoint
+    state = read(file)["state_dict"]
+    try:
+        module.check_state(state)
+        module.load_state_dict(state, strict=False)
+    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{file} must hold the weights that config.yaml and result.json speak of; it does not: {reason}\n"
+            "Copy the run folder again from where it was trained."
+        ) from None
+    check_finite(state, str(file))

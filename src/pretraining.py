@@ -4,7 +4,7 @@ language modelling leaves for others."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.backbones import Source, load_tokenizer, read_source, silence_transformers
 from src.config import FromRun, Scratch, UserError
+from src.paths import user_path
 from src.runs import RunFolder
 
 if TYPE_CHECKING:
+    import torch
     from tokenizers import Tokenizer
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -41,13 +43,9 @@ def both_configs(cfg: DictConfig, folder: RunFolder) -> tuple[DictConfig, DictCo
         folder: of the second run; the first one's is in it.
 
     Raises:
-        UserError: several processes are to train.
+        UserError: the section is none of such values, or several processes are to train.
     """
-    if str(cfg.trainer.devices) != "1" or cfg.trainer.num_nodes > 1:
-        raise UserError(
-            f"Two trainings in one command need trainer.devices=1; got {cfg.trainer.devices}.\n"
-            "Give two commands: model=bert_mlm first, then backbone=run backbone.run=FOLDER."
-        )
+    _check_pretrain(cfg)
     first, second = cfg.copy(), cfg.copy()
     with open_dict(first), open_dict(second):
         for key, part in cfg.pretrain.items():
@@ -57,7 +55,29 @@ def both_configs(cfg: DictConfig, folder: RunFolder) -> tuple[DictConfig, DictCo
         kept = ("attention", "dropout", "lr")
         second.backbone = {"run": first.run, **{key: cfg.backbone[key] for key in kept}}
         first.pretrain = second.pretrain = None
+    if "masking" not in first.model:
+        raise UserError(
+            "pretrain must ask for masked language modelling, which is what the second training goes on from; "
+            f"pretrain.model gives {first.model.get('_target_')}.\nBegin with experiment=mlm_then_classify."
+        )
     return first, second
+
+
+def _check_pretrain(cfg: DictConfig) -> None:
+    given = cfg.pretrain
+    sections = isinstance(given, DictConfig) and all(
+        isinstance(cfg.get(key), DictConfig) and isinstance(part, DictConfig) for key, part in given.items()
+    )
+    if not sections:
+        raise UserError(
+            f"pretrain must hold sections of the config, with what differs in the first training; got {given}.\n"
+            "Begin with experiment=mlm_then_classify."
+        )
+    if str(cfg.trainer.devices) != "1" or cfg.trainer.num_nodes > 1:
+        raise UserError(
+            f"Two trainings in one command need trainer.devices=1; got {cfg.trainer.devices}.\n"
+            "Give two commands: model=bert_mlm first, then backbone=run backbone.run=FOLDER."
+        )
 
 
 def describe(cfg: Scratch) -> Source:
@@ -81,7 +101,7 @@ def find_pretrained(cfg: FromRun) -> Source:
     Raises:
         UserError: there is no such run, it has not finished, or it did not learn to fill in masked words.
     """
-    folder = RunFolder(Path(cfg.run).expanduser())
+    folder = RunFolder(user_path(cfg.run))
     result = folder.read_result()
     if result["objective"] != "mlm":
         raise UserError(
@@ -103,7 +123,7 @@ def train_tokenizer(texts: Sequence[str], cfg: Scratch) -> PreTrainedTokenizerBa
     from transformers import PreTrainedTokenizerFast
 
     if cfg.tokenizer:
-        return load_tokenizer(Source(Path(cfg.tokenizer).expanduser(), cfg.tokenizer, {}))
+        return load_tokenizer(Source(user_path(cfg.tokenizer), cfg.tokenizer, {}))
     core = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     core.normalizer = normalizers.BertNormalizer(lowercase=cfg.lowercase)
     core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -199,8 +219,25 @@ def save_model(folder: Path, encoder: PreTrainedModel, head: nn.Module, tokenize
     tokenizer.save_pretrained(folder)
 
 
+def check_finite(weights: Mapping[str, torch.Tensor], source: str) -> None:
+    """
+    Raises:
+        UserError: a weight is NaN or infinite, so that nothing of use can come out.
+    """
+    if broken := [name for name, tensor in weights.items() if not bool(tensor.isfinite().all())]:
+        raise UserError(
+            f"Weights must be finite numbers; in {source} these are not: {', '.join(broken[:5])}.\n"
+            "Train that run again, with a lower optimizer.lr, or choose another backbone."
+        )
+
+
 def say_loaded(source: Source, encoder: PreTrainedModel, new: nn.Module | None) -> None:
-    """Says which tensors come from where: all of the encoder's are loaded, or loading it would have failed."""
+    """Says which tensors come from where: all of the encoder's are loaded, or loading it would have failed.
+
+    Raises:
+        UserError: they are no numbers.
+    """
     names = ", ".join(f"head.{name}" for name, _ in new.named_parameters()) if new else "none"
-    count = sum(1 for _ in encoder.named_parameters())
-    log.info("Loaded all %d tensors of the encoder from %s; new are: %s", count, source.name, names)
+    weights = dict(encoder.named_parameters())
+    check_finite(weights, source.name)
+    log.info("Loaded all %d tensors of the encoder from %s; new are: %s", len(weights), source.name, names)

@@ -18,10 +18,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from src import locks, trust
 from src.config import UserError
+from src.paths import user_path
+from src.results import check_result
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 RUNS = Path("outputs/runs")
-FORMAT = 1  # of result.json
 # What may differ between two runs that are the same otherwise.
 PLACES = ("run", "resume", "cache", "sweep")
 
@@ -92,6 +93,13 @@ class RunFolder:
             UserError: the folder holds a run already, or cannot be written.
         """
         try:
+            # A folder that holds other things was not meant, such as the current one by run= without a name.
+            others = [f.name for f in self.path.iterdir() if not f.name.startswith(".")] if self.path.exists() else []
+            if others and "config.yaml" not in others:
+                raise UserError(
+                    f"run must be a new or an empty folder; {self.path} holds {', '.join(sorted(others)[:5])} ….\n"
+                    "Give another: run=FOLDER."
+                )
             with self.file("config.yaml").open("x", encoding="utf-8") as file:
                 # References stay references, so that the folder can be moved and no secret is written out.
                 file.write(OmegaConf.to_yaml(trust.as_written(config)))
@@ -183,14 +191,13 @@ class RunFolder:
         """
         file = self.path / "result.json"
         try:
-            result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-            if not isinstance(result, dict):
-                raise ValueError("it is not a JSON object")
-        except (OSError, ValueError) as error:
-            raise UserError(f"{file} must be the result of a finished run; it cannot be read: {error}") from None
-        if result.get("format") != FORMAT:
-            raise UserError(f"{file} has the format {result.get('format')}; this version reads {FORMAT}. Update Thaw.")
-        return result
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise UserError(
+                f"{file} must be the result of a finished run; it cannot be read: {error}.\n"
+                "Give the folder of a run that has finished."
+            ) from None
+        return check_result(content, str(file))
 
     def monitored(self) -> float | None:
         """The best value of the metric that the run watched; None if it is not in the result."""
@@ -221,10 +228,10 @@ def find_run(name: str, sweep: str | None = None) -> RunFolder:
         UserError: no run there has finished, or it is not said of which runs the best is meant.
     """
     if name not in ("latest", "best"):
-        return RunFolder(Path(name).expanduser())
+        return RunFolder(user_path(name))
     if name == "best" and not sweep:
         raise UserError("run=best needs to know of which runs; give their sweep: sweep=outputs/sweeps/NAME.")
-    root = Path(sweep).expanduser() if sweep else RUNS
+    root = user_path(sweep) if sweep else RUNS
     finished = [folder for f in root.glob("*/status.json") if (folder := RunFolder(f.parent)).state() == "finished"]
     if not finished:
         raise UserError(

@@ -6,6 +6,7 @@ so one that raises, is killed or runs out of memory costs only itself.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -14,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src import locks
+from src.cli import fail
 from src.config import UserError
 from src.runs import CONF, RunFolder, config_hash
 from src.trust import changeable
@@ -49,6 +51,30 @@ def is_sweep(arguments: Sequence[str]) -> bool:
     return bool(starts) and not stops and not any(a.startswith("hydra.sweep.dir=") for a in arguments)
 
 
+@contextlib.contextmanager
+def with_folder(arguments: list[str]) -> Iterator[None]:
+    """Gives the sweep that a command starts a folder, which goes away again if no job has come into it.
+
+    Args:
+        arguments: of the command, with its name; the folder is added to those of a sweep.
+    """
+    if not is_sweep(arguments[1:]):
+        yield
+        return
+    try:
+        folder = choose_folder(arguments[1:])
+    except OSError as error:
+        fail(
+            f"The folder of a sweep must be one that can be written: {error}.\nChoose another: hydra.sweep.dir=FOLDER."
+        )
+    arguments.append(f"hydra.sweep.dir={folder}")
+    try:
+        yield
+    finally:
+        if {file.name for file in folder.iterdir()} <= {LOCK, COMMAND, "multirun.yaml"}:
+            shutil.rmtree(folder)
+
+
 def choose_folder(arguments: Sequence[str], root: Path = SWEEPS) -> Path:
     """The folder of a sweep: that of the same command before, whose finished jobs are then not run again, or a new one.
 
@@ -59,7 +85,7 @@ def choose_folder(arguments: Sequence[str], root: Path = SWEEPS) -> Path:
     command = sorted(a for a in arguments if not a.startswith(("sweep.rerun=", "-")))
     if "sweep.rerun=all" not in arguments:
         for file in sorted(root.glob(f"*/{COMMAND}"), reverse=True):
-            if json.loads(file.read_text(encoding="utf-8")) == command and locks.take(file.parent / LOCK):
+            if _command(file) == command and locks.take(file.parent / LOCK):
                 print(f"Going on with {file.parent} (sweep.rerun=all starts anew)")
                 return file.parent
     root.mkdir(parents=True, exist_ok=True)
@@ -74,6 +100,13 @@ def choose_folder(arguments: Sequence[str], root: Path = SWEEPS) -> Path:
         locks.take(folder / LOCK)
         (folder / COMMAND).write_text(json.dumps(command, indent=1), encoding="utf-8")
         return folder
+
+
+def _command(file: Path) -> object:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
@@ -197,7 +230,12 @@ def begin_sweep(config: DictConfig) -> None:
         values = {key: f"{key}={value}" for key, value in (sweeper.params or {}).items()}
         values |= {override.partition("=")[0]: override for override in given}
         parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(list(values.values()))
-        jobs = math.prod(len(list(o.sweep_iterator())) for o in parsed if o.is_sweep_override())
+        counts = {o.get_key_element(): len(list(o.sweep_iterator())) for o in parsed if o.is_sweep_override()}
+        if empty := [key for key, count in counts.items() if not count]:
+            raise UserError(
+                f"A sweep needs values to try; there are none for {', '.join(empty)}.\nFor example: -m freeze=none,all"
+            )
+        jobs = math.prod(counts.values())
     os.environ[JOBS] = f"{jobs} {time.time()}"
 
 

@@ -25,13 +25,14 @@ from omegaconf import DictConfig, open_dict
 
 from src import pretraining
 from src.build import build, build_trainer, check_fit, check_monitor, find_backbone, read_config
+from src.checking import check_references
 from src.cli import fail, run_command
 from src.config import Scratch, UserError
 from src.data import corpus as corpora
 from src.ranks import is_main_process
 from src.resuming import resumed
 from src.runs import RunFolder
-from src.sweeps import choose_folder, is_sweep, is_sweep_job, run_job
+from src.sweeps import is_sweep_job, run_job, with_folder
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
@@ -77,6 +78,7 @@ def train(cfg: DictConfig, folder: RunFolder) -> Result:
     Raises:
         UserError: something in the config or the data cannot be used.
     """
+    check_references(cfg)
     if os.environ.get("SLURM_RESTART_COUNT", "0") != "0" and (folder.path / "config.yaml").exists():
         cfg.resume = cfg.resume or True  # the same job again, after it was put back into the queue
     cfg = resumed(cfg, folder) if cfg.resume else cfg
@@ -271,6 +273,5 @@ def main(cfg: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
-    if is_sweep(sys.argv[1:]):
-        sys.argv.append(f"hydra.sweep.dir={choose_folder(sys.argv[1:])}")
-    run_command(main, "train")
+    with with_folder(sys.argv):
+        run_command(main, "train")

@@ -172,25 +172,42 @@ def test_a_store_is_complete_or_not_there(store: Store) -> None:
     np.testing.assert_array_equal(read(store), VALUES)
 
 
-@pytest.mark.parametrize("damage", ["flipped byte", "truncated", "missing", "journal", "manifest only"])
+def change_manifest(store: Store, **values: Any) -> None:
+    store.manifest.write_text(json.dumps(json.loads(store.manifest.read_text()) | values))
+
+
+DAMAGE: dict[str, tuple[Callable[[Store], Any], int]] = {  # and how many chunks are kept
+    "flipped byte": (lambda s: s.values.write_bytes(contents(s)[:500] + b"x" + contents(s)[501:]), 3),
+    "truncated": (lambda s: s.values.write_bytes(contents(s)[:500]), 1),
+    "empty": (lambda s: s.values.write_bytes(b""), 0),
+    "text": (lambda s: s.values.write_text("text"), 0),
+    "missing": (lambda s: s.values.unlink(), 0),
+    "half a line": (lambda s: s.journal.write_text(s.journal.read_text()[:-20]), 3),
+    "bytes in the journal": (lambda s: s.journal.write_bytes(b"\xff\n" + s.journal.read_bytes()), 4),
+    "a far chunk": (lambda s: s.journal.write_text(s.journal.read_text().replace("100", "9" * 30)), 3),
+    "deep nesting": (lambda s: s.journal.write_text("[" * 100_000 + "\n" + s.journal.read_text()), 4),
+    "no journal": (lambda s: s.journal.unlink(), 0),
+    "newer format": (lambda s: change_manifest(s, format=activations.FORMAT + 1), 4),
+    "other texts": (lambda s: change_manifest(s, key={"tokens": "other"}), 4),
+    "other shape": (lambda s: change_manifest(s, shape={"vectors": 100, "width": 8, "dtype": "float16"}), 4),
+    "another manifest": (lambda s: s.manifest.write_text("[1]"), 4),
+    "bytes in the manifest": (lambda s: s.manifest.write_bytes(b"\xff"), 4),
+}
+
+HARMLESS = ("bytes in the journal", "deep nesting")  # lines beside those of the chunks
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_damage_is_found_and_only_what_is_damaged_is_built_again(store: Store, damage: str) -> None:
     with store.locked():
         fill(store, 0, 25, 50, 75)
         store.finish()
     whole = contents(store)
-    if damage == "flipped byte":
-        store.values.write_bytes(whole[:500] + bytes([whole[500] ^ 1]) + whole[501:])
-    elif damage == "truncated":
-        store.values.write_bytes(whole[:500])
-    elif damage == "missing":
-        store.values.unlink()
-    elif damage == "journal":
-        store.journal.write_text(store.journal.read_text()[:-20])
-    else:
-        store.journal.unlink()
-    assert not store.is_intact()
+    ruin, kept = DAMAGE[damage]
+    ruin(store)
+    assert [entry.folder for entry in activations.entries(store.folder.parent.parent)] == [store.folder]
+    assert store.is_intact() == (damage in HARMLESS)
     finished = store.start()
-    kept = {"flipped byte": 3, "truncated": 1, "missing": 0, "journal": 3, "manifest only": 0}[damage]
     assert len(finished) == kept
     fill(store, 0, 25, 50, 75)
     store.finish()
@@ -333,6 +350,16 @@ def test_list_and_prune(store: Store, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "b, w, 100 x 4 float32" in shown
     assert "unfinished" in shown
     assert "2 stores" in shown
+    for wrong in (
+        ["--days", "-1"],
+        ["--days", "nan"],
+        ["--cache", "none"],
+        ["--cache", "a" * 5000],
+        ["--cache", "~none"],
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            activations.main(["prune", "--cache", str(tmp_path), *wrong])
+        assert "must be a" in capsys.readouterr().err
     activations.main(["prune", "--days", "1", "--cache", str(tmp_path)])
     assert store.folder.exists()
     activations.main(["prune", "--cache", str(tmp_path)])

@@ -52,6 +52,7 @@ def made(tmp_path: Path) -> Make:
         result = {
             "format": 1,
             "objective": objective,
+            "labels": [] if objective == "mlm" else ["no", "yes"],
             "metrics": {"validation": scores, "test": scores},
             "parameters": {"trainable": 10, "total": 40},
             "seconds": {"fit": seconds / 2, "total": seconds},

@@ -14,7 +14,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.build import OWN_KEYS
 from src.checking import check
-from src.config import UserError
 from src.runs import CONF
 from tests.conftest import composed
 
@@ -113,45 +112,6 @@ def test_every_schedule_builds_and_stays_within_the_rate(option: str) -> None:
         assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
 
 
-def test_all_problems_are_reported_at_once_with_the_nearest_name() -> None:
-    cfg = composed("freeze=bottom")
-    OmegaConf.set_struct(cfg, False)
-    cfg.data.batch_size = 0
-    cfg.optimizer.lr = float("nan")
-    cfg.model.dropout = "much"
-    cfg.data.limitt = 3
-    with pytest.raises(UserError) as caught:
-        check(cfg)
-    message = str(caught.value)
-    assert "data.batch_size has a value that it cannot take: 0.\nIt should be greater than or equal to 1." in message
-    assert "optimizer.lr has a value that it cannot take: nan." in message
-    assert "model.dropout has a value that it cannot take: 'much'." in message
-    assert "data.limitt is not a key of this config.\nDid you mean limit?" in message
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (
-            {"data.validation_fraction": 0.6, "data.test_fraction": 0.5},
-            "must leave rows to train on; they add up to 1.1",
-        ),
-        ({"data.label": ["a", "b"], "data.task": "binary"}, "several label columns make multi-label data"),
-        ({"backbone.package": None}, "backbone needs a name"),
-        ({"data.path": None}, "data needs a path"),
-        ({"monitor.metric": "accuracy"}, "monitor.metric has a value that it cannot take"),
-        ({"trainer.max_epochs": 0}, "trainer.max_epochs"),
-        ({"model.pooling": "cls"}, "It should be 'max', 'mean' or 'last'"),
-    ],
-)
-def test_values_that_do_not_go_together_are_refused(changes: dict[str, object], message: str) -> None:
-    cfg = composed()
-    for key, value in changes.items():
-        OmegaConf.update(cfg, key, value)
-    with pytest.raises(UserError, match=message):
-        check(cfg)
-
-
 def command(*arguments: str, cwd: Path = CONF.parent) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "src.train", *arguments],
@@ -163,57 +123,9 @@ def command(*arguments: str, cwd: Path = CONF.parent) -> subprocess.CompletedPro
     )
 
 
-@pytest.mark.parametrize(
-    ("arguments", "lines"),
-    [
-        (
-            ["modle=x", "optimizer.lrr=3", "freeze=bottm", "+data.foo=1", "hydra/launcher=joblib"],
-            [
-                "modle is not a key of this config.",
-                "Did you mean model?",
-                "optimizer.lrr is not a key of this config.",
-                "Did you mean optimizer.lr?",
-                "freeze has no option 'bottm'.",
-                "Did you mean bottom?",
-            ],
-        ),
-        (
-            ["freeze=bottom", "freeze.layers=x", "optimizer.lr=-1"],
-            [
-                "optimizer.lr has a value that it cannot take: -1.",
-                "It should be greater than 0.",
-                "freeze.layers has a value that it cannot take: 'x'.",
-                "It should be a valid integer, unable to parse string as an integer.",
-            ],
-        ),
-        (
-            ["data=table"],
-            ["data.path has no value.", "Give one: data.path=…", "The comments in conf/ say what each key is."],
-        ),
-    ],
-)
-def test_the_command_line_answers_mistakes_with_one_message_and_exit_code_2(
-    arguments: list[str], lines: list[str], tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    ended = command(f"run={run}", *arguments)
-    assert ended.stderr.splitlines() == lines
-    assert (ended.returncode, ended.stdout, run.exists()) == (2, "", False)
-
-
 def test_help_and_config_need_no_torch() -> None:
     code = "import sys, src.train, src.compare; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=CONF.parent, check=False).returncode == 0
     shown = command("--help").stdout
     assert "freeze: all, bitfit, bottom, bottom_2, chain, embeddings, gradual, lora" in shown
     assert isinstance(OmegaConf.create(command("--cfg", "job").stdout), DictConfig)
-
-
-@pytest.mark.parametrize("place", ["file", "file/below", "proc"])
-def test_a_run_folder_that_cannot_be_made_is_refused(place: str, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    run = "/proc/no/such" if place == "proc" else tmp_path / place
-    ended = command(f"run={run}")
-    assert ended.returncode == 2
-    assert ended.stderr.startswith("The run folder must be one that can be made and written")
-    assert "Traceback" not in ended.stderr

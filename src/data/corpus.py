@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from src.config import Data, UserError
 from src.data import labels, sources
 from src.data.labels import LabelSpace
 from src.data.tables import Table
+from src.paths import user_path
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def load(cfg: Data, masked: bool = False) -> Corpus:
     Raises:
         UserError: something in the data cannot be used.
     """
-    found = sources.read_splits(Path(cfg.path).expanduser()) if cfg.path else sources.read_hub(cfg)
+    found = sources.read_splits(user_path(cfg.path)) if cfg.path else sources.read_hub(cfg)
     space, targets = _unlabelled(found) if masked else _labelled(found, cfg)
     given = {name: _split(table, targets[name], cfg) for name, table in found.items()}
     splits = _make_missing(given, space, cfg)
@@ -104,10 +104,13 @@ def _unlabelled(found: dict[str, Table]) -> tuple[LabelSpace, dict[str, NDArray[
 
 
 def _split(table: Table, targets: NDArray[Any], cfg: Data) -> Split:
-    texts = table.column(cfg.text, "data.text")
-    blank = [i for i, t in enumerate(texts) if t is None or not str(t).strip()]
-    labels.refuse_rows(table, blank, f"no text in column {cfg.text!r}")
-    return Split(np.array(table.rows, dtype=np.int64), [str(t) for t in texts], targets)
+    texts = table.texts(cfg.text, "data.text")
+    blank = [i for i, text in enumerate(texts) if not text.strip()]
+    fix = "Fill them in or delete them."
+    if table.source.endswith(".xlsx"):
+        fix += " A formula counts by the value that was saved with it: open the workbook in Excel and save it."
+    table.refuse(blank, f"no text in column {cfg.text!r}", fix)
+    return Split(np.array(table.rows, dtype=np.int64), texts, targets)
 
 
 def _make_missing(given: dict[str, Split], space: LabelSpace, cfg: Data) -> dict[str, Split]:

@@ -25,6 +25,7 @@ SCORES = (
     "mcc",
     "ece",
 )
+EXACT = 2**53  # below it every whole number is a float of its own
 MASKED_SCORES = ("perplexity", "accuracy", "accuracy_top5")
 
 
@@ -62,18 +63,16 @@ def label_sets(table: Table, cfg: Data) -> list[tuple[str, ...]]:
         return [tuple(n for n, on in zip(cfg.label, flags, strict=True) if on) for flags in zip(*columns, strict=True)]
     assert cfg.label is not None
     values = table.column(cfg.label, "data.label")
-    refuse_rows(table, [i for i, v in enumerate(values) if _is_missing(v, cfg)], f"no label in column {cfg.label!r}")
+    missing = [i for i, v in enumerate(values) if _is_missing(v, cfg.label_delimiter is not None)]
+    table.refuse(missing, f"no label in column {cfg.label!r}")
+    _check_kinds(table, values, cfg)
     if cfg.label_delimiter:
         return [tuple(filter(None, (part.strip() for part in str(v).split(cfg.label_delimiter)))) for v in values]
     lists = [isinstance(v, list | tuple) for v in values]
     if any(lists) and not all(lists):
-        refuse_rows(table, [i for i, is_list in enumerate(lists) if not is_list], "one label where others have a list")
+        table.refuse([i for i, is_list in enumerate(lists) if not is_list], "one label where others have a list")
     if any(lists):
         return [tuple(dict.fromkeys(_name(v) for v in row)) for row in values]
-    if any(isinstance(v, dict) for v in values):
-        raise UserError(
-            f"{table.source}: labels must be strings, numbers or lists; column {cfg.label!r} holds objects."
-        )
     names = [_name(v) for v in values]
     return [(n,) for n in _plain_numbers(names)]
 
@@ -96,7 +95,7 @@ def label_space(sets: Sequence[tuple[str, ...]], multilabel: bool, cfg: Data) ->
         raise UserError(
             f"data.task is {cfg.task}, but rows have lists of labels.\nChoose data.task=multilabel or auto."
         )
-    if len(names) < 2 and not (multilabel and names):
+    if len(names) < 2:
         raise UserError(
             "There must be at least two labels to learn; the training "
             f"rows have {len(names)}: {', '.join(names) or 'none'}.\n"
@@ -136,21 +135,31 @@ def encode(sets: Sequence[tuple[str, ...]], space: LabelSpace, table: Table) -> 
     return targets
 
 
-def refuse_rows(table: Table, indices: Sequence[int], problem: str) -> None:
-    if indices:
-        shown = ", ".join(str(table.rows[i]) for i in indices[:5]) + (", …" if len(indices) > 5 else "")
-        count = f"{len(indices)} rows" if len(indices) > 1 else "1 row"
+def _check_kinds(table: Table, values: Sequence[Any], cfg: Data) -> None:
+    """
+    Raises:
+        UserError: a row has something that is neither a label nor a list of labels.
+    """
+    objects = [i for i, v in enumerate(values) if isinstance(v, dict | bytes)]
+    table.refuse(objects, f"an object or bytes for a label in column {cfg.label!r}", "Make strings or numbers of them.")
+    lists = [(i, v) for i, v in enumerate(values) if isinstance(v, list | tuple)]
+    if lists and cfg.label_delimiter is not None:
         raise UserError(
-            f"Every row must have a text and a label; {table.source} "
-            f"has {count} with {problem}: {table.unit} {shown}.\n"
-            "Fill them in or delete them."
+            f"data.label_delimiter divides labels in a string; {table.source} {table.unit} {table.rows[lists[0][0]]} "
+            "has a list.\nLeave it out: data.label_delimiter=null."
         )
+    unusable = [i for i, row in lists if any(isinstance(v, list | dict | bytes) or _is_missing(v) for v in row)]
+    table.refuse(unusable, "a list that holds something else than labels", "Lists may hold strings and numbers.")
 
 
-def _is_missing(value: Any, cfg: Data) -> bool:
+def _is_missing(value: Any, may_be_empty: bool = False) -> bool:
+    """
+    Args:
+        value: of a row.
+        may_be_empty: an empty string is an empty set of labels, not a missing label.
+    """
     if isinstance(value, str):
-        # With a delimiter an empty field is an empty set of labels.
-        return cfg.label_delimiter is None and value.strip() in ("", "nan", "NaN")
+        return not may_be_empty and value.strip() in ("", "nan", "NaN")
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
@@ -173,15 +182,27 @@ def _name(value: Any) -> str:
 
 def _plain_numbers(names: Sequence[str]) -> list[str]:
     """The labels 1, 1.0 and "1" are one label; they are so only where all labels are numbers."""
-    try:
-        numbers = [float(n) for n in names]
-    except ValueError:
+    numbers = {name: _number(name) for name in set(names)}
+    if any(number is None for number in numbers.values()):
         return list(names)
-    return [str(int(x)) if x.is_integer() else str(x) for x in numbers]
+    return [_plain(name, float(numbers[name] or 0)) for name in names]
+
+
+def _plain(name: str, number: float) -> str:
+    # Beyond these a float stands for several numbers, so that identifiers would become one label.
+    if not abs(number) < EXACT:
+        return name
+    return str(int(number)) if number.is_integer() else str(number)
+
+
+def _number(name: str) -> float | None:
+    """The number that a label is; Python itself would take 1_0 and the digits of all scripts for numbers too."""
+    try:
+        return float(name) if name.isascii() and "_" not in name else None
+    except ValueError:
+        return None
 
 
 def _order(name: str) -> tuple[int, float, str]:
-    try:
-        return (0, float(name), name)
-    except ValueError:
-        return (1, 0.0, name)
+    number = _number(name)
+    return (1, 0.0, name) if number is None or math.isnan(number) else (0, number, name)

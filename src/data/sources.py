@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from src import hub
-from src.config import Data, UserError
+from src.config import Data, UserError, listed
 from src.data.reading import READERS
 from src.data.tables import Table, kinds, read_table
 
@@ -25,12 +25,23 @@ def read_splits(path: Path) -> dict[str, Table]:
     Raises:
         UserError: nothing is there, or it cannot be read.
     """
-    if not path.exists():
+    try:
+        return _read_splits(path)
+    except OSError as error:
         raise UserError(
-            f"data.path must be a file or folder; there is none at {path}.\nCheck the spelling, or give a full path."
-        )
+            f"data.path must be a file or folder that can be read; {path}: {error.strerror or error}.\n"
+            "Check the spelling and the permissions."
+        ) from None
+
+
+def _read_splits(path: Path) -> dict[str, Table]:
+    path.stat()
     if path.is_file():
         return {"train": read_table(path)}
+    if not path.is_dir():
+        raise UserError(
+            f"data.path must be a file or folder; {path} is a device, a pipe or a socket.\nWrite it to a file first."
+        )
     if (path / "dataset_dict.json").exists() or (path / "dataset_info.json").exists():
         return _read_saved_dataset(path)
     found: dict[str, Path] = {}
@@ -40,11 +51,12 @@ def read_splits(path: Path) -> dict[str, Table]:
             continue
         if split in found:
             raise UserError(
-                f"{path} must hold one file per split; {found[split].name} and {file.name} are both {split}."
+                f"{path} must hold one file per split; {found[split].name} and {file.name} are both {split}.\n"
+                "Rename or remove one."
             )
         found[split] = file
     if "train" not in found:
-        present = ", ".join(sorted(f.name for f in path.iterdir())[:8]) or "nothing"
+        present = listed(sorted(f.name for f in path.iterdir())) or "nothing"
         raise UserError(
             f"A data folder must hold a train file ({kinds()}), and may hold validation and test files; {path} holds "
             f"{present}.\nRename the files, or give one file: data.path={path}/NAME."
@@ -130,5 +142,11 @@ def _read_saved_dataset(path: Path) -> dict[str, Table]:
 
     try:
         return _split_datasets(load_from_disk(str(path)), str(path))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} must be a folder written by save_to_disk; it cannot be read: {error}.") from None
+    except UserError:
+        raise
+    except Exception as error:
+        # Damaged folders raise anything, from KeyError to ArrowInvalid.
+        reason = " ".join(f"{type(error).__name__} {error}".split())
+        raise UserError(
+            f"{path} must be a folder written by save_to_disk; it cannot be read: {reason}.\nSave the data set again."
+        ) from None

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from src.config import UserError, nearest
-from src.data.reading import READERS, STDIN, Content, Row, name_of, read_jsonl
+from src.config import UserError, listed, nearest
+from src.data.lines import STDIN, name_of
+from src.data.reading import LARGEST_FIELD, READERS, Content, Row, read_jsonl, repeated
+
+HALF = re.compile("[\ud800-\udfff]")  # of a character that takes two 16-bit units
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,54 @@ class Table:
         if name in self.columns:
             return self.columns[name]
         hint = nearest(name, self.columns)
-        listed = f"{self.source} has the columns {', '.join(map(repr, self.columns))}"
-        if len(self.columns) == 1 and (mark := next((m for m in ";\t|" if m in next(iter(self.columns))), None)):
-            hint = f"Columns seem to be divided by {mark!r}; save the file with commas, or with tabs as .tsv."
-        raise UserError(f"{key} must name a column; got {name!r}. {listed}.\n{hint}")
+        if len(self.columns) == 1 and (mark := next((m for m in ";\t|," if m in next(iter(self.columns))), None)):
+            hint = (
+                f"Columns seem to be divided by {mark!r}; save as .csv with commas between them, or as .tsv with tabs."
+            )
+        raise UserError(
+            f"{key} must name a column; got {name!r}. {self.source} has the columns {listed(map(repr, self.columns))}."
+            f"\n{hint}"
+        )
+
+    def texts(self, name: str, key: str) -> list[str]:
+        """The values of a column as texts; where a row has none, an empty one.
+
+        Raises:
+            UserError: there is no such column, or a row has something there that is no text.
+        """
+        values = self.column(name, key)
+        self.refuse(
+            [i for i, value in enumerate(values) if isinstance(value, list | dict | bytes)],
+            f"a list, an object or bytes for a text in column {name!r}",
+            "Make texts of them.",
+        )
+        texts = ["" if value is None else str(value) for value in values]
+        self.refuse(
+            [i for i, text in enumerate(texts) if len(text) > LARGEST_FIELD],
+            f"more than {LARGEST_FIELD:,} characters in column {name!r}",
+            "Is it several texts in one?",
+        )
+        halves = [i for i, text in enumerate(texts) if not text.isascii() and HALF.search(text)]
+        self.refuse(halves, f"half of a character, a lone surrogate, in column {name!r}", "Write the whole character.")
+        return texts
+
+    def refuse(self, indices: Sequence[int], problem: str, fix: str = "Fill them in or delete them.") -> None:
+        """
+        Args:
+            indices: of rows that cannot be used; with none nothing happens.
+            problem: what they have.
+            fix: what the user can do.
+
+        Raises:
+            UserError: there is such a row.
+        """
+        if indices:
+            shown = ", ".join(str(self.rows[i]) for i in indices[:5]) + (", …" if len(indices) > 5 else "")
+            count = f"{len(indices)} rows" if len(indices) > 1 else "1 row"
+            raise UserError(
+                f"Every row must have a text and a label; {self.source} has {count} with {problem}: "
+                f"{self.unit} {shown}.\n{fix}"
+            )
 
 
 def read_table(path: Path) -> Table:
@@ -45,8 +93,8 @@ def read_table(path: Path) -> Table:
     header, rows = _open(path)
     kept = [(number, values) for number, values in _readable(path, rows) if values]
     if not kept:
-        named = f"a header ({', '.join(header)}) and nothing below" if header else "nothing but blank rows"
-        raise UserError(f"{path} must hold rows; it has {named}.")
+        named = f"a header ({listed(header)}) and nothing below" if header else "nothing but blank rows"
+        raise UserError(f"{path} must hold rows; it has {named}.\nIs it the right file?")
     return _table(path, header, kept)
 
 
@@ -63,7 +111,7 @@ def stream_table(path: Path, size: int) -> Iterator[Table]:
         empty = False
         yield _table(path, header, part)
     if empty:
-        raise UserError(f"{name_of(path)} must hold rows; it has none.")
+        raise UserError(f"{name_of(path)} must hold rows; it has none.\nIs it the right file?")
 
 
 def _open(path: Path) -> Content:
@@ -74,10 +122,24 @@ def _open(path: Path) -> Content:
         )
     try:
         if path != STDIN and path.stat().st_size == 0:
-            raise UserError(f"{path} must hold a header and rows; it is empty.")
-        return reader(path)
+            raise UserError(f"{path} must hold a header and rows; it is empty.\nIs it the right file?")
+        header, rows = reader(path)
     except OSError as error:
         raise _unreadable(path, error) from None
+    if header is not None:
+        _check_header(path, header)
+    return header, rows
+
+
+def _check_header(path: Path, header: Sequence[str]) -> None:
+    if not any(name.strip() for name in header):
+        raise UserError(
+            f"The first row of {path} must name the columns; it is blank.\nWrite their names above the rows."
+        )
+    if (name := repeated(header)) is not None:
+        raise UserError(
+            f"The column names of {path} must differ; {name!r} occurs {header.count(name)} times.\nRename one."
+        )
 
 
 def _readable(path: Path, rows: Iterator[Row]) -> Iterator[Row]:
@@ -91,8 +153,8 @@ def _unreadable(path: Path, error: OSError) -> UserError:
     return UserError(f"{path} cannot be read: {error.strerror or error}.\nCheck the file and its permissions.")
 
 
-def _table(path: Path, header: Sequence[str], rows: Sequence[Row]) -> Table:
-    names = dict.fromkeys([*header, *(key for _, values in rows for key in values)])
+def _table(path: Path, header: Sequence[str] | None, rows: Sequence[Row]) -> Table:
+    names = dict.fromkeys([*(header or ()), *(key for _, values in rows for key in values)])
     columns = {name: [values.get(name) for _, values in rows] for name in names}
     unit = "row" if path.suffix.lower() in (".xlsx", ".parquet") else "line"
     return Table(name_of(path), columns, [number for number, _ in rows], unit)

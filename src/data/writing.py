@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from src.config import UserError
-from src.data.reading import STDIN
+from src.data.lines import STDIN
 from src.runs import plain
 
 STDOUT = STDIN  # both are called `-`

@@ -25,7 +25,8 @@ from src.pretraining import save_model
 from src.report import classification, dashboard, masked
 from src.report.outcome import Outcome
 from src.report.plots import curves
-from src.runs import FORMAT, RunFolder, config_hash
+from src.results import FORMAT
+from src.runs import RunFolder, config_hash
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,116 @@
+"""The rows of an Excel workbook, which is a ZIP archive of XML files and can be made to unpack without end."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from src.config import UserError
+
+LARGEST_BOOK = 1 << 28  # bytes that a workbook may unpack to
+LARGEST_RATIO = 200  # of unpacked to packed bytes
+LAST_ROW = 1 << 20  # of a sheet in Excel
+OLD_OR_ENCRYPTED = bytes.fromhex("d0cf11e0a1b11ae1")  # what .xls files and workbooks with a password begin with
+
+log = logging.getLogger(__name__)
+
+
+def read_workbook(path: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, Any]]]]:
+    """The column names and the rows of a workbook's first sheet. A formula counts by the value saved with it.
+
+    Raises:
+        UserError: it is no workbook, or a damaged or hostile one.
+        OSError: it cannot be read.
+    """
+    _check_archive(path)
+    found = _records(path)
+    header = ["" if cell is None else str(cell).strip() for cell in next(found, ())]
+    while header and not header[-1]:
+        header.pop()
+
+    def rows() -> Iterator[tuple[int, dict[str, Any]]]:
+        for number, record in enumerate(found, start=2):
+            cells = record[: len(header)]
+            if all(cell is None for cell in cells):
+                yield number, {}
+                continue
+            filled = ("" if cell is None else cell for cell in cells)
+            yield number, dict(itertools.zip_longest(header, filled, fillvalue=""))
+
+    return header, rows()
+
+
+def _records(path: Path) -> Iterator[tuple[Any, ...]]:
+    from openpyxl import load_workbook
+
+    # It tells of all that it passes over, such as colours and drop-down lists.
+    warnings.filterwarnings("ignore", category=UserWarning, module="openpyxl")
+    try:
+        with (
+            path.open("rb") as file,
+            contextlib.closing(load_workbook(file, read_only=True, data_only=True)) as book,
+        ):
+            if not book.worksheets:
+                raise UserError(f"{path} must hold a sheet with rows; it has none.\nSave it again.")
+            if len(book.worksheets) > 1:
+                names = ", ".join(repr(sheet.title) for sheet in book.worksheets)
+                log.warning("%s has the sheets %s; only the first is read.", path, names)
+            sheet = book.worksheets[0]
+            # What the file says of its size may be wrong, and what lies beyond would be passed over.
+            sheet.reset_dimensions()
+            for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
+                if number > LAST_ROW:
+                    raise UserError(
+                        f"A sheet has at most {LAST_ROW:,} rows; {path} numbers one higher.\nSave it again as .csv."
+                    )
+                yield row
+    except UserError:
+        raise
+    except Exception as error:
+        # Damaged workbooks raise anything, from KeyError to ParseError.
+        raise UserError(
+            f"{path} must be an Excel workbook; it cannot be read: {_reason(error)}.\nSave it again as .xlsx or .csv."
+        ) from None
+
+
+def _reason(error: BaseException) -> str:
+    from defusedxml import DefusedXmlException
+
+    while error.__context__ is not None:
+        error = error.__context__
+    if isinstance(error, DefusedXmlException):
+        return "its XML declares entities, as an entity bomb does"
+    return " ".join(f"{type(error).__name__} {error}".split())
+
+
+def _check_archive(path: Path) -> None:
+    """
+    Raises:
+        UserError: the file is no archive, or unpacks to more than a workbook does.
+    """
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except OSError:
+        raise
+    except Exception:
+        # Damaged archives raise anything, from BadZipFile to NotImplementedError.
+        with path.open("rb") as file:
+            begin = file.read(len(OLD_OR_ENCRYPTED))
+        what = "it has a password or is an old .xls" if begin == OLD_OR_ENCRYPTED else "it is damaged or a renamed file"
+        raise UserError(
+            f"{path} must be an Excel workbook; it is not: {what}.\nSave it as .xlsx without a password, or as .csv."
+        ) from None
+    size = path.stat().st_size
+    if unpacked > LARGEST_BOOK or unpacked > LARGEST_RATIO * max(size, 1 << 16):
+        raise UserError(
+            f"{path} must be a plain workbook of at most {LARGEST_BOOK:,} bytes; it unpacks from "
+            f"{size:,} to {unpacked:,} bytes, as a zip bomb does.\n"
+            "If the data is really that large, save it as .parquet or .csv."
+        )

@@ -1,0 +1,57 @@
+"""The schema of result.json: what the commands that read a finished run count on."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+import pydantic
+from pydantic import model_validator
+
+from src.config import Objective, UserError
+
+FORMAT = 1  # of result.json
+
+
+class Result(pydantic.BaseModel):
+    """The part of a result that other commands read; there is more for people."""
+
+    format: Literal[1]
+    objective: Objective
+    labels: list[str]
+    metrics: dict[str, dict[str, float | None]]
+    seconds: dict[str, float]
+    parameters: dict[str, int]
+    sha256: dict[str, str] = {}
+    thresholds: dict[str, float] | None = None
+
+    @model_validator(mode="after")
+    def is_consistent(self) -> Self:
+        counts = {"binary": len(self.labels) == 2, "mlm": not self.labels, "multiclass": len(self.labels) >= 2}
+        if not counts.get(self.objective, bool(self.labels)) or len(set(self.labels)) < len(self.labels):
+            raise ValueError(f"labels do not suit the objective {self.objective}")
+        if self.objective == "multilabel" and {*(self.thresholds or ())} != {*self.labels}:
+            raise ValueError("thresholds must be those of the labels")
+        return self
+
+
+def check_result(result: object, source: str) -> dict[str, Any]:
+    """
+    Args:
+        result: the content of a result.json.
+        source: its path.
+
+    Raises:
+        UserError: it is not one that this version can read.
+    """
+    if isinstance(result, dict) and result.get("format", FORMAT) != FORMAT:
+        raise UserError(f"{source} has the format {result['format']}; this version reads {FORMAT}. Update Thaw.")
+    try:
+        Result.model_validate(result)
+    except pydantic.ValidationError as error:
+        problems = (f"{'.'.join(map(str, p['loc']))} {p['msg']}".strip() for p in error.errors()[:3])
+        raise UserError(
+            f"{source} must be the result of a finished run; it cannot be read: {'; '.join(problems)}.\n"
+            "Copy the run folder again from where it was trained."
+        ) from None
+    assert isinstance(result, dict)
+    return result

@@ -1,0 +1,378 @@
+"""What `python -m src.train` cannot use is refused: one message that names it, exit code 2, no traceback, nothing left;
+and what only looks bad is taken."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from src.runs import CONF
+from tests.conftest import REVIEWS
+from tests.files import (
+    ROWS,
+    SHEET,
+    csv,
+    entity_bomb,
+    flipped,
+    folder,
+    jsonl,
+    labels,
+    large_archive,
+    link_to,
+    not_utf8,
+    parquet,
+    pipe,
+    put,
+    rewritten,
+    said_to_hold,
+    saved_dataset,
+    unreadable,
+    xlsx,
+    zip_bomb,
+)
+
+Content = bytes | Callable[[], bytes] | Callable[[Path], None]
+Refused = Callable[..., str]
+PAIRS = [(f"text {i}", "ab"[i % 2]) for i in range(10)]
+
+
+def text_row(text: Any, label: Any = "no") -> bytes:
+    return jsonl([*ROWS, (text, label)])
+
+
+# What lies at data.path, what the message must hold (a regular expression), and other overrides.
+DATA: dict[str, tuple[Any, ...]] = {
+    "empty": ("a.csv", b"", r"a\.csv must hold a header and rows; it is empty"),
+    "only a mark": ("a.csv", b"\xef\xbb\xbf", "must name the columns; it is blank"),
+    "header only": ("a.csv", b"text,label\n", r"it has a header \(text, label\) and nothing below"),
+    "blank header": ("a.csv", b",\na,b\n", "must name the columns; it is blank"),
+    "blank lines first": ("a.csv", b"\n\n" + csv(), "must name the columns; it is blank"),
+    "missing": ("none", lambda path: None, r"none: No such file or directory\.\nCheck the spelling"),
+    "long name": ("a" * 300, lambda path: None, "File name too long"),
+    "loop": ("a.csv", link_to("a.csv"), "Too many levels of symbolic links"),
+    "device": ("a.csv", link_to("/dev/zero"), "is a device, a pipe or a socket"),
+    "pipe": ("a.csv", pipe, "is a device, a pipe or a socket"),
+    "directory": ("d", folder(other__csv=csv()), r"must hold a train file .* holds other\.csv\.\nRename"),
+    "empty directory": ("d", folder(), "holds nothing"),
+    "directory for a file": ("d", lambda path: (path / "train.csv").mkdir(parents=True), "train.csv.*: Is a directory"),
+    "two for one split": ("d", folder(train__csv=csv(), train__jsonl=jsonl()), r"train\.csv and train\.jsonl are both"),
+    "unreadable": ("a.csv", unreadable, r"a\.csv cannot be read: Permission denied"),
+    "unknown kind": ("a.doc", b"text", r"must be one of \.csv, \.tsv.*; it ends with \.doc"),
+    "no kind": ("data", b"text", "it ends with nothing"),
+    "no text column": ("a.csv", csv(header="txt,label"), r"data\.text must .* 'txt', 'label'\.\nDid you mean txt"),
+    "no label column": ("a.csv", csv(header="text,lable"), r"data\.label must .*\nDid you mean lable"),
+    "no labels in plain lines": ("a.txt", b"one\ntwo\n", r"data\.label must name a column"),
+    "ten thousand columns": ("a.csv", b",".join(b"c%d" % i for i in range(9999)) + b"\n" + b"," * 9998, r"'c39', …"),
+    "duplicate headers": ("a.csv", csv(header="text,text"), r"'text' occurs 2 times\.\nRename one"),
+    "semicolons": ("a.csv", csv(header="text;label").replace(b",", b";"), "divided by ';'"),
+    "tabs": ("a.csv", csv(header="text\tlabel").replace(b",", b"\t"), r"divided by '\\t'"),
+    "commas": ("a.tsv", csv(), "divided by ','; save as .csv"),
+    "latin-1": ("a.csv", csv() + b"caf\xe9,no\n", r"byte \d+ on line 32 is not\.\nConvert it: iconv -f ISO-8859-1"),
+    "latin-1 and carriage returns": ("a.csv", csv().replace(b"\n", b"\r") + b"\xe9,no\r", "on line 32 is not"),
+    "half a character": ("a.csv", csv() + "é".encode()[:1], "on line 32 is not"),
+    "utf-16": ("a.csv", csv().decode().encode("utf-16"), "byte 0 on line 1 .*\n.*iconv -f UTF-16 -t UTF-8"),
+    "utf-16 without a mark": ("a.csv", csv().decode().encode("utf-16-le"), "line 1 holds zero bytes"),
+    "nul": ("a.csv", csv() + b"a\0,no\n", "line 32 holds zero bytes"),
+    "all nul": ("a.csv", bytes(1000), "line 1 holds zero bytes"),
+    "ragged": ("a.csv", csv() + b"b,no,1\n", "header's 2 fields; line 32 has 3"),
+    "open quote": ("a.csv", csv() + b'"a,no\n', r"line 32: unexpected end of data\.\nIs a quote left open"),
+    "letters behind a quote": ("a.csv", b'text,label\n"a"b,no\n', "line 2: ',' expected after '\"'"),
+    "a field of 10 MB": (
+        "a.csv",
+        csv([("x" * 10_000_000, "no")]),
+        r"line 2: field larger than field limit \(1000000\)",
+    ),
+    "a text of 10 MB": ("a.jsonl", lambda: text_row("x" * 10_000_000), "more than 1,000,000 char.*: line 31"),
+    "a line of 20 MB": ("a.csv", b"x" * 20_000_000, "at most 16,777,216 characters; line 1 has more"),
+    "blank text": ("a.csv", csv() + b" ,no\n", "1 row with no text in column 'text': line 32"),
+    "null text": ("a.jsonl", text_row(None), "no text in column 'text': line 31"),
+    "list of texts": ("a.jsonl", text_row(["a"]), "a list, an object or bytes for a text in column 'text': line 31"),
+    "no label": ("a.csv", csv() + b"a,\nb,nan\nc, \n", "3 rows with no label in column 'label': line 32, 33, 34"),
+    "null label": ("a.jsonl", text_row("a", None), "1 row with no label .*: line 31"),
+    "object for a label": ("a.jsonl", text_row("a", {"b": 1}), "an object or bytes for a label .*: line 31"),
+    "one label and lists": ("a.jsonl", text_row("a", ["b"]), "one label where others have a list: line 1, 2"),
+    "null in a list": ("a.jsonl", labels(["a"], ["b", None]), "holds something else than labels: line 2, 4"),
+    "lists and a delimiter": ("a.jsonl", labels(["a"], ["b"]), "line 1 has a list", "data.label_delimiter='|'"),
+    "bad flag": (
+        "a.csv",
+        b"text,x,y\na,1,2\n",
+        "must hold 0 or 1; .* line 2 has '2' in column 'y'",
+        "data.label=[x,y]",
+    ),
+    "one class": ("a.csv", csv((text, "no") for text, _ in ROWS), "at least two labels .* have 1: no"),
+    "no class": ("a.jsonl", labels([], []), "have 0: none"),
+    "one class in lists": ("a.jsonl", labels(["a"], []), "at least two labels .* have 1: a"),
+    "rare class": ("a.csv", csv([*ROWS, ("a", "rare")]), r"Each label needs at least 3 rows.* 'rare' \(1\)"),
+    "three labels for binary": ("a.csv", csv(), "needs exactly two labels; there are 3", "data.task=binary"),
+    "lists for multiclass": ("a.jsonl", labels(["a"], ["b"]), "rows have lists of labels", "data.task=multiclass"),
+    "unseen test label": ("d", folder(train__csv=csv(), test__csv=csv([("a", "yess")])), "test.csv line 2 has 'yess'"),
+    "too few rows": ("a.csv", csv(PAIRS), r"here 2; data\.test_fraction=0\.1 takes 1 of the 8 rows"),
+    "too low a limit": ("a.csv", csv(), r"data\.limit=1 takes 1 of .*\nChange data\.limit", "data.limit=1"),
+    "bad line": ("a.jsonl", jsonl() + b'{"text":\n', "line 31 is not: Expecting value"),
+    "array line": ("a.jsonl", jsonl() + b"[1]\n", "line 31 is not"),
+    "scalar line": ("a.jsonl", jsonl() + b"3\n", "line 31 is not"),
+    "json array": ("a.jsonl", b"[\n{}\n]", r"line 1 is not: .*\nWrite each row as one object on one line"),
+    "truncated": ("a.jsonl", jsonl()[:-5], "line 30 is not"),
+    "nan literal": ("a.jsonl", b'{"text": "a", "label": NaN}\n', "NaN is not a JSON value"),
+    "nesting": (
+        "a.jsonl",
+        jsonl() + b'{"text": ' + b"[" * 10_000 + b"]" * 10_000 + b"}",
+        "line 31 is not: .*recursion",
+    ),
+    "long number": ("a.jsonl", b'{"text": ' + b"1" * 5000 + b"}", "line 1 is not: Exceeds the limit"),
+    "repeated key": ("a.jsonl", b'{"text": "a", "text": "b"}\n', "the key 'text' occurs twice"),
+    "lone surrogate": ("a.jsonl", b'{"text": "a \\ud83d b"}\n', "line 1 is not: it escapes half of a character"),
+    "lone surrogate in bytes": ("a.jsonl", b'{"text": "\xed\xa0\x80"}\n', "byte 10 on line 1 is not"),
+    "text as xlsx": ("a.xlsx", csv(), "must be an Excel workbook; it is not: it is damaged or a renamed file"),
+    "html as xlsx": ("a.xlsx", b"<html><table>", "it is damaged or a renamed file"),
+    "encrypted": ("a.xlsx", bytes.fromhex("d0cf11e0a1b11ae1") + bytes(512), "it has a password or is an old .xls"),
+    "half a workbook": ("a.xlsx", lambda: xlsx()[:2000], "it is damaged or a renamed file"),
+    "zip bomb": ("a.xlsx", lambda: zip_bomb(1 << 26), "unpacks from .* to 67,108,864 bytes, as a zip bomb"),
+    "zip bomb in bytes": ("a.xlsx", large_archive, "at most 268,435,456 bytes.* to 316,669,952"),
+    "understated zip bomb": ("a.xlsx", lambda: said_to_hold(99, zip_bomb(1 << 24)), "cannot be read"),
+    "entity bomb": ("a.xlsx", entity_bomb, "its XML declares entities, as an entity bomb does"),
+    "no sheet": ("a.xlsx", lambda: rewritten("xl/workbook.xml", b"<sheet .*?/>", b""), "must hold a sheet with rows"),
+    "formulas": ("a.xlsx", lambda: xlsx([*ROWS, ("=1+1", "no")]), r"no text .*: row 32\.\n.*A formula counts by"),
+    "far row": ("a.xlsx", lambda: rewritten(SHEET, b'r="5"', b'r="999999999"'), "at most 1,048,576 rows"),
+    "far column": ("a.xlsx", lambda: rewritten(SHEET, b'r="A5"', b'r="ZZZZZZ5"'), "not a valid column name"),
+    "broken XML": ("a.xlsx", lambda: rewritten(SHEET, b"</row>", b"</raw>"), "cannot be read: .*mismatched tag"),
+    "no rows in the sheet": ("a.xlsx", lambda: xlsx([]), "and nothing below"),
+    "text as parquet": ("a.parquet", csv(), "must be a Parquet file"),
+    "half a parquet": ("a.parquet", lambda: parquet()[:300], "must be a Parquet file"),
+    "flipped parquet": ("a.parquet", lambda: flipped(parquet(), 20), "must be a Parquet file"),
+    "bytes for texts": ("a.parquet", lambda: parquet(text=[b"a"] * 30), "bytes for a text .*: row 1, 2"),
+    "bytes for labels": ("a.parquet", lambda: parquet(label=[b"a", b"b"] * 15), "bytes for a label .*: row 1, 2"),
+    "nan for labels": ("a.parquet", lambda: parquet(label=[float("nan")] * 30), "no label .*: row 1, 2"),
+    "not utf-8 in parquet": ("a.parquet", not_utf8, "must be a Parquet file; .*utf-8"),
+    "no saved data set": (
+        "d",
+        saved_dataset(dataset_dict={"splits": ["train"]}),
+        "must be a folder written by save_to",
+    ),
+    "list for a data set": ("d", saved_dataset(dataset_info=[], state={}), "must be a folder written by save_to_disk"),
+}
+
+FEW = "must be at most 66 for .*; got 67"
+CONFIG: dict[str, tuple[Any, ...]] = {
+    "unknown keys and options": (
+        r"^modle is not a key of this config\.\nDid you mean model\?\noptimizer\.lrr is not a key of this config\.\n"
+        r"Did you mean optimizer\.lr\?\nfreeze has no option 'bottm'\.\nDid you mean bottom\?\n$",
+        *("modle=x", "optimizer.lrr=3", "freeze=bottm", "+data.foo=1", "hydra/launcher=joblib"),
+    ),
+    "all values at once": (
+        r"(?s)dropout has a value .*: 'much'\..*data\.limitt is not a key .*Did you mean limit\?.*"
+        r"optimizer\.lr has .*: nan\.\nIt should be a finite number\..*freeze\.layers has .*: 'x'",
+        *("freeze=bottom", "freeze.layers=x", "optimizer.lr=nan", "model.dropout=much", "+data.limitt=3"),
+    ),
+    "no value": (
+        r"^data\.path has no value\.\nGive one: data\.path=…\nThe comments in conf/",
+        "data=table",
+    ),
+    "removed key": (r"optimizer\.lr has no value\.\nGive one", "~optimizer.lr"),
+    "empty value": (r"optimizer\.lr has a value that it cannot take: ''", "optimizer.lr="),
+    "null group": ("data has no option 'null'", "data=null"),
+    "number for a group": ("freeze has no option '3'", "freeze=3"),
+    "list for a group": ("freeze has no option", "freeze=[1,2]"),
+    "value without a key": (" is not a key of this config", "=3"),
+    "key without a value": ("missing EQUAL", "data.path"),
+    "unknown flag": ("unrecognized arguments: --foo", "--foo"),
+    "wrong type": (r"trainer\.max_epochs has a value that it cannot take: 'many'", "trainer.max_epochs=many"),
+    "section for a value": (r"data\.text has a value that it cannot take: \{'a': 1\}", "data.text={a:1}"),
+    "value for a section": (r"callbacks\.progress has a value that it cannot take: 3", "callbacks.progress=3"),
+    "one label column in a list": (r"^data\.label has .*\['a'\]\.\nList should have at least 2", "data.label=[a]"),
+    "negative rate": (r"optimizer\.lr .*: -1\.\nIt should be greater than 0", "optimizer.lr=-1"),
+    "infinite rate": (r"optimizer\.lr .*: inf", "optimizer.lr=inf"),
+    "batch 0": (r"data\.batch_size .*: 0\.\nIt should be greater than or equal to 1", "data.batch_size=0"),
+    "half a batch": (r"data\.batch_size .*: 1\.5", "data.batch_size=1.5"),
+    "no epochs": (r"trainer\.max_epochs", "trainer.max_epochs=0"),
+    "seed too large": (r"seed .*\n.*less than 4294967296", "seed=4294967296"),
+    "warm-up": (r"scheduler\.schedule\.warmup .*: -1", "scheduler.schedule.warmup=-1"),
+    "layer": (r"freeze\.layers must lie in 0\.\.3 for this backbone", "freeze=bottom", "freeze.layers=4"),
+    "negative layer": (r"freeze\.layers .*: -1", "freeze=bottom", "freeze.layers=-1"),
+    "no such parameter": ("zzz matches none of", "freeze=pattern", "freeze.frozen=[zzz]"),
+    "no expression": (r"which is not a regular expression", "freeze=pattern", "freeze.frozen=['(']"),
+    "everything and the head": (r"links\.0\.train .*: \[\]", "freeze=chain", "freeze.links=[{train:[]}]"),
+    "max_length": (FEW, "data.max_length=67"),
+    "fractions": (
+        "must leave rows to train on; they add up to 1.1",
+        "data.validation_fraction=0.9",
+        "data.test_fraction=0.2",
+    ),
+    "columns and a task": ("several label columns make multi-label data", "data.label=[a,b]", "data.task=binary"),
+    "no label": (r"data\.label must name the column", "data.label=null"),
+    "no data": ("data needs a path", "data.path=null"),
+    "no backbone": ("backbone needs a name", "backbone.name=null", "backbone.package=null"),
+    "no such backbone": (r"there is no folder /none", "backbone.name=/none"),
+    "no such user": ("~ must begin with the name of a user", "backbone.name='~nobody_at_all/x'"),
+    "metric": (r"monitor\.metric has a value that it cannot take: 'accuracy'", "monitor.metric=accuracy"),
+    "other task's metric": (r"monitor\.metric must be validation/ and a score", "monitor.metric=validation/perplexity"),
+    "pooling": ("It should be 'max', 'mean' or 'last'", "model=bert_bilstm", "model.pooling=cls"),
+    "reference": (r"data\.text refers to what there is not: .*'foo' not found", "data.text=${foo}"),
+    "reference to itself": ("seed refers to what there is not: Recursive", "seed=${seed}"),
+    "reference to the environment": ("NO_SUCH' not found", "data.text=${oc.env:NO_SUCH}"),
+    "half a reference": ("Error parsing override", "data.text=${"),
+    "empty sweep": ("freeze has no option ''", "-m", "freeze="),
+    "sweep without values": ("there are none for optimizer.lr", "-m", "optimizer.lr=range(1,1)"),
+    "sweep over no files": ("there are none for freeze", "-m", "freeze=glob(zzz*)"),
+    "values without -m": ("Ambiguous value for argument", "optimizer.lr=1,2"),
+    "device": ("trainer cannot be built: You selected an invalid accelerator", "trainer.accelerator=abacus"),
+    "a crowd": (r"trainer\.devices must be at most", "trainer.devices=10000"),
+    "trainer's key": ("trainer cannot be built: .*unexpected keyword argument 'foo'", "+trainer.foo=1"),
+    "optimizer's key": ("optimizer cannot be built: .*unexpected keyword argument 'foo'", "+optimizer.foo=1"),
+    "optimizer": ("optimizer cannot be built: .*os.system", "optimizer._target_=os.system"),
+    "schedule": ("scheduler cannot be built", "scheduler.schedule._target_=src.optim.none"),
+    "head": ("model cannot be built", "model._target_=os.system"),
+    "pretrain": ("pretrain must hold sections", "pretrain=3"),
+    "pretrain without masks": ("pretrain must ask for masked language", "pretrain={model:{}}"),
+    "resume nothing": (r"has no config\.yaml", "resume=true"),
+    "run in a file": ("The run folder must be one that can be made", "run=input"),
+    "run below a file": ("The run folder must be one that can be made", "run=input/below"),
+    "run where nothing can be made": ("The run folder must be one that can be made", "run=/proc/no/such"),
+    "run with a long name": ("The run folder must be one that can be made", f"run={'a' * 300}"),
+    "run here": (r"run must be a new or an empty folder; \. holds input", "run="),
+}
+
+# A file of experiment=mine in the user's own --config-dir.
+FILES: dict[str, tuple[bytes, str]] = {
+    "duplicate key": (b"seed: 1\nseed: 2", r'mine\.yaml", line 2, column 1\s+found duplicate key seed'),
+    "python object": (b'seed: !!python/object/apply:os.mkdir ["made"]', "could not determine a constructor"),
+    "open list": (b"seed: [1", r"(?s)plain YAML.*mine\.yaml\", line 2"),
+    "deep list": (b"seed: " + b"[" * 1000, "recursion"),
+    "not UTF-8": (b"seed: \xff", "utf-8"),
+    "zero byte": (b"seed: \0", "special characters are not allowed"),
+    "list": (b"- 1", "Cannot merge"),
+    "number": (b"!!int 3", "The config cannot be composed: Invalid loaded object type: int"),
+    "list for a key": (b"? [1]\n: 3", "found unhashable key"),
+    "no list of defaults": (b"defaults: 3", "defaults must be a list"),
+    "unknown default": (b"defaults:\n - override /freeze: bottm", "Could not find 'freeze/bottm'"),
+    "reference for a strategy": (b"freeze: ${seed}", "freeze has a value that it cannot take: 42"),
+    "unknown key": (b"data:\n  limitt: 3", r"data\.limitt is not a key of this config\.\nDid you mean limit\?"),
+}
+
+
+@pytest.fixture(autouse=True)
+def ordinary_user() -> Iterator[None]:
+    """Root may read what nobody may. Without these capabilities of Linux it is refused like others."""
+    libc, header, sets = ctypes.CDLL(None), (ctypes.c_uint32 * 2)(0x20080522), (ctypes.c_uint32 * 6)()
+    libc.capget(header, sets)
+    effective = sets[0]
+    sets[0] &= ~0b110  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
+    libc.capset(header, sets)
+    yield
+    sets[0] = effective
+    libc.capset(header, sets)
+
+
+@pytest.fixture
+def refused(
+    tmp_path: Path, tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Refused:
+    """Runs the command in this process, in an empty folder; returns what it says of the mistake."""
+    tiny = [
+        f"backbone.name={tiny_bert}",
+        "data.max_length=32",
+        "model=bert_linear",
+        "trainer=cpu",
+        f"data.path={REVIEWS}",
+        f"cache={tiny_bert.parent / 'cache'}",
+    ]
+
+    def run(*arguments: str) -> str:
+        # Without --run Hydra composes everything twice, to see whether it is a sweep.
+        flags = [a for a in arguments if a.startswith("-")] or ["--run"]
+        keys = {a.partition("=")[0].lstrip("~") for a in arguments}
+        given = [
+            a for a in (*tiny, "run=run") if a.partition("=")[0] not in keys and not ("data" in keys and "path" in a)
+        ]
+        monkeypatch.setattr(sys, "argv", ["train", *flags, *given, *(a for a in arguments if a not in flags)])
+        monkeypatch.chdir(tmp_path)
+        GlobalHydra.instance().clear()
+        before = listing(tmp_path)
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(CONF.parent / "src" / "train.py"), run_name="__main__")
+        said = capsys.readouterr()
+        assert ended.value.code == 2, said
+        assert "Traceback" not in said.out + said.err
+        assert listing(tmp_path) == before
+        assert not (tmp_path / "run").exists()
+        return said.err
+
+    return run
+
+
+def listing(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if not path.is_dir())
+
+
+@pytest.mark.parametrize("case", DATA)
+def test_data_that_cannot_be_used_is_refused(case: str, refused: Refused, tmp_path: Path) -> None:
+    name, content, message, *overrides = DATA[case]
+    said = refused("data=table", f"data.path={put(tmp_path / name, content)}", *overrides)
+    assert re.search(message, said), said
+
+
+@pytest.mark.parametrize("case", CONFIG)
+def test_a_config_that_cannot_be_used_is_refused(case: str, refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "input").touch()
+    message, *overrides = CONFIG[case]
+    said = refused(*overrides)
+    assert re.search(message, said), said
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_a_config_file_that_cannot_be_used_is_refused(case: str, refused: Refused, tmp_path: Path) -> None:
+    content, message = FILES[case]
+    file = tmp_path / "conf" / "experiment" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"# @package _global_\n" + content)
+    said = refused("--config-dir=conf", "experiment=mine")
+    assert re.search(message, said), said
+
+
+def test_an_experiment_without_its_package_is_told_the_line(refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text("seed: 1")
+    assert "with the line: # @package _global_" in refused("--config-dir=conf", "experiment=mine")
+
+
+def test_an_old_sweep_that_cannot_be_read_is_no_obstacle(refused: Refused, tmp_path: Path) -> None:
+    for number, content in enumerate((b"", b"\xff", b"[1]", b"[")):
+        (tmp_path / "outputs" / "sweeps" / str(number)).mkdir(parents=True)
+        (tmp_path / "outputs" / "sweeps" / str(number) / "command.json").write_bytes(content)
+    assert "there are none for seed" in refused("-m", "seed=range(0,0)")
+
+
+MEASURED = """
+import os, sys
+arguments = [sys.executable, "-m", "src.train", "data=table", *sys.argv[1:]]
+_, status, usage = os.wait4(os.posix_spawn(sys.executable, arguments, os.environ), 0)
+print(os.waitstatus_to_exitcode(status), usage.ru_maxrss)
+"""
+NASTY = ("a field of 10 MB", "a text of 10 MB", "zip bomb in bytes", "entity bomb", "nesting", "all nul")
+
+
+@pytest.mark.parametrize("case", NASTY)
+def test_hostile_files_are_refused_in_little_memory(case: str, tmp_path: Path) -> None:
+    name, content, message, *_ = DATA[case]
+    path = put(tmp_path / name, content)
+    ended = subprocess.run(
+        [sys.executable, "-c", MEASURED, f"run={tmp_path / 'run'}", f"data.path={path}"],
+        capture_output=True,
+        text=True,
+        cwd=CONF.parent,
+        check=False,
+        timeout=60,
+    )
+    code, peak = ended.stdout.split()
+    assert (int(code), list(tmp_path.iterdir())) == (2, [path])
+    assert re.search(message, ended.stderr)
+    assert int(peak) < 1 << 20  # KiB
