@@ -16,7 +16,7 @@ from rich.text import Text
 from src.cli import fail, run_command
 from src.config import UserError
 from src.runs import CONF
-from src.sweeps import begin_sweep, write_best
+from src.sweeps import begin_sweep, check_folders, write_best
 from src.trust import refuse_links
 
 
@@ -61,6 +61,7 @@ class Multirun(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         try:
+            check_folders(config)
             begin_sweep(config)
         except UserError as error:
             fail(str(error))  # Hydra makes a warning of every exception in a callback
