@@ -19,7 +19,7 @@ from src.cli import fail, run_command
 from src.config import Section, UserError
 from src.paths import user_path
 from src.runs import CONF
-from src.sweeps import begin_sweep, write_best
+from src.sweeps import begin_sweep, check_folders, write_best
 from src.trust import refuse_links
 
 
@@ -75,6 +75,7 @@ class Multirun(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         try:
+            check_folders(config)
             begin_sweep(config)
         except UserError as error:
             fail(str(error))  # Hydra makes a warning of every exception in a callback

@@ -200,15 +200,13 @@ def _reason(code: int, folder: RunFolder, said: str) -> str:
     return found if ":" in found else f"exit code {code}: {said.splitlines()[-1] if said else 'it said nothing'}"
 
 
-def begin_sweep(config: DictConfig) -> None:
-    """Leaves what the jobs need to say how far the sweep has come, where every process that a launcher starts finds it.
-
+def check_folders(config: DictConfig) -> None:
+    """
     Args:
         config: of the multirun, before its jobs are known.
 
     Raises:
-        UserError: jobs would lie outside of the sweep's folder, or it would look for the worst value of the monitored
-            metric.
+        UserError: jobs would lie outside of the sweep's folder.
     """
     found: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
     place = str(found.get("subdir"))
@@ -217,6 +215,17 @@ def begin_sweep(config: DictConfig) -> None:
             f"Jobs have folders in that of their sweep; hydra.sweep.subdir is {place}.\n"
             "Give a name: hydra.sweep.subdir='job_${hydra.job.num}'."
         )
+
+
+def begin_sweep(config: DictConfig) -> None:
+    """Leaves what the jobs need to say how far the sweep has come, where every process that a launcher starts finds it.
+
+    Args:
+        config: of the multirun, before its jobs are known.
+
+    Raises:
+        UserError: the sweep would look for the worst value of the monitored metric.
+    """
     sweeper, given = config.hydra.sweeper, list(config.hydra.overrides.task)
     direction = getattr(sweeper.get("direction"), "name", sweeper.get("direction"))
     if direction in DIRECTIONS.values() and direction != DIRECTIONS[config.monitor.mode]:

@@ -17,16 +17,8 @@ from src.config import UserError
 BUILT = re.compile(r"model|freeze|optimizer|scheduler\.schedule|trainer|logger|callbacks\.\w+")
 WORD = re.compile(r"_\w*_")  # keys that Hydra obeys, such as _target_
 SECTIONS = (
-    "backbone",
-    "model",
-    "data",
-    "freeze",
-    "optimizer",
-    "scheduler",
-    "trainer",
-    "callbacks",
-    "logger",
-    "monitor",
+    *("backbone", "model", "data", "freeze", "optimizer"),
+    *("scheduler", "trainer", "callbacks", "logger", "monitor"),
 )
 REFERENCE = re.compile(r"\$\{\.*\w[\w.]*\}")  # to another key of the same config
 OUTSIDE = re.compile(r"\$\([\w.$() ]+:")  # what becomes of references to anything else
@@ -117,14 +109,24 @@ def checked(config: DictConfig, folder: Path, conf: Path) -> DictConfig:
         # References that lead in a circle end in a RecursionError.
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{source} must be the config of a run; a reference in it leads nowhere: {reason}.") from None
+    _check_shape(content, source)
+    check_words(content, str(source), conf)
+    return found
+
+
+def _check_shape(content: Any, source: Path) -> None:
+    """
+    Raises:
+        UserError: something that is read of every run's config is missing, or not what it must be.
+    """
     if absent := [key for key in SECTIONS if not isinstance(content.get(key), dict)]:
         raise UserError(f"{source} must be the config of a run; it has no section {', '.join(absent)}.")
     if not isinstance(content.get("seed"), int):
         raise UserError(f"{source} must have a whole number as its seed; got {content.get('seed')}.")
+    if content["monitor"].get("mode") not in ("min", "max"):
+        raise UserError(f"{source} must have min or max as its monitor.mode; got {content['monitor'].get('mode')}.")
     if hidden := [f"{place}.{key}" for place, key, value in _values(content) if _is_reference(value)]:
         raise UserError(f"{source} may not put references together out of pieces; it does in {', '.join(hidden)}.")
-    check_words(content, str(source), conf)
-    return found
 
 
 def _is_reference(value: Any) -> bool:

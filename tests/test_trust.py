@@ -111,6 +111,7 @@ MALFORMED: dict[str, tuple[str, str]] = {
     "a dead end": ("a: ${nothing.at.all}\n", "leads nowhere"),
     "pieces": ("a: $\nb: '${a}{oc.env:HOME}'\n", "put references together"),
     "a seed that is none": ("seed: ten\n", "whole number"),
+    "a mode that is none": ("monitor: {metric: validation/loss, mode: best}\n", "min or max"),
     "a section that is none": ("freeze: all\n", "no section freeze"),
 }
 
