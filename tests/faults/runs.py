@@ -24,7 +24,6 @@ OUTPUT, ROWS = "output.txt", "rows.jsonl"
 Hook = Callable[..., Any]
 PRELOADED = [
     "datasets",
-    "huggingface_hub.utils._terminal",
     "torch.utils.tensorboard",
     "src.build",
     "src.sweeps",
@@ -96,7 +95,7 @@ class Training:
     environment: dict[str, str] = field(default_factory=dict)
 
     def start(self, moment: Moment | None = None, resume: bool = False, user: int | None = None) -> Any:
-        arguments = [f"run={self.folder}", *(["resume=true"] if resume else self.options)]
+        arguments = [f"run={self.folder}", *self.options, *(["resume=true"] if resume else [])]
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOADED)
         process = context.Process(target=_run, args=(arguments, self.root, moment, self.environment, user))
