@@ -146,28 +146,22 @@ def build(
         log.warning("The backbone starts from random weights, and freeze=%s leaves some as they are.", strategy.name)
     network = (encoder, head, stages, phases, _optimization(cfg, settings))
     data = (corpus, tokenizer, settings.data, settings.seed, Path(settings.cache))
-    module: FreezableModule
     if isinstance(settings.model, MaskedLanguageHead):
-        module, datamodule = MaskedLanguageModel(*network), MaskedDataModule(*data, settings.model.masking)
-    else:
-        datamodule = LabelledDataModule(*data)
-        weights = datamodule.label_weights if corpus.space.objective == "multilabel" else None
-        module = TextClassifier(*network, corpus.space, None if weights is None else torch.from_numpy(weights))
-    check_optimization(module)
-    return module, datamodule
+        return _checked(MaskedLanguageModel(*network)), MaskedDataModule(*data, settings.model.masking)
+    datamodule = LabelledDataModule(*data)
+    weights = datamodule.label_weights if corpus.space.objective == "multilabel" else None
+    module = TextClassifier(*network, corpus.space, None if weights is None else torch.from_numpy(weights))
+    return _checked(module), datamodule
 
 
-def check_optimization(module: FreezableModule) -> None:
-    """Makes an optimizer and a schedule for nothing, since Lightning only makes them when a run has begun.
-
-    Raises:
-        UserError: one of them cannot be made with the arguments in the config.
-    """
+def _checked(module: FreezableModule) -> FreezableModule:
+    """The same, after making an optimizer and a schedule for nothing: Lightning makes them when a run has begun."""
     assert module.optimization is not None
     with told("optimizer"):
         optimizer = module.optimization.optimizer(module)
     with told("scheduler"):
         module.optimization.scheduler(optimizer, 10)
+    return module
 
 
 def build_network(
