@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock audit train test test-faults test-fast check format dashboard clean
+.PHONY: help install lock audit train test test-faults test-fast fuzz check format dashboard clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s  %s\n", $$1, $$2}'
@@ -49,6 +49,10 @@ test-faults: $(READY)  ## kill fifty runs at random, fill disks, damage files: a
 
 test-fast: $(READY)  ## the tests that need no real model
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m 'not slow'
+
+fuzz: $(READY)  ## random bytes for the readers of data files, for ten minutes
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[fuzz]'
+	$(BIN)/python -m tests.fuzz_readers
 
 check: $(READY)  ## lint, format and types
 	$(BIN)/ruff check .

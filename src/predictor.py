@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig, open_dict
 
+from src.checking import check
 from src.config import UserError
 from src.data.labels import LabelSpace
 from src.pretraining import both_configs, check_finite
@@ -68,6 +69,7 @@ class Predictor:
         result = folder.read_result()
         folder.check_weights(result)
         cfg = folder.saved_config()
+        check(cfg)
         if cfg.pretrain:
             cfg = both_configs(cfg, folder)[1]
         with open_dict(cfg):

@@ -19,8 +19,6 @@ class Result(pydantic.BaseModel):
     objective: Objective
     labels: list[str]
     metrics: dict[str, dict[str, float | None]]
-    seconds: dict[str, float]
-    parameters: dict[str, int]
     sha256: dict[str, str] = {}
     thresholds: dict[str, float] | None = None
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
+import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import torch
 import transformers
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 from pytorch_lightning import Callback
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
@@ -133,6 +135,27 @@ def composed(*overrides: str) -> DictConfig:
     """The config of a run as the command line composes it."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("train", ["run=unset", *overrides])
+
+
+def refusal(command: str, arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What a command says of a mistake. It runs in this process, and must end with exit code 2 and without a traceback.
+
+    Args:
+        command: train, predict, …
+        arguments: of the command.
+        capsys: of the test.
+    """
+    GlobalHydra.instance().clear()
+    capsys.readouterr()
+    file = str(CONF.parent / "src" / f"{command}.py")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [file, *arguments])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(file, run_name="__main__")
+    said = capsys.readouterr()
+    assert ended.value.code == 2, said
+    assert "Traceback" not in said.out + said.err
+    return said.err
 
 
 @pytest.fixture

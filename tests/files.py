@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import io
 import json
@@ -46,16 +47,27 @@ def xlsx(rows: Iterable[tuple[Any, ...]] = ROWS, change: Callable[[Any], Any] = 
     return content.getvalue()
 
 
+@functools.cache
+def entries() -> dict[str, bytes]:
+    """The files in a workbook."""
+    with zipfile.ZipFile(io.BytesIO(xlsx())) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def replaced(name: str, content: bytes) -> bytes:
+    """A workbook with another content of one of its files."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for entry, data in (entries() | {name: content}).items():
+            archive.writestr(entry, data)
+    return made.getvalue()
+
+
 def rewritten(name: str, old: bytes, new: bytes) -> bytes:
     """A workbook with other bytes in one of its files, where a pattern is found."""
-    content = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(xlsx())) as source, zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as target:
-        for entry in source.namelist():
-            data = source.read(entry)
-            changed = re.sub(old, new, data, count=1) if entry == name else data
-            assert (changed != data) == (entry == name)
-            target.writestr(entry, changed)
-    return content.getvalue()
+    changed = re.sub(old, new, entries()[name], count=1)
+    assert changed != entries()[name]
+    return replaced(name, changed)
 
 
 def entity_bomb() -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ctypes
 import re
-import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 
 from src.runs import CONF
-from tests.conftest import REVIEWS
+from tests.conftest import REVIEWS, refusal
 from tests.files import (
     ROWS,
     SHEET,
@@ -293,18 +291,12 @@ def refused(
         given = [
             a for a in (*tiny, "run=run") if a.partition("=")[0] not in keys and not ("data" in keys and "path" in a)
         ]
-        monkeypatch.setattr(sys, "argv", ["train", *flags, *given, *(a for a in arguments if a not in flags)])
         monkeypatch.chdir(tmp_path)
-        GlobalHydra.instance().clear()
         before = listing(tmp_path)
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(CONF.parent / "src" / "train.py"), run_name="__main__")
-        said = capsys.readouterr()
-        assert ended.value.code == 2, said
-        assert "Traceback" not in said.out + said.err
+        said = refusal("train", [*flags, *given, *(a for a in arguments if a not in flags)], capsys)
         assert listing(tmp_path) == before
         assert not (tmp_path / "run").exists()
-        return said.err
+        return said
 
     return run
 

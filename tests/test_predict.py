@@ -26,7 +26,6 @@ from src.data.tables import read_table
 from src.data.writing import FORMULA, open_table
 from src.predict import Predictor
 from src.runs import CONF, RunFolder, find_run
-from tests.conftest import Canary
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
 HOSTILE = [
@@ -222,54 +221,6 @@ def test_latest_and_best_name_runs(run_tiny: Run, tmp_path: Path) -> None:
         find_run("latest", str(tmp_path / "empty"))
 
 
-def _pickle(folder: Path) -> None:
-    torch.save({"state_dict": Canary(folder / "canary")}, folder / "checkpoints" / "best.ckpt")
-
-
-def _edit(name: str, old: str, new: str) -> Callable[[Path], None]:
-    def edit(folder: Path) -> None:
-        text = (folder / name).read_text()
-        assert old in text
-        (folder / name).write_text(text.replace(old, new))
-
-    return edit
-
-
-def _unsigned(ruin: Callable[[Path], Any]) -> Callable[[Path], None]:
-    """As it would be in a folder whose result.json is of the same hand."""
-
-    def both(folder: Path) -> None:
-        ruin(folder)
-        result = json.loads((folder / "result.json").read_text())
-        (folder / "result.json").write_text(json.dumps({**result, "sha256": RunFolder(folder).digests()}))
-
-    return both
-
-
-RUIN: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "no folder": (shutil.rmtree, "result of a finished run"),
-    "unfinished": (lambda f: (f / "result.json").unlink(), "result of a finished run"),
-    "newer": (_edit("result.json", '"format": 1', '"format": 2'), "has the format 2; this version reads 1"),
-    "no weights": (lambda f: (f / "checkpoints" / "best.ckpt").unlink(), r"best\.ckpt cannot be read: No such file"),
-    "tampered": (lambda f: (f / "checkpoints" / "best.ckpt").write_bytes(b"x" * 99), "must be as the run has left it"),
-    "other bytes": (_unsigned(lambda f: (f / "checkpoints" / "best.ckpt").write_bytes(b"x")), "must be a checkpoint"),
-    "a pickle": (_unsigned(_pickle), "must be a checkpoint of this project, of tensors and plain values alone"),
-    "no dictionary": (_unsigned(lambda f: torch.save([1], f / "checkpoints" / "best.ckpt")), "it holds no weights"),
-    "target": (_edit("config.yaml", "src.heads.LinearHead", "os.system"), "it names os.system"),
-}
-
-
-@pytest.mark.parametrize("how", RUIN)
-def test_a_run_folder_that_cannot_be_trusted_is_refused(finished: RunFolder, tmp_path: Path, how: str) -> None:
-    folder = RunFolder(tmp_path / "run")
-    shutil.copytree(finished.path, folder.path)
-    ruin, message = RUIN[how]
-    ruin(folder.path)
-    with pytest.raises(UserError, match=message):
-        Predictor.load(folder.path)
-    assert not (folder.path / "canary").exists()
-
-
 @pytest.fixture(scope="module")
 def bad_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bad")
@@ -281,15 +232,21 @@ def bad_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "good.csv").write_bytes(b"text,label\ngood,positive\n")
     (folder / "blank.csv").write_bytes(b'text,sentiment\n" ",positive\n" ",positive\n')
     (folder / "half.jsonl").write_bytes(b'{"text": "a \\ud83d b"}\n')
+    (folder / "lists.jsonl").write_bytes(b'{"text": ["a"]}\n')
+    (folder / "null.csv").symlink_to("/dev/null")
     (folder / "mixed.jsonl").write_bytes(b'{"text": "a"}\n' * 7 + b'{"text": "a", "more": 1}\n')
     return folder
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "nothing": ({}, "either text=… or input=FILE"),
+    "blank": ({"text": " "}, "text must hold words; it is blank"),
+    "guesses": ({"text": "a", "top": 0}, "top has a value that it cannot take: 0"),
+    "wrong types": ({"input": "good.csv", "evaluate": "so", "text_column": 5}, r"evaluate has (.*\n)*text_column has"),
+    "one column in a list": ({"input": "good.csv", "label_column": ["a"]}, "should have at least 2 items"),
     "both": ({"text": "a", "input": "good.csv"}, "either text=… or input=FILE"),
     "output of a text": ({"text": "a", "output": "x.csv"}, "belong to input=FILE"),
-    "precision": ({"text": "a", "precision": "fp8"}, "must be float32, bf16 or null"),
+    "precision": ({"text": "a", "precision": "fp8"}, "It should be 'float32' or 'bf16'"),
     "missing": ({"input": "missing.csv"}, "cannot be read: No such file"),
     "kind": ({"input": "data.bin"}, "must be one of"),
     "empty": ({"input": "empty.csv"}, "it is empty"),
@@ -302,6 +259,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "output kind": ({"input": "good.csv", "output": "out.doc"}, "output must be - or end with one of"),
     "output folder": ({"input": "good.csv", "output": "none/out.csv"}, "cannot be written: No such file"),
     "no text at all": ({"input": "blank.csv", "evaluate": True}, "must have a row with a text"),
+    "device": ({"input": "null.csv"}, "it is empty"),
+    "list of texts": ({"input": "lists.jsonl"}, "a list, an object or bytes for a text .*: line 1"),
     "half a character": ({"input": "half.jsonl"}, "line 1 is not: it escapes half of a character"),
     "other keys": ({"input": "mixed.jsonl", "output": "out.csv"}, "some lack more"),
 }

@@ -36,7 +36,8 @@ def write(accuracy):
     (folder / "config.yaml").write_text(pathlib.Path({config!r}).read_text())
     (folder / "status.json").write_text(json.dumps({{"state": "finished"}}))
     metrics = {{"validation": {{"loss": 1 - accuracy}}, "test": {{"accuracy": accuracy}}}}
-    (folder / "result.json").write_text(json.dumps({{"format": 1, "metrics": metrics}}))
+    result = {{"format": 1, "objective": "mlm", "labels": [], "metrics": metrics}}
+    (folder / "result.json").write_text(json.dumps(result))
 {body}
 """
 
