@@ -116,7 +116,7 @@ def check_arguments(cfg: DictConfig) -> None:
         problems.append('text must hold words; it is empty.\nFor example: text="The movie was fantastic!"')
     if not isinstance(cfg.limit, int) or isinstance(cfg.limit, bool) or cfg.limit < 1:
         problems.append(f"limit must be a number of rows, from 1 on; got {cfg.limit}.\nFor example: limit=20.")
-    if cfg.name is not None and not NAME.fullmatch(str(cfg.name)):
+    if cfg.name is not None and not (isinstance(cfg.name, str) and NAME.fullmatch(cfg.name)):
         problems.append(
             f"name must be that of a folder, up to 200 letters without slashes; got {cfg.name}.\n"
             "For example: name=first."

@@ -179,7 +179,11 @@ def test_wrong_arguments_are_told_with_what_is_right(run_tiny: RunTiny, tmp_path
             explained(run, *overrides, **values)
     assert not (run.path / "explanations").exists()
     result = run.read_result()
-    for change, message in (({"objective": "mlm"}, "fill in masked words"), ({"labels": ["a", "b"]}, "same labels")):
+    changes = (
+        ({"objective": "mlm", "labels": []}, "fill in masked words"),
+        ({"labels": ["a", "b", "c"]}, "same labels"),
+    )
+    for change, message in changes:
         other = RunFolder(tmp_path / "other")
         other.path.mkdir(exist_ok=True)
         (other.path / "result.json").write_text(json.dumps(result | change))
