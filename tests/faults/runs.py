@@ -96,7 +96,9 @@ class Training:
     environment: dict[str, str] = field(default_factory=dict)
 
     def start(self, moment: Moment | None = None, resume: bool = False, user: int | None = None) -> Any:
-        arguments = [f"run={self.folder}", *(["resume=true"] if resume else self.options)]
+        # A place outside of the run's folder is said again.
+        again = ["resume=true", *(option for option in self.options if option.startswith("logger."))]
+        arguments = [f"run={self.folder}", *(again if resume else self.options)]
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOADED)
         process = context.Process(target=_run, args=(arguments, self.root, moment, self.environment, user))
