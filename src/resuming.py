@@ -25,35 +25,34 @@ def resumed(cfg: DictConfig, folder: RunFolder) -> DictConfig:
     saved = folder.saved_config()
     trust.refuse_links(folder.path.rglob("*"), folder.path)
     same = config_hash(cfg) == config_hash(saved)  # the whole command again changes nothing
-    changes = _changes(saved, folder, same)
-    if folder.state() == "finished" and (same or not changes):
+    changes = [] if same else _changes(saved, folder)
+    if folder.state() == "finished" and not changes:
         raise UserError(f"{folder.path} is finished.\nTrain it longer with trainer.max_epochs=N, or start a new run.")
     given_again: dict[str, Any] = {"resume": cfg.resume}
     if "tokenizer" in saved.backbone and any(file.exists() for file in folder.checkpoints):
         given_again["backbone"] = {"tokenizer": str(folder.model)}
-    found = OmegaConf.merge(saved, OmegaConf.from_dotlist(changes), given_again)
+    # What the whole command says is the user's own, whatever it is.
+    found = OmegaConf.merge(cfg if same else saved, OmegaConf.from_dotlist(changes), given_again)
     assert isinstance(found, DictConfig)
     return found
 
 
-def _changes(saved: DictConfig, folder: RunFolder, same: bool) -> list[str]:
+def _changes(saved: DictConfig, folder: RunFolder) -> list[str]:
     """What is given anew for a resumed run.
 
     Args:
         saved: the config of the run.
         folder: of the run.
-        same: whether the whole command was given again.
 
     Raises:
         UserError: it may not be changed, or is missing, or the run would write outside of its folder.
     """
     given = [str(o) for o in HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
     changes = [o for o in given if not o.startswith(("run=", "resume="))]
-    allowed = trust.changeable(saved, changes)
-    if refused := sorted({*changes} - {*allowed}) if not same else ():
+    if refused := sorted({*changes} - {*trust.changeable(saved, changes)}):
         raise UserError(
             "A resumed run keeps its config, apart from values of trainer, callbacks and logger; "
             f"got {', '.join(refused)}.\nStart a new run for that."
         )
-    trust.check_resumable(saved, folder.path, [o.partition("=")[0] for o in allowed])
-    return allowed
+    trust.check_resumable(saved, folder.path, [o.partition("=")[0] for o in changes])
+    return changes

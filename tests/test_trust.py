@@ -83,9 +83,8 @@ def test_own_references_are_written_as_values_unless_they_may_be_secrets(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "secret-of-the-environment")
     monkeypatch.setenv("SEED", "7")
-    folder, result = run_tiny(
-        "data.name=${oc.env:HF_TOKEN}", 'seed="${oc.decode:${oc.env:SEED}}"', "data.text=${oc.decode:text}"
-    )
+    own = ("data.name=${oc.env:HF_TOKEN}", 'seed="${oc.decode:${oc.env:SEED}}"', "data.text=${oc.decode:text}")
+    folder, result = run_tiny(*own)
     written = (folder.path / "config.yaml").read_text(encoding="utf-8")
     assert "name: ${oc.env:HF_TOKEN}" in written
     assert "seed: 7\n" in written
@@ -99,6 +98,9 @@ def test_own_references_are_written_as_values_unless_they_may_be_secrets(
     given = ["data.name=${oc.env:HF_TOKEN}", "data.text=other", "trainer.max_epochs=3", "+x=1", "freeze=none"]
     assert trust.changeable(saved, given) == given[:1] + given[2:3]
     trust.check_resumable(saved, folder.path, ["data.name"])
+    folder.write_status("interrupted")
+    _, again = run_tiny(*own, "resume=true")  # the whole command says it again
+    assert again["metrics"] == result["metrics"]
 
 
 MALFORMED: dict[str, tuple[str, str]] = {
