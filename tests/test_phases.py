@@ -20,6 +20,7 @@ from src.audit import AuditError
 from src.backbones import load_encoder
 from src.config import UserError
 from src.modules import TextClassifier
+from src.phases import Phases
 from src.runs import RunFolder
 from tests.test_backbones import source_of
 from tests.test_commands import run as command
@@ -88,7 +89,8 @@ def add(monkeypatch: pytest.MonkeyPatch, *callbacks: Callback) -> None:
 
     def build(*arguments: Any) -> Any:
         trainer = real(*arguments)
-        trainer.callbacks[3:3] = callbacks
+        place = next(i for i, own in enumerate(trainer.callbacks) if isinstance(own, Phases)) + 1
+        trainer.callbacks[place:place] = callbacks
         return trainer
 
     monkeypatch.setattr(training, "build_trainer", build)
