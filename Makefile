@@ -44,7 +44,7 @@ train: $(READY)  ## train the default: MiniLM frozen, a BiLSTM on top, the embed
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
-test-faults: $(READY)  ## kill fifty runs at random, fill disks, damage files: about ten minutes
+test-faults: $(READY)  ## kill fifty runs at random, fill disks, damage files: a quarter of an hour
 	$(BIN)/python -m pytest tests/faults --kills 50
 
 test-fast: $(READY)  ## the tests that need no real model

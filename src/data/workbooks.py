@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -13,7 +14,11 @@ from typing import Any
 
 from src.config import UserError
 
-LARGEST_BOOK = 1 << 28  # bytes that a workbook may unpack to
+LARGEST_BOOK = 1 << 27  # bytes that a workbook may unpack to
+LARGEST_PART = 1 << 22  # bytes of what is in memory as a whole, where it takes a hundred times as much
+CHUNK = 1 << 20  # bytes unpacked at a time
+END = re.compile(rb"</(?:\w+:)?(?:row|si)>")  # of a row of a sheet, and of a text that cells share
+OTHERWISE = "If the data is really that large, save it as .parquet or .csv."
 LARGEST_RATIO = 200  # of unpacked to packed bytes
 LAST_ROW = 1 << 20  # of a sheet in Excel
 OLD_OR_ENCRYPTED = bytes.fromhex("d0cf11e0a1b11ae1")  # what .xls files and workbooks with a password begin with
@@ -97,7 +102,15 @@ def _check_archive(path: Path) -> None:
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
-    except OSError:
+            size = path.stat().st_size
+            if unpacked > LARGEST_BOOK or unpacked > LARGEST_RATIO * max(size, 1 << 16):
+                raise UserError(
+                    f"{path} must be a plain workbook of at most {LARGEST_BOOK:,} bytes; it unpacks from "
+                    f"{size:,} to {unpacked:,} bytes, as a zip bomb does.\n{OTHERWISE}"
+                )
+            for entry in archive.infolist():
+                _check_part(path, archive, entry)
+    except (OSError, UserError):
         raise
     except Exception:
         # Damaged archives raise anything, from BadZipFile to NotImplementedError.
@@ -107,10 +120,22 @@ def _check_archive(path: Path) -> None:
         raise UserError(
             f"{path} must be an Excel workbook; it is not: {what}.\nSave it as .xlsx without a password, or as .csv."
         ) from None
-    size = path.stat().st_size
-    if unpacked > LARGEST_BOOK or unpacked > LARGEST_RATIO * max(size, 1 << 16):
+
+
+def _check_part(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    """Rows and texts are read one at a time, and all else is read whole: none of these may be large.
+
+    Raises:
+        UserError: one is.
+    """
+    length, longest = 0, 0
+    with archive.open(entry) as part:
+        while entry.filename.endswith((".xml", ".rels")) and (chunk := part.read(CHUNK)):
+            end = max((found.end() for found in END.finditer(chunk)), default=0)
+            longest = max(longest, length + (end or len(chunk)))
+            length = len(chunk) - end if end else length + len(chunk)
+    if longest > LARGEST_PART:
         raise UserError(
-            f"{path} must be a plain workbook of at most {LARGEST_BOOK:,} bytes; it unpacks from "
-            f"{size:,} to {unpacked:,} bytes, as a zip bomb does.\n"
-            "If the data is really that large, save it as .parquet or .csv."
+            f"{path} must be a plain workbook, each row and each other part of at most {LARGEST_PART:,} bytes; "
+            f"{entry.filename} has a larger one.\n{OTHERWISE}"
         )
