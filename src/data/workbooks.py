@@ -16,8 +16,10 @@ from src.config import UserError
 
 LARGEST_BOOK = 1 << 27  # bytes that a workbook may unpack to
 LARGEST_PART = 1 << 22  # bytes of what is in memory as a whole, where it takes a hundred times as much
+MOST_PARTS = 1 << 21  # rows, or texts that cells share
 CHUNK = 1 << 20  # bytes unpacked at a time
 END = re.compile(rb"</(?:\w+:)?(?:row|si)>")  # of a row of a sheet, and of a text that cells share
+XML = (b"<", b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\0", b" ", b"\t", b"\r", b"\n")  # what it can begin with
 OTHERWISE = "If the data is really that large, save it as .parquet or .csv."
 LARGEST_RATIO = 200  # of unpacked to packed bytes
 LAST_ROW = 1 << 20  # of a sheet in Excel
@@ -123,19 +125,25 @@ def _check_archive(path: Path) -> None:
 
 
 def _check_part(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
-    """Rows and texts are read one at a time, and all else is read whole: none of these may be large.
+    """Rows and shared texts are read one after the other and all else as a whole: none of these may be large.
 
     Raises:
         UserError: one is.
     """
-    length, longest = 0, 0
+    length, longest, count = 0, 0, 0
     with archive.open(entry) as part:
-        while entry.filename.endswith((".xml", ".rels")) and (chunk := part.read(CHUNK)):
-            end = max((found.end() for found in END.finditer(chunk)), default=0)
+        chunk = part.read(CHUNK)
+        # By what it holds, since a sheet may have any name; pictures are not looked at.
+        if not chunk.startswith(XML):
+            return
+        while chunk:
+            ends = [found.end() for found in END.finditer(chunk)]
+            end, count = ends[-1] if ends else 0, count + len(ends)
             longest = max(longest, length + (end or len(chunk)))
             length = len(chunk) - end if end else length + len(chunk)
-    if longest > LARGEST_PART:
+            chunk = part.read(CHUNK)
+    if longest > LARGEST_PART or count > MOST_PARTS:
         raise UserError(
-            f"{path} must be a plain workbook, each row and each other part of at most {LARGEST_PART:,} bytes; "
-            f"{entry.filename} has a larger one.\n{OTHERWISE}"
+            f"{path} must be a plain workbook, of at most {MOST_PARTS:,} rows and texts, each and all else of at most "
+            f"{LARGEST_PART:,} bytes; {entry.filename} has more.\n{OTHERWISE}"
         )
