@@ -93,12 +93,9 @@ class RunFolder:
             UserError: the folder holds a run already, or cannot be written.
         """
         try:
-            # A folder that holds other things was not meant, such as the current one by run= without a name.
-            others = [f.name for f in self.path.iterdir() if not f.name.startswith(".")] if self.path.exists() else []
-            if others and "config.yaml" not in others:
+            if Path.cwd().is_relative_to(self.path.resolve()):  # not meant, such as by run= without a name
                 raise UserError(
-                    f"run must be a new or an empty folder; {self.path} holds {', '.join(sorted(others)[:5])} ….\n"
-                    "Give another: run=FOLDER."
+                    f"run must be a folder of its own; {self.path} is the current one.\nGive another: run=FOLDER."
                 )
             with self.file("config.yaml").open("x", encoding="utf-8") as file:
                 # References stay references, so that the folder can be moved and no secret is written out.

@@ -242,7 +242,7 @@ CONFIG: dict[str, tuple[Any, ...]] = {
     "run below a file": ("The run folder must be one that can be made", "run=input/below"),
     "run where nothing can be made": ("The run folder must be one that can be made", "run=/proc/no/such"),
     "run with a long name": ("The run folder must be one that can be made", f"run={'a' * 300}"),
-    "run here": (r"run must be a new or an empty folder; \. holds input", "run="),
+    "run here": (r"run must be a folder of its own; \. is the current one", "run="),
 }
 
 # A file of experiment=mine in the user's own --config-dir.
