@@ -67,4 +67,4 @@ dashboard: $(READY)  ## TensorBoard over all runs
 	$(BIN)/tensorboard --logdir outputs
 
 clean:  ## remove .venv, .tools and what tools leave; outputs/ stays
-	rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf .venv .tools .hypothesis .pytest_cache .mypy_cache .ruff_cache *.egg-info
