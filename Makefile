@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock audit train test test-faults test-fast fuzz check format dashboard clean
+.PHONY: help install lock audit train test test-slow test-faults fuzz check format dashboard clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s  %s\n", $$1, $$2}'
@@ -41,17 +41,17 @@ audit: $(TOOLS)  ## known vulnerabilities of what requirements*.lock pin; needs 
 train: $(READY)  ## train the default: MiniLM frozen, a BiLSTM on top, the embedded reviews
 	$(BIN)/python -m src.train
 
-test: $(READY)  ## all tests
-	$(BIN)/python -m pytest -n auto --maxprocesses 4
+test: $(READY)  ## the tests: below ten minutes on two cores
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m 'not slow'
+
+test-slow: $(READY)  ## those of whole processes, as long again: the real backbone, sweeps, clusters, killed runs, browsers
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m slow
 
 test-faults: $(READY)  ## kill fifty runs at random, fill disks, damage files: a quarter of an hour
 	$(BIN)/python -m pytest tests/faults --kills 50
 
-test-fast: $(READY)  ## the tests that need no real model
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m 'not slow'
-
 fuzz: $(READY)  ## random bytes for the readers of data files, for ten minutes
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[fuzz]'
+	$(BIN)/python -m pip install --quiet atheris==3.0.0
 	$(BIN)/python -m tests.fuzz_readers
 
 check: $(READY)  ## lint, format and types

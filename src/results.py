@@ -27,6 +27,8 @@ class Result(pydantic.BaseModel):
         counts = {"binary": len(self.labels) == 2, "mlm": not self.labels, "multiclass": len(self.labels) >= 2}
         if not counts.get(self.objective, bool(self.labels)) or len(set(self.labels)) < len(self.labels):
             raise ValueError(f"labels do not suit the objective {self.objective}")
+        if not {"validation", "test"} <= self.metrics.keys():
+            raise ValueError("metrics must hold those of validation and test")
         if self.objective == "multilabel" and {*(self.thresholds or ())} != {*self.labels}:
             raise ValueError("thresholds must be those of the labels")
         return self

@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -62,7 +62,7 @@ def with_folder(arguments: list[str]) -> Iterator[None]:
         yield
         return
     try:
-        folder = choose_folder(arguments[1:])
+        folder, lock = choose_folder(arguments[1:])
     except OSError as error:
         fail(
             f"The folder of a sweep must be one that can be written: {error}.\nChoose another: hydra.sweep.dir=FOLDER."
@@ -73,10 +73,13 @@ def with_folder(arguments: list[str]) -> Iterator[None]:
     finally:
         if {file.name for file in folder.iterdir()} <= {LOCK, COMMAND, "multirun.yaml"}:
             shutil.rmtree(folder)
+        locks.give_back(lock)
 
 
-def choose_folder(arguments: Sequence[str], root: Path = SWEEPS) -> Path:
+def choose_folder(arguments: Sequence[str], root: Path = SWEEPS) -> tuple[Path, TextIO]:
     """The folder of a sweep: that of the same command before, whose finished jobs are then not run again, or a new one.
+
+    The lock keeps other sweeps out of it until it is given back.
 
     Args:
         arguments: of the command, without its name.
@@ -85,9 +88,9 @@ def choose_folder(arguments: Sequence[str], root: Path = SWEEPS) -> Path:
     command = sorted(a for a in arguments if not a.startswith(("sweep.rerun=", "-")))
     if "sweep.rerun=all" not in arguments:
         for file in sorted(root.glob(f"*/{COMMAND}"), reverse=True):
-            if _command(file) == command and locks.take(file.parent / LOCK):
+            if _command(file) == command and (lock := locks.take(file.parent / LOCK)):
                 print(f"Going on with {file.parent} (sweep.rerun=all starts anew)")
-                return file.parent
+                return file.parent, lock
     root.mkdir(parents=True, exist_ok=True)
     name, number = time.strftime("%Y-%m-%d_%H-%M-%S"), 1
     while True:
@@ -97,9 +100,10 @@ def choose_folder(arguments: Sequence[str], root: Path = SWEEPS) -> Path:
         except FileExistsError:
             number += 1
             continue
-        locks.take(folder / LOCK)
+        lock = locks.take(folder / LOCK)
+        assert lock is not None, "the folder is new"
         (folder / COMMAND).write_text(json.dumps(command, indent=1), encoding="utf-8")
-        return folder
+        return folder, lock
 
 
 def _command(file: Path) -> object:

@@ -142,6 +142,7 @@ RUNS: dict[str, tuple[Ruin, str]] = {
     "numbers for labels": (result(labels=[1, 2, 3]), "labels.0 Input should be a valid string"),
     "the same label twice": (result(labels=["a", "b", "b"]), "labels do not suit"),
     "no thresholds": (result(objective="multilabel"), "thresholds must be those of the labels"),
+    "no scores": (result(metrics={}), "metrics must hold those of validation and test"),
     "no digests": (result(sha256=[1]), "sha256 Input should be a valid dictionary"),
     "other labels": (result(labels=["a", "b", "c", "d"]), r"best\.ckpt must hold the weights .*head\.linear"),
     "other objective": (result(objective="binary", labels=["a", "b"]), r"must hold the weights .*head\.linear"),
@@ -289,3 +290,24 @@ def test_arguments_without_sense_are_refused(
     said = refusal(command, given, capsys)
     assert re.search(message, said), said
     assert sorted(path for folder in (tmp_path, finished.path, masked.path) for path in folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("ruin", "message"),
+    [
+        (written("predictions/test.parquet", b"PAR1"), r"test\.parquet must hold the columns"),
+        (written("config.yaml", b"seed: 1"), r"config\.yaml must be the config of a run; it has no section backbone"),
+        (edited("config.yaml", "seed: 42", "seed: so"), r"config\.yaml must have a whole number as its seed; got so"),
+        (written("config.yaml", b"\xff"), "must be the config of a run; it cannot be read"),
+    ],
+    ids=["predictions", "half a config", "no seed", "bytes"],
+)
+def test_runs_that_cannot_be_read_are_not_compared(
+    ruin: Ruin, message: str, finished: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, strategy in (("one", "Everything"), ("other", "Nothing")):
+        shutil.copytree(finished.path, tmp_path / name)
+        edited("config.yaml", "src.freezing.Everything", f"src.freezing.{strategy}")(tmp_path / name)
+    ruin(tmp_path / "other")
+    assert re.search(message, refusal("compare", [f"runs={tmp_path}", "mixed=true"], capsys))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "other"]

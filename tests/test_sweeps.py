@@ -98,8 +98,8 @@ def test_the_same_sweep_again_runs_what_has_not_finished(
 
 def test_the_same_command_goes_on_in_its_folder(tmp_path: Path) -> None:
     def choose(*arguments: str) -> Path:
-        folder = sweeps.choose_folder(arguments, tmp_path)
-        locks.give_back(locks.HELD[-1])  # as if the process had ended
+        folder, lock = sweeps.choose_folder(arguments, tmp_path)
+        locks.give_back(lock)
         return folder
 
     one = choose("-m", "freeze=all,none", "seed=1")
@@ -118,9 +118,10 @@ def test_only_the_command_of_a_sweep_makes_it_a_folder() -> None:
 
 
 def test_two_sweeps_at_once_never_share_a_folder(tmp_path: Path) -> None:
-    assert len({sweeps.choose_folder(["-m", "seed=1,2"], tmp_path) for _ in range(5)}) == 5
-    while locks.HELD:
-        locks.give_back(locks.HELD[-1])
+    chosen = [sweeps.choose_folder(["-m", "seed=1,2"], tmp_path) for _ in range(5)]
+    assert len({folder for folder, _ in chosen}) == 5
+    for _, lock in chosen:
+        locks.give_back(lock)
 
 
 @pytest.mark.slow
