@@ -232,6 +232,7 @@ class Scheduler(Section):
 class Trainer(Component):
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true", "32", 32]
     max_epochs: Positive
+    check_val_every_n_epoch: Positive = 1
     accumulate_grad_batches: Positive = 1
     gradient_clip_val: Rate | None = None
     compile: bool = False
@@ -284,6 +285,12 @@ class RunConfig(Section):
     def is_complete(self) -> Self:
         if self.data.label is None and not self.masks:
             raise ValueError("data.label must name the column with the labels; it is null")
+        every, last = self.trainer.check_val_every_n_epoch, self.trainer.max_epochs
+        if every > last and self.monitor.metric.startswith("validation/"):
+            raise ValueError(
+                f"trainer.check_val_every_n_epoch must be at most trainer.max_epochs, since {self.monitor.metric} says "
+                f"which epoch is the best; got {every} of {last}"
+            )
         if self.data.pack and not self.masks:
             raise ValueError("data.pack=true goes with masked language modelling (model=bert_mlm) only")
         return self

@@ -86,7 +86,8 @@ class Saving(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         value = float(trainer.callback_metrics.get(self.monitor, math.nan))
-        better = self.validated and (self.best_step < 0 or self._improves(value))
+        known = self.validated or self.monitor.startswith("train/")
+        better = known and (self.best_step < 0 or self._improves(value))
         if better:
             self.best_value, self.best_step = value, trainer.global_step
         self.validated = False

@@ -198,6 +198,11 @@ CONFIG: dict[str, tuple[Any, ...]] = {
     "batch 0": (r"data\.batch_size .*: 0\.\nIt should be greater than or equal to 1", "data.batch_size=0"),
     "half a batch": (r"data\.batch_size .*: 1\.5", "data.batch_size=1.5"),
     "no epochs": (r"trainer\.max_epochs", "trainer.max_epochs=0"),
+    "no validation": (
+        r"check_val_every_n_epoch must be at most trainer\.max_epochs, .*; got 5 of 2",
+        "trainer.check_val_every_n_epoch=5",
+        "trainer.max_epochs=2",
+    ),
     "seed too large": (r"seed .*\n.*less than 4294967296", "seed=4294967296"),
     "warm-up": (r"scheduler\.schedule\.warmup .*: -1", "scheduler.schedule.warmup=-1"),
     "layer": (r"freeze\.layers must lie in 0\.\.3 for this backbone", "freeze=bottom", "freeze.layers=4"),

@@ -252,3 +252,19 @@ def test_nothing_to_train_is_refused_before_a_folder_is_made(run_tiny: Run, tmp_
     with pytest.raises(UserError, match=r"data\.max_length must be at most 66"):
         run_tiny("data.max_length=67")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_best_epoch_may_be_that_of_the_training_loss(
+    run_tiny: Callable[..., tuple[RunFolder, dict[str, Any]]],
+) -> None:
+    options = (
+        "monitor.metric=train/loss",
+        "monitor.mode=max",
+        "trainer.check_val_every_n_epoch=9",
+        "optimizer.lr=1e-2",
+    )
+    _, result = run_tiny(
+        *options, "callbacks=no_early_stopping", "freeze=all", "model=bert_linear", "trainer.max_epochs=3"
+    )
+    losses = [epoch["train/loss"] for epoch in result["history"]]
+    assert result["best"]["epoch"] == losses.index(max(losses)) + 1
