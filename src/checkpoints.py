@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import pickle
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -63,6 +64,12 @@ def read(file: Path) -> dict[str, Any]:
         content: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
     except OSError as error:
         raise UserError(f"{file} must be a checkpoint; it cannot be read: {error.strerror or error}.") from None
+    except pickle.UnpicklingError:
+        # PyTorch's own message says how to load it all the same.
+        raise UserError(
+            f"{file} must be a checkpoint of this project, of tensors and plain values alone; it is damaged or holds "
+            "what could run code, and was not loaded.\nTrain the run again; do not load it by other means."
+        ) from None
     except Exception as error:
         # Damaged files raise anything; weights_only refuses everything that could run code.
         raise UserError(

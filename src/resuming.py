@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -35,6 +36,23 @@ def resumed(cfg: DictConfig, folder: RunFolder) -> DictConfig:
     found = OmegaConf.merge(cfg if same else saved, OmegaConf.from_dotlist(changes), given_again)
     assert isinstance(found, DictConfig)
     return found
+
+
+def check_epochs(checkpoint: Mapping[str, Any], epochs: int) -> None:
+    """
+    Args:
+        checkpoint: to go on from.
+        epochs: that the run is to have.
+
+    Raises:
+        UserError: it has more already.
+    """
+    done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    if done > epochs:
+        raise UserError(
+            f"trainer.max_epochs must be at least what the run has done, {done} epochs; got {epochs}.\n"
+            "Give more to train it longer, or start a new run."
+        )
 
 
 def _changes(saved: DictConfig, folder: RunFolder) -> list[str]:

@@ -189,12 +189,23 @@ class RunFolder:
         file = self.path / "result.json"
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(self._why_no_result()) from None
         except (OSError, ValueError, RecursionError) as error:
             raise UserError(
                 f"{file} must be the result of a finished run; it cannot be read: {error}.\n"
                 "Give the folder of a run that has finished."
             ) from None
         return check_result(content, str(file))
+
+    def _why_no_result(self) -> str:
+        wanted = f"{self.path} must be the folder with the result of a finished run"
+        if not self.path.is_dir():
+            return f"{wanted}; there is no such folder.\nThe runs are in outputs/runs."
+        if not (self.path / "config.yaml").exists():
+            return f"{wanted}; no run is in it.\nThe runs are in outputs/runs."
+        state = f"its state is: {self.state() or 'not begun'}"
+        return f"{wanted}; {state}.\nGo on with it: python -m src.train run={self.path} resume=true"
 
     def monitored(self) -> float | None:
         """The best value of the metric that the run watched; None if it is not in the result."""

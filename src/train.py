@@ -30,7 +30,7 @@ from src.cli import fail, run_command
 from src.config import Scratch, UserError
 from src.data import corpus as corpora
 from src.ranks import is_main_process
-from src.resuming import resumed
+from src.resuming import check_epochs, resumed
 from src.runs import RunFolder
 from src.sweeps import is_sweep_job, run_job, with_folder
 
@@ -145,6 +145,7 @@ def _train_once(cfg: DictConfig, folder: RunFolder, claim: Callable[[], None], *
             check(module, datamodule, settings)
             found = newest_valid(folder.checkpoints) if cfg.resume else None
             if found:
+                check_epochs(found[1], settings.trainer.max_epochs)
                 lineage.go_on(found[1], cfg.resume == "force")
         if is_main_process():
             if not cfg.resume:

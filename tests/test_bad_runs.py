@@ -130,8 +130,8 @@ def signed(ruin: Ruin) -> Ruin:
 
 NAN = torch.full((3, 16), torch.nan)
 RUNS: dict[str, tuple[Ruin, str]] = {
-    "no folder": (shutil.rmtree, "result of a finished run"),
-    "unfinished": (lambda f: (f / "result.json").unlink(), "result of a finished run"),
+    "no folder": (shutil.rmtree, "result of a finished run; there is no such folder"),
+    "unfinished": (lambda f: (f / "result.json").unlink(), "result of a finished run; its state is: finished"),
     "newer format": (result(format=2), "has the format 2; this version reads 1"),
     "empty result": (written("result.json", b""), "result of a finished run"),
     "no result": (written("result.json", b"[1]"), "result of a finished run"),

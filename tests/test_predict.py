@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -282,3 +283,19 @@ def test_a_text_of_a_megabyte_is_cut_like_any_other(finished: RunFolder) -> None
     predictor = Predictor.load(finished.path)
     long = "good film " * 100_000
     assert predictor.probabilities([long]) == pytest.approx(predictor.probabilities([long[:2_000]]))
+
+
+@pytest.mark.slow
+def test_a_reader_that_has_enough_is_no_mistake(finished: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"text": "a film of words"}\n' * 20_000)
+    command = [sys.executable, "-m", "src.predict", f"run={finished.path}", f"input={tmp_path / 'rows.jsonl'}"]
+    with subprocess.Popen(
+        command, cwd=CONF.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert "prediction" in process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+    assert process.returncode == 141
+    assert "Broken pipe" not in said

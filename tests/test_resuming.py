@@ -17,7 +17,7 @@ from src import train as training
 from src.checkpoints import CheckpointFiles, newest_valid, read_verified
 from src.config import UserError
 from src.runs import RunFolder
-from tests.conftest import REVIEWS, composed, power_cut
+from tests.conftest import REVIEWS, composed, power_cut, refusal
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
 
@@ -172,3 +172,10 @@ def test_a_checkpoint_is_whole_at_every_moment(moment: str, tmp_path: Path, monk
     CheckpointFiles().save_checkpoint({"state_dict": {}, "global_step": 3}, file)
     assert read_verified(file)["global_step"] == 3
     assert {path.name for path in tmp_path.iterdir()} == {"last.ckpt", "last.ckpt.sha256"}
+
+
+def test_fewer_epochs_than_are_done_are_refused(run_tiny: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, before = run_tiny()
+    said = refusal("train", [f"run={folder.path}", "resume=true", "trainer.max_epochs=1"], capsys)
+    assert "trainer.max_epochs must be at least what the run has done, 2 epochs; got 1" in said
+    assert (folder.state(), folder.read_result()) == ("finished", before)
