@@ -19,6 +19,8 @@ from src.runs import sha256, sync_folder, write_whole
 
 log = logging.getLogger(__name__)
 
+TRAINING = {"callbacks", "global_step", "loops", "optimizer_states"}  # what a training goes on with, besides weights
+
 
 class CheckpointFiles(TorchCheckpointIO):
     """How Lightning writes and reads checkpoints here.
@@ -107,13 +109,16 @@ def newest_valid(files: Iterable[Path]) -> tuple[Path, dict[str, Any]] | None:
         The file and its content; None if there is no checkpoint at all.
 
     Raises:
-        UserError: there are checkpoints, and all are damaged.
+        UserError: there are checkpoints, and all are damaged or without what a training goes on with.
     """
     found, problems = [], []
     for file in files:
         if file.exists():
             try:
-                found.append((file, read_verified(file)))
+                content = read_verified(file)
+                if TRAINING - content.keys():
+                    raise UserError(f"{file} must be a checkpoint of a training; it holds weights alone.")
+                found.append((file, content))
             except UserError as error:
                 problems.append(str(error).splitlines()[0])
     if problems and not found:

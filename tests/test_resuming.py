@@ -179,3 +179,11 @@ def test_fewer_epochs_than_are_done_are_refused(run_tiny: Run, capsys: pytest.Ca
     said = refusal("train", [f"run={folder.path}", "resume=true", "trainer.max_epochs=1"], capsys)
     assert "trainer.max_epochs must be at least what the run has done, 2 epochs; got 1" in said
     assert (folder.state(), folder.read_result()) == ("finished", before)
+
+
+def test_weights_alone_are_nothing_to_go_on_from(broken: RunFolder) -> None:
+    for file in broken.checkpoints:
+        weights = {"state_dict": torch.load(file, weights_only=True)["state_dict"]}
+        CheckpointFiles().save_checkpoint(weights, file)
+    with pytest.raises(UserError, match="holds weights alone"):
+        resume(broken)
