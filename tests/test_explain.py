@@ -172,7 +172,7 @@ def test_wrong_arguments_are_told_with_what_is_right(run_tiny: RunTiny, tmp_path
         ([], {"input": str(file)}, "The run's data.text must name a column; got 'text'"),
         ([], {"input": str(blank)}, "has none in line 3"),
         ([], {"input": str(tmp_path / "none.csv")}, "cannot be read"),
-        ([], {"text": "a", "run": str(tmp_path / "none")}, "must be the result of a finished run"),
+        ([], {"text": "a", "run": str(tmp_path / "none")}, "the result of a finished run"),
     ]
     for overrides, values, message in wrong:
         with pytest.raises(UserError, match=message):

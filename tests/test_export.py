@@ -330,7 +330,7 @@ def _saved(run: RunFolder, out: Path) -> Path:
         (["opset=new"], "opset has a value that it cannot take: 'new'"),
         (["int8=true"], "int8=true goes with format=onnx; got format=huggingface"),
         (["output=???"], "output has no value"),
-        ([], r"result\.json must be the result of a finished run"),
+        ([], r"must be the folder with the result of a finished run"),
     ],
 )
 def test_mistakes_are_named(options: list[str], message: str, tmp_path: Path) -> None:
@@ -356,6 +356,6 @@ def test_a_command_ends_with_one_message(tmp_path: Path) -> None:
         check=False,
     )
     assert ended.returncode == 2
-    assert "must be the result of a finished run" in ended.stderr
+    assert "the result of a finished run" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not list(tmp_path.iterdir())
