@@ -23,7 +23,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from src.config import UserError
+from src.errors import UserError
 from src.runs import RunFolder
 from src.sweeps import fail_job, progress
 

@@ -27,7 +27,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from src.config import UserError
+from src.errors import UserError
 from src.paths import user_path
 
 FORMAT = 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from src.config import UserError
+from src.errors import UserError
 from src.freezing import Stage, Strategy
 from src.heads import MaskedLanguageHead, MixedHead
 from src.sparse import Lora, Mix

@@ -1,21 +1,18 @@
-"""Backbones: where the files of an encoder are, what its stages are, how it is loaded and run."""
+"""Backbones: where the files of an encoder are, how it is loaded and run."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import inspect
 import json
 import logging
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src import config, hub
-from src.config import UserError
-from src.freezing import EMBEDDINGS, POOLER, Stage
+from src.errors import UserError
+from src.files import sha256
 from src.paths import user_path
 
 if TYPE_CHECKING:
@@ -23,13 +20,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The ordered layers of an encoder: encoder.layer.3.…, transformer.layer.3.…, layers.3.…; ALBERT shares one group.
-LAYER = re.compile(r"^(?:encoder\.|transformer\.)?(?:layers?|albert_layer_groups)\.(\d+)\.")
-# What runs once after the last layer belongs to it; DeBERTa's convolution runs after the first layer.
-AFTER_LAST = re.compile(r"^(?:final_norm|norm|ln_f|encoder\.(?:final_)?norm)\.")
-AFTER_FIRST = re.compile(r"^encoder\.conv\.")
-# In a checkpoint with a task head the encoder stands behind the name of the model, as in bert.encoder.layer.0.….
-INNER = re.compile(r"^\w+\.((?:embeddings|encoder|layers|transformer|pooler)\..*)$")
 # What the architectures call the rates of dropout in their layers.
 DROPOUTS = (
     *("hidden_dropout_prob", "attention_probs_dropout_prob"),
@@ -123,70 +113,13 @@ def _package_folder(cfg: config.Pretrained) -> Path:
     if weights is None or not weights.exists():
         raise UserError(f"The package {cfg.package} must carry a model.safetensors; it does not.\n{install}")
     if cfg.sha256:
-        with weights.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = sha256(weights)
         if found != cfg.sha256:
             raise UserError(
                 f"{weights} must have the SHA-256 {cfg.sha256}; it has {found}.\n"
                 "The file is damaged or another version. Install the package again."
             )
     return weights.parent
-
-
-def stages(names: Iterable[str]) -> list[Stage]:
-    """Sorts the parameter names of an encoder into its stages, from the input to the output.
-
-    A parameter that several layers share, such as a relative-position table, belongs to the embeddings: it can only be
-    frozen together with everything before the first layer.
-
-    Raises:
-        UserError: the names show no ordered list of layers.
-    """
-    names = list(names)
-    found = [int(m.group(1)) for n in names if (m := LAYER.match(n))]
-    if not found:
-        raise UserError(
-            "The backbone must have an ordered list of layers (encoder.layer.0.…); its parameters are named "
-            f"{', '.join(names[:3])}, ….\nChoose an encoder of the BERT family."
-        )
-    last = max(found)
-    order = [EMBEDDINGS, *(f"layer.{i}" for i in range(last + 1)), POOLER]
-    members: dict[str, list[str]] = {stage: [] for stage in order}
-    for name in names:
-        if match := LAYER.match(name):
-            stage = f"layer.{match.group(1)}"
-        elif name.startswith("pooler."):
-            stage = POOLER
-        elif AFTER_LAST.match(name):
-            stage = f"layer.{last}"
-        else:
-            stage = "layer.0" if AFTER_FIRST.match(name) else EMBEDDINGS
-        members[stage].append(name)
-    return [Stage(stage, tuple(members[stage])) for stage in order if members[stage] or stage != POOLER]
-
-
-def declared_stages(source: Source) -> list[Stage] | None:
-    """The stages by the weight file's table of contents, read without loading a tensor; None where that cannot be.
-
-    Raises:
-        UserError: a weight file cannot be read.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    names: list[str] = []
-    for file in sorted(source.folder.glob("model*.safetensors")) if source.folder else ():
-        try:
-            with safe_open(file, framework="numpy") as content:
-                names += content.keys()
-        except (OSError, SafetensorError) as error:
-            raise UserError(f"{file} must be weights that can be read; they cannot: {error}.") from None
-    inner = [
-        m.group(1) for n in names if (m := re.match(r"\w+?\.((?:embeddings|encoder|layers|transformer|pooler)\..*)", n))
-    ]
-    try:
-        return stages(inner if any(LAYER.match(n) for n in inner) else names)
-    except UserError:
-        return None
 
 
 def silence_transformers() -> None:

@@ -14,19 +14,12 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src import backbones
+from src import backbones, staging
 from src.backbones import Source
 from src.checking import check
-from src.config import (
-    Backbone,
-    FromRun,
-    MaskedLanguageHead,
-    RunConfig,
-    Scratch,
-    UserError,
-    nearest,
-)
+from src.config import Backbone, FromRun, MaskedLanguageHead, RunConfig, Scratch
 from src.data.corpus import Corpus
+from src.errors import UserError, nearest
 from src.freezing import HEAD, Phase, Stage, Strategy, check_reinit, depth
 from src.instantiating import instantiate, told
 from src.runs import RunFolder
@@ -83,7 +76,7 @@ def check_fit(settings: RunConfig, strategy: Strategy, source: Source) -> None:
             f"data.max_length must be at most {source.longest} for {source.name}; got {settings.data.max_length}.\n"
             "Lower it, or choose a backbone for longer texts, such as backbone=modernbert."
         )
-    declared = backbones.declared_stages(source) or [
+    declared = staging.declared_stages(source) or [
         Stage(name, (name,)) for name in ("embeddings", *(f"layer.{i}" for i in range(source.layers)))
     ]
     with_names = all(len(stage.parameters) > 1 for stage in declared if stage.is_layer)
@@ -207,7 +200,7 @@ def build_network(
         head, loaded_head = instantiate(cfg.model, "model", width=width, outputs=outputs), False
     if not isinstance(chosen, Scratch):
         pretraining.say_loaded(source, encoder, None if loaded_head else head)
-    loaded = backbones.stages(name for name, _ in encoder.named_parameters())
+    loaded = staging.stages(name for name, _ in encoder.named_parameters())
     encoder, head = adapt(encoder, head, strategy, loaded)
     return encoder, head, tokenizer
 
@@ -288,7 +281,7 @@ def stages_and_phases(encoder: nn.Module, head: nn.Module, strategy: Strategy) -
         UserError: the strategy does not fit this network.
     """
     stages = [
-        *backbones.stages(name for name, _ in encoder.named_parameters()),
+        *staging.stages(name for name, _ in encoder.named_parameters()),
         Stage(HEAD, tuple(f"{HEAD}.{name}" for name, _ in head.named_parameters())),
     ]
     phases = strategy.phases(stages)

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from src import config, freezing
 from src.activations import Shape, Store
-from src.config import UserError
 from src.cutting import CutError, cut
 from src.data.batching import Ragged, Stored
 from src.data.datamodule import LabelledDataModule, TextDataModule
 from src.data.tokenizing import tokenizer_state
 from src.encoding import Recipe, UnusableError, read_or_build
+from src.errors import UserError
 from src.freezable import FreezableModule
 from src.modules import TextClassifier
 from src.operations import counter

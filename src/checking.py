@@ -8,7 +8,8 @@ import pydantic
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.config import BACKBONES, RunConfig, Section, UserError, nearest
+from src.config import BACKBONES, RunConfig, Section
+from src.errors import UserError, nearest
 
 Options = TypeVar("Options", bound=Section)
 

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 
-from src.config import UserError
-from src.runs import sha256, sync_folder, write_whole
+from src.errors import UserError
+from src.files import sha256, sync_folder, write_whole
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.config import UserError, nearest
+from src.errors import UserError, nearest
 from src.runs import CONF
 
 # A key of that name would be taken for a choice among the files in conf/sweep.

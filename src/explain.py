@@ -19,8 +19,8 @@ from rich.progress import track
 
 from src.checking import check_complete
 from src.cli import fail, run_command
-from src.config import UserError, nearest
 from src.data.tables import stream_table
+from src.errors import UserError, nearest
 from src.paths import user_path
 from src.runs import RunFolder, find_run
 from src.trust import refuse_links

@@ -20,7 +20,8 @@ from pydantic import Field, model_validator
 
 from src.checking import check_options
 from src.cli import fail, run_command
-from src.config import Section, UserError
+from src.config import Section
+from src.errors import UserError
 from src.paths import user_path
 from src.predictor import Predictor
 from src.runs import RunFolder, find_run

@@ -15,7 +15,7 @@ import pydantic
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
-from src.config import UserError
+from src.errors import UserError
 
 HEAD = "head"
 POOLER = "pooler"

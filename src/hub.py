@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import Literal
 
-from src.config import UserError
+from src.errors import UserError
 
 SECONDS = 5.0  # to wait for the hub's first answer
 

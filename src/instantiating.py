@@ -12,7 +12,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 
 from src.checking import value_problem
-from src.config import UserError
+from src.errors import UserError
 
 
 def instantiate(node: DictConfig, key: str, **arguments: Any) -> Any:

@@ -16,11 +16,12 @@ from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from src.config import Data, Label, Positive, Section, UserError
+from src.config import Data, Label, Positive, Section
 from src.data import labels
 from src.data.lines import STDIN
 from src.data.tables import Table, stream_table
 from src.data.writing import STDOUT, Columns, open_table
+from src.errors import UserError
 from src.paths import user_path
 from src.predictor import Predictor
 from src.runs import RunFolder

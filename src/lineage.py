@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pytorch_lightning import Callback
 
 from src.audit import fingerprints
-from src.config import UserError
 from src.data.tokenizing import fingerprint, tokenizer_state
+from src.errors import UserError
 
 if TYPE_CHECKING:
     from src.data.datamodule import TextDataModule

@@ -10,7 +10,8 @@ import pydantic
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from src.config import Positive, Rate, UserError, nearest
+from src.config import Positive, Rate
+from src.errors import UserError, nearest
 from src.freezing import HEAD, STRICT, End, Phase, Stage, Strategy, sample_names
 
 Until = Literal["epochs", "plateau"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from src.config import UserError
+from src.errors import UserError
 
 
 def user_path(name: str | Path) -> Path:

@@ -14,8 +14,9 @@ from rich.table import Table
 from src.build import build, check_fit, check_monitor, find_backbone, read_config
 from src.checking import check_options, check_references
 from src.cli import fail, run_command
-from src.config import RunConfig, Section, UserError
+from src.config import RunConfig, Section
 from src.data import corpus as corpora
+from src.errors import UserError
 from src.freezing import Phase
 
 if TYPE_CHECKING:

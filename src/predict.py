@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from src.checking import check_options
 from src.cli import fail, run_command
-from src.config import UserError
+from src.errors import UserError
 from src.labelling import Options, label_file
 from src.predictor import Predictor
 from src.runs import find_run

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, open_dict
 
 from src.checking import check
-from src.config import UserError
 from src.data.labels import LabelSpace
+from src.errors import UserError
 from src.pretraining import both_configs, check_finite
 from src.runs import RunFolder
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.backbones import Source, load_tokenizer, read_source, silence_transformers
-from src.config import FromRun, Scratch, UserError
+from src.config import FromRun, Scratch
+from src.errors import UserError
 from src.paths import user_path
 from src.runs import RunFolder
 

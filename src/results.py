@@ -7,7 +7,8 @@ from typing import Any, Literal, Self
 import pydantic
 from pydantic import model_validator
 
-from src.config import Objective, UserError
+from src.config import Objective
+from src.errors import UserError
 
 FORMAT = 1  # of result.json
 

@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from src import trust
-from src.config import UserError
+from src.errors import UserError
 from src.runs import RunFolder, config_hash
 
 

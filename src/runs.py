@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import math
 import os
 import platform
 import time
@@ -17,7 +16,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from src import locks, trust
-from src.config import UserError
+from src.errors import UserError
+from src.files import plain, sha256, write_whole
 from src.paths import user_path
 from src.results import check_result
 
@@ -204,6 +204,8 @@ class RunFolder:
             return f"{wanted}; there is no such folder.\nThe runs are in outputs/runs."
         if not (self.path / "config.yaml").exists():
             return f"{wanted}; no run is in it.\nThe runs are in outputs/runs."
+        if self.state() == "finished":
+            return f"{wanted}; result.json is missing.\nCopy the run folder again from where it was trained."
         state = f"its state is: {self.state() or 'not begun'}"
         return f"{wanted}; {state}.\nGo on with it: python -m src.train run={self.path} resume=true"
 
@@ -254,48 +256,8 @@ def find_run(name: str, sweep: str | None = None) -> RunFolder:
     return max(values, key=lambda folder: values[folder])
 
 
-def write_whole(file: Path, text: str) -> None:
-    """Writes a file so that at every moment, a power cut included, it holds either all of the text or what it held."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as opened:
-            opened.write(text)
-            opened.flush()
-            os.fsync(opened.fileno())
-        temporary.replace(file)
-        sync_folder(file.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Without it a power cut may undo the renaming of a file in the folder."""
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def config_hash(config: DictConfig) -> str:
     """The same for two configs that would make the same run."""
     written = trust.as_read(trust.as_written(config))
     content = OmegaConf.to_container(OmegaConf.merge(written, dict.fromkeys(PLACES)), resolve=True)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def plain(value: Any) -> Any:
-    """The same values, but null for what JSON has no word for, such as NaN."""
-    if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

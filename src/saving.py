@@ -20,7 +20,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
 from src.checkpoints import give_name
-from src.config import UserError
+from src.errors import UserError
 
 log = logging.getLogger(__name__)
 

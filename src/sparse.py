@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from pydantic.dataclasses import dataclass
 
-from src.config import Positive, Probability, UserError
+from src.config import Positive, Probability
+from src.errors import UserError
 from src.freezing import HEAD, STRICT, Patterns, Phase, Stage, Strategy, training
 
 NORM = re.compile(r"(^|[._])(layer_?norm|ln|norm\d?)\.(weight|bias)$", re.IGNORECASE)

@@ -27,12 +27,14 @@ from src import pretraining
 from src.build import build, build_trainer, check_fit, check_monitor, find_backbone, read_config
 from src.checking import check_references
 from src.cli import fail, run_command
-from src.config import Scratch, UserError
+from src.config import Scratch
 from src.data import corpus as corpora
+from src.errors import UserError
 from src.ranks import is_main_process
 from src.resuming import check_epochs, resumed
 from src.runs import RunFolder
-from src.sweeps import is_sweep_job, run_job, with_folder
+from src.sweep_folders import with_folder
+from src.sweeps import is_sweep_job, run_job
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer

@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.config import UserError
+from src.errors import UserError
 
 # Where in a config something is built; of the two trainings of a run with `pretrain`, in either.
 BUILT = re.compile(r"model|freeze|optimizer|scheduler\.schedule|trainer|logger|callbacks\.\w+")

@@ -18,9 +18,10 @@ import atheris
 from omegaconf import OmegaConf
 
 with atheris.instrument_imports(include=["src", "openpyxl", "zipfile", "xml", "defusedxml", "csv", "json"]):
-    from src.config import Data, UserError
+    from src.config import Data
     from src.data import labels
     from src.data.tables import read_table
+    from src.errors import UserError
     from src.runs import CONF
     from tests import files
 

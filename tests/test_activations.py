@@ -17,7 +17,7 @@ import torch
 
 from src import activations, encoding
 from src.activations import Mapped, Shape, Store
-from src.config import UserError
+from src.errors import UserError
 from src.inference import BATCH_TOKENS
 from src.modules import TextClassifier
 from src.runs import CONF, RunFolder

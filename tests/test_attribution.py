@@ -21,8 +21,9 @@ from src.attribution.scoring import LabelScores
 from src.attribution.tokens import Tokens, split
 from src.backbones import load_encoder, read_source
 from src.build import stages_and_phases
-from src.config import StatePooling, UserError
+from src.config import StatePooling
 from src.data.labels import LabelSpace
+from src.errors import UserError
 from src.freezing import Everything, Nothing, Strategy
 from src.heads import BiLSTMHead, LinearHead
 from src.modules import TextClassifier

@@ -13,8 +13,10 @@ import torch
 from torch import nn
 
 from src import backbones
-from src.backbones import declared_stages, find, load_encoder, load_tokenizer, stages
-from src.config import Pretrained, UserError
+from src.backbones import find, load_encoder, load_tokenizer
+from src.config import Pretrained
+from src.errors import UserError
+from src.staging import declared_stages, stages
 from tests.conftest import ARCHITECTURES, LAYERS
 
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from src.build import build_network, find_backbone, read_config
-from src.config import UserError
+from src.errors import UserError
 from src.predict import Predictor
 from src.runs import RunFolder
 from src.train import train
@@ -131,7 +131,7 @@ def signed(ruin: Ruin) -> Ruin:
 NAN = torch.full((3, 16), torch.nan)
 RUNS: dict[str, tuple[Ruin, str]] = {
     "no folder": (shutil.rmtree, "result of a finished run; there is no such folder"),
-    "unfinished": (lambda f: (f / "result.json").unlink(), "result of a finished run; its state is: finished"),
+    "unfinished": (lambda f: (f / "result.json").unlink(), "result of a finished run; result.json is missing"),
     "newer format": (result(format=2), "has the format 2; this version reads 1"),
     "empty result": (written("result.json", b""), "result of a finished run"),
     "no result": (written("result.json", b"[1]"), "result of a finished run"),

@@ -16,10 +16,11 @@ from benchmarks import strategies
 from benchmarks import train as benchmark
 from benchmarks.limit import forward_products, products_per_second
 from benchmarks.trainer import Classifier, freeze, groups
-from src.backbones import load_encoder, stages
+from src.backbones import load_encoder
 from src.build import read_config
 from src.freezing import Stage
 from src.heads import LinearHead
+from src.staging import stages
 from tests.conftest import composed
 from tests.test_backbones import source_of
 

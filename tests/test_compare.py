@@ -23,7 +23,7 @@ from omegaconf import OmegaConf
 from scipy import stats
 
 from src.compare import Multirun
-from src.config import UserError
+from src.errors import UserError
 from src.report.comparison import compare
 from src.report.groups import Run, best_of, group, read_runs
 from src.report.pages import write_comparison

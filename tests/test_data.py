@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from src.checking import check
-from src.config import Data, UserError
+from src.config import Data
 from src.data import corpus, labels, sources, tables
+from src.errors import UserError
 from src.runs import CONF
 from tests.conftest import REVIEWS, SHARED, composed
 

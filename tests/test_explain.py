@@ -22,7 +22,7 @@ from src.attribution.attention import Attention
 from src.attribution.explanation import Explanation, Question
 from src.attribution.gradients import METHODS as OF_IMPORTANCE
 from src.attribution.tokens import split
-from src.config import UserError
+from src.errors import UserError
 from src.explain import METHODS, explain
 from src.predict import Predictor
 from src.report.explanation import Side, check_size, write_page

@@ -25,8 +25,8 @@ from safetensors.torch import load_file
 
 from src import backbones, metrics
 from src.build import stages_and_phases
-from src.config import UserError
 from src.data.labels import LabelSpace
+from src.errors import UserError
 from src.export import export
 from src.exports import formats, native
 from src.exports.formats import SAMPLES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from src.config import UserError
+from src.errors import UserError
 from src.freezing import Bottom, Embeddings, Everything, Nothing, Pattern, Phase, Stage, Strategy, Top, depth
 
 STAGES = [

@@ -21,9 +21,10 @@ from openpyxl import Workbook
 from openpyxl.utils.exceptions import IllegalCharacterError
 
 from src.build import read_config
-from src.config import Data, RunConfig, UserError
+from src.config import Data, RunConfig
 from src.data import corpus
 from src.data.tables import Table, read_table
+from src.errors import UserError
 from tests import files
 from tests.conftest import composed
 

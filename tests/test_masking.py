@@ -16,11 +16,11 @@ from hydra.core.global_hydra import GlobalHydra
 
 from src import config
 from src.build import build, check_fit, find_backbone, read_config
-from src.config import UserError
 from src.data import corpus as corpora
 from src.data.batching import Ragged
 from src.data.masking import MaskedSplit, Masking, Vocabulary, pack, read_vocabulary
 from src.data.tokenizing import tokenize
+from src.errors import UserError
 from src.heads import MaskedLanguageHead
 from src.modules import MaskedLanguageModel
 from src.predict import Predictor

@@ -18,7 +18,7 @@ from src import train as training
 from src.adapting import merge_adapters
 from src.audit import AuditError
 from src.backbones import load_encoder
-from src.config import UserError
+from src.errors import UserError
 from src.modules import TextClassifier
 from src.phases import Phases
 from src.runs import RunFolder

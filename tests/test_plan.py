@@ -11,8 +11,8 @@ import pytest
 import transformers
 from hydra import compose, initialize_config_dir
 
-from src.config import UserError
 from src.data import corpus
+from src.errors import UserError
 from src.plan import plan
 from src.runs import CONF
 

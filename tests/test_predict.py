@@ -21,10 +21,10 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from src import labelling, predict
-from src.config import UserError
 from src.data.labels import LabelSpace
 from src.data.tables import read_table
 from src.data.writing import FORMULA, open_table
+from src.errors import UserError
 from src.predict import Predictor
 from src.runs import CONF, RunFolder, find_run
 

@@ -60,7 +60,8 @@ def node(log: Path, *options: str) -> Iterator[None]:
     with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT) as process:
         try:
             deadline = time.monotonic() + 120
-            while "Ray runtime started." not in (said := log.read_text()):
+            # The last of what it says: "Ray runtime started." comes before the address is written.
+            while "This command will now block forever" not in (said := log.read_text()):
                 assert process.poll() is None, said
                 assert time.monotonic() < deadline, said
                 time.sleep(0.2)

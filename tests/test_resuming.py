@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from src import train as training
 from src.checkpoints import CheckpointFiles, newest_valid, read_verified
-from src.config import UserError
+from src.errors import UserError
 from src.runs import RunFolder
 from tests.conftest import REVIEWS, composed, power_cut, refusal
 

@@ -30,17 +30,18 @@ from packaging.utils import canonicalize_name
 
 from src import activations, backbones
 from src.compare import compare
-from src.config import Data, UserError
+from src.config import Data
 from src.data import sources
 from src.data.tables import read_table
 from src.data.writing import FORMULA
+from src.errors import UserError
 from src.explain import check_arguments, explain
 from src.export import export
 from src.predict import Predictor
 from src.report import plots
 from src.report.standalone import TEMPLATES, save
 from src.runs import CONF, RunFolder
-from src.sweeps import check_folders
+from src.sweep_folders import check_folders
 from tests.conftest import Canary, composed
 
 ROOT = CONF.parent

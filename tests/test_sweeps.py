@@ -15,8 +15,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from src import locks, sweeps
-from src.config import UserError
+from src import locks, sweep_folders, sweeps
+from src.errors import UserError
 from src.runs import CONF, RunFolder
 from tests.conftest import Command, composed
 
@@ -98,7 +98,7 @@ def test_the_same_sweep_again_runs_what_has_not_finished(
 
 def test_the_same_command_goes_on_in_its_folder(tmp_path: Path) -> None:
     def choose(*arguments: str) -> Path:
-        folder, lock = sweeps.choose_folder(arguments, tmp_path)
+        folder, lock = sweep_folders.choose_folder(arguments, tmp_path)
         locks.give_back(lock)
         return folder
 
@@ -111,14 +111,14 @@ def test_the_same_command_goes_on_in_its_folder(tmp_path: Path) -> None:
 
 
 def test_only_the_command_of_a_sweep_makes_it_a_folder() -> None:
-    assert sweeps.is_sweep(["-m", "seed=1,2"])
-    assert sweeps.is_sweep(["sweep=frozen_vs_unfrozen"])
-    assert not sweeps.is_sweep(["sweep=frozen_vs_unfrozen", "seed=1", "run=x", "hydra.mode=RUN"])
-    assert not sweeps.is_sweep(["seed=1"])
+    assert sweep_folders.is_sweep(["-m", "seed=1,2"])
+    assert sweep_folders.is_sweep(["sweep=frozen_vs_unfrozen"])
+    assert not sweep_folders.is_sweep(["sweep=frozen_vs_unfrozen", "seed=1", "run=x", "hydra.mode=RUN"])
+    assert not sweep_folders.is_sweep(["seed=1"])
 
 
 def test_two_sweeps_at_once_never_share_a_folder(tmp_path: Path) -> None:
-    chosen = [sweeps.choose_folder(["-m", "seed=1,2"], tmp_path) for _ in range(5)]
+    chosen = [sweep_folders.choose_folder(["-m", "seed=1,2"], tmp_path) for _ in range(5)]
     assert len({folder for folder, _ in chosen}) == 5
     for _, lock in chosen:
         locks.give_back(lock)

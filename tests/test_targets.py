@@ -18,7 +18,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from src import trust
-from src.config import UserError
+from src.errors import UserError
 from src.runs import CONF, RunFolder
 from tests.conftest import Canary
 from tests.foreign_runs import DOORS, Content, save

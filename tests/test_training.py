@@ -19,10 +19,11 @@ from pytorch_lightning import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src import train as training
-from src.backbones import load_encoder, stages
-from src.config import UserError
+from src.backbones import load_encoder
+from src.errors import UserError
 from src.modules import TextClassifier
 from src.runs import RunFolder
+from src.staging import stages
 from tests.conftest import LAYERS, composed
 from tests.test_backbones import source_of
 

@@ -15,9 +15,10 @@ import yaml
 from omegaconf import OmegaConf
 
 from src import trust
-from src.config import UserError
+from src.errors import UserError
+from src.files import sha256
 from src.predict import Predictor
-from src.runs import RunFolder, config_hash, sha256
+from src.runs import RunFolder, config_hash
 from tests.conftest import Canary
 from tests.foreign_runs import DOORS, Content, files, resume, save
 
@@ -163,7 +164,7 @@ def test_a_resumed_run_writes_into_its_own_folder_only(
     trust.check_resumable(run.saved_config(), run.path, [])
     changed = OmegaConf.create(content)
     OmegaConf.update(changed, key, value.replace("OUT", str(tmp_path / "out")).replace("RUN", str(run.path)))
-    save(run, OmegaConf.to_container(changed))  # type: ignore[arg-type]
+    save(run, OmegaConf.to_container(changed))
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(UserError, match=rf"writes into its own folder, .*; its {key} is"):
         resume(run)

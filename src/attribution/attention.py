@@ -14,7 +14,7 @@ from torch import Tensor
 
 from src.attribution.scoring import LabelScores
 from src.attribution.tokens import Tokens
-from src.config import UserError
+from src.errors import UserError
 
 TOLERANCE = 1e-5  # of logits between attention that shows its weights and attention that does not
 

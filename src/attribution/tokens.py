@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from src.config import UserError
+from src.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

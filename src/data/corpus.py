@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import Data, UserError
+from src.config import Data
 from src.data import labels, sources
 from src.data.labels import LabelSpace
 from src.data.tables import Table
+from src.errors import UserError
 from src.paths import user_path
 
 log = logging.getLogger(__name__)

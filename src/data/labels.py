@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import Data, Objective, UserError, nearest
+from src.config import Data, Objective
 from src.data.tables import Table
+from src.errors import UserError, nearest
 
 SCORES = (
     "accuracy",

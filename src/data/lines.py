@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from src.config import UserError
+from src.errors import UserError
 
 STDIN = Path("-")  # standard input
 CHUNK = 1 << 20  # bytes read at a time

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from src import config
-from src.config import UserError
 from src.data.batching import Batch, Item, Ragged
+from src.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

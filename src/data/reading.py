@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from src.config import UserError
 from src.data.lines import name_of, read_lines
 from src.data.workbooks import read_workbook
+from src.errors import UserError
 
 LARGEST_FIELD = 1_000_000  # characters in one field
 

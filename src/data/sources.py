@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from src import hub
-from src.config import Data, UserError, listed
+from src.config import Data
 from src.data.reading import READERS
 from src.data.tables import Table, kinds, read_table
+from src.errors import UserError, listed
 
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 SPLITS = {

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from src.config import UserError, listed, nearest
 from src.data.lines import STDIN, name_of
 from src.data.reading import LARGEST_FIELD, READERS, Content, Row, read_jsonl, repeated
+from src.errors import UserError, listed, nearest
 
 HALF = re.compile("[\ud800-\udfff]")  # of a character that takes two 16-bit units
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from src.config import UserError
+from src.errors import UserError
 
 LARGEST_BOOK = 1 << 27  # bytes that a workbook may unpack to
 LARGEST_PART = 1 << 22  # bytes of what is in memory as a whole, where it takes a hundred times as much

@@ -13,9 +13,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TextIO
 
-from src.config import UserError
 from src.data.lines import STDIN
-from src.runs import plain
+from src.errors import UserError
+from src.files import plain
 
 STDOUT = STDIN  # both are called `-`
 Columns = dict[str, list[Any]]

@@ -14,8 +14,8 @@ from torch import Tensor
 from src import metrics
 from src.adapting import merge_adapters
 from src.backbones import silence_transformers
-from src.config import UserError
 from src.data.labels import LabelSpace
+from src.errors import UserError
 from src.exports import native, onnx_model, standalone
 from src.modules import TextClassifier
 from src.predictor import Predictor

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from src.config import UserError
+from src.errors import UserError
 from src.exports.standalone import plain_settings
 from src.freezable import FreezableModule
 from src.heads import LinearHead

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from src import heads, metrics
-from src.config import UserError
+from src.errors import UserError
 from src.exports import loader
 from src.heads import MixedHead
 from src.modules import TextClassifier

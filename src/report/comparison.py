@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import UserError, nearest
+from src.errors import UserError, nearest
 from src.report import statistics
 from src.report.groups import STRATEGY, Group
 from src.report.statistics import Interval

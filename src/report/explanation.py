@@ -16,7 +16,7 @@ from torch import Tensor
 
 from src.attribution.explanation import Explanation, Question, as_record, attention_record
 from src.attribution.gradients import TOLERANCE
-from src.config import UserError
+from src.errors import UserError
 from src.report import explanation_plots as plots
 from src.report.standalone import render, save
 

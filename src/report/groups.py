@@ -15,7 +15,7 @@ from hydra.errors import InstantiationException
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
-from src.config import UserError, nearest
+from src.errors import UserError, nearest
 from src.runs import PLACES, RunFolder
 
 STRATEGY = "strategy"  # the column that stands for everything in the freeze section

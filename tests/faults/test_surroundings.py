@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from src.checkpoints import newest_valid
-from src.config import UserError
+from src.errors import UserError
 from src.runs import RunFolder
 from tests.faults.conftest import Make
 from tests.faults.runs import ROWS, Ended, Moment
