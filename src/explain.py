@@ -9,13 +9,14 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
 from omegaconf import DictConfig, ListConfig
-from rich.progress import track
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from src.checking import check_complete
 from src.cli import fail, run_command
@@ -46,7 +47,7 @@ def explain(cfg: DictConfig) -> Path:
     check_arguments(cfg)
     runs = [find_run(str(name), cfg.sweep_folder) for name in (cfg.run, cfg.against) if name]
     check_runs(runs, cfg.labels)
-    texts = [str(cfg.text)] if cfg.text is not None else read_texts(user_path(cfg.input), runs[0], int(cfg.limit))
+    texts = [str(cfg.text)] if cfg.text is not None else read_texts(user_path(cfg.input), cfg, runs[0])
     target = runs[0].path / "explanations" / (cfg.name or time.strftime("%Y-%m-%d_%H-%M-%S"))
     refuse_links([target.parent, target], runs[0].path)
     if target.exists():
@@ -71,10 +72,18 @@ def _explain(cfg: DictConfig, runs: Sequence[RunFolder], texts: Sequence[str], t
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         pages = []
-        for number, read in enumerate(track(split, "Explaining", disable=not sys.stderr.isatty()), start=1):
-            sides = [_side(*given) for given in zip(titles, runs, predictors, read, questions, strict=True)]
-            folder = unfinished / f"{number:04}" if cfg.input is not None else unfinished
-            pages.append(report.write_page(sides, folder))
+        columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+        with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+            task = bar.add_task("", total=len(split))
+            for number, read in enumerate(split, start=1):
+                sides = [
+                    _side(*given, lambda part: bar.update(task, description=part))
+                    for given in zip(titles, runs, predictors, read, questions, strict=True)
+                ]
+                bar.update(task, description="pictures")
+                folder = unfinished / f"{number:04}" if cfg.input is not None else unfinished
+                pages.append(report.write_page(sides, folder))
+                bar.update(task, advance=1, description="")
         if cfg.input is not None:
             report.write_index(pages, titles, unfinished)
         unfinished.rename(target)
@@ -86,12 +95,14 @@ def _explain(cfg: DictConfig, runs: Sequence[RunFolder], texts: Sequence[str], t
     return target / "index.html"
 
 
-def _side(title: str, run: RunFolder, predictor: Predictor, read: Any, asked: Question) -> Side:
+def _side(
+    title: str, run: RunFolder, predictor: Predictor, read: Any, asked: Question, doing: Callable[[str], object]
+) -> Side:
     from src.attribution.explanation import explain as explain_text
     from src.report.explanation import Side
 
     module: Any = predictor.module
-    found = explain_text(module, read, asked)
+    found = explain_text(module, read, asked, doing)
     return Side(title, str(run.path), predictor.result["strategy"], stage_states(module), found)
 
 
@@ -157,14 +168,15 @@ def check_runs(runs: Sequence[RunFolder], labels: Sequence[Any] | None) -> None:
             raise UserError(f"labels must be labels of the run; got {label!r}.\n{nearest(label, known)}")
 
 
-def read_texts(file: Path, run: RunFolder, limit: int) -> list[str]:
+def read_texts(file: Path, cfg: DictConfig, run: RunFolder) -> list[str]:
     """The first texts of a file.
 
     Raises:
-        UserError: the file cannot be read, lacks the column that the run's texts had, or a row has no text.
+        UserError: the file cannot be read, lacks the column, or a row has no text.
     """
-    table = next(stream_table(file, limit))
-    texts = table.texts(str(run.saved_config().data.text), "The run's data.text")
+    table = next(stream_table(file, int(cfg.limit)))
+    column = run.saved_config().data.text if cfg.text_column is None else cfg.text_column
+    texts = table.texts(str(column), "text_column")
     empty = [str(row) for row, text in zip(table.rows, texts, strict=True) if not text.strip()]
     if empty:
         raise UserError(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import sys
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -79,14 +80,14 @@ def label_file(folder: RunFolder, options: Options) -> None:
     given = {key: column for key, column in renamed.items() if column is not None}
     data = OmegaConf.to_container(OmegaConf.merge(predictor.cfg.data, given))
     labeller = Labeller(predictor, Data.model_validate(data), options.evaluate)
-    with open_table(target) as write, _progress() as bar:
-        task = bar.add_task("", total=None)
+    with open_table(target) as write, _progress() as advance:
         for table in itertools.chain([first], tables):
             write(labeller(table))
-            bar.update(task, advance=len(table.rows))
+            advance(len(table.rows))
     if labeller.blank:
         named = ", ".join(map(str, labeller.blank[:NAMED])) + (", …" if len(labeller.blank) > NAMED else "")
-        log.warning("%s without a text got no label: %s %s", f"{len(labeller.blank):,} rows", first.unit, named)
+        count = f"{len(labeller.blank):,} rows" if len(labeller.blank) > 1 else "1 row"
+        log.warning("%s without a text got no label: %s %s", count, first.unit, named)
     if options.evaluate and len(labeller.blank) == labeller.rows:
         raise UserError(f"{first.source} must have a row with a text to be evaluated; it has none.")
     if options.evaluate:
@@ -168,9 +169,17 @@ def _free(name: str, taken: Container[str]) -> str:
     return next(name for name in names if name not in taken)
 
 
-def _progress() -> Progress:
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[int], None]]:
+    """Shows how many rows are done, and vanishes when there is a mistake to tell; yields what is told of more rows."""
     columns = (TextColumn("{task.completed:,} rows"), _Rate(), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True))
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=None)
+        try:
+            yield lambda rows: bar.update(task, advance=rows)
+        except UserError:
+            bar.remove_task(task)
+            raise
 
 
 class _Rate(ProgressColumn):

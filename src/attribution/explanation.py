@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -78,12 +78,15 @@ class Explanation:
         return found
 
 
-def explain(module: TextClassifier, tokens: Tokens, question: Question) -> Explanation:
+def explain(
+    module: TextClassifier, tokens: Tokens, question: Question, doing: Callable[[str], object] = lambda part: None
+) -> Explanation:
     """
     Args:
         module: in evaluation mode.
         tokens: the text.
         question: what to find out.
+        doing: is told of each part before it begins, what it is.
 
     Raises:
         UserError: attention that shows its weights does not give the module's own logits.
@@ -97,14 +100,17 @@ def explain(module: TextClassifier, tokens: Tokens, question: Question) -> Expla
     ]
     labels = order if question.labels else order[:MOST_LABELS]
     asked = [name for name in METHODS if name in question.methods]
-    attributions = {name: METHODS[name](scores, tokens, labels) for name in asked}
-    curves = {
-        name: faithfulness.by_importance(scores, tokens, labels[0], found.values[0])
-        for name, found in attributions.items()
-    }
+    attributions, curves, attended = {}, {}, None
+    for name in asked:
+        doing(name.replace("_", " "))
+        attributions[name] = METHODS[name](scores, tokens, labels)
+        curves[name] = faithfulness.by_importance(scores, tokens, labels[0], attributions[name].values[0])
     if curves:
+        doing("words in random order")
         curves["random"] = faithfulness.at_random(scores, tokens, labels[0])
-    attended = attention.attend(scores, tokens, labels) if "attention" in question.methods else None
+    if "attention" in question.methods:
+        doing("attention")
+        attended = attention.attend(scores, tokens, labels)
     return Explanation(
         tokens,
         dict(zip(names, probs.tolist(), strict=True)),

@@ -33,15 +33,12 @@ class Table:
         """
         if name in self.columns:
             return self.columns[name]
-        hint = nearest(name, self.columns)
+        hint = f"{nearest(repr(name), map(repr, self.columns))} Name one: {key}=…"
         if len(self.columns) == 1 and (mark := next((m for m in ";\t|," if m in next(iter(self.columns))), None)):
             hint = (
                 f"Columns seem to be divided by {mark!r}; save as .csv with commas between them, or as .tsv with tabs."
             )
-        raise UserError(
-            f"{key} must name a column; got {name!r}. {self.source} has the columns {listed(map(repr, self.columns))}."
-            f"\n{hint}"
-        )
+        raise UserError(f"{key} must name a column of {self.source}; got {name!r}.\n{hint}")
 
     def texts(self, name: str, key: str) -> list[str]:
         """The values of a column as texts; where a row has none, an empty one.
@@ -115,6 +112,8 @@ def stream_table(path: Path, size: int) -> Iterator[Table]:
 
 
 def _open(path: Path) -> Content:
+    if path != STDIN and path.is_dir():
+        raise UserError(f"{path} must be a file; it is a folder.\nName a file in it.")
     reader = read_jsonl if path == STDIN else READERS.get(path.suffix.lower())
     if reader is None:
         raise UserError(

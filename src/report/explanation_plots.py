@@ -97,8 +97,8 @@ def faithfulness(curves: Mapping[str, Curves], label: str) -> Figure:
             if name == "random":
                 axes.fill_between(GRID, *band(values).tolist(), color="grey", alpha=0.25, label="random orders")
             else:
-                number = list(curves).index(name)
-                axes.plot(GRID, values[0], STYLES[number], color=f"C{number}", markersize=4, label=name)
+                number, shown = list(curves).index(name), name.replace("_", " ")
+                axes.plot(GRID, values[0], STYLES[number], color=f"C{number}", markersize=4, label=shown)
         axes.set(title=title, xlabel="share of the words", ylim=(-0.03, 1.03))
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel(_plain(f"probability of {label}"))

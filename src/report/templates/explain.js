@@ -7,8 +7,9 @@ const several = sides.length > 1, names = sides.map((side) => side.title);
 const ORANGE = [213, 94, 0];
 const BLUE = matchMedia("(prefers-color-scheme: dark)").matches && !matchMedia("print").matches ? [86, 180, 233] : [0, 114, 178];
 // Three digits behind the point, or as many as the largest value beside it needs to have three that count.
-const signed = (value, scale = 1) =>
-  (value < 0 ? "−" : "+") + Math.abs(value).toFixed(Math.max(3, 2 - Math.floor(Math.log10(scale || 1))));
+const digits = (value, scale = 1) => Math.abs(value).toFixed(Math.max(3, 2 - Math.floor(Math.log10(scale || 1))));
+const signed = (value, scale) => (value < 0 ? "−" : "+") + digits(value, scale);
+const plain = (value, scale) => (value < 0 ? "−" : "") + digits(value, scale);
 const add = (parent, tag, text = "", attributes = {}) => {
   const made = parent.appendChild(document.createElement(tag));
   made.textContent = text;
@@ -69,7 +70,7 @@ const panel = (parent, title, side, items, scale) => {
   const box = add(section, "div", "", { class: "bars", tabindex: "0", role: "region", "aria-label": "Importance as a table" });
   const table = add(box, "table");
   const head = add(add(table, "thead"), "tr");
-  for (const name of [whole ? "word" : "subword", "importance", ""]) add(head, "th", name, { scope: "col" });
+  for (const name of [whole ? "word" : "subword", "importance", ""]) add(head, "th", name, { scope: "col", class: name === "importance" ? "number" : "" });
   const body = add(table, "tbody");
   for (const item of sorted) {
     const row = add(body, "tr");
@@ -107,13 +108,16 @@ const drawWords = () => {
   }).join(" ") + (name === "integrated_gradients" ? "" : " Only integrated gradients must add up.");
 };
 
-// Attention: every map is tokens x tokens bytes; 255 stands for the map's peak.
-const decode = (text) => {
-  const content = atob(text), found = new Uint8Array(content.length);
-  for (let i = 0; i < found.length; i++) found[i] = content.charCodeAt(i);
+// Attention: every map is tokens x tokens levels, the highest of which stands for the map's peak.
+let weights = null; // of each side, as soon as they are unpacked
+const unpack = async (text) => {
+  const content = atob(text), packed = new Uint8Array(content.length);
+  for (let i = 0; i < packed.length; i++) packed[i] = content.charCodeAt(i);
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const bytes = new Uint8Array(await new Response(stream).arrayBuffer()), found = new Uint16Array(bytes.length / 2);
+  for (let i = 0; i < found.length; i++) found[i] = bytes[i] + 256 * bytes[found.length + i]; // low bytes, then high ones
   return found;
 };
-const weights = sides.map((side) => side.attention && decode(side.attention.bytes));
 const mapNames = (side) => {
   const { layers, columns, extra } = side.attention;
   return [...layers.flatMap((layer) => columns.map((column) => `layer ${layer}, ${column}`)), ...extra];
@@ -121,10 +125,10 @@ const mapNames = (side) => {
 const oneMap = (index, name, shown) => {
   const side = sides[index], map = mapNames(side).indexOf(name), size = side.tokens.length;
   if (map < 0) return null;
-  const bytes = weights[index].subarray(map * size * size), unit = side.attention.peaks[map] / 255;
+  const levels = weights[index].subarray(map * size * size), unit = side.attention.peaks[map] / side.attention.levels;
   return shown.map((row) => shown.map((column) => {
     let sum = 0;
-    for (const i of row.members) for (const j of column.members) sum += bytes[i * size + j];
+    for (const i of row.members) for (const j of column.members) sum += levels[i * size + j];
     return (sum * unit) / row.members.length;
   }));
 };
@@ -134,10 +138,11 @@ const matrix = (name, shown) => {
   return one && other && one.map((row, i) => row.map((value, j) => value - other[i][j]));
 };
 const drawn = () => sides[state.side < sides.length ? state.side : 0];
+const peakOf = (values) => values.reduce((peak, row) => row.reduce((most, value) => Math.max(most, Math.abs(value)), peak), 1e-12);
 const paint = (canvas, values) => {
   const size = values.length, image = canvas.getContext("2d").createImageData(size, size), difference = state.side === sides.length;
-  let peak = 1e-12, place = 0;
-  for (const row of values) for (const value of row) peak = Math.max(peak, Math.abs(value));
+  const peak = peakOf(values);
+  let place = 0;
   for (const row of values) {
     for (const value of row) {
       const [red, green, blue] = difference && value > 0 ? ORANGE : BLUE;
@@ -194,9 +199,9 @@ const drawMap = () => {
   element("map-title").textContent = (several ? `${names[state.side] ?? "A minus B"}, ` : "") + name;
   element("map-note").textContent = [NOTES[name.split("-")[0]], names[state.side] ? "" :
     "Orange, and whole lines: A has more there; blue, and dashed lines: B has."].filter(Boolean).join(" ");
-  element("map-table").open = false;
   element("map-table").querySelector("div").replaceChildren();
   if (!values) { element("arcs").replaceChildren(); return; }
+  if (element("map-table").open) fillTable();
   state.row = Math.min(state.row, shown.length - 1);
   const cell = Math.max(13, Math.min(26, Math.floor(520 / shown.length)));
   add(box, "span");
@@ -208,6 +213,7 @@ const drawMap = () => {
     button.style.height = `${cell}px`;
     button.addEventListener("click", () => focusRow(i));
   });
+  const peak = peakOf(values);
   const canvas = add(box, "canvas", "", { role: "img", "aria-label": `${name}; the table below has its values` });
   paint(canvas, values);
   canvas.style.width = canvas.style.height = `${cell * shown.length}px`;
@@ -218,7 +224,7 @@ const drawMap = () => {
   };
   canvas.addEventListener("mousemove", (event) => {
     const [i, j] = at(event);
-    element("reading").textContent = `${shown[i].name} → ${shown[j].name}: ${values[i][j].toFixed(4)}`;
+    element("reading").textContent = `${shown[i].name} → ${shown[j].name}: ${plain(values[i][j], peak)}`;
   });
   canvas.addEventListener("click", (event) => focusRow(at(event)[0]));
   focusRow(state.row);
@@ -237,12 +243,12 @@ const focusRow = (row) => {
   svg.setAttribute("width", 130);
   svg.setAttribute("height", height * shown.length);
   svg.setAttribute("aria-hidden", "true");
-  const peak = Math.max(1e-12, ...values.map(Math.abs));
+  const peak = peakOf([values]);
   shown.forEach((unit, i) => {
     add(left, "span", unit.name, { class: i === row ? "chosen" : "" }).style.height = `${height}px`;
     const target = add(right, "span", "", {});
     target.style.height = `${height}px`;
-    add(target, "small", values[i].toFixed(3));
+    add(target, "small", plain(values[i], peak));
     target.append(` ${unit.name}`);
     const share = Math.abs(values[i]) / peak;
     if (share < 0.02) return;
@@ -256,21 +262,22 @@ const focusRow = (row) => {
 };
 
 const fillTable = () => {
-  const shown = units(drawn()), values = matrix(mapNames(drawn())[state.map], shown);
+  const shown = units(drawn()), values = matrix(mapNames(drawn())[state.map], shown), peak = peakOf(values ?? []);
   const table = add(element("map-table").querySelector("div"), "table");
   const head = add(add(table, "thead"), "tr");
-  for (const unit of [{ name: "" }, ...shown]) add(head, "th", unit.name, { scope: "col" });
+  add(head, "td");
+  for (const unit of shown) add(head, "th", unit.name, { scope: "col", class: "number" });
   const body = add(table, "tbody");
   (values ?? []).forEach((line, i) => {
     const row = add(body, "tr");
     add(row, "th", shown[i].name, { scope: "row" });
-    for (const value of line) add(row, "td", value.toFixed(4), { class: "number" });
+    for (const value of line) add(row, "td", plain(value, peak), { class: "number" });
   });
 };
 
 const draw = () => {
   drawWords();
-  if (element("maps")) { drawMaps(); drawMap(); }
+  if (weights) { drawMaps(); drawMap(); }
 };
 if (element("words")) {
   fill(element("method"), Object.keys(sides[0].methods).map((name) => name.replaceAll("_", " ")));
@@ -288,7 +295,8 @@ if (element("maps")) {
   const { layers, columns } = sides[0].attention;
   state.map = layers.length * columns.length - 2; // the last layer's mean
   element("map-table").addEventListener("toggle", () => {
-    if (element("map-table").open && !element("map-table").querySelector("table")) fillTable();
+    if (weights && element("map-table").open && !element("map-table").querySelector("table")) fillTable();
   });
+  Promise.all(sides.map((side) => unpack(side.attention.packed))).then((found) => { weights = found; draw(); });
 }
 draw();
