@@ -80,4 +80,4 @@ class Progress(RichProgressBar):
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         metrics = super().get_metrics(trainer, pl_module)
-        return {name.removeprefix("validation/"): value for name, value in metrics.items() if name != "v_num"}
+        return {name: value for name, value in metrics.items() if name != "v_num"}

@@ -122,6 +122,11 @@ def depth(stages: Sequence[Stage], phases: Sequence[Phase]) -> int:
     return len(stages)
 
 
+def percent(share: float) -> str:
+    """How much of a network trains, in words: a thousand of many million parameters are few, but not 0.0%."""
+    return f"{share:.1%}" if share >= 0.1 or not share else f"{100 * share:.2g}%"
+
+
 def training(stages: Sequence[Stage], trains: Sequence[bool]) -> list[Phase]:
     """One phase in which whole stages train."""
     names = [n for stage, train in zip(stages, trains, strict=True) if train for n in stage.parameters]

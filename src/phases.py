@@ -19,7 +19,7 @@ from src.checkpoints import read_verified
 from src.config import RunConfig
 from src.data.batching import Batch
 from src.freezable import FreezableModule
-from src.freezing import End, Stage
+from src.freezing import End, Stage, percent
 from src.operations import StepOperations
 from src.saving import Saving
 
@@ -250,7 +250,7 @@ def stage_table(module: FreezableModule) -> str:
         size, training = stage_counts(module, stage)
         table.add_row(stage.name, f"{size:,}", f"{training:,}", mode(module, stage))
         total, trainable = total + size, trainable + training
-    table.add_row("total", f"{total:,}", f"{trainable:,}", f"{trainable / total:.1%} trains")
+    table.add_row("total", f"{total:,}", f"{trainable:,}", f"{percent(trainable / total)} trains")
     return as_text(table)
 
 

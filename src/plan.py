@@ -17,7 +17,7 @@ from src.cli import fail, run_command
 from src.config import RunConfig, Section
 from src.data import corpus as corpora
 from src.errors import UserError
-from src.freezing import Phase
+from src.freezing import Phase, percent
 
 if TYPE_CHECKING:
     import torch
@@ -230,7 +230,7 @@ def _stages(module: FreezableModule, trained: Sequence[Sequence[int]]) -> Table:
 
 
 def _share(found: int, size: int) -> str:
-    return "all" if found == size else f"{found / size:.1%}" if found else "-"
+    return "all" if found == size else percent(found / size) if found else "-"
 
 
 def _costs(phases: Sequence[Phase], trained: Sequence[Sequence[int]], costs: Sequence[Cost]) -> Table:

@@ -101,13 +101,37 @@ class RunFolder:
                 # References stay references, so that the folder can be moved and no secret is written out.
                 file.write(OmegaConf.to_yaml(trust.as_written(config)))
         except FileExistsError:
-            raise UserError(
-                f"{self.path} holds a run already.\n"
-                "Go on with it: resume=true. Start another: leave run=… out, or give a new folder."
-            ) from None
+            raise self._taken() from None
         except (OSError, ValueError) as error:  # names with a zero byte are no OSError
             reason = getattr(error, "strerror", None) or error
             raise UserError(f"The run folder {self.path} cannot be written: {reason}.\nChoose another: run=…") from None
+
+    def refuse_taken(self) -> None:
+        """
+        Raises:
+            UserError: the folder holds a run already, which may be in training.
+        """
+        if (self.path / "config.yaml").exists():
+            raise self._taken()
+
+    def _taken(self) -> UserError:
+        with contextlib.suppress(PermissionError):
+            held = locks.take(self.path / "config.yaml")
+            if held is None:
+                return self._in_training()
+            locks.give_back(held)
+        return UserError(
+            f"{self.path} holds a run already.\n"
+            "Go on with it: resume=true. Start another: leave run=… out, or give a new folder."
+        )
+
+    def _in_training(self) -> UserError:
+        status = self._status()
+        holder = f"process {status.get('pid')} on {status.get('host')}, since {status.get('time')}"
+        return UserError(
+            f"Only one process at a time may train a run; {self.path} is being trained by {holder}.\n"
+            "Wait for it or end it, or start another run."
+        )
 
     def saved_config(self) -> DictConfig:
         """The config this run was started with: data from elsewhere, so it may only build what conf/ builds.
@@ -141,12 +165,7 @@ class RunFolder:
         except PermissionError as error:
             raise UserError(f"The run folder {self.path} must be one that can be written: {error}.") from None
         if held is None:
-            status = self._status()
-            holder = f"process {status.get('pid')} on {status.get('host')}, since {status.get('time')}"
-            raise UserError(
-                f"Only one process at a time may train a run; {self.path} is being trained by {holder}.\n"
-                "Wait for it or end it, or start another run."
-            )
+            raise self._in_training()
         try:
             for leftover in (*self.path.glob(".*.*[0-9]"), *self.path.glob("checkpoints/.*.*[0-9]")):
                 leftover.unlink()

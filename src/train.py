@@ -83,7 +83,10 @@ def train(cfg: DictConfig, folder: RunFolder) -> Result:
     check_references(cfg)
     if os.environ.get("SLURM_RESTART_COUNT", "0") != "0" and (folder.path / "config.yaml").exists():
         cfg.resume = cfg.resume or True  # the same job again, after it was put back into the queue
-    cfg = resumed(cfg, folder) if cfg.resume else cfg
+    if cfg.resume:
+        cfg = resumed(cfg, folder)
+    elif is_main_process():
+        folder.refuse_taken()
     with open_dict(cfg):
         cfg.run = str(folder.path)
     return _train_twice(cfg, folder) if cfg.pretrain else _train_once(cfg, folder, lambda: folder.claim(cfg))

@@ -232,7 +232,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "run of nobody": ("predict", "~ must begin with the name of a user", "run=~nobody_at_all", "text=a"),
     "best of none": ("predict", "give their sweep", "run=best", "text=a"),
     "latest of none": ("predict", "needs a finished run", "run=latest", "sweep=HERE/none", "text=a"),
-    "input is a folder": ("predict", "must be one of .csv", "run=RUN", "input=HERE"),
+    "input is a folder": ("predict", "must be a file; it is a folder", "run=RUN", "input=HERE"),
     "long input": ("predict", "File name too long", "run=RUN", f"input={'a' * 300}.csv"),
     "input of nobody": ("predict", "~ must begin with", "run=RUN", "input=~nobody_at_all/a.csv"),
     "output below a file": ("predict", "cannot be written", "run=RUN", "input=ROWS", "output=ROWS/a.csv"),

@@ -263,8 +263,8 @@ def test_the_card_states_what_the_result_states(run_tiny: Run, tmp_path: Path) -
     card = (tmp_path / "out" / "README.md").read_text()
     rows = dict(re.findall(r"^\| (.+?) \| (.+) \|$", card, re.MULTILINE))
     total, trained = result["parameters"]["total"], result["parameters"]["trainable"]
-    assert rows["trained parameters"].startswith(f"{trained:,} of {total:,} ({100 * trained / total:.3g}%)")
-    assert rows["frozen parameters"].startswith(f"{total - trained:,} (")
+    assert rows["trained parameters"] == f"{trained:,} of {total:,} ({100 * trained / total:.2g}%)"
+    assert rows["frozen parameters"] == f"{total - trained:,}"
     assert rows["freezing strategy"] == result["strategy"]
     assert rows["labels"] == ", ".join(result["labels"])
     assert rows["texts"] == ", ".join(f"{count} {split}" for split, count in result["texts"].items())

@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 
 from src.data import corpus
 from src.errors import UserError
+from src.freezing import percent
 from src.plan import plan
 from src.runs import CONF
 
@@ -47,7 +48,7 @@ def test_phases_stand_side_by_side_and_nothing_is_written(shown: Shown, tmp_path
     assert re.findall(r"^\d +(.*?)  ", text, re.MULTILINE) == ["1 epoch", "1 epoch", "to the end"]
     (total,) = re.findall(r"^total +([\d,]+)", text, re.MULTILINE)
     of_all = [trainable / int(total.replace(",", "")) for trainable in numbers(text, "trainable")]
-    assert shares["total"] == [f"{share:.1%}" for share in of_all]
+    assert shares["total"] == [percent(share) for share in of_all]
     assert all(min(numbers(text, cost)) > 0 for cost in ("forward", "backward", "encoding"))
     assert len(numbers(text, "memory")) == 3
     assert {folder.name for folder in (tmp_path / "cache").iterdir()} == {"tokens"}

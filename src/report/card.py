@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
+from src.freezing import percent
 from src.report import markdown
 from src.report.groups import flat
 
@@ -127,8 +128,8 @@ def _facts(result: Mapping[str, Any], cfg: DictConfig) -> Iterator[list[str]]:
     if result["labels"]:
         yield ["labels", ", ".join(result["labels"])]
     yield ["freezing strategy", result["strategy"]]
-    yield ["trained parameters", f"{trained:,} of {total:,} ({100 * trained / total:.3g}%)"]
-    yield ["frozen parameters", f"{total - trained:,} ({100 - 100 * trained / total:.6g}%)"]
+    yield ["trained parameters", f"{trained:,} of {total:,} ({percent(trained / total)})"]
+    yield ["frozen parameters", f"{total - trained:,}"]
     yield ["best epoch", str(result["best"]["epoch"])]
     yield ["seed", str(result["seed"])]
     yield ["trained on", f"{made['device']}, {made['time']}"]

@@ -43,7 +43,7 @@ def curves(
             axes.axhline(baseline, color="grey", linewidth=1, linestyle="--", label="token frequencies alone")
             axes.set_yscale("log")
         axes.set(xlabel="epoch", ylabel=score)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)
         axes.legend()
     return figure
@@ -178,7 +178,7 @@ def learning(groups: Sequence[Group], score: str) -> Figure:
                 colour = f"C{index % 10}"
                 axes.plot(*zip(*points, strict=True), style, color=colour, markersize=2, linewidth=1, label=label)
     axes.set(xlabel="epoch", ylabel=f"validation {score}")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7)
     return figure

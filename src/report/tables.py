@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from src.data.writing import harmless
+from src.freezing import percent
 from src.report import markdown
 from src.report.comparison import METRICS, Comparison
 from src.report.groups import flat
@@ -67,7 +68,7 @@ def _costs(comparison: Comparison) -> Cells:
     rows = [
         [
             *row.label.values(),
-            f"{row.trainable:,} ({row.share:.1%})",
+            f"{row.trainable:,} ({percent(row.share)})",
             f"{row.epoch_seconds:.1f} s",
             f"{row.seconds:.0f} s",
             "" if row.time_ratio is None else f"{row.time_ratio:.2f}{_bounds(row.time_interval, '.2f')}",

@@ -6,10 +6,10 @@ const state = { side: 0, map: 0, row: 0 };
 const several = sides.length > 1, names = sides.map((side) => side.title);
 const ORANGE = [213, 94, 0];
 const BLUE = matchMedia("(prefers-color-scheme: dark)").matches && !matchMedia("print").matches ? [86, 180, 233] : [0, 114, 178];
-// Three digits behind the point, or as many as the largest value beside it needs to have three that count.
-const digits = (value, scale = 1) => Math.abs(value).toFixed(Math.max(3, 2 - Math.floor(Math.log10(scale || 1))));
-const signed = (value, scale) => (value < 0 ? "−" : "+") + digits(value, scale);
-const plain = (value, scale) => (value < 0 ? "−" : "") + digits(value, scale);
+// So many digits behind the point, or as many as the largest value beside it needs to have so many that count.
+const digits = (value, scale, count) => Math.abs(value).toFixed(Math.max(count, count - 1 - Math.floor(Math.log10(scale || 1))));
+const signed = (value, scale = 1) => (value < 0 ? "−" : "+") + digits(value, scale, 3);
+const plain = (value, scale) => (value < 0 ? "−" : "") + digits(value, scale, 4);
 const add = (parent, tag, text = "", attributes = {}) => {
   const made = parent.appendChild(document.createElement(tag));
   made.textContent = text;
