@@ -53,7 +53,7 @@ def limit(run: Path, texts: Sequence[str], dtype: torch.dtype) -> float:
     """Texts a second that matrix products alone would allow."""
     predictor = Predictor.load(run, "float32")
     lengths: NDArray[np.int64] = predictor.tokens(texts).lengths
-    size = predictor.module.encoder.config
+    size = predictor.network.encoder.config
     work = forward_products(lengths, size.num_hidden_layers, size.hidden_size, size.intermediate_size)
     return len(texts) * products_per_second(dtype, size.hidden_size, size.intermediate_size) / work
 

@@ -121,16 +121,18 @@ def find_backbone(cfg: Backbone) -> Source:
 def build(
     cfg: DictConfig, settings: RunConfig, strategy: Strategy, source: Source, corpus: Corpus
 ) -> tuple[FreezableModule, TextDataModule]:
-    """The module and its data.
+    """The module and its data. The seed also decides everything that is drawn from here on.
 
     Raises:
         UserError: the weights, the tokenizer or the strategy cannot be used.
     """
+    import pytorch_lightning as pl
     import torch
 
     from src.data.datamodule import LabelledDataModule, MaskedDataModule
     from src.modules import MaskedLanguageModel, TextClassifier
 
+    pl.seed_everything(settings.seed, workers=True, verbose=False)
     texts = corpus.splits["train"].texts
     encoder, head, tokenizer = build_network(cfg, settings, strategy, source, corpus.space.outputs, texts)
     if settings.trainer.gradient_checkpointing:
@@ -162,7 +164,7 @@ def build_network(
     cfg: DictConfig, settings: RunConfig, strategy: Strategy, source: Source, outputs: int, texts: Sequence[str]
 ) -> tuple[PreTrainedModel, nn.Module, PreTrainedTokenizerBase]:
     """The encoder and the head as the strategy trains them, and the encoder's tokenizer. What is random in them is the
-    same for the same seed, which also decides everything that is drawn from here on.
+    same for the same seed.
 
     Args:
         cfg: the whole config.
@@ -175,12 +177,12 @@ def build_network(
     Raises:
         UserError: the weights, the tokenizer or the strategy cannot be used.
     """
-    import pytorch_lightning as pl
+    import torch
 
     from src import pretraining
     from src.adapting import adapt
 
-    pl.seed_everything(settings.seed, workers=True, verbose=False)
+    torch.manual_seed(settings.seed)
     chosen, pooler = settings.backbone, getattr(settings.model, "pooling", None) == "pooler"
     if isinstance(chosen, Scratch):
         tokenizer = pretraining.train_tokenizer(texts, chosen)
@@ -247,8 +249,8 @@ def build_trainer(cfg: DictConfig, settings: RunConfig, folder: RunFolder, phase
     from pytorch_lightning.accelerators import CPUAccelerator
 
     from src.callbacks import RandomStates, Status
-    from src.checkpoints import CheckpointFiles
     from src.phases import Phases
+    from src.saving import CheckpointFiles
 
     chosen = [instantiate(node, f"callbacks.{name}") for name, node in cfg.callbacks.items() if node]
     several = phases > 1 and cfg.trainer.strategy == "ddp"

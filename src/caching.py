@@ -24,6 +24,7 @@ from src.encoding import Recipe, UnusableError, read_or_build
 from src.errors import UserError
 from src.freezable import FreezableModule
 from src.modules import TextClassifier
+from src.networks import reads_all_layers
 from src.operations import counter
 
 log = logging.getLogger(__name__)
@@ -125,8 +126,9 @@ def plan(module: TextClassifier, padding: int, dtype: torch.dtype) -> Recipe:
     width = int(module.encoder.config.hidden_size)
     if module.stages[module.depth].name == freezing.HEAD:
         pooling = str(module.head.pooling) if module.head.reads == "pooled" else None
-        width *= module.encoder.config.num_hidden_layers + 1 if module.reads_all_layers else 1
-        return Recipe(module.encoder, None, pooling, module.reads_all_layers, parameters, padding, dtype, width)
+        every = reads_all_layers(module.head)
+        width *= module.encoder.config.num_hidden_layers + 1 if every else 1
+        return Recipe(module.encoder, None, pooling, every, parameters, padding, dtype, width)
     try:
         prefix, suffix = cut(module.encoder, sum(stage.is_layer for stage in frozen))
     except CutError as error:

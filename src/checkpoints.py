@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric.plugins import TorchCheckpointIO
 
 from src.errors import UserError
 from src.files import sha256, sync_folder, write_whole
@@ -22,38 +21,24 @@ log = logging.getLogger(__name__)
 TRAINING = {"callbacks", "global_step", "loops", "optimizer_states"}  # what a training goes on with, besides weights
 
 
-class CheckpointFiles(TorchCheckpointIO):
-    """How Lightning writes and reads checkpoints here.
-
-    Its own way loses errors of a full disk, and tears the old file where $TMPDIR is on another disk.
+def write(content: dict[str, Any], target: Path) -> None:
     """
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
-    ) -> None:
-        """
-        Raises:
-            UserError: the file cannot be written; the one that was there before is as it was.
-        """
-        target = Path(path)
-        try:
-            with _replacing(target) as temporary:
-                with temporary.open("wb") as file:
-                    torch.save(checkpoint, file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                read(temporary)
-        # A full disk is a RuntimeError of the archive's writer.
-        except (OSError, RuntimeError) as error:
-            raise UserError(
-                f"The checkpoint {target} must be written; it cannot be: {_first_line(error)}\n"
-                "The one before it is as it was. Free some space, then go on with resume=true."
-            ) from error
-
-    def load_checkpoint(
-        self, path: str | os.PathLike[str], map_location: Any = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        return read_verified(Path(path))
+    Raises:
+        UserError: the file cannot be written; the one that was there before is as it was.
+    """
+    try:
+        with _replacing(target) as temporary:
+            with temporary.open("wb") as file:
+                torch.save(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+            read(temporary)
+    # A full disk is a RuntimeError of the archive's writer.
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"The checkpoint {target} must be written; it cannot be: {_first_line(error)}\n"
+            "The one before it is as it was. Free some space, then go on with resume=true."
+        ) from error
 
 
 def read(file: Path) -> dict[str, Any]:

@@ -101,9 +101,9 @@ def _side(
     from src.attribution.explanation import explain as explain_text
     from src.report.explanation import Side
 
-    module: Any = predictor.module
-    found = explain_text(module, read, asked, doing)
-    return Side(title, str(run.path), predictor.result["strategy"], stage_states(module), found)
+    network = predictor.network
+    found = explain_text(network, read, asked, doing)
+    return Side(title, str(run.path), predictor.result["strategy"], stage_states(network), found)
 
 
 def stage_states(module: Any) -> dict[str, str]:
@@ -194,7 +194,7 @@ def question(cfg: DictConfig, predictor: Predictor, run: RunFolder) -> Question:
     """
     from src.attribution.explanation import Question
 
-    model = predictor.module.encoder.config
+    model = predictor.network.encoder.config
     layers = numbers("layers", cfg.layers, int(model.num_hidden_layers), run)
     heads = numbers("heads", cfg.heads, int(model.num_attention_heads), run)
     return Question(list(cfg.methods), layers, heads, None if cfg.labels is None else [str(n) for n in cfg.labels])

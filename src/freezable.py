@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from src import freezing
 from src.data.batching import Batch
 from src.freezing import HEAD, Phase, Stage
+from src.networks import check_state, kept, trained_in
 from src.ranks import gather
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class FreezableModule(LightningModule, ABC):
         self.stages, self.phases, self.optimization = list(stages), list(phases), optimization
         self.thawed: dict[str, int] = {}  # at which step each stage began to train
         self._suffix: list[nn.Module] = []
-        self.trained = frozenset[str]().union(*(phase.trainable for phase in phases))
+        self.trained = trained_in(phases)
         self.history: History = []  # the scores of every epoch so far; epochs count from 1
         self.measured: dict[str, dict[str, float]] = {}  # the latest scores of each split
         self._train_seen: list[Seen] = []  # of this epoch
@@ -266,27 +267,15 @@ class FreezableModule(LightningModule, ABC):
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps what trained; the frozen weights are the backbone's own and are read from there again."""
-        keep = self._checkpoint_names()
+        keep = kept(self.trained)
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in keep}
         checkpoint["phase"], checkpoint["thawed"] = self.phase, dict(self.thawed)
         checkpoint["history"] = self.history
         checkpoint["seen"] = self._train_seen
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.check_state(checkpoint["state_dict"])
+        check_state(checkpoint["state_dict"], self.trained)
         self.history = checkpoint["history"]
         self._train_seen = checkpoint["seen"]
         # Which parameters train is set when the fit starts.
         self.phase, self.thawed = checkpoint["phase"], checkpoint["thawed"]
-
-    def check_state(self, state: dict[str, Tensor]) -> None:
-        """
-        Raises:
-            ValueError: a tensor that trained is missing, or one that did not is there.
-        """
-        if differing := sorted(state.keys() ^ self._checkpoint_names()):
-            raise ValueError(f"the checkpoint is of another model or strategy: {', '.join(differing[:5])}")
-
-    def _checkpoint_names(self) -> set[str]:
-        return {name if name.startswith(f"{HEAD}.") else f"encoder.{name}" for name in self.trained}

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from src.config import Pooling, StatePooling
+from src.config import Objective, Pooling, StatePooling
 
 Reads = Literal["pooled", "tokens"]
 
@@ -176,3 +176,11 @@ def pool_states(
     if pooling == "max":
         return states.masked_fill(~real, -torch.inf).amax(1)
     return (states * real).sum(1) / real.sum(1)
+
+
+def probabilities(logits: Float[Tensor, "rows outputs"], objective: Objective) -> Float[Tensor, "rows labels"]:
+    """Probabilities per label: binary gives two columns that sum to 1, multi-label independent ones."""
+    if objective == "multiclass":
+        return logits.softmax(1)
+    positive = logits.sigmoid()
+    return torch.cat([1 - positive, positive], dim=1) if objective == "binary" else positive

@@ -11,18 +11,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchmetrics.functional import classification as tm
 
-from src.config import Objective
 from src.data.labels import LabelSpace
 
 BINS = 15  # of the calibration error (Guo et al. 2017)
-
-
-def probabilities(logits: Float[Tensor, "rows outputs"], objective: Objective) -> Float[Tensor, "rows labels"]:
-    """Probabilities per label: binary gives two columns that sum to 1, multi-label independent ones."""
-    if objective == "multiclass":
-        return logits.softmax(1)
-    positive = logits.sigmoid()
-    return torch.cat([1 - positive, positive], dim=1) if objective == "binary" else positive
 
 
 def measure(
@@ -34,7 +25,7 @@ def measure(
     """All scores of a split.
 
     Args:
-        probs: from `probabilities`.
+        probs: from `heads.probabilities`.
         targets: label indices, or 0 and 1 per label.
         space: the labels.
         thresholds: multi-label only: the probability from which a label counts as predicted; 0.5 unless given.

@@ -10,14 +10,14 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers.modeling_outputs import BaseModelOutput
 
 from src import metrics
 from src.data.batching import Batch
 from src.data.labels import MASKED_SCORES, LabelSpace
 from src.freezable import FreezableModule, Optimization, Seen
 from src.freezing import Phase, Stage
-from src.heads import MaskedLanguageHead, logits_of
+from src.heads import MaskedLanguageHead, probabilities
+from src.networks import label_logits, token_logits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -64,26 +64,8 @@ class TextClassifier(FreezableModule):
     def scores(self) -> Sequence[str]:
         return self.space.scores
 
-    @property
-    def reads_all_layers(self) -> bool:
-        """Whether the head reads the outputs of all layers side by side instead of the last one's."""
-        return bool(getattr(self.head, "all_layers", False))
-
     def forward(self, batch: Batch) -> Float[Tensor, "texts outputs"]:
-        """The logits of a batch of token ids, or of what the activation store holds in their place."""
-        if "pooled" in batch:
-            logits: Tensor = self.head(batch["pooled"])
-            return logits.float()
-        mask = batch["mask"]
-        if "states" not in batch:
-            output = self.encoder(input_ids=batch["input_ids"], attention_mask=mask.long())
-        elif self._suffix:
-            output = self._suffix[0](inputs_embeds=batch["states"], attention_mask=mask.long())
-        else:
-            output = BaseModelOutput(last_hidden_state=batch["states"])
-        # What a store holds for a head that reads all layers lies side by side already.
-        logits = logits_of(self.head, output, mask, self.reads_all_layers and "states" not in batch)
-        return logits.float()
+        return label_logits(self.encoder, self.head, batch, *self._suffix)
 
     def losses(
         self, logits: Float[Tensor, "texts outputs"], targets: Shaped[Tensor, "texts ..."]
@@ -113,7 +95,7 @@ class TextClassifier(FreezableModule):
         """The loss and all scores of a split's predictions."""
         logits, targets, weights = predictions.logits, predictions.targets, predictions.weights
         losses = self.losses(logits.to(self.device), targets.to(self.device)).cpu()
-        probs = metrics.probabilities(logits, self.space.objective)
+        probs = probabilities(logits, self.space.objective)
         loss = float((losses * weights).sum() / weights.sum())
         return {"loss": loss, **metrics.measure(probs, targets, self.space, thresholds)}
 
@@ -129,16 +111,7 @@ class MaskedLanguageModel(FreezableModule):
         return MASKED_SCORES
 
     def forward(self, batch: Batch) -> Float[Tensor, "masked vocabulary"]:
-        """The logits of the tokens at `places`, which count through the padded batch row by row."""
-        mask, options = batch["mask"].long(), {}
-        if "segments" in batch:
-            # Texts that share a row do not see each other, and each counts its positions from its own start.
-            segments = batch["segments"]
-            mask = segments[:, None, :, None] == segments[:, None, None, :]
-            options = {"position_ids": batch["positions"]}
-        states = self.encoder(input_ids=batch["input_ids"], attention_mask=mask, **options).last_hidden_state
-        logits: Tensor = self.head(states.flatten(0, 1)[batch["places"]], self.encoder.get_input_embeddings().weight)
-        return logits.float()
+        return token_logits(self.encoder, self.head, batch)
 
     def step(self, batch: Batch) -> tuple[Float[Tensor, ""], Seen]:
         logits = self(batch)

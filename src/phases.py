@@ -20,6 +20,7 @@ from src.config import RunConfig
 from src.data.batching import Batch
 from src.freezable import FreezableModule
 from src.freezing import End, Stage, percent
+from src.networks import check_state
 from src.operations import StepOperations
 from src.saving import Saving
 
@@ -219,7 +220,7 @@ def _restore_best(trainer: Trainer, module: FreezableModule) -> None:
     saving = trainer.checkpoint_callback
     if isinstance(saving, Saving) and saving.best_step >= 0:
         state = read_verified(saving.best)["state_dict"]
-        module.check_state(state)
+        check_state(state, module.trained)
         module.load_state_dict(state, strict=False)
         log.info("The phase begins with the best weights so far.")
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from src.data.batching import Ragged
-    from src.freezable import FreezableModule
+    from src.networks import Network
 
 Scored = tuple[str, float]  # a label or a token, and its probability
 
@@ -33,7 +33,7 @@ class Predictor:
     """The best weights of a finished run, ready for texts. Made with `Predictor.load`.
 
     Args:
-        module: in evaluation mode, on the device that computes.
+        network: in evaluation mode, on the device that computes.
         tokenizer: of its backbone.
         cfg: of the run.
         result: of the run.
@@ -42,13 +42,13 @@ class Predictor:
 
     def __init__(
         self,
-        module: FreezableModule,
+        network: Network,
         tokenizer: PreTrainedTokenizerBase,
         cfg: DictConfig,
         result: dict[str, Any],
         dtype: torch.dtype,
     ) -> None:
-        self.module, self.tokenizer, self.cfg, self.result, self.dtype = module, tokenizer, cfg, result, dtype
+        self.network, self.tokenizer, self.cfg, self.result, self.dtype = network, tokenizer, cfg, result, dtype
         self.max_length = int(cfg.data.max_length)
         self.space = LabelSpace(result["objective"], tuple(result["labels"]))
 
@@ -82,7 +82,7 @@ class Predictor:
         predictor = _load(cfg, folder, result, precision or str(cfg.trainer.precision))
         if device is None and torch.accelerator.is_available():
             device = str(torch.accelerator.current_accelerator())
-        predictor.module.to(device or "cpu")
+        predictor.network.to(device or "cpu")
         return predictor
 
     def __call__(self, texts: Sequence[str]) -> list[list[Scored]]:
@@ -104,21 +104,21 @@ class Predictor:
         """
         import torch
 
-        from src import metrics
+        from src import heads
         from src.inference import batches, side_by_side
 
         if self.space.objective == "mlm":
             raise UserError("A run of masked language modelling has no labels; give it a text with a masked word.")
         if not texts:
             return np.empty((0, len(self.space.names)), dtype=np.float32)
-        tokens, device = self.tokens(texts), self.module.device
+        tokens, device = self.tokens(texts), self.network.device
         order = np.argsort(-tokens.lengths, kind="stable")
         found = torch.empty(len(order), self.space.outputs)
         with side_by_side(device) as pool:
             rows = [order[batch] for batch in batches(tokens.lengths[order], device)]
             for part, logits in zip(rows, pool.map(lambda part: self._logits(tokens, part), rows), strict=True):
                 found[part] = logits.cpu()
-        return metrics.probabilities(found, self.space.objective).numpy()
+        return heads.probabilities(found, self.space.objective).numpy()
 
     def decide(self, probabilities: NDArray[np.float32]) -> list[list[str]]:
         """The labels of each text: the likeliest, or for multi-label runs those from their thresholds on.
@@ -176,10 +176,10 @@ class Predictor:
 
         ids, mask = tokens.padded(rows, int(self.tokenizer.pad_token_id or 0))
         batch = {"input_ids": ids, "mask": mask, **more}
-        device = self.module.device
+        device = self.network.device
         quick = self.dtype != torch.float32
         with torch.inference_mode(), torch.autocast(device.type, self.dtype, enabled=quick):
-            logits: torch.Tensor = self.module({name: torch.from_numpy(v).to(device) for name, v in batch.items()})
+            logits: torch.Tensor = self.network({name: torch.from_numpy(v).to(device) for name, v in batch.items()})
         return logits
 
 
@@ -188,36 +188,37 @@ def _load(cfg: DictConfig, folder: RunFolder, result: dict[str, Any], precision:
 
     from src.build import build_network, check_fit, find_backbone, read_config, stages_and_phases
     from src.inference import cast_matrices
-    from src.modules import MaskedLanguageModel, TextClassifier
+    from src.networks import Network
 
     settings, strategy = read_config(cfg)
     source = find_backbone(settings.backbone)
     check_fit(settings, strategy, source)
     space = LabelSpace(result["objective"], tuple(result["labels"]))
-    encoder, head, tokenizer = build_network(cfg, settings, strategy, source, space.outputs, ())
-    network = (encoder, head, *stages_and_phases(encoder, head, strategy))
-    module = MaskedLanguageModel(*network) if settings.masks else TextClassifier(*network, None, space)
+    with torch.random.fork_rng(devices=[]):  # what is drawn for a network is not the caller's concern
+        encoder, head, tokenizer = build_network(cfg, settings, strategy, source, space.outputs, ())
+    network = Network(encoder, head, *stages_and_phases(encoder, head, strategy), space)
     if not settings.masks:
-        _load_best(module, folder)
+        _load_best(network, folder)
     dtype = torch.bfloat16 if precision.startswith("bf16") else torch.float32
-    module.eval()
-    cast_matrices(module, dtype)
-    return Predictor(module, tokenizer, cfg, result, dtype)
+    network.eval()
+    cast_matrices(network, dtype)
+    return Predictor(network, tokenizer, cfg, result, dtype)
 
 
-def _load_best(module: FreezableModule, folder: RunFolder) -> None:
-    """Gives the module the weights that the run has trained.
+def _load_best(network: Network, folder: RunFolder) -> None:
+    """Gives the network the weights that the run has trained.
 
     Raises:
-        UserError: they are not those of this module, or no numbers.
+        UserError: they are not those of this network, or no numbers.
     """
     from src.checkpoints import read
+    from src.networks import check_state
 
     file = folder.best_checkpoint
     state = read(file)["state_dict"]
     try:
-        module.check_state(state)
-        module.load_state_dict(state, strict=False)
+        check_state(state, network.trained)
+        network.load_state_dict(state, strict=False)
     except (AttributeError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(

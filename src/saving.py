@@ -15,17 +15,35 @@ from types import FrameType
 from typing import Any
 
 import torch
+from lightning_fabric.plugins import TorchCheckpointIO
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
-from src.checkpoints import give_name
+from src.checkpoints import give_name, read_verified, write
 from src.errors import UserError
 
 log = logging.getLogger(__name__)
 
 VALIDATION = "epoch_loop.val_loop.batch_progress"  # Lightning's name for how far a validation is
 DUE = 1  # below the signals that ask to stop
+
+
+class CheckpointFiles(TorchCheckpointIO):
+    """How Lightning writes and reads checkpoints here.
+
+    Its own way loses errors of a full disk, and tears the old file where $TMPDIR is on another disk.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
+    ) -> None:
+        write(checkpoint, Path(path))
+
+    def load_checkpoint(
+        self, path: str | os.PathLike[str], map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        return read_verified(Path(path))
 
 
 class Saving(Checkpoint):

@@ -199,6 +199,7 @@ def _fit(
     """Trains, from a checkpoint on if there is one, then validates and tests the best weights; returns their
     checkpoint."""
     from src.checkpoints import read_verified
+    from src.networks import check_state
 
     try:
         with clock("fit"):
@@ -208,7 +209,7 @@ def _fit(
         raise SystemExit(130 if ended.code == 1 else ended.code) from None
     with clock("test"):
         best = read_verified(folder.best_checkpoint)
-        module.check_state(best["state_dict"])
+        check_state(best["state_dict"], module.trained)
         module.load_state_dict(best["state_dict"], strict=False)
         trainer.validate(module, datamodule, verbose=False)
         trainer.test(module, datamodule, verbose=False)

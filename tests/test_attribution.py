@@ -26,7 +26,7 @@ from src.data.labels import LabelSpace
 from src.errors import UserError
 from src.freezing import Everything, Nothing, Strategy
 from src.heads import BiLSTMHead, LinearHead
-from src.modules import TextClassifier
+from src.networks import Network
 from tests.conftest import ARCHITECTURES, WIDTH
 
 Make = Callable[..., LabelScores]
@@ -54,8 +54,8 @@ def scores(backbone_folder: Callable[[str], Path]) -> Make:
             if parameter.dim() > 1:
                 nn.init.normal_(parameter, std=0.3)
         chosen = strategy or Nothing()
-        module = TextClassifier(encoder, head, *stages_and_phases(encoder, head, chosen), None, space)
-        return LabelScores(module.eval())
+        network = Network(encoder, head, *stages_and_phases(encoder, head, chosen), space)
+        return LabelScores(network.eval())
 
     return make
 
@@ -190,10 +190,10 @@ def every_method() -> Callable[[LabelScores, Tokens], list[torch.Tensor]]:
 
 def test_frozen_or_not_the_values_are_the_same(scores: Make, tokens: Tokens, every_method: Callable[..., list]) -> None:
     free, frozen = scores(strategy=Nothing()), scores(strategy=Everything())
-    assert free.module.trained > frozen.module.trained
+    assert free.network.trained > frozen.network.trained
     for one, other in zip(every_method(free, tokens), every_method(frozen, tokens), strict=True):
         assert torch.equal(one, other)
-    assert all(parameter.grad is None for parameter in free.module.parameters())
+    assert all(parameter.grad is None for parameter in free.network.parameters())
 
 
 def test_inference_mode_makes_no_difference(scores: Make, tokens: Tokens, every_method: Callable[..., list]) -> None:
@@ -207,7 +207,7 @@ def test_inference_mode_makes_no_difference(scores: Make, tokens: Tokens, every_
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_attention_is_the_encoders_own_and_leaves_it_as_it_was(scores: Make, tokens: Tokens, architecture: str) -> None:
     label_scores, more = scores(architecture), padded(tokens, 5)
-    encoder, count = label_scores.module.encoder, len(tokens.ids)
+    encoder, count = label_scores.network.encoder, len(tokens.ids)
     before = encoder.config._attn_implementation
     found = attend(label_scores, more, [0, 1])
     assert encoder.config._attn_implementation == before
@@ -229,12 +229,12 @@ def test_attention_that_gives_other_logits_is_refused(
     scores: Make, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     label_scores = scores()
-    before = label_scores.module.encoder.config._attn_implementation
+    before = label_scores.network.encoder.config._attn_implementation
     assert before != "eager"
     monkeypatch.setattr(attention, "TOLERANCE", -1.0)
     with pytest.raises(UserError, match="must give the run's own logits; they differ by"):
         attend(label_scores, tokens, [0])
-    assert label_scores.module.encoder.config._attn_implementation == before
+    assert label_scores.network.encoder.config._attn_implementation == before
 
 
 def test_rollout_and_relevance_by_hand() -> None:
@@ -289,11 +289,11 @@ def planted(scores: Make, tokenizer: transformers.PreTrainedTokenizerFast) -> tu
         chosen = [words[i] for i in torch.randint(len(words), (9,), generator=draw)]
         return " ".join([*chosen[:4], "quality" if keyword else "story", *chosen[4:]])
 
-    optimizer = torch.optim.Adam(label_scores.module.parameters(), lr=5e-3)
+    optimizer = torch.optim.Adam(label_scores.network.parameters(), lr=5e-3)
     for _ in range(60):
         targets = torch.randint(2, (16,), generator=draw)
         batch = tokenizer([text(bool(t)) for t in targets], padding=True, return_tensors="pt")
-        logits = label_scores.module({"input_ids": batch["input_ids"], "mask": batch["attention_mask"].bool()})
+        logits = label_scores.network({"input_ids": batch["input_ids"], "mask": batch["attention_mask"].bool()})
         loss = nn.functional.binary_cross_entropy_with_logits(logits[:, 0], targets.float())
         optimizer.zero_grad()
         loss.backward()

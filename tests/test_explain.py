@@ -69,7 +69,7 @@ def test_a_page_says_what_the_run_predicts_and_shows_the_models_attention(run_ti
     assert record["stages"] == states
     (side,) = payload(page)["sides"]
     weights = np.load(page.parent / "attention.npz")["weights"]
-    encoder = predictor.module.encoder
+    encoder = predictor.network.encoder
     encoder.set_attn_implementation("eager")
     ids = predictor.tokenizer(HOSTILE, return_tensors="pt", truncation=True, max_length=32)["input_ids"]
     with torch.no_grad():

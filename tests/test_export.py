@@ -23,7 +23,7 @@ import transformers
 from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 
-from src import backbones, metrics
+from src import backbones, heads
 from src.build import stages_and_phases
 from src.data.labels import LabelSpace
 from src.errors import UserError
@@ -33,7 +33,7 @@ from src.exports.formats import SAMPLES
 from src.exports.loader import load
 from src.freezing import Nothing
 from src.heads import LinearHead
-from src.modules import TextClassifier
+from src.networks import Network
 from src.predict import Predictor
 from src.runs import CONF, RunFolder
 from src.train import train
@@ -72,15 +72,15 @@ def run_card(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> d
     return runpy.run_path(str(tmp_path / "card.py"))
 
 
-def random_classifier(folder: Path, architecture: str, pooling: str, space: LabelSpace) -> TextClassifier:
+def random_classifier(folder: Path, architecture: str, pooling: str, space: LabelSpace) -> Network:
     torch.manual_seed(1)
     encoder = backbones.load_encoder(backbones.read_source(folder, architecture), pooler=pooling == "pooler")
     head = LinearHead(encoder.config.hidden_size, space.outputs, pooling, 0.1)
-    module = TextClassifier(encoder, head, *stages_and_phases(encoder, head, Nothing()), None, space)
-    for parameter in module.parameters():
+    network = Network(encoder, head, *stages_and_phases(encoder, head, Nothing()), space)
+    for parameter in network.parameters():
         if parameter.ndim == 2:  # texts differ more than they do by the small weights that pretraining starts from
             torch.nn.init.normal_(parameter, std=0.5)
-    return module.eval()
+    return network.eval()
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,13 @@ def test_a_pipeline_computes_what_the_run_does(
     architecture: str, pooling: str, space: LabelSpace, backbone_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
     folder = backbone_folder(architecture)
-    module = random_classifier(folder, architecture, pooling, space)
+    network = random_classifier(folder, architecture, pooling, space)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     result = {"objective": space.objective, "labels": list(space.names)}
-    predictor: Any = SimpleNamespace(module=module, tokenizer=tokenizer, result=result, max_length=32)
+    predictor: Any = SimpleNamespace(network=network, tokenizer=tokenizer, result=result, max_length=32)
     original = formats.Original(RunFolder(tmp_path / "run"), None, predictor)
     original.save_tokenizer(tmp_path)
-    assert native.write_classifier(tmp_path, module, None)
+    assert native.write_classifier(tmp_path, network, None)
     found = native.read_classifier(tmp_path, space.names, SAMPLES)
     assert original.probabilities.std(0).min() > 1e-3
     torch.testing.assert_close(found, original.probabilities, atol=1e-5, rtol=0)
@@ -111,8 +111,8 @@ def test_a_pipeline_computes_what_the_run_does(
 def test_what_transformers_has_no_class_for_is_left_alone(
     architecture: str, pooling: str, backbone_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    module = random_classifier(backbone_folder(architecture), architecture, pooling, SPACES[0])
-    assert not native.write_classifier(tmp_path, module, None)
+    network = random_classifier(backbone_folder(architecture), architecture, pooling, SPACES[0])
+    assert not native.write_classifier(tmp_path, network, None)
     assert not list(tmp_path.iterdir())
 
 
@@ -120,11 +120,11 @@ def test_settings_that_no_class_computes_lead_to_a_loader(
     backbone_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
     (out := tmp_path / "out").mkdir()
-    module = random_classifier(backbone_folder("deberta-v2"), "deberta-v2", "cls", SPACES[1])
+    network = random_classifier(backbone_folder("deberta-v2"), "deberta-v2", "cls", SPACES[1])
     tokenizer = transformers.AutoTokenizer.from_pretrained(backbone_folder("deberta-v2"))
-    module.encoder.config.pooler_hidden_act = "tanh"
+    network.encoder.config.pooler_hidden_act = "tanh"
     result = {"objective": "multiclass", "labels": ["a", "b", "c"], "strategy": "none"}
-    predictor: Any = SimpleNamespace(module=module, tokenizer=tokenizer, result=result, max_length=32)
+    predictor: Any = SimpleNamespace(network=network, tokenizer=tokenizer, result=result, max_length=32)
     original = formats.Original(RunFolder(tmp_path), composed("model=bert_linear", "model.pooling=cls"), predictor)
     original.save_tokenizer(out)
     assert formats.write_huggingface(out, original)[0] == "loader"
@@ -191,9 +191,9 @@ print(json.dumps([said, classify.probabilities(texts).tolist(), ours]))
 def test_safetensors_are_the_weights_alone(options: tuple[str, ...], run_tiny: Run, tmp_path: Path) -> None:
     run, _ = run_tiny(*options, "trainer.max_epochs=1")
     exported(run.path, tmp_path / "out", "format=safetensors")
-    module = Predictor.load(run.path).module
+    network = Predictor.load(run.path).network
     weights = load_file(tmp_path / "out" / "model.safetensors")
-    plain = {name.replace(".base_layer", ""): tensor for name, tensor in module.state_dict().items()}
+    plain = {name.replace(".base_layer", ""): tensor for name, tensor in network.state_dict().items()}
     assert set(weights) == {name for name in plain if ".lora_" not in name}
     changed = {name for name, tensor in weights.items() if not torch.equal(tensor, plain[name])}
     targets = {name.partition(".lora_")[0] for name in plain if ".lora_" in name}
@@ -228,7 +228,7 @@ def test_onnx_gives_the_same_logits_for_every_shape(
         mask[1:, tokens // 2 + 1 :] = 0
         (logits,) = session.run(["logits"], {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
         with torch.inference_mode():
-            expected = predictor.module({"input_ids": ids, "mask": mask.bool()})
+            expected = predictor.network({"input_ids": ids, "mask": mask.bool()})
         torch.testing.assert_close(torch.from_numpy(logits), expected, atol=1e-4, rtol=0)
     accuracy = int8_accuracy(out, run, result)
     assert f"accuracy {accuracy:.4f} on the {result['texts']['test']} test texts" in said
@@ -247,7 +247,7 @@ def int8_accuracy(out: Path, run: RunFolder, result: dict[str, Any]) -> float:
         encoded = tokenizer([row["text"]], truncation=True, return_tensors="pt")
         inputs = {name: encoded[name].numpy() for name in ("input_ids", "attention_mask")}
         (logits,) = session.run(None, inputs)
-        probs = metrics.probabilities(torch.from_numpy(logits), result["objective"])[0]
+        probs = heads.probabilities(torch.from_numpy(logits), result["objective"])[0]
         if thresholds := result.get("thresholds"):
             found = [label in row["true"] for label in result["labels"]]
             limits = torch.tensor([thresholds[label] for label in result["labels"]])

@@ -21,6 +21,7 @@ from src.data.batching import Ragged
 from src.data.masking import MaskedSplit, Masking, Vocabulary, pack, read_vocabulary
 from src.data.tokenizing import tokenize
 from src.errors import UserError
+from src.freezing import Nothing
 from src.heads import MaskedLanguageHead
 from src.modules import MaskedLanguageModel
 from src.predict import Predictor
@@ -248,7 +249,7 @@ def test_pretrain_fine_tune_and_predict(pretrain: Train, tmp_path: Path, capsys:
     said = capsys.readouterr().out
     assert "Loaded all 37 tensors of the encoder" in said
     assert "new are: head.linear.weight, head.linear.bias" in said
-    encoder = Predictor.load(tuned.path).module.encoder.state_dict()
+    encoder = Predictor.load(tuned.path).network.encoder.state_dict()
     assert all(torch.equal(tensor, best[f"encoder.{name}"]) for name, tensor in encoder.items())
     (labels,) = Predictor.load(tuned.path)(["A fine film."])
     assert sum(probability for _, probability in labels) == pytest.approx(1, abs=1e-5)
@@ -256,7 +257,7 @@ def test_pretrain_fine_tune_and_predict(pretrain: Train, tmp_path: Path, capsys:
 
 def test_output_matrix_and_embeddings_stay_one(pretrain: Train) -> None:
     folder, _ = pretrain()
-    module = Predictor.load(folder.path).module
+    module = Predictor.load(folder.path).network
     names = [
         name for name, _ in module.named_parameters() if _.shape == module.encoder.get_input_embeddings().weight.shape
     ]
@@ -281,10 +282,12 @@ def test_freezing_strategies_work_for_masked_words(pretrain: Train, strategy: st
     predictor = Predictor.load(folder.path)
     predictor.fill("A [MASK] film.", top=3)
     # What is loaded again is what was tested.
+    network = predictor.network
+    module = MaskedLanguageModel(network.encoder, network.head, network.stages, Nothing().phases(network.stages)).eval()
     _, data = module_of("data.max_length=32", "data.limit=80", cache=folder.path.parent / "cache")
     with torch.inference_mode():
-        sums = [predictor.module.step(data.split("test")[0, np.arange(len(data.split("test")))])[1]]
-    assert predictor.module.measure(sums, "test")["loss"] == pytest.approx(result["metrics"]["test"]["loss"], rel=1e-4)
+        sums = [module.step(data.split("test")[0, np.arange(len(data.split("test")))])[1]]
+    assert module.measure(sums, "test")["loss"] == pytest.approx(result["metrics"]["test"]["loss"], rel=1e-4)
 
 
 def test_a_pretraining_that_goes_on_takes_the_head_along(
@@ -295,7 +298,7 @@ def test_a_pretraining_that_goes_on_takes_the_head_along(
         "backbone=run", f"backbone.run={folder.path}", "freeze=all", "optimizer.head_lr=1e-5", name="on"
     )
     assert "new are: none" in capsys.readouterr().out
-    before, after = Predictor.load(folder.path).module.head, Predictor.load(again.path).module.head
+    before, after = Predictor.load(folder.path).network.head, Predictor.load(again.path).network.head
     torch.testing.assert_close(before.state_dict(), after.state_dict(), atol=1e-3, rtol=1e-3)
 
 

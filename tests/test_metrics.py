@@ -11,6 +11,7 @@ from sklearn import metrics as sk
 
 from src import metrics
 from src.data.labels import LabelSpace
+from src.heads import probabilities
 
 BINARY = LabelSpace("binary", ("no", "yes"))
 THREE = LabelSpace("multiclass", ("a", "b", "c"))
@@ -30,7 +31,7 @@ def test_single_label_scores_equal_scikit_learns(space: LabelSpace, random: torc
         torch.randn(200, space.outputs, generator=random)
         + 0.5 * torch.nn.functional.one_hot(targets)[:, -space.outputs :]
     )
-    probs = metrics.probabilities(logits, space.objective)
+    probs = probabilities(logits, space.objective)
     torch.testing.assert_close(probs.sum(1), torch.ones(200))
     found = metrics.measure(probs, targets, space)
     guess, area = probs.argmax(1), probs[:, 1] if classes == 2 else probs

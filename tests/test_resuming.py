@@ -14,9 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from src import train as training
-from src.checkpoints import CheckpointFiles, newest_valid, read_verified
+from src.checkpoints import newest_valid, read_verified
 from src.errors import UserError
 from src.runs import RunFolder
+from src.saving import CheckpointFiles
 from tests.conftest import REVIEWS, composed, power_cut, refusal
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]

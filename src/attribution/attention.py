@@ -47,7 +47,7 @@ def attend(scores: LabelScores, tokens: Tokens, labels: Sequence[int]) -> Attent
         with torch.no_grad():
             fast = scores(ids, mask)[0]
         vectors = scores.embed(ids[0])[None].requires_grad_()
-        with _shown_weights(scores.module.encoder) as layers:
+        with _shown_weights(scores.network.encoder) as layers:
             found = scores.of_vectors(vectors, ids[0], mask)[0]
         gap = float((found - fast).abs().max().detach())
         if not gap <= TOLERANCE * max(1.0, float(fast.abs().max())):

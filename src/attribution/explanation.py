@@ -16,7 +16,7 @@ from src.attribution.scoring import LabelScores
 from src.attribution.tokens import Tokens
 
 if TYPE_CHECKING:
-    from src.modules import TextClassifier
+    from src.networks import Network
 
 MOST_LABELS = 4  # that are explained unless others are asked for
 
@@ -79,22 +79,22 @@ class Explanation:
 
 
 def explain(
-    module: TextClassifier, tokens: Tokens, question: Question, doing: Callable[[str], object] = lambda part: None
+    network: Network, tokens: Tokens, question: Question, doing: Callable[[str], object] = lambda part: None
 ) -> Explanation:
     """
     Args:
-        module: in evaluation mode.
+        network: in evaluation mode.
         tokens: the text.
         question: what to find out.
         doing: is told of each part before it begins, what it is.
 
     Raises:
-        UserError: attention that shows its weights does not give the module's own logits.
+        UserError: attention that shows its weights does not give the network's own logits.
     """
-    scores = LabelScores(module)
+    scores = LabelScores(network)
     with torch.no_grad():
         probs = scores.probabilities(scores(tokens.ids[None], tokens.mask))[0]
-    names = module.space.names
+    names = network.space.names
     order = [
         i for i in probs.argsort(descending=True).tolist() if question.labels is None or names[i] in question.labels
     ]

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from src import metrics
-from src.modules import TextClassifier
+from src.heads import probabilities
+from src.networks import Network
 
 ROWS = 32  # that go through the model together
 
@@ -17,12 +17,12 @@ class LabelScores:
     the negative one's.
 
     Args:
-        module: in evaluation mode. Which of its parameters are frozen makes no difference.
+        network: in evaluation mode. Which of its parameters are frozen makes no difference.
     """
 
-    def __init__(self, module: TextClassifier) -> None:
-        self.module = module
-        self.objective = module.space.objective
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.objective = network.space.objective
 
     def __call__(self, ids: Int[Tensor, "rows tokens"], mask: Bool[Tensor, " tokens"]) -> Float[Tensor, "rows labels"]:
         """The labels' scores of variants of one text."""
@@ -33,7 +33,7 @@ class LabelScores:
     ) -> Float[Tensor, "rows labels"]:
         """The labels' scores of a text whose token embeddings are replaced by these vectors."""
         # Not every architecture takes `inputs_embeds` the same way; all of them look tokens up in one module.
-        hook = self.module.encoder.get_input_embeddings().register_forward_hook(lambda *_: vectors)
+        hook = self.network.encoder.get_input_embeddings().register_forward_hook(lambda *_: vectors)
         try:
             return self._forward(ids.expand(len(vectors), -1), mask)
         finally:
@@ -41,13 +41,13 @@ class LabelScores:
 
     def embed(self, ids: Int[Tensor, " tokens"]) -> Float[Tensor, "tokens width"]:
         """The token embeddings, without positions."""
-        vectors: Tensor = self.module.encoder.get_input_embeddings()(ids)
+        vectors: Tensor = self.network.encoder.get_input_embeddings()(ids)
         return vectors.detach()
 
     def probabilities(self, scores: Float[Tensor, "rows labels"]) -> Float[Tensor, "rows labels"]:
         logits = scores[:, 1:] if self.objective == "binary" else scores
-        return metrics.probabilities(logits, self.objective)
+        return probabilities(logits, self.objective)
 
     def _forward(self, ids: Int[Tensor, "rows tokens"], mask: Bool[Tensor, " tokens"]) -> Float[Tensor, "rows labels"]:
-        logits: Tensor = self.module({"input_ids": ids, "mask": mask.expand(len(ids), -1)})
+        logits: Tensor = self.network({"input_ids": ids, "mask": mask.expand(len(ids), -1)})
         return torch.cat([-logits, logits], dim=1) if self.objective == "binary" else logits

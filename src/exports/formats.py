@@ -17,7 +17,7 @@ from src.backbones import silence_transformers
 from src.data.labels import LabelSpace
 from src.errors import UserError
 from src.exports import native, onnx_model, standalone
-from src.modules import TextClassifier
+from src.heads import probabilities
 from src.predictor import Predictor
 from src.report.card import Kind, backbone_name
 from src.runs import RunFolder
@@ -47,7 +47,7 @@ class Original:
     def __init__(self, run: RunFolder, cfg: DictConfig, predictor: Predictor) -> None:
         silence_transformers()
         self.run, self.cfg, self.result = run, cfg, predictor.result
-        self.module, self.tokenizer, self.max_length = predictor.module, predictor.tokenizer, predictor.max_length
+        self.network, self.tokenizer, self.max_length = predictor.network, predictor.tokenizer, predictor.max_length
         masked = self.result["objective"] == "mlm"
         self.samples = [f"{self.tokenizer.mask_token} {text}" for text in SAMPLES] if masked else list(SAMPLES)
         encoded = self.encode(self.samples)
@@ -55,19 +55,14 @@ class Original:
         if masked:
             batch["places"] = (batch["input_ids"].flatten() == self.tokenizer.mask_token_id).nonzero().flatten()
         with torch.inference_mode():
-            self.logits: Tensor = self.module(batch)
-        merge_adapters(self.module.encoder)
+            self.logits: Tensor = self.network(batch)
+        merge_adapters(self.network.encoder)
 
     @property
     def probabilities(self) -> Tensor:
         """Of the labels of each sample, or of the tokens in its masked place."""
         objective = self.result["objective"]
-        return self.logits.softmax(1) if objective == "mlm" else metrics.probabilities(self.logits, objective)
-
-    @property
-    def classifier(self) -> TextClassifier:
-        assert isinstance(self.module, TextClassifier)
-        return self.module
+        return self.logits.softmax(1) if objective == "mlm" else probabilities(self.logits, objective)
 
     @property
     def about(self) -> dict[str, Any]:
@@ -99,10 +94,10 @@ class Original:
 def write_huggingface(folder: Path, original: Original) -> Written:
     """A model of transformers' own where there is one that computes the same, otherwise one with its own loader."""
     if original.result["objective"] == "mlm":
-        native.write_masked(folder, original.module)
+        native.write_masked(folder, original.network)
         _agree(native.read_masked(folder, original.samples), original.probabilities, EXACT)
         return "fill-mask", []
-    if native.write_classifier(folder, original.classifier, original.result.get("thresholds")):
+    if native.write_classifier(folder, original.network, original.result.get("thresholds")):
         found = native.read_classifier(folder, original.result["labels"], original.samples)
         if _difference(found, original.probabilities) <= EXACT:
             return "pipeline", []
@@ -115,7 +110,7 @@ def write_huggingface(folder: Path, original: Original) -> Written:
 
 def write_safetensors(folder: Path, original: Original) -> Written:
     """The weights and what they are."""
-    standalone.write_weights(folder, original.classifier, original.cfg.model, original.about)
+    standalone.write_weights(folder, original.network, original.cfg.model, original.about)
     _agree(standalone.read_back(folder, original.samples), original.probabilities, EXACT)
     return "weights", []
 
@@ -125,7 +120,7 @@ def write_onnx(folder: Path, original: Original, opset: int, int8: bool) -> Writ
     content = json.dumps(original.about, indent=2, ensure_ascii=False)
     (folder / "config.json").write_text(f"{content}\n", encoding="utf-8")
     file = folder / "model.onnx"
-    onnx_model.write(file, original.classifier, original.encode(original.samples), opset)
+    onnx_model.write(file, original.network, original.encode(original.samples), opset)
     session = onnx_model.open_session(file)
     _agree(onnx_model.logits(session, original.encode(original.samples)), original.logits, CLOSE)
     for text, expected in zip(original.samples, original.logits, strict=True):
@@ -171,7 +166,7 @@ def _accuracy(file: Path, original: Original) -> tuple[float, int]:
     limits = original.result.get("thresholds")
     session = onnx_model.open_session(file)
     found = torch.cat([onnx_model.logits(session, original.encode([text])) for text in texts])
-    probs = metrics.probabilities(found, space.objective)
+    probs = probabilities(found, space.objective)
     thresholds = torch.tensor([limits[name] for name in space.names]) if limits else None
     return metrics.measure(probs, targets, space, thresholds)["accuracy"], len(texts)
 

@@ -20,8 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-from src.heads import BiLSTMHead, LinearHead, MixedHead, logits_of
-from src.metrics import probabilities
+from src.heads import BiLSTMHead, LinearHead, MixedHead, logits_of, probabilities
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int  # noqa: F401

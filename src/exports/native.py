@@ -16,9 +16,8 @@ from torch import Tensor
 
 from src.errors import UserError
 from src.exports.standalone import plain_settings
-from src.freezable import FreezableModule
 from src.heads import LinearHead
-from src.modules import TextClassifier
+from src.networks import Network
 from src.pretraining import head_names
 
 if TYPE_CHECKING:
@@ -53,12 +52,12 @@ CLASSIFIERS = {
 }
 
 
-def write_classifier(folder: Path, module: TextClassifier, thresholds: dict[str, float] | None) -> bool:
+def write_classifier(folder: Path, network: Network, thresholds: dict[str, float] | None) -> bool:
     """Leaves config.json and model.safetensors of a classifier of the encoder's architecture.
 
     Args:
         folder: is there.
-        module: with merged adapters.
+        network: with merged adapters.
         thresholds: by label, of a multi-label task; pipelines do not use them, but config.json keeps them.
 
     Returns:
@@ -66,37 +65,37 @@ def write_classifier(folder: Path, module: TextClassifier, thresholds: dict[str,
     """
     from transformers import AutoModelForSequenceClassification
 
-    layout, head, names = CLASSIFIERS.get(module.encoder.config.model_type), module.head, module.space.names
+    layout, head, names = CLASSIFIERS.get(network.encoder.config.model_type), network.head, network.space.names
     if layout is None or not isinstance(head, LinearHead) or head.pooling != layout.pooling:
         return False
     if layout.pooling == "cls" and 2 * len(names) > head.linear.in_features:
         return False
-    settings: Any = _settings(module)
+    settings: Any = _settings(network)
     settings.id2label = dict(enumerate(names))
     settings.label2id = {name: index for index, name in enumerate(names)}
-    multilabel = module.space.objective == "multilabel"
+    multilabel = network.space.objective == "multilabel"
     settings.problem_type = "multi_label_classification" if multilabel else "single_label_classification"
     if thresholds:
         settings.thresholds = thresholds
     model_class: Any = AutoModelForSequenceClassification
     model = model_class.from_config(settings)
-    model.load_state_dict(_classifier_state(module, layout, model.base_model_prefix))
+    model.load_state_dict(_classifier_state(network, layout, model.base_model_prefix))
     model.save_pretrained(folder)
     return True
 
 
-def _settings(module: FreezableModule) -> PretrainedConfig:
+def _settings(network: Network) -> PretrainedConfig:
     from transformers import AutoConfig
 
-    return AutoConfig.for_model(**plain_settings(module.encoder))
+    return AutoConfig.for_model(**plain_settings(network.encoder))
 
 
-def _classifier_state(module: TextClassifier, layout: Layout, prefix: str) -> dict[str, Tensor]:
+def _classifier_state(network: Network, layout: Layout, prefix: str) -> dict[str, Tensor]:
     """The weights by the names of transformers' classifier."""
-    state = {f"{prefix}.{name}": tensor for name, tensor in module.encoder.state_dict().items()}
-    linear: Any = module.head.linear
+    state = {f"{prefix}.{name}": tensor for name, tensor in network.encoder.state_dict().items()}
+    linear: Any = network.head.linear
     weight, bias = linear.weight.detach(), linear.bias.detach()
-    if module.space.objective == "binary":
+    if network.space.objective == "binary":
         # Softmax over the logits 0 and z is the sigmoid of z.
         weight, bias = (torch.cat([torch.zeros_like(tensor), tensor]) for tensor in (weight, bias))
     if layout.pooling == "pooler" and layout.dense:
@@ -128,7 +127,7 @@ def read_classifier(folder: Path, labels: Sequence[str], texts: Sequence[str]) -
     return torch.tensor([[row[label] for label in labels] for row in rows])
 
 
-def write_masked(folder: Path, module: FreezableModule) -> None:
+def write_masked(folder: Path, network: Network) -> None:
     """Leaves config.json and model.safetensors of a masked language model of the encoder's architecture.
 
     Raises:
@@ -137,17 +136,17 @@ def write_masked(folder: Path, module: FreezableModule) -> None:
     from transformers import AutoModelForMaskedLM
 
     model_class: Any = AutoModelForMaskedLM
-    model = model_class.from_config(_settings(module))
+    model = model_class.from_config(_settings(network))
     there = model.state_dict()
     names = head_names(there)
     if names is None:
         raise UserError(
             "format=huggingface needs a backbone that guesses masked words as BERT does; "
-            f"{module.encoder.config.model_type} does it otherwise.\n"
+            f"{network.encoder.config.model_type} does it otherwise.\n"
             "The run's folder model/ has the backbone, as AutoModel.from_pretrained reads it."
         )
-    state = {f"{model.base_model_prefix}.{name}": tensor for name, tensor in module.encoder.state_dict().items()}
-    state |= {names[name]: tensor for name, tensor in module.head.state_dict().items()}
+    state = {f"{model.base_model_prefix}.{name}": tensor for name, tensor in network.encoder.state_dict().items()}
+    state |= {names[name]: tensor for name, tensor in network.head.state_dict().items()}
     # The output matrix is the input embeddings again.
     model.load_state_dict({**there, **state}, strict=False)
     model.tie_weights()

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from src.modules import TextClassifier
+from src.networks import Network
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -26,34 +26,34 @@ LARGEST = 1_900_000_000  # bytes of weights; a single ONNX file holds at most 2 
 class _Classifier(nn.Module):
     """A classifier with ONNX's inputs as its arguments."""
 
-    def __init__(self, module: TextClassifier) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
-        self.module = module
+        self.network = network
 
     def forward(
         self, input_ids: Int[Tensor, "texts tokens"], attention_mask: Int[Tensor, "texts tokens"]
     ) -> Float[Tensor, "texts outputs"]:
-        logits: Tensor = self.module({"input_ids": input_ids, "mask": attention_mask.bool()})
+        logits: Tensor = self.network({"input_ids": input_ids, "mask": attention_mask.bool()})
         return logits
 
 
-def write(file: Path, module: TextClassifier, example: Encoded, opset: int) -> None:
+def write(file: Path, network: Network, example: Encoded, opset: int) -> None:
     """Leaves an ONNX model with the axes `batch` and `tokens`; weights of more than 2 GB lie beside it.
 
     Args:
         file: to be written.
-        module: with merged adapters, in evaluation mode.
+        network: with merged adapters, in evaluation mode.
         example: two texts or more of different lengths.
         opset: the version of ONNX's operators.
     """
     axes = {0: "batch", 1: "tokens"}
-    size = sum(p.numel() * p.element_size() for p in module.parameters())
+    size = sum(p.numel() * p.element_size() for p in network.parameters())
     with warnings.catch_warnings(), torch.no_grad():
         # Of the two ways that PyTorch has, the older one records a run: seconds instead of a minute. What it warns of,
         # lengths that have become constants, is found by running the model on texts of other lengths.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            _Classifier(module).eval(),
+            _Classifier(network).eval(),
             tuple(example[name] for name in INPUTS),
             str(file),
             input_names=list(INPUTS),

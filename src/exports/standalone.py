@@ -17,34 +17,34 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor
 
-from src import heads, metrics
+from src import heads
 from src.errors import UserError
 from src.exports import loader
 from src.heads import MixedHead
-from src.modules import TextClassifier
+from src.networks import Network
 
 # What the loader imports from this project stands in its copy instead.
 PARTS = (
     *(heads.LinearHead, heads.BiLSTMHead, heads.MixedHead),
-    *(heads._reorder, heads.logits_of, heads.read_states, heads.pool_states, metrics.probabilities),
+    *(heads._reorder, heads.logits_of, heads.read_states, heads.pool_states, heads.probabilities),
 )
 
 
-def write_weights(folder: Path, module: TextClassifier, model: DictConfig, about: dict[str, Any]) -> None:
+def write_weights(folder: Path, network: Network, model: DictConfig, about: dict[str, Any]) -> None:
     """Leaves model.safetensors, with `encoder.…` and `head.…`, and config.json.
 
     Args:
         folder: is there.
-        module: with merged adapters.
+        network: with merged adapters.
         model: the head's section of the run's config.
         about: what config.json says of the run.
 
     Raises:
         UserError: the head is one that the loader does not know.
     """
-    state = {name: t for name, t in module.state_dict().items() if name.startswith(("encoder.", "head."))}
+    state = {name: t for name, t in network.state_dict().items() if name.startswith(("encoder.", "head."))}
     save_file({name: tensor.contiguous().clone() for name, tensor in state.items()}, folder / "model.safetensors")
-    head: Any = module.head.inner if isinstance(module.head, MixedHead) else module.head
+    head: Any = network.head.inner if isinstance(network.head, MixedHead) else network.head
     options: Any = OmegaConf.to_container(model, resolve=True)
     name = options.pop("_target_").rpartition(".")[2]
     if name not in loader.HEADS:
@@ -52,12 +52,12 @@ def write_weights(folder: Path, module: TextClassifier, model: DictConfig, about
             f"The heads that can be loaded without this project are {', '.join(loader.HEADS)}; this is {name}.\n"
             "Choose format=onnx."
         )
-    sizes = {"width": module.encoder.config.hidden_size, "outputs": head.linear.out_features}
+    sizes = {"width": network.encoder.config.hidden_size, "outputs": head.linear.out_features}
     content = {
         **about,
         "head": {"name": name, **sizes, **options},
-        "mixed_layers": module.head.layers if isinstance(module.head, MixedHead) else None,
-        "encoder": plain_settings(module.encoder),
+        "mixed_layers": network.head.layers if isinstance(network.head, MixedHead) else None,
+        "encoder": plain_settings(network.encoder),
     }
     (folder / "config.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -12,6 +12,7 @@ from sklearn.metrics import classification_report
 from src import metrics
 from src.data.corpus import Corpus, Split
 from src.data.labels import LabelSpace
+from src.heads import probabilities
 from src.modules import Predictions, TextClassifier
 from src.report.outcome import Outcome
 from src.report.plots import confusion
@@ -26,9 +27,7 @@ def conclude(module: TextClassifier, corpus: Corpus, folder: RunFolder) -> Outco
     thresholds = None
     if space.objective == "multilabel":
         validation = found["validation"]
-        thresholds = metrics.tune_thresholds(
-            metrics.probabilities(validation.logits, space.objective), validation.targets
-        )
+        thresholds = metrics.tune_thresholds(probabilities(validation.logits, space.objective), validation.targets)
     scores = {name: module.score(found[name], thresholds) for name in ("validation", "test")}
     details: dict[str, Any] = {}
     if thresholds is not None:
@@ -52,14 +51,14 @@ def conclude(module: TextClassifier, corpus: Corpus, folder: RunFolder) -> Outco
 
 def decide(predictions: Predictions, module: TextClassifier, thresholds: torch.Tensor | None) -> NDArray[Any]:
     """The predicted label indices, or [rows, labels] of 0 and 1 for multi-label data."""
-    probs = metrics.probabilities(predictions.logits, module.space.objective)
+    probs = probabilities(predictions.logits, module.space.objective)
     if thresholds is not None:
         return np.asarray((probs >= thresholds).numpy().astype(np.int64))
     return np.asarray(probs.argmax(1).numpy())
 
 
 def _precision_recall(predictions: Predictions, space: LabelSpace) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
-    probs = metrics.probabilities(predictions.logits, space.objective).numpy()
+    probs = probabilities(predictions.logits, space.objective).numpy()
     targets = predictions.targets.numpy()
     if targets.ndim == 1:
         targets = targets[:, None] == np.arange(len(space.names))
@@ -112,7 +111,7 @@ def _write_predictions(
             "text": split.texts,
             "true": named(predictions.targets.numpy()),
             "predicted": named(decide(predictions, module, thresholds)),
-            "probabilities": metrics.probabilities(predictions.logits, module.space.objective).tolist(),
+            "probabilities": probabilities(predictions.logits, module.space.objective).tolist(),
         }
     )
     pyarrow.parquet.write_table(table, folder.file("predictions", f"{name}.parquet"))
