@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from src import freezing
 from src.data.batching import Batch
-from src.freezing import HEAD, Phase, Stage
-from src.networks import check_state, kept, trained_in
+from src.freezing import HEAD, Phase, Stage, trained_in
+from src.networks import check_state, checkpoint_names
 from src.ranks import gather
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ class FreezableModule(LightningModule, ABC):
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        keep = kept(self.trained)
+        keep = checkpoint_names(self.trained)
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in keep}
         checkpoint["phase"], checkpoint["thawed"] = self.phase, dict(self.thawed)
         checkpoint["history"] = self.history

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, ClassVar
 
 import pydantic
@@ -113,9 +113,14 @@ class Strategy(ABC):
         """
 
 
+def trained_in(phases: Iterable[Phase]) -> frozenset[str]:
+    """The names of the parameters that train in any of the phases."""
+    return frozenset[str]().union(*(phase.trainable for phase in phases))
+
+
 def depth(stages: Sequence[Stage], phases: Sequence[Phase]) -> int:
     """How many leading stages train in none of these phases: the frozen prefix."""
-    trained = frozenset[str]().union(*(phase.trainable for phase in phases))
+    trained = trained_in(phases)
     for count, stage in enumerate(stages):
         if trained & set(stage.parameters):
             return count
@@ -253,7 +258,7 @@ def check_reinit(reinit_top: int, stages: Sequence[Stage], phases: Sequence[Phas
     layers = [stage for stage in stages if stage.is_layer]
     if reinit_top > len(layers):
         raise UserError(f"freeze.reinit_top must lie in 0..{len(layers)} for this backbone; got {reinit_top}.")
-    trained = frozenset[str]().union(*(phase.trainable for phase in phases))
+    trained = trained_in(phases)
     for stage in layers[len(layers) - reinit_top :]:
         if not trained & set(stage.parameters):
             raise UserError(

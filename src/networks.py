@@ -13,7 +13,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from src.data.batching import Batch
 from src.data.labels import LabelSpace
-from src.freezing import HEAD, Phase, Stage
+from src.freezing import HEAD, Phase, Stage, trained_in
 from src.heads import logits_of
 
 if TYPE_CHECKING:
@@ -96,12 +96,7 @@ def reads_all_layers(head: nn.Module) -> bool:
     return bool(getattr(head, "all_layers", False))
 
 
-def trained_in(phases: Iterable[Phase]) -> frozenset[str]:
-    """The names of the parameters that train in any of the phases."""
-    return frozenset[str]().union(*(phase.trainable for phase in phases))
-
-
-def kept(trained: Iterable[str]) -> set[str]:
+def checkpoint_names(trained: Iterable[str]) -> set[str]:
     """What trained, as checkpoints name it; the frozen weights are the backbone's own and are read from there again."""
     return {name if name.startswith(f"{HEAD}.") else f"encoder.{name}" for name in trained}
 
@@ -111,5 +106,5 @@ def check_state(state: dict[str, Any], trained: Iterable[str]) -> None:
     Raises:
         ValueError: a tensor that trained is missing, or one that did not is there.
     """
-    if differing := sorted(state.keys() ^ kept(trained)):
+    if differing := sorted(state.keys() ^ checkpoint_names(trained)):
         raise ValueError(f"the checkpoint is of another model or strategy: {', '.join(differing[:5])}")

@@ -111,8 +111,9 @@ class RunFolder:
         Raises:
             UserError: the folder holds a run already, which may be in training.
         """
-        if (self.path / "config.yaml").exists():
-            raise self._taken()
+        with contextlib.suppress(OSError):  # names that no folder can have are for `claim` to tell
+            if (self.path / "config.yaml").exists():
+                raise self._taken()
 
     def _taken(self) -> UserError:
         with contextlib.suppress(PermissionError):
