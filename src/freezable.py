@@ -26,7 +26,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 History = list[dict[str, float]]
-Seen = dict[str, Tensor]  # what is kept of a batch until its epoch is measured
+Seen = dict[str, Tensor]  # what is kept of batches until their epoch is measured
+PIECES = 64  # that it lies in at the most
+
+
+def joined(seen: Sequence[Seen]) -> Seen:
+    """What is kept of several batches as if they were one."""
+    return {key: torch.cat([part[key] for part in seen]) for key in seen[0]}
 
 
 @dataclass(frozen=True)
@@ -160,14 +166,21 @@ class FreezableModule(LightningModule, ABC):
         # Lightning's own `log` would drop the value in the other steps, after half a millisecond of bookkeeping.
         if (self.global_step + 1) % trainer.log_every_n_steps == 0:
             self.log("train/loss_step", loss.detach())
-        self._seen.append(seen)
+        self._keep(seen)
         return loss
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        self._seen.append(self.step(batch)[1])
+        self._keep(self.step(batch)[1])
 
     def test_step(self, batch: Batch, index: int) -> None:
-        self._seen.append(self.step(batch)[1])
+        self._keep(self.step(batch)[1])
+
+    def _keep(self, seen: Seen) -> None:
+        """Keeps what is left of a batch until its epoch is measured, in few pieces: many small ones would lie scattered
+        over the memory that batches leave, so that the next batches need new memory, a gigabyte in a long epoch."""
+        self._seen.append(seen)
+        if len(self._seen) == PIECES:
+            self._seen[:] = [joined(self._seen)]
 
     def on_train_start(self) -> None:
         # Lightning leaves modes as it finds them, and from_pretrained returns models in evaluation mode.
@@ -204,7 +217,7 @@ class FreezableModule(LightningModule, ABC):
         """Brings what all processes have kept together and logs its scores."""
         if not self._seen:
             return
-        mine = {key: torch.cat([part[key] for part in self._seen]).cpu() for key in self._seen[0]}
+        mine = {key: values.cpu() for key, values in joined(self._seen).items()}
         self._seen.clear()
         self.measured[split] = self.measure(gather(mine), split)
         for name, value in self.measured[split].items():

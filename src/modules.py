@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from src import metrics
 from src.data.batching import Batch
 from src.data.labels import MASKED_SCORES, LabelSpace
-from src.freezable import FreezableModule, Optimization, Seen
+from src.freezable import FreezableModule, Optimization, Seen, joined
 from src.freezing import Phase, Stage
 from src.heads import MaskedLanguageHead, probabilities
 from src.networks import label_logits, token_logits
@@ -85,7 +85,7 @@ class TextClassifier(FreezableModule):
         return loss, {"logits": logits.detach(), **{key: batch[key] for key in ("rows", "targets", "weights")}}
 
     def measure(self, seen: list[Seen], split: str) -> dict[str, float]:
-        whole = {key: torch.cat([part[key] for part in seen]) for key in seen[0]}
+        whole = joined(seen)
         order = whole["rows"].argsort()
         found = Predictions(whole["logits"][order], whole["targets"][order], whole["weights"][order])
         self.predictions[split] = found
