@@ -18,6 +18,7 @@ import torch
 from pytorch_lightning import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from src import freezable
 from src import train as training
 from src.backbones import load_encoder
 from src.errors import UserError
@@ -193,6 +194,23 @@ def test_equal_seeds_give_equal_runs(run_tiny: Run) -> None:
     first, second, other = (run_tiny("freeze=none", f"seed={s}", name=n)[1] for s, n in ((1, "a"), (1, "b"), (2, "c")))
     assert first["metrics"] == second["metrics"] != other["metrics"]
     assert first["config_hash"] == second["config_hash"] != other["config_hash"]
+
+
+def test_what_is_kept_of_an_epoch_lies_in_few_pieces(run_tiny: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces, keep = [], freezable.FreezableModule._keep
+
+    def count(module: freezable.FreezableModule, seen: freezable.Seen) -> None:
+        keep(module, seen)
+        pieces.append(len(module._seen))
+
+    monkeypatch.setattr(freezable.FreezableModule, "_keep", count)
+    usual = run_tiny("freeze=none", "data.batch_size=8", name="usual")[1]
+    assert max(pieces) == 8
+    pieces.clear()
+    monkeypatch.setattr(freezable, "PIECES", 3)
+    few = run_tiny("freeze=none", "data.batch_size=8", name="few")[1]
+    assert max(pieces) == 2
+    assert few["metrics"] == usual["metrics"]
 
 
 def test_a_folder_with_a_run_is_not_overwritten_and_a_resumed_run_keeps_its_config(
