@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 # Padded places in one batch: as much as a processor's cache holds, or keeps a GPU busy.
-BATCH_TOKENS = {"cpu": 2_048, "cuda": 16_384}
+BATCH_TOKENS = {"cpu": 1_024, "cuda": 16_384}
 THREADS = 4  # batches computed side by side on a processor
 
 

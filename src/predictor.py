@@ -16,6 +16,7 @@ from omegaconf import DictConfig, open_dict
 from src.checking import check
 from src.data.labels import LabelSpace
 from src.errors import UserError
+from src.importing import without_collection
 from src.pretraining import both_configs, check_finite
 from src.runs import RunFolder
 
@@ -63,8 +64,6 @@ class Predictor:
         Raises:
             UserError: the folder holds no finished run, or something the run needs is no longer there.
         """
-        import torch
-
         folder = RunFolder(Path(path))
         result = folder.read_result()
         folder.check_weights(result)
@@ -79,10 +78,9 @@ class Predictor:
                 cfg.freeze = {"_target_": "src.freezing.Nothing"}
             elif "tokenizer" in cfg.backbone:
                 cfg.backbone.tokenizer = str(folder.model)
-        predictor = _load(cfg, folder, result, precision or str(cfg.trainer.precision))
-        if device is None and torch.accelerator.is_available():
-            device = str(torch.accelerator.current_accelerator())
-        predictor.network.to(device or "cpu")
+        with without_collection():
+            predictor = _load(cfg, folder, result, precision or str(cfg.trainer.precision))
+        predictor.network.to(device or _accelerator() or "cpu")
         return predictor
 
     def __call__(self, texts: Sequence[str]) -> list[list[Scored]]:
@@ -203,6 +201,12 @@ def _load(cfg: DictConfig, folder: RunFolder, result: dict[str, Any], precision:
     network.eval()
     cast_matrices(network, dtype)
     return Predictor(network, tokenizer, cfg, result, dtype)
+
+
+def _accelerator() -> str | None:
+    import torch
+
+    return str(torch.accelerator.current_accelerator()) if torch.accelerator.is_available() else None
 
 
 def _load_best(network: Network, folder: RunFolder) -> None:

@@ -30,6 +30,7 @@ from src.cli import fail, run_command
 from src.config import Scratch
 from src.data import corpus as corpora
 from src.errors import UserError
+from src.importing import without_collection
 from src.ranks import is_main_process
 from src.resuming import check_epochs, resumed
 from src.runs import RunFolder
@@ -219,15 +220,13 @@ def _fit(
 def _import_libraries() -> None:
     """Imports what takes seconds, and keeps it quiet where it would only repeat what the run says itself."""
     first = "pytorch_lightning" not in sys.modules
-    # Nothing that an import makes is ever garbage; looking for it takes a fifth of the time, and again in training.
-    gc.disable()
-    import pytorch_lightning  # noqa: F401
+    with without_collection():
+        import pytorch_lightning  # noqa: F401
 
-    import src.report.run  # noqa: F401
+        import src.report.run  # noqa: F401
 
-    if first:  # in a later run of the same process this would keep what the run before has left
-        gc.freeze()
-    gc.enable()
+        if first:  # in a later run of the same process this would keep what the run before has left
+            gc.freeze()
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for message in (
         r"Found \d+ module\(s\) in eval mode",  # they are frozen on purpose
