@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
+import numpy as np
 from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -103,7 +104,10 @@ def _side(
 
     network = predictor.network
     found = explain_text(network, read, asked, doing)
-    return Side(title, str(run.path), predictor.result["strategy"], stage_states(network), found)
+    given = None
+    if predictor.space.objective == "multilabel":
+        (given,) = predictor.decide(np.array([[*found.probabilities.values()]], dtype=np.float32))
+    return Side(title, str(run.path), predictor.result["strategy"], stage_states(network), found, given)
 
 
 def stage_states(module: Any) -> dict[str, str]:

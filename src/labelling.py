@@ -70,12 +70,15 @@ def label_file(folder: RunFolder, options: Options) -> None:
     """
     source, target = user_path(options.input or STDIN), user_path(options.output or STDOUT)
     if source != STDIN and target.exists() and source.exists() and target.samefile(source):
-        raise UserError(f"output must be another file than input; both are {source}.")
+        raise UserError(f"output must be another file than input; both are {source}.\nGive another: output=…")
     tables = stream_table(source, ROWS)
     first = next(tables)  # what is wrong with the file is said before a model is loaded
     predictor = Predictor.load(folder.path, options.precision)
     if predictor.space.objective == "mlm":
-        raise UserError(f"{folder.path} is a run of masked language modelling, which has no labels to give.")
+        raise UserError(
+            f"input=… is for runs that learned labels; {folder.path} learned to fill in masked words.\n"
+            f'Give it a text: text="… {predictor.tokenizer.mask_token} …", or give a run that learned labels.'
+        )
     renamed = {"text": options.text_column, "label": options.label_column}
     given = {key: column for key, column in renamed.items() if column is not None}
     data = OmegaConf.to_container(OmegaConf.merge(predictor.cfg.data, given))
@@ -84,12 +87,15 @@ def label_file(folder: RunFolder, options: Options) -> None:
         for table in itertools.chain([first], tables):
             write(labeller(table))
             advance(len(table.rows))
+        if options.evaluate and len(labeller.blank) == labeller.rows:
+            raise UserError(
+                f"There must be a row with a text to evaluate; {first.source} has none.\n"
+                "Is it the right column? Name it: text_column=…"
+            )
     if labeller.blank:
         named = ", ".join(map(str, labeller.blank[:NAMED])) + (", …" if len(labeller.blank) > NAMED else "")
         count = f"{len(labeller.blank):,} rows" if len(labeller.blank) > 1 else "1 row"
         log.warning("%s without a text got no label: %s %s", count, first.unit, named)
-    if options.evaluate and len(labeller.blank) == labeller.rows:
-        raise UserError(f"{first.source} must have a row with a text to be evaluated; it has none.")
     if options.evaluate:
         print(labeller.measured(), file=sys.stderr if target == STDOUT else sys.stdout)
 

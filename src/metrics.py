@@ -53,7 +53,9 @@ def measure(
         "precision_macro": score(tm.multiclass_precision, "macro"),
         "recall_macro": score(tm.multiclass_recall, "macro"),
         **_areas(probs[:, columns], one_hot[:, columns]),
-        "mcc": float(tm.multiclass_matthews_corrcoef(probs, targets, num_classes=classes)),
+        "mcc": _matthews(
+            tm.multiclass_matthews_corrcoef(probs, targets, num_classes=classes), probs.argmax(1), targets
+        ),
         "ece": float(tm.multiclass_calibration_error(probs, targets, num_classes=classes, n_bins=BINS)),
     }
 
@@ -76,7 +78,7 @@ def _measure_multilabel(
         "precision_macro": score(tm.multilabel_precision, "macro"),
         "recall_macro": score(tm.multilabel_recall, "macro"),
         **_areas(probs, targets),
-        "mcc": float(tm.multilabel_matthews_corrcoef(hard, targets, num_labels=labels)),
+        "mcc": _matthews(tm.multilabel_matthews_corrcoef(hard, targets, num_labels=labels), hard, targets),
         "ece": float(tm.binary_calibration_error(probs.flatten(), targets.flatten(), n_bins=BINS)),
         "subset_accuracy": float((hard == targets).all(1).float().mean()),
         "hamming": hamming,
@@ -112,6 +114,12 @@ def _areas(probs: Float[Tensor, "rows labels"], targets: Int[Tensor, "rows label
         "auroc": sum(float(tm.binary_auroc(p, t)) for p, t in columns) / len(columns),
         "average_precision": sum(float(tm.binary_average_precision(p, t)) for p, t in columns) / len(columns),
     }
+
+
+def _matthews(score: Tensor, *sides: Tensor) -> float:
+    """0 where the labels or the predictions are all the same, as in scikit-learn; torchmetrics has some other value
+    there, which looks like a finding."""
+    return 0.0 if any(side.min() == side.max() for side in sides) else float(score)
 
 
 def tune_thresholds(

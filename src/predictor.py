@@ -87,7 +87,7 @@ class Predictor:
         """The probability of each label for each text, the likeliest first.
 
         Raises:
-            UserError: the run fills in masked words instead.
+            UserError: the run fills in masked words instead, or `texts` is one text.
         """
         return [
             sorted(zip(self.space.names, row, strict=True), key=lambda scored: -scored[1])
@@ -98,7 +98,7 @@ class Predictor:
         """float32 [texts, labels], the labels in the order of `space.names`.
 
         Raises:
-            UserError: the run fills in masked words instead.
+            UserError: the run fills in masked words instead, or `texts` is one text.
         """
         import torch
 
@@ -107,6 +107,8 @@ class Predictor:
 
         if self.space.objective == "mlm":
             raise UserError("A run of masked language modelling has no labels; give it a text with a masked word.")
+        if isinstance(texts, str):  # would be read as a list of letters
+            raise UserError("texts must be a list of texts; got a single one.\nPut it in a list: predictor([text])")
         if not texts:
             return np.empty((0, len(self.space.names)), dtype=np.float32)
         tokens, device = self.tokens(texts), self.network.device
@@ -149,9 +151,11 @@ class Predictor:
         tokens = self.tokens([text])
         places = np.flatnonzero(tokens.values == self.tokenizer.mask_token_id)
         if len(places) != text.count(mask) or not len(places):
+            given = text.count(mask)
+            found = f"{len(places)} of {given} {'is' if len(places) == 1 else 'are'} there" if given else "it has none"
             raise UserError(
                 f"The text must hold {mask} where a word is to be filled in, in its first {self.max_length} tokens; "
-                f"there {'is' if len(places) == 1 else 'are'} {len(places)} of {text.count(mask)}.\n"
+                f"{found}.\n"
                 f'For example: text="The movie was {mask}."'
             )
         logits = self._logits(tokens, np.zeros(1, dtype=np.intp), places=places)

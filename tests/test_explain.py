@@ -126,11 +126,19 @@ def test_several_texts_have_an_index_under_two_runs(run_tiny: RunTiny, tmp_path:
     text = index.read_text(encoding="utf-8")
     assert "&lt;b&gt;good" in text
     assert "<b>good" not in text
-    assert "They say the same of 2 of 2 texts" in text  # with one label there is nothing to differ in
+    predictors = [Predictor.load(run.path) for run in (one, other)]
+    texts = ["The food was <b>good</b>.", "Slow service"]
+    likeliest = [[scored[0][0] for scored in predictor(texts)] for predictor in predictors]
+    same = sum(a == b for a, b in zip(*likeliest, strict=True))
+    assert f"They say the same of {same} of 2 texts" in text  # whichever labels are explained
+    page = (index.parent / "0001" / "index.html").read_text(encoding="utf-8")
     record = json.loads((index.parent / "0001" / "explanation.json").read_text())["runs"]
     assert [side["strategy"] for side in record] == [run.read_result()["strategy"] for run in (one, other)]
     assert [side["labels"] for side in record] == [["food"], ["food"]]
     assert len(record[0]["probabilities"]) == 9
+    for side, predictor, (label, _) in zip(record, predictors, likeliest, strict=True):
+        assert [side["given"]] == predictor.decide(predictor.probabilities(texts[:1]))
+        assert f"by its thresholds; most likely <strong>{label}</strong>" in page
     assert record[0]["stages"]["layer.0"] == "in part"
     assert record[1]["stages"]["layer.0"] == "frozen"
     assert (index.parent / "0002" / "attention_against.npz").exists()

@@ -164,6 +164,13 @@ def test_a_loader_of_its_own_runs_without_this_project(run_tiny: Run, tmp_path: 
 import json, sys
 texts = json.loads(sys.argv[1])
 said = [[scored["label"] for scored in row] for row in classify(texts)]
+try:
+    classify("A text.")
+except TypeError as error:
+    assert "texts must be a list" in str(error)
+else:
+    raise AssertionError("a text was taken for a list of letters")
+assert classify([]) == []
 ours = [name for name in sys.modules if name.partition(".")[0] in ("src", "jaxtyping", "omegaconf")]
 print(json.dumps([said, classify.probabilities(texts).tolist(), ours]))
 """

@@ -50,6 +50,17 @@ def test_single_label_scores_equal_scikit_learns(space: LabelSpace, random: torc
     assert tuple(found) == space.scores
 
 
+@pytest.mark.parametrize("side", ["labels", "predictions"])
+def test_labels_that_are_all_the_same_correlate_with_nothing(side: str) -> None:
+    one, mixed = torch.zeros(20, dtype=torch.long), torch.tensor([0, 1, 1, 0, 1] * 4)
+    targets, guess = (one, mixed) if side == "labels" else (mixed, one)
+    probs = torch.nn.functional.one_hot(guess, 2) * 0.8 + 0.1
+    assert metrics.measure(probs, targets, BINARY)["mcc"] == sk.matthews_corrcoef(targets, guess) == 0
+    several = probs[:, 1:].repeat(1, 3)
+    found = metrics.measure(several, targets[:, None].repeat(1, 3).float(), LABELS, torch.full((3,), 0.5))
+    assert found["mcc"] == 0
+
+
 def test_multilabel_scores_equal_scikit_learns(random: torch.Generator) -> None:
     targets = torch.randint(2, (200, 3), generator=random)
     probs = torch.rand(200, 3, generator=random)

@@ -117,6 +117,8 @@ def test_the_predictor_gives_each_text_its_labels(run_tiny: Run) -> None:
         assert dict(scored) == pytest.approx(dict(zip(result["labels"], row, strict=True)))
         assert [p for _, p in scored] == sorted(row, reverse=True)
     assert predictor.decide(together) == [[scored[0][0]] for scored in predictor(texts)]
+    with pytest.raises(UserError, match="a list of texts; got a single one"):  # not a label for each letter
+        predictor(texts[0])
     quick = Predictor.load(folder.path, "bf16")
     assert quick.dtype == torch.bfloat16
     assert quick.probabilities(texts) == pytest.approx(together, abs=0.02)
@@ -259,7 +261,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "same file": ({"input": "good.csv", "output": "good.csv"}, "must be another file than input"),
     "output kind": ({"input": "good.csv", "output": "out.doc"}, "output must be - or end with one of"),
     "output folder": ({"input": "good.csv", "output": "none/out.csv"}, "cannot be written: No such file"),
-    "no text at all": ({"input": "blank.csv", "evaluate": True}, "must have a row with a text"),
+    "no text at all": (
+        {"input": "blank.csv", "output": "out.csv", "evaluate": True},
+        "There must be a row with a text",
+    ),
     "device": ({"input": "null.csv"}, "it is empty"),
     "list of texts": ({"input": "lists.jsonl"}, "a list, an object or bytes for a text .*: line 1"),
     "half a character": ({"input": "half.jsonl"}, "line 1 is not: it escapes half of a character"),

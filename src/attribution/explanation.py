@@ -45,12 +45,12 @@ class Explanation:
     Args:
         tokens: the text.
         probabilities: of all labels by name, in the run's order.
-        labels: those that are explained, the likeliest first.
+        labels: those that are explained, the likeliest of them first.
         attributions: by method; rows are these labels.
         attention: of the layers and heads that were asked for.
         layers: the numbers of these layers.
         heads: the numbers of these heads.
-        curves: of the likeliest label, by method, and of `random` orders.
+        curves: of the first of these labels, by method, and of `random` orders.
     """
 
     tokens: Tokens
@@ -61,6 +61,11 @@ class Explanation:
     layers: Sequence[int]
     heads: Sequence[int]
     curves: dict[str, Curves]
+
+    @property
+    def likeliest(self) -> str:
+        """The label that the run says, whichever labels are explained."""
+        return max(self.probabilities, key=self.probabilities.__getitem__)
 
     def warnings(self) -> list[str]:
         """What a reader must know before believing the values."""

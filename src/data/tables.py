@@ -76,8 +76,7 @@ class Table:
             shown = ", ".join(str(self.rows[i]) for i in indices[:5]) + (", …" if len(indices) > 5 else "")
             count = f"{len(indices)} rows" if len(indices) > 1 else "1 row"
             raise UserError(
-                f"Every row must have a text and a label; {self.source} has {count} with {problem}: "
-                f"{self.unit} {shown}.\n{fix}"
+                f"Every row must be usable; {self.source} has {count} with {problem}: {self.unit} {shown}.\n{fix}"
             )
 
 

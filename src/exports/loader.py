@@ -35,7 +35,15 @@ class Classifier:
         self.encoder, self.head, self.tokenizer, self.config = encoder.eval(), head.eval(), tokenizer, config
 
     def probabilities(self, texts: Sequence[str], batch_size: int = 32) -> Float[Tensor, "texts labels"]:
-        """The probability of each label, in the order of the config's labels; multi-label ones are independent."""
+        """The probability of each label, in the order of the config's labels; multi-label ones are independent.
+
+        Raises:
+            TypeError: `texts` is one text, which would be read as a list of letters.
+        """
+        if isinstance(texts, str):
+            raise TypeError("texts must be a list of texts; got a single one. Put it in a list: classify([text])")
+        if not texts:
+            return torch.empty(0, len(self.config["labels"]))
         batches = [list(texts[start : start + batch_size]) for start in range(0, len(texts), batch_size)]
         with torch.inference_mode():
             logits = [self._logits(batch) for batch in batches]

@@ -35,6 +35,7 @@ class Side:
         strategy: how it froze.
         stages: by name, `frozen`, `trained` or `in part`.
         found: the explanation.
+        given: the labels whose thresholds a multi-label run finds reached; None: it gives the likeliest.
     """
 
     title: str
@@ -42,12 +43,13 @@ class Side:
     strategy: str
     stages: dict[str, str]
     found: Explanation
+    given: list[str] | None = None
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A page as the index lists it: its folder, the text, and for each run the label, its probability and the words
-    that matter most."""
+    """A page as the index lists it: its folder, the text, and for each run the likeliest label, its probability and the
+    words that matter most."""
 
     name: str
     text: str
@@ -90,7 +92,8 @@ def write_page(sides: Sequence[Side], folder: Path) -> Entry:
             arrays["gradient_weighted"] = side.found.attention.relevance.numpy()
             np.savez_compressed(folder / f"attention{ending}.npz", **arrays)
     runs = [
-        {"run": side.run, "strategy": side.strategy, "stages": side.stages, **record} for side, _, record in figures
+        {"run": side.run, "strategy": side.strategy, "stages": side.stages, "given": side.given, **record}
+        for side, _, record in figures
     ]
     content = json.dumps({"format": 1, "runs": runs}, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "explanation.json").write_text(content + "\n", encoding="utf-8")
@@ -130,7 +133,7 @@ def _write_figures(side: Side, folder: Path, ending: str) -> str | None:
 
 
 def _said(found: Explanation) -> tuple[str, float, list[str]]:
-    label, tokens = found.labels[0], found.tokens
+    label, tokens = found.likeliest, found.tokens
     spans = list(tokens.spans.values())
     top: list[str] = []
     for attribution in list(found.attributions.values())[:1]:
@@ -138,6 +141,8 @@ def _said(found: Explanation) -> tuple[str, float, list[str]]:
         order = values.argsort(descending=True).tolist()
         named = [tokens.text[slice(*spans[i])] for i in order if values[i] > 0]
         top = [word for word in named if any(map(str.isalnum, word))][:3]  # what is said by signs is on the page
+        if top and found.labels[0] != label:  # others were asked for
+            top[0] = f"for {found.labels[0]}: {top[0]}"
     return label, found.probabilities[label], top
 
 
