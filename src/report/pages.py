@@ -41,6 +41,8 @@ def write_comparison(comparison: Comparison, groups: Sequence[Group], folder: Pa
         ),
         "learning": ("Learning curves", "A line is a run.", plots.learning(ordered, "loss")),
     }
+    if len(ordered) == 1:
+        del figures["differences"]
     classes = differences.by_class(ordered)
     page = render(
         "compare.html",
