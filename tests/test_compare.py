@@ -24,10 +24,12 @@ from scipy import stats
 
 from src.compare import Multirun
 from src.errors import UserError
+from src.report import plots
 from src.report.comparison import compare
 from src.report.differences import flips
 from src.report.groups import Run, best_of, group, read_runs
 from src.report.pages import write_comparison
+from src.report.standalone import save
 from src.report.statistics import Interval
 from src.report.tables import FORMATS
 from src.runs import RunFolder
@@ -227,6 +229,17 @@ def test_a_text_flips_only_where_most_runs_agree(made: Make) -> None:
             pyarrow.parquet.write_table(table, last.file("predictions", "test.parquet"))
     mine, theirs = group(runs(last))
     assert [flip.row for flip in flips(mine, theirs)] == [2]
+
+
+def test_long_names_leave_room_for_the_plots(made: Make, recwarn: pytest.WarningsRecorder) -> None:
+    stages = ",".join(f"encoder.layer.{number}.attention" for number in range(9))
+    made("freeze=pattern", f"freeze.frozen=[{stages}]")
+    last = made("freeze=none")
+    groups = group(runs(last))
+    comparison = compare(groups, "accuracy", None, 0.01)
+    for number, figure in enumerate((plots.slopes(groups, "accuracy"), plots.tradeoffs(comparison.rows, "accuracy"))):
+        save(figure, last.path, str(number))
+    assert not [warning for warning in recwarn if "layout" in str(warning.message)]
 
 
 def test_files_hold_the_numbers(made: Make) -> None:
