@@ -209,6 +209,14 @@ def test_a_group_alone_is_not_called_the_best(made: Make) -> None:
     assert "There is nothing to compare it with. 1 of 2 runs have no result." in sentence
 
 
+def test_groups_without_a_common_seed_have_no_difference(made: Make) -> None:
+    made("freeze=none", accuracy=0.7, seed=1)
+    groups = group(runs(made("freeze=all", accuracy=0.8, seed=2)))
+    comparison = compare(groups, "accuracy", None, 0.01)
+    assert [row.difference for row in comparison.rows] == [None, None]
+    assert "It has no seed in common with none" in comparison.sentence
+
+
 def test_the_sentence_says_in_words_what_the_verdict_means(made: Make) -> None:
     noise = np.random.default_rng(0).normal(scale=0.001, size=6)
     for seed in range(1, 7):

@@ -244,6 +244,8 @@ def _sentence(rows: Sequence[Row], baseline: str, metric: str, margin: float) ->
     told = [best] if best is not base and best.difference is not None else []
     if told:
         said.append(f"With the same seeds that is {best.difference:+.3f} against {_who(base)}: {_meaning(best)}.")
+    elif best is not base:
+        said.append(f"It has no seed in common with {baseline}, so their difference is not known.")
     if cheap and (quick := max(cheap, key=lambda row: row.difference or 0)) is not best and quick.time_ratio:
         told.append(quick)
         said.append(
