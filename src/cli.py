@@ -103,8 +103,9 @@ def _unknown_names(config_name: str) -> list[str]:
         known = {*groups, *_keys(OmegaConf.to_container(compose(config_name, chosen)))}
     messages = []
     for key, value in pairs:
-        if key in groups and "(" not in value and not {*value.split(",")} <= groups[key]:
-            messages.append(f"{key} has no option {value!r}.\n{nearest(value, groups[key])}")
+        asked = [value] if value.startswith("[") else value.split(",")
+        if key in groups and "(" not in value and (wrong := [one for one in asked if one not in groups[key]]):
+            messages += [f"{key} has no option {one!r}.\n{nearest(one, groups[key])}" for one in wrong]
         elif key not in known and not key.startswith(("+", "~", "hydra")):
             parent, dot, last = key.rpartition(".")
             beside = {k.removeprefix(parent + dot) for k in known if k.rpartition(".")[0] == parent}

@@ -45,6 +45,10 @@ class RunFolder:
         return file
 
     @property
+    def log(self) -> Path:
+        return self.path / "train.log"
+
+    @property
     def last_checkpoint(self) -> Path:
         return self.path / "checkpoints" / "last.ckpt"
 

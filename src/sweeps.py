@@ -64,7 +64,7 @@ def _run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
         return folder.monitored()
     if code in (130, 143):
         raise SystemExit(code)
-    _record_failure(cfg, folder, _reason(code, folder, said), log=said)
+    _record_failure(cfg, folder, _reason(code, folder, said), said)
     return None
 
 
@@ -81,12 +81,16 @@ def fail_job(cfg: DictConfig, folder: RunFolder, reason: str) -> None:
         _record_failure(cfg, folder, reason)
 
 
-def _record_failure(cfg: DictConfig, folder: RunFolder, reason: str, **details: str) -> None:
+def _record_failure(cfg: DictConfig, folder: RunFolder, reason: str, said: str = "") -> None:
+    """Leaves the reason in status.json, and what the job said last, such as a traceback, at the end of its log."""
     if not (folder.path / "config.yaml").exists():
         with open_dict(cfg):
             cfg.run = str(folder.path)
         folder.claim(cfg)
-    folder.write_status("failed", error=reason, **details)
+    folder.write_status("failed", error=reason)
+    if not folder.log.is_symlink():
+        with folder.log.open("a", encoding="utf-8") as log:
+            log.write(f"Failed: {reason}\n{said}\n")
 
 
 def run_process(arguments: Sequence[str]) -> tuple[int, str]:

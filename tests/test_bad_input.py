@@ -237,6 +237,7 @@ CONFIG: dict[str, tuple[Any, ...]] = {
     "reference to itself": ("seed refers to what there is not: Recursive", "seed=${seed}"),
     "reference to the environment": ("NO_SUCH' not found", "data.text=${oc.env:NO_SUCH}"),
     "half a reference": ("Error parsing override", "data.text=${"),
+    "one of several options": ("freeze has no option 'bottm'.\nDid you mean bottom?", "-m", "freeze=none,bottm"),
     "empty sweep": ("freeze has no option ''", "-m", "freeze="),
     "sweep without values": ("there are none for optimizer.lr", "-m", "optimizer.lr=range(1,1)"),
     "sweep over no files": ("there are none for freeze", "-m", "freeze=glob(zzz*)"),

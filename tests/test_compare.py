@@ -24,9 +24,12 @@ from scipy import stats
 
 from src.compare import Multirun
 from src.errors import UserError
+from src.report import plots
 from src.report.comparison import compare
+from src.report.differences import flips
 from src.report.groups import Run, best_of, group, read_runs
 from src.report.pages import write_comparison
+from src.report.standalone import save
 from src.report.statistics import Interval
 from src.report.tables import FORMATS
 from src.runs import RunFolder
@@ -183,8 +186,68 @@ def test_masked_words_are_compared_by_their_own_scores(made: Make) -> None:
     last = made("model=bert_mlm", "freeze=embeddings", objective="mlm", accuracy=0.3)
     comparison = compare(group(runs(last)), "accuracy", None, 0.01)
     assert [row.name for row in comparison.rows] == ["none", "embeddings"]
-    with pytest.raises(UserError, match="metric must be a test score of all runs"):
+    with pytest.raises(UserError, match="metric must be a test score that all runs have"):
         compare(group(runs(last)), "f1_macro", None, 0.01)
+
+
+@pytest.mark.parametrize("metric", ["loss", "auroc"])
+def test_a_score_that_cannot_decide_is_refused(made: Make, metric: str) -> None:
+    """Of a loss less is better; a score that one run has no value for, such as of a label it never saw, is null."""
+    made("freeze=none")
+    last = made("freeze=all")
+    result = last.read_result()
+    result["metrics"]["test"] |= {"auroc": None}
+    (last.path / "result.json").write_text(json.dumps(result))
+    with pytest.raises(UserError, match="of which more is better"):
+        compare(group(runs(last)), metric, None, 0.01)
+
+
+def test_a_group_alone_is_not_called_the_best(made: Make) -> None:
+    made(accuracy=None, seed=2)
+    sentence = compare(group(runs(made(accuracy=0.8))), "accuracy", None, 0.01).sentence
+    assert "highest" not in sentence
+    assert "There is nothing to compare it with. 1 of 2 runs have no result." in sentence
+
+
+def test_groups_without_a_common_seed_have_no_difference(made: Make) -> None:
+    made("freeze=none", accuracy=0.7, seed=1)
+    groups = group(runs(made("freeze=all", accuracy=0.8, seed=2)))
+    comparison = compare(groups, "accuracy", None, 0.01)
+    assert [row.difference for row in comparison.rows] == [None, None]
+    assert "It has no seed in common with none" in comparison.sentence
+
+
+def test_the_sentence_says_in_words_what_the_verdict_means(made: Make) -> None:
+    noise = np.random.default_rng(0).normal(scale=0.001, size=6)
+    for seed in range(1, 7):
+        made("freeze=none", accuracy=0.85 + noise[seed - 1], seed=seed)
+        made("freeze=embeddings", accuracy=0.849, seed=seed, seconds=20)
+        last = made("freeze=all", accuracy=0.80, seed=seed, seconds=10)
+    comparison = compare(group(runs(last)), "accuracy", None, 0.01)
+    assert [row.verdict for row in comparison.rows] == ["baseline", "non-inferior", "inferior"]
+    assert "none (25.0% of the weights train) has the highest test accuracy" in comparison.sentence
+    assert re.search(r"embeddings .* comes to 0\.849 \(-0\.001: as good\) in 20% of", comparison.sentence)
+
+
+def test_a_text_flips_only_where_most_runs_agree(made: Make) -> None:
+    for seed, mine in ((1, ["b", "b"]), (2, ["a", "b"])):
+        for strategy, said in (("none", ["a", "a"]), ("all", mine)):
+            last = made(f"freeze={strategy}", seed=seed)
+            table = pyarrow.table({"row": [1, 2], "text": ["x", "y"], "true": ["a", "a"], "predicted": said})
+            pyarrow.parquet.write_table(table, last.file("predictions", "test.parquet"))
+    mine, theirs = group(runs(last))
+    assert [flip.row for flip in flips(mine, theirs)] == [2]
+
+
+def test_long_names_leave_room_for_the_plots(made: Make, recwarn: pytest.WarningsRecorder) -> None:
+    stages = ",".join(f"encoder.layer.{number}.attention" for number in range(9))
+    made("freeze=pattern", f"freeze.frozen=[{stages}]")
+    last = made("freeze=none")
+    groups = group(runs(last))
+    comparison = compare(groups, "accuracy", None, 0.01)
+    for number, figure in enumerate((plots.slopes(groups, "accuracy"), plots.tradeoffs(comparison.rows, "accuracy"))):
+        save(figure, last.path, str(number))
+    assert not [warning for warning in recwarn if "layout" in str(warning.message)]
 
 
 def test_files_hold_the_numbers(made: Make) -> None:

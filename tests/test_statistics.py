@@ -29,7 +29,7 @@ def test_one_value_or_no_spread_has_no_interval() -> None:
     assert statistics.mean_interval(np.array([0.8])) is None
     assert statistics.mean_interval(np.array([0.8, 0.8, 0.8])) is None
     assert statistics.ratio_interval(np.array([2.0, 4.0]), np.array([1.0, 2.0])) is None
-    assert statistics.verdict(None, 0.01) == "inconclusive"
+    assert statistics.verdict(None, 0.01, 0.01) == "inconclusive"
 
 
 def test_a_ratio_of_costs_is_one_of_geometric_means() -> None:
@@ -79,7 +79,12 @@ def test_holm_by_the_book() -> None:
     ],
 )
 def test_verdicts(low: float, high: float, wanted: str) -> None:
-    assert statistics.verdict(Interval((low + high) / 2, low, high), margin=0.01) == wanted
+    assert statistics.verdict(Interval((low + high) / 2, low, high), margin=0.01, p=0.03) == wanted
+
+
+@pytest.mark.parametrize("p", [0.06, None])
+def test_an_interval_above_zero_is_superior_only_if_p_says_so_too(p: float | None) -> None:
+    assert statistics.verdict(Interval(0.01, 0.001, 0.02), margin=0.01, p=p) == "non-inferior"
 
 
 def test_mcnemar_is_the_exact_binomial_test() -> None:
@@ -114,11 +119,12 @@ def test_the_bootstrap_of_seeds_and_rows_has_the_spread_of_both() -> None:
     other = np.array([(random.random(800) < 0.7) & ~hard for _ in range(6)])
     found = statistics.bootstrap_difference(one, other)
     gain = one.astype(float) - other
+    assert found is not None
     assert found.value == pytest.approx(gain.mean())
     spread = math.sqrt(gain.mean(1).var() / 6 + gain.mean(0).var() / 800)
     assert (found.high - found.low) / 2 == pytest.approx(1.96 * spread, rel=0.15)
-    same = statistics.bootstrap_difference(one, one)
-    assert (same.value, same.low, same.high) == (0, 0, 0)
+    assert statistics.bootstrap_difference(one, one) is None
+    assert statistics.bootstrap_difference(one[:1], other[:1]) is None
 
 
 def test_nothing_is_found_where_there_is_nothing() -> None:
@@ -130,3 +136,18 @@ def test_nothing_is_found_where_there_is_nothing() -> None:
     assert 0.93 <= covered <= 0.97
     false = np.mean([statistics.sign_flip_p(d) <= 0.05 for d in differences[:600]])
     assert false <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 600)
+
+
+def test_of_equal_strategies_none_is_called_superior() -> None:
+    """Of 200 sweeps of four strategies that are as good as the baseline, at most alpha name a winner."""
+    margin, strategies, seeds, sweeps = 0.01, 4, 8, 200
+    found = 0
+    for scores in normal(13, sweeps, strategies + 1, seeds):
+        differences = [mine - scores[0] for mine in scores[1:]]
+        adjusted = statistics.holm([statistics.sign_flip_p(d) for d in differences])
+        verdicts = [
+            statistics.verdict(statistics.mean_interval(d), margin, p)
+            for d, p in zip(differences, adjusted, strict=True)
+        ]
+        found += "superior" in verdicts
+    assert found / sweeps <= 0.05

@@ -81,6 +81,9 @@ def test_a_job_that_fails_costs_only_itself(
     assert reasons[4] == "killed by SIGKILL"
     assert "MemoryError" in reasons[5]
     assert reasons[6] == "freeze.layers must lie in 0..6"
+    logs = {int(folder.saved_config().seed): folder.log for folder in map(RunFolder, root.iterdir())}
+    assert "Traceback" in logs[2].read_text()
+    assert logs[4].read_text() == "Failed: killed by SIGKILL\n\n"
 
 
 def test_the_same_sweep_again_runs_what_has_not_finished(

@@ -11,11 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.errors import UserError, nearest
+from src.freezing import percent
 from src.report import statistics
 from src.report.groups import STRATEGY, Group
 from src.report.statistics import Interval
+from src.runs import RunFolder
 
 METRICS = ("accuracy", "f1_macro")  # shown where runs have them; the first decides unless another is chosen
+LESS_IS_BETTER = {"loss", "ece", "hamming", "perplexity", "unigram_perplexity"}  # these cannot decide
+# What a verdict means to people who do not read tables.
+WORDS = {
+    "superior": "better",
+    "non-inferior": "as good",
+    "inferior": "worse",
+    "inconclusive": "not clear which of them is better",
+}
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,7 @@ def compare(groups: Sequence[Group], metric: str, baseline: str | None, margin: 
         UserError: no run has finished, or there is no such metric or baseline.
     """
     problems = [
-        {"run": str(r.folder.path), "group": g.name, "seed": str(r.seed), "problem": r.problem}
+        {"run": str(r.folder.path), "log": _log(r.folder), "group": g.name, "seed": str(r.seed), "problem": r.problem}
         for g in groups
         for r in g.runs
         if r.result is None
@@ -80,13 +90,9 @@ def compare(groups: Sequence[Group], metric: str, baseline: str | None, margin: 
     finished = [g for g in groups if g.finished]
     if not finished:
         raise UserError(
-            "None of these runs has finished:\n" + "\n".join(f"{p['run']}: {p['problem']}" for p in problems)
+            "None of these runs has finished:\n" + "\n".join(f"{p['log']}: {p['problem']}" for p in problems)
         )
-    known = set.intersection(
-        *(set(r.result["metrics"]["test"]) for g in finished for r in g.finished.values() if r.result)
-    )
-    if metric not in known:
-        raise UserError(f"metric must be a test score of all runs; got {metric}.\n{nearest(metric, known)}")
+    _check_metric(metric, [r.result["metrics"]["test"] for g in finished for r in g.finished.values() if r.result])
     base = _baseline(finished, baseline)
     others = [g for g in finished if g is not base]
     raw = {g.name: _p(g, base, metric) for g in others}
@@ -94,13 +100,28 @@ def compare(groups: Sequence[Group], metric: str, baseline: str | None, margin: 
     adjusted = dict(zip(tested, statistics.holm([raw[name] or 0.0 for name in tested]), strict=True))
     every = sorted({seed for g in finished for seed in g.finished})
     rows = [_row(g, base, metric, margin, adjusted.get(g.name), every, len(others)) for g in finished]
-    rows.sort(key=lambda row: (-row.scores[metric], row.name))
+    rows.sort(key=lambda row: (-row.scores[metric], row.name != base.name, row.name))
     sentence = _sentence(rows, base.name, metric, margin)
     if max(tried := {g.tried for g in groups}) > 1:
         counts = ", ".join(f"{g.name} of {g.tried}" for g in groups)
         same = "" if len(tried) == 1 else " Unequal numbers of trials favour those with more."
         sentence += f" Each is the best by validation of its trials: {counts}.{same}"
+    if problems:
+        sentence += f" {len(problems)} of {sum(len(g.runs) for g in groups)} runs have no result."
     return Comparison(metric, base.name, margin, rows, problems, sentence)
+
+
+def _log(folder: RunFolder) -> str:
+    return str(folder.log if folder.log.exists() else folder.path)
+
+
+def _check_metric(metric: str, scores: Sequence[Mapping[str, float | None]]) -> None:
+    known = {name for name in scores[0] if all(found.get(name) is not None for found in scores)} - LESS_IS_BETTER
+    if metric not in known:
+        raise UserError(
+            f"metric must be a test score that all runs have and of which more is better; got {metric}.\n"
+            f"{nearest(metric, known)}"
+        )
 
 
 def _baseline(groups: Sequence[Group], wanted: str | None) -> Group:
@@ -134,7 +155,7 @@ def _row(
     scores = {
         name: float(np.mean([r["metrics"]["test"][name] for r in results]))
         for name in dict.fromkeys((metric, *METRICS))
-        if all(name in r["metrics"]["test"] for r in results)
+        if all(r["metrics"]["test"].get(name) is not None for r in results)
     }
     one, other = _paired(group, base, "metrics", "test", metric)
     itself = group is base
@@ -167,7 +188,7 @@ def _row(
         texts_p={seed: statistics.mcnemar_p(*hits) for seed, hits in pairs.items()},
         time_ratio=None if itself or not len(one) else float(np.exp(np.mean(np.log(mine / theirs)))),
         time_interval=None if itself else statistics.ratio_interval(mine, theirs),
-        verdict="baseline" if itself else _verdict(interval, margin, len(one), comparisons),
+        verdict="baseline" if itself else _verdict(interval, margin, p, len(one), comparisons),
     )
 
 
@@ -204,31 +225,50 @@ def _with_rows(pairs: Mapping[int, tuple[NDArray[np.bool_], NDArray[np.bool_]]])
     return statistics.bootstrap_difference(np.array(one), np.array(other))
 
 
-def _verdict(interval: Interval | None, margin: float, pairs: int, comparisons: int) -> str:
+def _verdict(interval: Interval | None, margin: float, p: float | None, pairs: int, comparisons: int) -> str:
     needed = statistics.seeds_needed(comparisons)
     if pairs < statistics.FEWEST:
         return f"descriptive only: {pairs} of {needed} seeds"
-    return statistics.verdict(interval, margin)
+    return statistics.verdict(interval, margin, p)
 
 
 def _sentence(rows: Sequence[Row], baseline: str, metric: str, margin: float) -> str:
     """The answer, in words for people who do not read tables, with what it stands on."""
     best, what = rows[0], metric.replace("_", " ")
     base = next(row for row in rows if row.name == baseline)
-    said = [f"{best.name} has the highest test {what}, {best.scores[metric]:.3f} on average over {_seeds(best)}."]
+    score = f"{best.scores[metric]:.3f} on average over {_seeds(best)}"
+    if len(rows) == 1:
+        return f"{_who(best)} comes to a test {what} of {score}. There is nothing to compare it with."
+    said = [f"{_who(best)} has the highest test {what}, {score}."]
     cheap = [row for row in rows if row.time_ratio and row.time_ratio < 0.8 and row.difference is not None]
-    if best is not base and best.difference is not None:
-        said.append(f"That is {best.difference:+.3f} against {baseline} ({best.verdict}).")
+    told = [best] if best is not base and best.difference is not None else []
+    if told:
+        said.append(f"With the same seeds that is {best.difference:+.3f} against {_who(base)}: {_meaning(best)}.")
+    elif best is not base:
+        said.append(f"It has no seed in common with {baseline}, so their difference is not known.")
     if cheap and (quick := max(cheap, key=lambda row: row.difference or 0)) is not best and quick.time_ratio:
+        told.append(quick)
         said.append(
-            f"{quick.name} comes to {quick.scores[metric]:.3f} ({quick.difference:+.3f}; {quick.verdict}) in "
-            f"{quick.time_ratio:.0%} of {baseline}'s time."
+            f"{_who(quick)} comes to {quick.scores[metric]:.3f} ({quick.difference:+.3f}: {_meaning(quick)}) in "
+            f"{quick.time_ratio:.0%} of the time of {baseline}."
         )
-    if min(row.pairs for row in rows) < statistics.FEWEST:
-        said.append("So few seeds describe these runs; they prove nothing about the next one.")
+    if min(row.pairs for row in told or rows) < statistics.FEWEST:
+        needed = statistics.seeds_needed(len(rows) - 1)
+        said.append(f"So few seeds describe these runs and prove nothing about the next; that takes {needed} seeds.")
     else:
-        said.append(f"As good means no more than {margin:g} worse, with 95% confidence.")
+        said.append(
+            f"Better means by more than chance, as good at most {margin:g} worse, worse by more, with 95% confidence."
+        )
     return " ".join(said)
+
+
+def _who(row: Row) -> str:
+    trains = f"{'all' if row.share == 1 else percent(row.share) + ' of the'} weights train"
+    return f"{row.name[:-1]}; {trains})" if row.name.endswith(")") else f"{row.name} ({trains})"
+
+
+def _meaning(row: Row) -> str:
+    return WORDS.get(row.verdict, "too few seeds to say")
 
 
 def _seeds(row: Row) -> str:

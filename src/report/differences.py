@@ -60,7 +60,7 @@ def flips(group: Group, baseline: Group) -> list[Flip]:
     for index, (row, text, true) in enumerate(texts):
         said = [[columns["predicted"][index] for columns in runs] for runs in (mine, theirs)]
         shares = [labels.count(true) / len(labels) for labels in said]
-        if (shares[0] > 0.5) != (shares[1] > 0.5):
+        if min(shares) < 0.5 < max(shares):
             flip = Flip(row, text, _name(true), _said(said[1]), _said(said[0]), gained=shares[0] > 0.5)
             found.append((-abs(shares[0] - shares[1]), row, flip))
     return [flip for *_, flip in sorted(found, key=lambda item: item[:2])][:SHOWN]

@@ -103,7 +103,8 @@ def read_runs(root: Path) -> list[Run]:
     folders = sorted(file.parent for file in root.rglob("config.yaml"))
     runs = [_read(RunFolder(f)) for f in folders if f.parent not in folders]
     if not runs:
-        raise UserError(f"runs must be a folder with runs in it; {root} has none.\nSweeps are in outputs/sweeps.")
+        found = "has none" if root.is_dir() else "is not there" if not root.exists() else "is no folder"
+        raise UserError(f"runs must be a folder with runs in it; {root} {found}.\nSweeps are in outputs/sweeps.")
     return runs
 
 

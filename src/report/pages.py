@@ -41,6 +41,8 @@ def write_comparison(comparison: Comparison, groups: Sequence[Group], folder: Pa
         ),
         "learning": ("Learning curves", "A line is a run.", plots.learning(ordered, "loss")),
     }
+    if all(row.difference is None for row in comparison.rows):
+        del figures["differences"]
     classes = differences.by_class(ordered)
     page = render(
         "compare.html",

@@ -19,11 +19,17 @@ if TYPE_CHECKING:
     from src.report.groups import Group
 
 BLUE, ORANGE = "#0072b2", "#d55e00"  # told apart by colour-blind readers too
+LONGEST = 36  # characters of a group's name
 
 
 def literal(text: str) -> str:
     """Text that matplotlib does not take for a formula."""
     return text.replace("$", r"\$")
+
+
+def short(name: str) -> str:
+    """The name of a group as text that leaves room for a plot: runs that differ in much have names of many values."""
+    return literal(name if len(name) <= LONGEST else name[: LONGEST - 1] + "…")
 
 
 def curves(
@@ -110,12 +116,11 @@ def forest(rows: Sequence[Row], metric: str, baseline: str, margin: float) -> Fi
         axes.plot(difference, place, "o", color=BLUE)
         if interval := row.difference_interval:
             axes.plot([interval.low, interval.high], [place, place], "-", color=BLUE)
-    axes.set_yticks(range(len(others)), [f"{literal(row.name)} (n={row.pairs})" for row, _ in others])
-    axes.set(
-        xlabel=f"test {metric}: difference to {literal(baseline)}, with 95% intervals", ylim=(-0.6, len(others) - 0.4)
-    )
+    axes.set_yticks(range(len(others)), [f"{short(row.name)} (n={row.pairs})" for row, _ in others])
+    axes.set(xlabel=f"test {metric}, difference with its 95% interval to\n{short(baseline)}")
+    axes.set_ylim(-0.6, len(others) - 0.4)
     axes.grid(alpha=0.3, axis="x")
-    axes.legend(loc="best", fontsize=8)
+    figure.legend(loc="outside upper right", fontsize=8)
     return figure
 
 
@@ -128,34 +133,40 @@ def slopes(groups: Sequence[Group], metric: str) -> Figure:
     for seed in seeds:
         points = [(place, found[seed]) for place, found in enumerate(scores) if seed in found]
         axes.plot(*zip(*points, strict=True), "o-", markersize=4, linewidth=1, alpha=0.8, label=f"seed {seed}")
-    axes.set_xticks(range(len(groups)), [literal(group.name) for group in groups], rotation=30, ha="right")
+    axes.set_xticks(range(len(groups)), [short(group.name) for group in groups], rotation=30, ha="right")
     axes.set(ylabel=f"test {metric}")
     axes.grid(alpha=0.3)
     if len(seeds) <= 10:
-        axes.legend(fontsize=7, ncols=2)
+        figure.legend(loc="outside right upper", fontsize=7)
     return figure
 
 
 def tradeoffs(rows: Sequence[Row], metric: str) -> Figure:
     """Score against parameters that train, time and memory; no group beats those on the line in both."""
-    figure = Figure(figsize=(11, 3.8), layout="constrained")
+    figure = Figure(figsize=(11, max(3.8, 0.16 * len(rows) + 0.6)), layout="constrained")
     costs = (
-        ("trainable", "parameters that train"),
-        ("seconds", "seconds of a run"),
-        ("memory", "bytes of peak memory"),
+        ("trainable", 1.0, "parameters that train"),
+        ("seconds", 1.0, "seconds of a run"),
+        ("memory", 1e9, "GB of peak memory"),
     )
-    for axes, (cost, title) in zip(figure.subplots(1, 3, sharey=True), costs, strict=True):
-        points = [(float(getattr(row, cost)), row.scores[metric], row.name) for row in rows]
-        best = pareto([(x, y) for x, y, _ in points])
+    for axes, (cost, unit, title) in zip(figure.subplots(1, 3, sharey=True), costs, strict=True):
+        points = [(float(getattr(row, cost)) / unit, row.scores[metric]) for row in rows]
+        best = pareto(points)
         axes.plot(*zip(*sorted(best), strict=True), "-", color=ORANGE, linewidth=1, drawstyle="steps-post")
-        for x, y, name in points:
-            axes.plot(x, y, "o", color=ORANGE if (x, y) in best else BLUE)
-            axes.annotate(literal(name), (x, y), xytext=(3, 3), textcoords="offset points", fontsize=7)
-        axes.set_xscale("log")
+        for number, (point, row) in enumerate(zip(points, rows, strict=True), start=1):
+            # Names of points that lie close together would cover each other; the legend has them.
+            colour, label = ORANGE if point in best else BLUE, f"{number}  {short(row.name)}"
+            axes.plot(*point, "o", color=colour, markersize=5, label=label if cost == "trainable" else None)
+            axes.annotate(str(number), point, xytext=(3, 3), textcoords="offset points", fontsize=8)
         axes.margins(0.15)
         axes.set(xlabel=title)
         axes.grid(alpha=0.3)
-    figure.axes[0].set_ylabel(f"test {metric}")
+    parameters, *others = figure.axes
+    parameters.set_xscale("log")
+    parameters.set_ylabel(f"test {metric}")
+    for axes in others:
+        axes.set_xlim(left=0)
+    figure.legend(loc="outside right upper", fontsize=8, handlelength=0, handletextpad=0, markerscale=0)
     return figure
 
 
@@ -173,12 +184,12 @@ def learning(groups: Sequence[Group], score: str) -> Figure:
             history = run.result["history"] if run.result else []
             points = [(e["epoch"], e[f"validation/{score}"]) for e in history if f"validation/{score}" in e]
             if points:
-                label = literal(group.name) if number == 0 else None
+                label = short(group.name) if number == 0 else None
                 style = "o-" if index < 10 else "o--"
                 colour = f"C{index % 10}"
                 axes.plot(*zip(*points, strict=True), style, color=colour, markersize=2, linewidth=1, label=label)
     axes.set(xlabel="epoch", ylabel=f"validation {score}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
+    figure.legend(loc="outside right upper", fontsize=7)
     return figure

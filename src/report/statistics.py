@@ -71,16 +71,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def verdict(difference: Interval | None, margin: float) -> Verdict:
+def verdict(difference: Interval | None, margin: float, p: float | None) -> Verdict:
     """What an interval of the difference to the baseline says, where more is better (Piaggio et al. 2012).
 
     Args:
         difference: None gives `inconclusive`.
         margin: how much worse is still as good, set before the experiment.
+        p: of there being no difference, adjusted for the number of comparisons. `superior` needs at most alpha: of many
+            strategies that are equally good, the interval of one or other often lies above 0.
     """
     if difference is None:
         return "inconclusive"
-    if difference.low > 0:
+    if difference.low > 0 and p is not None and p <= ALPHA:
         return "superior"
     if difference.low > -margin:
         return "non-inferior"
@@ -123,10 +125,13 @@ def mcnemar_p(one: Bool[NDArray[np.bool_], " rows"], other: Bool[NDArray[np.bool
 
 def bootstrap_difference(
     one: Bool[NDArray[np.bool_], "seeds rows"], other: Bool[NDArray[np.bool_], "seeds rows"]
-) -> Interval:
+) -> Interval | None:
     """The difference of accuracies with an interval that counts both sources of chance: seeds, and which rows happened
-    to be in the test set. Seeds are drawn first, then rows, the same for both models and all seeds."""
+    to be in the test set. Seeds are drawn first, then rows, the same for both models and all seeds. None for a single
+    seed, or models that have the same rows right."""
     gain = one.astype(np.float64) - other
+    if len(gain) < 2 or np.ptp(gain) == 0:
+        return None
     random = np.random.default_rng(0)
     seeds, rows = gain.shape
     found = np.empty(RESAMPLES)

@@ -72,7 +72,7 @@ def _costs(comparison: Comparison) -> Cells:
             f"{row.epoch_seconds:.1f} s",
             f"{row.seconds:.0f} s",
             "" if row.time_ratio is None else f"{row.time_ratio:.2f}{_bounds(row.time_interval, '.2f')}",
-            "n/a" if row.operations is None else f"{row.operations / 1e12:,.3g}",
+            _teraflop(row.operations),
             _bytes(row.memory),
             _bytes(row.checkpoint),
         ]
@@ -85,8 +85,16 @@ def _bounds(interval: Interval | None, form: str = ".3f") -> str:
     return f" [{interval.low:{form}}, {interval.high:{form}}]" if interval else " [n/a]"
 
 
+def _teraflop(operations: float | None) -> str:
+    if operations is None:
+        return "n/a"
+    count = operations / 1e12
+    return f"{count:,.0f}" if count >= 100 else f"{count:.3g}"
+
+
 def _bytes(size: float) -> str:
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+    unit, scale = ("GB", 1e9) if size >= 1e9 else ("MB", 1e6) if size >= 1e6 else ("kB", 1e3)
+    return f"{size / scale:.{2 if unit == 'GB' else 1}f} {unit}"
 
 
 def as_markdown(comparison: Comparison) -> str:
@@ -100,7 +108,7 @@ def as_markdown(comparison: Comparison) -> str:
 
 
 def problem_line(problem: Mapping[str, str]) -> str:
-    return f"{problem['group']}, seed {problem['seed']}: {problem['problem']} ({problem['run']})"
+    return f"{problem['group']}, seed {problem['seed']}: {problem['problem']} ({problem['log']})"
 
 
 def as_csv(comparison: Comparison) -> str:

@@ -3,7 +3,7 @@
 const value = (body, column) => {
   const text = body.rows[0].cells[column].textContent.trim();
   const number = parseFloat(text.replaceAll(",", ""));
-  return Number.isNaN(number) ? text : number * (text.endsWith("GB") ? 1000 : 1);
+  return Number.isNaN(number) ? text : number * (text.endsWith("GB") ? 1e6 : text.endsWith("MB") ? 1e3 : 1);
 };
 for (const table of document.querySelectorAll("table.sortable")) {
   const headings = [...table.tHead.rows[0].cells];
