@@ -318,6 +318,13 @@ def test_a_page_stands_alone_and_shows_markup_as_text(page: Path) -> None:
         assert (page.parent / "plots" / f"{name}.svg").exists()
 
 
+def test_classes_are_held_against_the_baseline(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>.*?</tr>", text)]
+    assert ["none", "1.000", "1.000"] in rows
+    assert ["all", "0.000 (-1.000)", "1.000 (+0.000)"] in rows
+
+
 def test_a_multirun_ends_with_the_comparison_that_the_config_describes(
     page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
