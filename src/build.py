@@ -240,7 +240,9 @@ def _optimization(cfg: DictConfig, settings: RunConfig) -> Optimization:
     return Optimization(optimizer, scheduler, options, chosen.lr, chosen.head_lr or chosen.lr, chosen.thaw_warmup)
 
 
-def build_trainer(cfg: DictConfig, settings: RunConfig, folder: RunFolder, phases: int, lineage: Lineage) -> Trainer:
+def build_trainer(
+    cfg: DictConfig, settings: RunConfig, strategy: Strategy, folder: RunFolder, phases: int, lineage: Lineage
+) -> Trainer:
     """The Lightning Trainer with the callbacks and logger of the config, for a training of so many phases.
 
     Raises:
@@ -250,6 +252,7 @@ def build_trainer(cfg: DictConfig, settings: RunConfig, folder: RunFolder, phase
 
     from src.callbacks import RandomStates, Status
     from src.phases import Phases
+    from src.report import dashboard
     from src.saving import CheckpointFiles
 
     chosen = [instantiate(node, f"callbacks.{name}") for name, node in cfg.callbacks.items() if node]
@@ -260,7 +263,7 @@ def build_trainer(cfg: DictConfig, settings: RunConfig, folder: RunFolder, phase
         "trainer",
         callbacks=[Status(folder), RandomStates(), lineage, Phases(settings), *chosen],
         plugins=[CheckpointFiles()],
-        logger=instantiate(cfg.logger, "logger"),
+        logger=instantiate(cfg.logger, "logger", **dashboard.options(cfg, strategy)),
         default_root_dir=str(folder.path),
         # In each phase some of the parameters that the processes share have no gradient.
         **({"strategy": "ddp_find_unused_parameters_true"} if several else {}),

@@ -147,7 +147,7 @@ def _train_once(cfg: DictConfig, folder: RunFolder, claim: Callable[[], None], *
             module, datamodule = build(cfg, settings, strategy, source, corpus)
             datamodule.setup()
             lineage = Lineage(identity(datamodule, module))
-            trainer = build_trainer(cfg, settings, folder, len(module.phases), lineage)
+            trainer = build_trainer(cfg, settings, strategy, folder, len(module.phases), lineage)
             check(module, datamodule, settings)
             found = newest_valid(folder.checkpoints) if cfg.resume else None
             if found:

@@ -222,7 +222,7 @@ def test_the_audit_fails_a_run_that_did_not_do_what_it_says(
 
 def test_phases_show_in_tensorboard(run_tiny: Run) -> None:
     folder, result = run_tiny("freeze=lp_ft", "freeze.epochs=1", *FEW)
-    events = EventAccumulator(str(folder.path / "tensorboard"))
+    events = EventAccumulator(str(folder.path / "tensorboard" / "lp_ft_1_seed_42"))
     events.Reload()
     steps = [(phase["first_step"], phase["last_step"]) for phase in result["phases"]]
     shown = [(e.step, e.value) for e in events.Scalars("freezing/trainable_parameters")]

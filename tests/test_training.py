@@ -148,7 +148,7 @@ def test_results_are_of_the_best_epoch_and_agree_with_the_predictions(run_tiny: 
 
 def test_tensorboard_has_curves_figures_and_hyper_parameters(run_tiny: Run) -> None:
     folder, result = run_tiny("freeze=all")
-    events = EventAccumulator(str(folder.path / "tensorboard"))
+    events = EventAccumulator(str(folder.path / "tensorboard" / "all_seed_42"))
     events.Reload()
     tags = events.Tags()
     losses = [e.value for e in events.Scalars("validation/loss")]
@@ -179,7 +179,7 @@ def test_a_browser_shows_the_runs_in_tensorboard(run_tiny: Run) -> None:
         finally:
             server.terminate()
     groups = (">train<", ">validation<", ">test<", ">cost<", ">freezing<")
-    for text in ("of-all/tensorboard", "of-none/tensorboard", "confusion_matrix", *groups):
+    for text in ("of-all/tensorboard/all_seed_42", "of-none/tensorboard/none_seed_42", "confusion_matrix", *groups):
         assert text in page
 
 

@@ -1,7 +1,8 @@
-"""What TensorBoard shows of a finished run besides the curves that were drawn while it trained."""
+"""What TensorBoard calls a run, and shows of a finished one besides the curves that were drawn while it trained."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from matplotlib.image import imread
@@ -10,6 +11,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from src.checking import check
+from src.freezing import Strategy
 from src.report import markdown
 from src.report.outcome import Outcome
 from src.runs import RunFolder
@@ -33,6 +35,14 @@ LAYOUT = {
         "trainable parameters": ["Multiline", [r"^freezing/trainable_parameters$"]],
     }
 }
+
+
+def options(cfg: DictConfig, strategy: Strategy) -> dict[str, str]:
+    """What the logger is told of a run besides its config: TensorBoard calls runs by their folders, and the last of
+    them says which strategy the curves are of."""
+    if not cfg.logger._target_.endswith("TensorBoardLogger"):
+        return {}
+    return {"sub_dir": f"{re.sub('[^0-9A-Za-z.+-]+', '_', strategy.name)}_seed_{cfg.seed}"}
 
 
 def show(trainer: Trainer, cfg: DictConfig, folder: RunFolder, result: dict[str, Any], outcome: Outcome) -> None:
