@@ -73,13 +73,6 @@ class Saving(Checkpoint):
         self.saved_at = time.monotonic()
         self._rehearse(trainer, pl_module)
         self._listen()
-        if (
-            trainer.is_global_zero
-            and self.best_step == trainer.global_step
-            and str(trainer.ckpt_path) == str(self.last)
-        ):
-            # The run may have ended between the two names of this state.
-            give_name(self.last, self.best)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.stepping = True
@@ -117,6 +110,16 @@ class Saving(Checkpoint):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.stepping = False
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        # The run may have ended between the two names of this state; after its last epoch no other hook is called.
+        best_step = checkpoint["callbacks"][self.state_key]["best_step"]
+        if (
+            trainer.is_global_zero
+            and best_step == checkpoint["global_step"]
+            and str(trainer.ckpt_path) == str(self.last)
+        ):
+            give_name(self.last, self.best)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.validating and trainer.state.fn == "fit":
