@@ -143,6 +143,7 @@ def _train_once(cfg: DictConfig, folder: RunFolder, claim: Callable[[], None], *
             from src.networks import check_state
             from src.phases import Phases
             from src.report.run import finish
+            from src.saving import check_places
         log.info("Strategy %s; run folder %s", strategy.name, folder.path)
         with clock("build"):
             module, datamodule = build(cfg, settings, strategy, source, corpus)
@@ -158,6 +159,7 @@ def _train_once(cfg: DictConfig, folder: RunFolder, claim: Callable[[], None], *
                     check_state(found[1]["state_dict"], module.trained)
                     module.load_state_dict(found[1]["state_dict"], strict=False)
         if is_main_process():
+            check_places(trainer, folder.path)
             if not cfg.resume:
                 claim()
                 held.enter_context(folder.locked())
