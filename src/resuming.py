@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -36,6 +38,25 @@ def resumed(cfg: DictConfig, folder: RunFolder) -> DictConfig:
     found = OmegaConf.merge(cfg if same else saved, OmegaConf.from_dotlist(changes), given_again)
     assert isinstance(found, DictConfig)
     return found
+
+
+@contextlib.contextmanager
+def suits(file: Path) -> Iterator[None]:
+    """
+    Args:
+        file: the checkpoint whose content is looked at within.
+
+    Raises:
+        UserError: it lacks something, or is that of another network.
+    """
+    try:
+        yield
+    except (KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(f"{type(error).__name__} {error}".split())
+        raise UserError(
+            f"{file} must be a checkpoint that this run has left; it is not: {reason}\n"
+            "Copy the run folder again from where it was trained, or start a new run."
+        ) from None
 
 
 def check_epochs(checkpoint: Mapping[str, Any], epochs: int) -> None:

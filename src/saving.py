@@ -61,6 +61,8 @@ class Saving(Checkpoint):
     """
 
     def __init__(self, folder: str, monitor: str, mode: str, every_minutes: float = 15.0) -> None:
+        if not every_minutes >= 0:
+            raise ValueError(f"every_minutes must be a number of minutes, at least 0; got {every_minutes}.")
         self.last, self.best = Path(folder) / "last.ckpt", Path(folder) / "best.ckpt"
         self.monitor, self.sign, self.every = monitor, 1 if mode == "max" else -1, 60 * every_minutes
         self.best_value, self.best_step = math.nan, -1
@@ -73,13 +75,6 @@ class Saving(Checkpoint):
         self.saved_at = time.monotonic()
         self._rehearse(trainer, pl_module)
         self._listen()
-        if (
-            trainer.is_global_zero
-            and self.best_step == trainer.global_step
-            and str(trainer.ckpt_path) == str(self.last)
-        ):
-            # The run may have ended between the two names of this state.
-            give_name(self.last, self.best)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.stepping = True
@@ -117,6 +112,16 @@ class Saving(Checkpoint):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.stepping = False
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        # The run may have ended between the two names of this state; after its last epoch no other hook is called.
+        best_step = checkpoint["callbacks"][self.state_key]["best_step"]
+        if (
+            trainer.is_global_zero
+            and best_step == checkpoint["global_step"]
+            and str(trainer.ckpt_path) == str(self.last)
+        ):
+            give_name(self.last, self.best)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.validating and trainer.state.fn == "fit":
@@ -181,6 +186,33 @@ class Saving(Checkpoint):
             raise UserError(
                 f"The disk of {self.last.parent} must have room for the checkpoints, {needed / 1e6:,.0f} MB; "
                 f"{free / 1e6:,.0f} MB are free.\nFree some space, or choose another folder: run=FOLDER."
+            )
+
+
+def check_places(trainer: Trainer, run: Path) -> None:
+    """
+    Args:
+        trainer: of the run.
+        run: its folder; what lies in it is not looked at.
+
+    Raises:
+        UserError: the logs or checkpoints belong into a folder that cannot be made or written.
+    """
+    places = [logger.save_dir for logger in trainer.loggers]
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    places += [str(callback.last.parent) for callback in callbacks if isinstance(callback, Saving)]
+    for place in (Path(found) for found in places if found and "://" not in found):
+        if place.absolute().is_relative_to(run.absolute()):
+            continue
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            reason = None if os.access(place, os.W_OK) else "Permission denied"
+        except OSError as error:
+            reason = error.strerror
+        if reason:
+            raise UserError(
+                f"{place} must be a folder that can be made and written; it cannot: {reason}.\n"
+                "Choose another: logger.save_dir=… or callbacks.checkpoint.folder=…, or leave these out."
             )
 
 

@@ -32,7 +32,7 @@ from src.data import corpus as corpora
 from src.errors import UserError
 from src.importing import without_collection
 from src.ranks import is_main_process
-from src.resuming import check_epochs, resumed
+from src.resuming import check_epochs, resumed, suits
 from src.runs import RunFolder
 from src.sweep_folders import with_folder
 from src.sweeps import is_sweep_job, run_job
@@ -140,8 +140,10 @@ def _train_once(cfg: DictConfig, folder: RunFolder, claim: Callable[[], None], *
             from src.caching import check
             from src.checkpoints import newest_valid
             from src.lineage import Lineage, identity
+            from src.networks import check_state
             from src.phases import Phases
             from src.report.run import finish
+            from src.saving import check_places
         log.info("Strategy %s; run folder %s", strategy.name, folder.path)
         with clock("build"):
             module, datamodule = build(cfg, settings, strategy, source, corpus)
@@ -151,9 +153,13 @@ def _train_once(cfg: DictConfig, folder: RunFolder, claim: Callable[[], None], *
             check(module, datamodule, settings)
             found = newest_valid(folder.checkpoints) if cfg.resume else None
             if found:
-                check_epochs(found[1], settings.trainer.max_epochs)
-                lineage.go_on(found[1], cfg.resume == "force")
+                with suits(found[0]):
+                    check_epochs(found[1], settings.trainer.max_epochs)
+                    lineage.go_on(found[1], cfg.resume == "force")
+                    check_state(found[1]["state_dict"], module.trained)
+                    module.load_state_dict(found[1]["state_dict"], strict=False)
         if is_main_process():
+            check_places(trainer, folder.path)
             if not cfg.resume:
                 claim()
                 held.enter_context(folder.locked())

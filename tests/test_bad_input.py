@@ -3,7 +3,6 @@ and what only looks bad is taken."""
 
 from __future__ import annotations
 
-import ctypes
 import re
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 
 from src.runs import CONF
 from tests.conftest import REVIEWS, refusal
+from tests.faults.runs import become_ordinary
 from tests.files import (
     ROWS,
     SHEET,
@@ -101,6 +101,7 @@ DATA: dict[str, tuple[Any, ...]] = {
     "a line of 20 MB": ("a.csv", b"x" * 20_000_000, "at most 16,777,216 characters; line 1 has more"),
     "blank text": ("a.csv", csv() + b" ,no\n", "1 row with no text in column 'text': line 32"),
     "null text": ("a.jsonl", text_row(None), "no text in column 'text': line 31"),
+    "nan for texts": ("a.parquet", lambda: parquet(text=[float("nan")] * 30), "no text in column 'text': row 1, 2"),
     "list of texts": ("a.jsonl", text_row(["a"]), "a list, an object or bytes for a text in column 'text': line 31"),
     "no label": ("a.csv", csv() + b"a,\nb,nan\nc, \n", "3 rows with no label in column 'label': line 32, 33, 34"),
     "null label": ("a.jsonl", text_row("a", None), "1 row with no label .*: line 31"),
@@ -111,7 +112,7 @@ DATA: dict[str, tuple[Any, ...]] = {
     "bad flag": (
         "a.csv",
         b"text,x,y\na,1,2\n",
-        "must hold 0 or 1; .* line 2 has '2' in column 'y'",
+        r"must hold 0 or 1; .* line 2 has '2' in column 'y'\.\nCorrect it",
         "data.label=[x,y]",
     ),
     "one class": ("a.csv", csv((text, "no") for text, _ in ROWS), "at least two labels .* have 1: no"),
@@ -206,6 +207,9 @@ CONFIG: dict[str, tuple[Any, ...]] = {
     "batch 0": (r"data\.batch_size .*: 0\.\nIt should be greater than or equal to 1", "data.batch_size=0"),
     "half a batch": (r"data\.batch_size .*: 1\.5", "data.batch_size=1.5"),
     "no epochs": (r"trainer\.max_epochs", "trainer.max_epochs=0"),
+    "saving before it is time": ("every_minutes must be a number .* got -1", "callbacks.checkpoint.every_minutes=-1"),
+    "saving at no time": ("callbacks.checkpoint cannot be built: .*got nan", "callbacks.checkpoint.every_minutes=nan"),
+    "saving soon": (r"callbacks\.checkpoint cannot be built", "callbacks.checkpoint.every_minutes=soon"),
     "no validation": (
         r"check_val_every_n_epoch must be at most trainer\.max_epochs, .*; got 5 of 2",
         "trainer.check_val_every_n_epoch=5",
@@ -255,6 +259,12 @@ CONFIG: dict[str, tuple[Any, ...]] = {
     "run in a file": ("The run folder must be one that can be made", "run=input"),
     "run below a file": ("The run folder must be one that can be made", "run=input/below"),
     "run where nothing can be made": ("The run folder must be one that can be made", "run=/proc/no/such"),
+    "checkpoints where nothing can be made": (
+        "/proc/no must be a folder that can be",
+        "callbacks.checkpoint.folder=/proc/no",
+    ),
+    "logs where nothing can be made": ("/proc/no must be a folder that can be", "logger.save_dir=/proc/no"),
+    "logs below a file": ("must be a folder that can be made and written", "logger.save_dir=input/below"),
     "run with a long name": ("The run folder must be one that can be made", f"run={'a' * 300}"),
     "run here": (r"run must be a folder of its own; \. is the current one", "run="),
 }
@@ -279,15 +289,10 @@ FILES: dict[str, tuple[bytes, str]] = {
 
 @pytest.fixture(autouse=True)
 def ordinary_user() -> Iterator[None]:
-    """Root may read what nobody may. Without these capabilities of Linux it is refused like others."""
-    libc, header, sets = ctypes.CDLL(None), (ctypes.c_uint32 * 2)(0x20080522), (ctypes.c_uint32 * 6)()
-    libc.capget(header, sets)
-    effective = sets[0]
-    sets[0] &= ~0b110  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
-    libc.capset(header, sets)
+    """Whoever runs the tests."""
+    undo = become_ordinary()
     yield
-    sets[0] = effective
-    libc.capset(header, sets)
+    undo()
 
 
 @pytest.fixture

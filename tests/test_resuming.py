@@ -188,3 +188,28 @@ def test_weights_alone_are_nothing_to_go_on_from(broken: RunFolder) -> None:
         CheckpointFiles().save_checkpoint(weights, file)
     with pytest.raises(UserError, match="holds weights alone"):
         resume(broken)
+
+
+def _weights(change: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
+    return lambda content: change(content["state_dict"])
+
+
+SPOILT: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "a tensor less": (_weights(lambda state: state.popitem()), "of another model"),
+    "a tensor more": (_weights(lambda state: state.update(other=torch.zeros(1))), "of another model"),
+    "other shape": (_weights(lambda state: state.update({next(iter(state)): torch.zeros(1)})), "size mismatch"),
+    "of another tool": (lambda content: content["callbacks"].clear(), "checkpoint that this run has left"),
+    "no place": (lambda content: content["loops"].clear(), "checkpoint that this run has left"),
+    "list": (lambda content: content.update(state_dict=[1]), "checkpoint that this run has left"),
+}
+
+
+@pytest.mark.parametrize("what", SPOILT)
+def test_a_checkpoint_that_does_not_suit_the_run_is_refused(what: str, broken: RunFolder) -> None:
+    spoil, message = SPOILT[what]
+    for file in broken.checkpoints:
+        content = torch.load(file, weights_only=True)
+        spoil(content)
+        CheckpointFiles().save_checkpoint(content, file)
+    with pytest.raises(UserError, match=message):
+        resume(broken)

@@ -169,7 +169,8 @@ def _flag(value: Any, table: Table, i: int, column: str) -> bool:
     if text not in ("0", "1", "0.0", "1.0", "true", "false"):
         raise UserError(
             f"Label columns must hold 0 or 1; {table.source} {table.unit} "
-            f"{table.rows[i]} has {value!r} in column {column!r}."
+            f"{table.rows[i]} has {value!r} in column {column!r}.\n"
+            "Correct it, or name one column with the labels themselves: data.label=COLUMN."
         )
     return text in ("1", "1.0", "true")
 

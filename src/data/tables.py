@@ -41,7 +41,7 @@ class Table:
         raise UserError(f"{key} must name a column of {self.source}; got {name!r}.\n{hint}")
 
     def texts(self, name: str, key: str) -> list[str]:
-        """The values of a column as texts; where a row has none, an empty one.
+        """The values of a column as texts; where a row has none (null or NaN), an empty one.
 
         Raises:
             UserError: there is no such column, or a row has something there that is no text.
@@ -52,7 +52,7 @@ class Table:
             f"a list, an object or bytes for a text in column {name!r}",
             "Make texts of them.",
         )
-        texts = ["" if value is None else str(value) for value in values]
+        texts = ["" if value is None or value != value else str(value) for value in values]
         self.refuse(
             [i for i, text in enumerate(texts) if len(text) > LARGEST_FIELD],
             f"more than {LARGEST_FIELD:,} characters in column {name!r}",
