@@ -117,7 +117,7 @@ def forest(rows: Sequence[Row], metric: str, baseline: str, margin: float) -> Fi
         if interval := row.difference_interval:
             axes.plot([interval.low, interval.high], [place, place], "-", color=BLUE)
     axes.set_yticks(range(len(others)), [f"{short(row.name)} (n={row.pairs})" for row, _ in others])
-    axes.set(xlabel=f"test {metric}, difference with its 95% interval to\n{short(baseline)}")
+    axes.set(xlabel=f"test {metric}: difference to {short(baseline)},\nwith its 95% interval")
     axes.set_ylim(-0.6, len(others) - 0.4)
     axes.grid(alpha=0.3, axis="x")
     figure.legend(loc="outside upper right", fontsize=8)
