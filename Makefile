@@ -47,7 +47,7 @@ test: $(READY)  ## the tests: below ten minutes on two cores
 test-slow: $(READY)  ## those of whole processes, as long again: the real backbone, sweeps, clusters, killed runs, browsers
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m slow
 
-test-faults: $(READY)  ## kill fifty runs at random, fill disks, damage files: five minutes
+test-faults: $(READY)  ## kill fifty runs at random, fill disks, damage files: six minutes
 	$(BIN)/python -m pytest tests/faults --kills 50
 
 fuzz: $(READY)  ## random bytes for the readers of data files, for ten minutes
