@@ -89,6 +89,52 @@ def test_groups_differ_in_what_their_columns_say(made: Make) -> None:
     assert all(sorted(g.finished) == [1, 2] for g in groups)
 
 
+def test_sections_that_build_the_same_are_told_apart_by_their_values(made: Make) -> None:
+    for seed in (1, 2):
+        made("model.hidden_size=32", seed=seed)
+        made("model.hidden_size=64", seed=seed)
+        last = made("model=bert_linear", seed=seed)
+    found = [(g.label["model"], g.label["model.hidden_size"]) for g in group(runs(last))]
+    assert found == [("BiLSTMHead", "32"), ("BiLSTMHead", "64"), ("LinearHead", "-")]
+
+
+def test_a_pretraining_counts_by_how_it_was_trained_not_by_where_it_is(made: Make, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        for share in ("0.15", "0.4"):
+            first = RunFolder(tmp_path / "pretrained" / f"{share}_{seed}")
+            masks = f"model.masking.probability={share}"
+            first.claim(composed("model=bert_mlm", "backbone=scratch", masks, f"seed={seed}"))
+            made("backbone=run", f"backbone.run={first.path}", "optimizer.lr=1e-4", seed=seed)
+        last = made("backbone=scratch", "optimizer.lr=1e-4", seed=seed)
+    column = "backbone.run.model.masking.probability"
+    groups = group(runs(last))
+    assert [g.label for g in groups] == [
+        {"strategy": "all", "backbone": "run", column: "0.15"},
+        {"strategy": "all", "backbone": "run", column: "0.4"},
+        {"strategy": "all", "backbone": "scratch", column: "-"},
+    ]
+    assert all(sorted(g.finished) == [1, 2] for g in groups)
+    shutil.rmtree(tmp_path / "pretrained")
+    assert len(group(runs(last))) == 5  # nothing says any more that two pretrainings were the same
+
+
+def test_runs_in_two_halves_are_held_against_runs_without_the_first(made: Make) -> None:
+    for seed in (1, 2):
+        run = made("experiment=mlm_then_classify", seed=seed)
+        first = run.path / "pretrain"
+        first.mkdir()
+        (first / "result.json").write_bytes((run.path / "result.json").read_bytes())
+        last = made("experiment=mlm_then_classify", "pretrain=null", seed=seed, accuracy=0.7)
+    groups = group(runs(last))
+    assert [g.label for g in groups] == [
+        {"strategy": "none", "pretrain": "mlm first"},
+        {"strategy": "none", "pretrain": "no mlm"},
+    ]
+    found = compare(groups, "accuracy", "no mlm", 0.01)
+    assert (found.baseline, found.rows[0].name) == ("none (no mlm)", "none (mlm first)")
+    assert found.rows[0].seconds == pytest.approx(200)  # of both halves
+
+
 def test_any_order_of_the_runs_gives_the_same_bytes(made: Make) -> None:
     for seed in range(1, 7):
         made("freeze=all", accuracy=0.7 + seed / 100, seed=seed)

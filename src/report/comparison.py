@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from src.errors import UserError, nearest
 from src.freezing import percent
 from src.report import statistics
-from src.report.groups import STRATEGY, Group
+from src.report.groups import Group
 from src.report.statistics import Interval
 from src.runs import RunFolder
 
@@ -126,7 +126,7 @@ def _check_metric(metric: str, scores: Sequence[Mapping[str, float | None]]) -> 
 
 def _baseline(groups: Sequence[Group], wanted: str | None) -> Group:
     asked = (wanted or "none").removeprefix("freeze=")
-    found = [g for g in groups if asked in (g.name, g.label[STRATEGY])]
+    found = [g for g in groups if asked in (g.name, *g.label.values())]
     if len(found) == 1 or (found and wanted is None):
         return found[0]
     if wanted is None:

@@ -13,11 +13,13 @@ import hydra
 import numpy as np
 from hydra.errors import InstantiationException
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from src.errors import UserError, nearest
+from src.paths import user_path
 from src.runs import PLACES, RunFolder
 
+BUILT = "_target_"  # the key that says what a section builds
 STRATEGY = "strategy"  # the column that stands for everything in the freeze section
 # What may differ in the data section of runs that are compared: how texts become batches.
 BATCHES = ("data.batch_size", "data.eval_batch_size", "data.buckets", "data.workers", "data.class_weights", "data.pack")
@@ -110,18 +112,61 @@ def read_runs(root: Path) -> list[Run]:
 
 def _read(folder: RunFolder) -> Run:
     cfg = folder.saved_config()
-    content = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(content, dict)
-    rest = {key: value for key, value in content.items() if key not in (*PLACES, "seed", "logger", "callbacks")}
-    values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in flat(rest)}
+    values = _values(cfg)
     try:
         strategy = str(hydra.utils.instantiate(cfg.freeze).name)
     except (InstantiationException, AttributeError):  # the run has failed for this reason
         strategy = str(cfg.freeze.get("_target_", "none")).rpartition(".")[2]
     try:
-        return Run(folder, values, strategy, int(cfg.seed), folder.read_result())
+        return Run(folder, values, strategy, int(cfg.seed), _whole(folder))
     except UserError:
         return Run(folder, values, strategy, int(cfg.seed), None, folder.problem())
+
+
+def _whole(folder: RunFolder) -> dict[str, Any]:
+    """The result of a run; where it was made in two halves, with what the first one cost.
+
+    Raises:
+        UserError: a half has no result.
+    """
+    result, half = folder.read_result(), RunFolder(folder.path / "pretrain")
+    if half.path.is_dir():
+        first = half.read_result()
+        result["seconds"]["total"] += first["seconds"]["total"]
+        parts = (result.get("operations"), first.get("operations"))
+        result["operations"] = None if None in parts else sum(parts)
+    return result
+
+
+def _values(cfg: DictConfig) -> dict[str, str]:
+    """The whole config by dotted key, without seed and places. The run that a backbone comes from is a place too: what
+    counts is how it was trained, so that each seed may have a pretraining of its own."""
+    content = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(content, dict)
+    rest = {key: value for key, value in content.items() if key not in (*PLACES, "seed", "logger", "callbacks")}
+    values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in flat(rest)}
+    for key in values:
+        if key.endswith(f".{BUILT}"):
+            values[key] = values[key].rpartition(".")[2]
+    # Two sections that have no target.
+    if isinstance(backbone := content.get("backbone"), dict):
+        values[f"backbone.{BUILT}"] = _kind(backbone)
+    values[f"pretrain.{BUILT}"] = "mlm first" if content.get("pretrain") else "no mlm"
+    if began_with := values.get("backbone.run"):
+        try:
+            before = _values(RunFolder(user_path(began_with)).saved_config())
+        except UserError:  # it is no longer there
+            return values
+        del values["backbone.run"]
+        values |= {f"backbone.run.{key}": value for key, value in before.items()}
+    return values
+
+
+def _kind(backbone: Mapping[str, Any]) -> str:
+    """What the table calls a backbone."""
+    if "run" in backbone or "hidden_size" in backbone:
+        return "run" if "run" in backbone else "scratch"
+    return str(backbone.get("name") or backbone.get("package"))
 
 
 def flat(node: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -143,11 +188,9 @@ def group(runs: Sequence[Run], mixed: bool = False) -> list[Group]:
     Raises:
         UserError: they have different data or devices, or several of a group have the same seed.
     """
-    keys = sorted({key for run in runs for key in run.values})
-    differing = [key for key in keys if len({run.values.get(key) for run in runs}) > 1]
     if not mixed:
-        _check_alike(runs, differing)
-    columns = _columns(differing)
+        _check_alike(runs)
+    columns = _columns(runs)
     found: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
         found.setdefault(tuple(_value(run, column) for column in columns), []).append(run)
@@ -197,22 +240,33 @@ def _validation(group: Group) -> float:
     return sign * float(np.mean(values)) if values else -math.inf
 
 
-def _columns(differing: Sequence[str]) -> list[str]:
-    """Strategies first; where what a section builds differs, its target stands for the whole section."""
-    built = {key.removesuffix("._target_") for key in differing if key.endswith("._target_")}
-    rest = [key for key in differing if not key.startswith("freeze.") and key.partition(".")[0] not in built]
-    return [STRATEGY, *sorted(built - {"freeze"}), *rest]
+def _columns(runs: Sequence[Run]) -> list[str]:
+    """Strategies first, then sections that build different things, then values that differ between runs in which the
+    sections around them build the same."""
+    keys = [key for key in sorted({key for run in runs for key in run.values}) if not key.startswith("freeze.")]
+    sections = [key.removesuffix(f".{BUILT}") for key in keys if key.endswith(f".{BUILT}")]
+    rest = [key for key in keys if not key.endswith(f".{BUILT}") and key not in sections]
+    return [STRATEGY, *(column for column in (*sections, *rest) if _differs(runs, column, sections))]
+
+
+def _differs(runs: Sequence[Run], column: str, sections: Sequence[str]) -> bool:
+    around = [section for section in sections if column.startswith(f"{section}.")]
+    found: dict[tuple[str, ...], set[str]] = {}
+    for run in runs:
+        found.setdefault(tuple(_value(run, section) for section in around), set()).add(_value(run, column))
+    return any(len(values) > 1 for values in found.values())
 
 
 def _value(run: Run, column: str) -> str:
     if column == STRATEGY:
         return run.strategy
-    target = run.values.get(f"{column}._target_")
-    return target.rpartition(".")[2] if target else run.values.get(column, "-")
+    return run.values.get(f"{column}.{BUILT}", run.values.get(column, "-"))
 
 
-def _check_alike(runs: Sequence[Run], differing: Sequence[str]) -> None:
-    if other := [key for key in differing if key.startswith("data.") and key not in BATCHES]:
+def _check_alike(runs: Sequence[Run]) -> None:
+    data = {key for run in runs for key in run.values if key.startswith("data.")}
+    differing = [key for key in sorted(data) if len({run.values.get(key) for run in runs}) > 1]
+    if other := [key for key in differing if key not in BATCHES]:
         raise UserError(
             f"Runs must have the same data to be compared; these differ in {', '.join(other)}.\n"
             "Compare them anyway: mixed=true."
