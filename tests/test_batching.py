@@ -79,6 +79,7 @@ def test_the_mean_of_the_processes_losses_is_the_loss_of_the_batch() -> None:
     torch.testing.assert_close(mean, whole)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one core
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_loader_goes_on_where_its_state_says(workers: int) -> None:
     whole = BatchLoader(split(), plan(), workers)
