@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from src.errors import UserError, nearest
 from src.freezing import percent
 from src.report import statistics
-from src.report.groups import Group
+from src.report.groups import STRATEGY, Group
 from src.report.statistics import Interval
 from src.runs import RunFolder
 
@@ -125,12 +125,12 @@ def _check_metric(metric: str, scores: Sequence[Mapping[str, float | None]]) -> 
 
 
 def _baseline(groups: Sequence[Group], wanted: str | None) -> Group:
-    asked = (wanted or "none").removeprefix("freeze=")
-    found = [g for g in groups if asked in (g.name, *g.label.values())]
-    if len(found) == 1 or (found and wanted is None):
-        return found[0]
     if wanted is None:
-        return groups[0]
+        return next((g for g in groups if g.label[STRATEGY] == "none"), groups[0])
+    asked = wanted.removeprefix("freeze=")
+    found = [g for g in groups if asked in (g.name, *g.label.values())]
+    if len(found) == 1:
+        return found[0]
     raise UserError(
         f"baseline must name one group; {asked} names {len(found)}.\n"
         f"There are: {', '.join(g.name for g in found or groups)}."
