@@ -25,9 +25,11 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 from pytorch_lightning import Callback
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from src import train as training
+from src.build import read_config
+from src.config import Scratch
+from src.pretraining import train_tokenizer
 from src.runs import CONF, RunFolder
 
 REVIEWS = CONF.parent / "src" / "data" / "reviews.csv"
@@ -84,27 +86,13 @@ def one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def tokenizer() -> transformers.PreTrainedTokenizerFast:
+def tokenizer() -> transformers.PreTrainedTokenizerBase:
     """A WordPiece tokenizer of 400 tokens, trained on the embedded reviews."""
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    core = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    core.normalizer = normalizers.BertNormalizer(lowercase=True)
-    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    core.train_from_iterator(
-        review_texts(), trainers.WordPieceTrainer(vocab_size=400, special_tokens=special, show_progress=False)
+    settings, _ = read_config(
+        composed("model=bert_mlm", "backbone=scratch", "backbone.vocabulary=400", "backbone.max_length=64")
     )
-    core.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        mask_token="[MASK]",
-        model_max_length=64,
-    )
+    assert isinstance(settings.backbone, Scratch)
+    return train_tokenizer(review_texts(), settings.backbone)
 
 
 @pytest.fixture(scope="session")
