@@ -1,4 +1,4 @@
-"""How a command ends: exit code 0 for done, 2 for a mistake of the user, 130 and 143 for signals, 1 for a bug."""
+"""How a command ends: exit code 0 for done, 2 for a mistake of the user, 130, 141 and 143 for signals, 1 for a bug."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ from src.runs import CONF
 
 # A key of that name would be taken for a choice among the files in conf/sweep.
 ALIASES = {"sweep": "sweep_folder"}
+# Of these, --help lists the groups that a choice can be made in; of the others, which have none, the keys.
+GROUPED = {"train", "plan"}
 RUN_FOLDER = "The run folder must be one that can be made and written"
 
 
@@ -40,6 +42,9 @@ def run_command(main: Callable[[], object], config_name: str, verbatim: Sequence
     """
     if config_name != "train" and {"-m", "--multirun"} & {*sys.argv}:
         fail(f"Only python -m src.train takes -m; python -m src.{config_name} does one thing at a time.")
+    if config_name not in GROUPED and {"-h", "--help"} & {*sys.argv}:
+        print(_described(config_name))
+        return
     given = ((argument, *argument.partition("=")) for argument in sys.argv)
     named = ((argument, ALIASES.get(key, key), value) for argument, key, _, value in given)
     sys.argv = [f"{key}={_quoted(value)}" if key in verbatim else argument for argument, key, value in named]
@@ -48,13 +53,26 @@ def run_command(main: Callable[[], object], config_name: str, verbatim: Sequence
     signal.signal(signal.SIGTERM, _exit_in_order)
     try:
         main()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:
+        end_unread()
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # rich makes 1 of it
+            end_unread()
+        raise
     except UserError as error:
         fail(str(error))
     except Exception as error:
         fail(_explained(error, main, config_name))
+
+
+def _described(config_name: str) -> str:
+    """What a config says of itself: its comments, keys and values, without the sections for Hydra alone."""
+    text = (CONF / f"{config_name}.yaml").read_text(encoding="utf-8")
+    return re.sub(r"^(?:defaults|hydra):\n(?: .*\n|\n)*", "\n", text, flags=re.MULTILINE).strip()
 
 
 def _explained(error: Exception, main: Callable[[], object], config_name: str) -> str:
@@ -90,6 +108,12 @@ def fail(message: str) -> NoReturn:
     """Prints the message to standard error and exits with code 2."""
     print(message, file=sys.stderr)
     sys.exit(2)
+
+
+def end_unread() -> NoReturn:
+    """Ends a command of whose output nobody reads more, as behind `| head`, without a word and with exit code 141."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(128 + signal.SIGPIPE)
 
 
 def _unknown_names(config_name: str) -> list[str]:

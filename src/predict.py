@@ -3,10 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-
 import hydra
 from omegaconf import DictConfig
 
@@ -51,9 +47,6 @@ def main(cfg: DictConfig) -> None:
         predict(cfg)
     except UserError as error:
         fail(str(error))
-    except BrokenPipeError:  # whoever reads the rows, such as head, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)
 
 
 if __name__ == "__main__":

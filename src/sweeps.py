@@ -62,7 +62,7 @@ def _run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
     code, said = run_process(["-m", "src.train", *overrides, f"run={folder.path}", "hydra.mode=RUN"])
     if code == 0:
         return folder.monitored()
-    if code in (130, 143):
+    if code in (130, 141, 143):
         raise SystemExit(code)
     _record_failure(cfg, folder, _reason(code, folder, said), said)
     return None

@@ -26,7 +26,7 @@ from omegaconf import DictConfig, open_dict
 from src import pretraining
 from src.build import build, build_trainer, check_fit, check_monitor, find_backbone, read_config
 from src.checking import check_references
-from src.cli import fail, run_command
+from src.cli import end_unread, fail, run_command
 from src.config import Scratch
 from src.data import corpus as corpora
 from src.errors import UserError
@@ -212,8 +212,9 @@ def _fit(
         with clock("fit"):
             trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as ended:
-        # Lightning makes 1 of a Ctrl-C that comes before the first step.
-        raise SystemExit(130 if ended.code == 1 else ended.code) from None
+        if isinstance(ended.__context__, KeyboardInterrupt):  # before the first step Lightning makes 1 of it
+            raise SystemExit(130) from None
+        raise
     with clock("test"):
         best = read_verified(folder.best_checkpoint)
         check_state(best["state_dict"], module.trained)
@@ -245,11 +246,20 @@ def _import_libraries() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
+class _Terminal(logging.StreamHandler[Any]):
+    """Standard output."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        if isinstance(sys.exc_info()[1], BrokenPipeError):
+            end_unread()
+        super().handleError(record)
+
+
 @contextlib.contextmanager
 def _run_log() -> Iterator[logging.handlers.MemoryHandler]:
     """Logs to the terminal, and holds everything back for train.log until there is a run folder."""
     root = logging.getLogger()
-    terminal = logging.StreamHandler(sys.stdout)
+    terminal = _Terminal(sys.stdout)
     terminal.setFormatter(logging.Formatter("%(message)s"))
     memory = logging.handlers.MemoryHandler(capacity=1, flushLevel=logging.CRITICAL + 1, flushOnClose=False)
     before, root.level = root.level, logging.INFO if is_main_process() else logging.WARNING

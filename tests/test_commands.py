@@ -105,6 +105,26 @@ def test_an_interrupted_run_says_so_and_can_be_resumed(tmp_path: Path, tiny_bert
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("options", [["callbacks.progress=null"], []], ids=["log", "bar"])
+def test_a_run_whose_output_nobody_reads_on_is_an_interrupted_one(
+    options: list[str], tmp_path: Path, tiny_bert: Path
+) -> None:
+    folder = tmp_path / "run"
+    given = [f"run={folder}", f"cache={tmp_path}", f"backbone.name={tiny_bert}", "data.max_length=32", "data.limit=60"]
+    command = [sys.executable, "-m", "src.train", *given, "trainer.max_epochs=2", *options]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        while "stage" not in process.stdout.readline():
+            assert process.poll() is None
+        process.stdout.close()
+        said = process.stderr.read()
+    assert process.returncode == 141
+    assert not said
+    assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
+
+
+@pytest.mark.slow
 def test_a_multirun_ends_with_its_runs_side_by_side(tmp_path: Path, tiny_bert: Path) -> None:
     ended = run(
         tmp_path, "-m", "experiment=transfer_vs_finetune", f"hydra.sweep.dir={tmp_path / 'sweep'}", tiny=tiny_bert

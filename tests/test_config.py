@@ -10,10 +10,12 @@ from pathlib import Path
 import hydra
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from src.build import OWN_KEYS
 from src.checking import check
+from src.cli import run_command
 from src.runs import CONF
 from tests.conftest import composed
 
@@ -129,3 +131,15 @@ def test_help_and_config_need_no_torch() -> None:
     shown = command("--help").stdout
     assert "freeze: all, bitfit, bottom, bottom_2, chain, embeddings, gradual, lora" in shown
     assert isinstance(OmegaConf.create(command("--cfg", "job").stdout), DictConfig)
+
+
+@pytest.mark.parametrize("name", ["compare", "explain", "export", "predict"])
+def test_help_of_a_command_without_groups_is_its_own_config(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "--help"])
+    run_command(lambda: pytest.fail("the command ran"), name)
+    shown = capsys.readouterr().out
+    assert f"python -m src.{name} " in shown
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        assert OmegaConf.create(shown) == compose(name)
