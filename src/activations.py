@@ -15,7 +15,6 @@ import json
 import mmap
 import os
 import shutil
-import sys
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -27,6 +26,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from src.cli import in_order
 from src.errors import UserError
 from src.paths import user_path
 
@@ -236,7 +236,7 @@ def entries(root: Path) -> list[Entry]:
     return sorted(found, key=lambda e: -e.used)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> None:
     """`list` shows what is stored; `prune` frees what has not been used for some days, or everything."""
     parser = argparse.ArgumentParser(prog="python -m src.activations", description=main.__doc__)
     parser.add_argument("command", choices=("list", "prune"))
@@ -256,7 +256,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             freed += entry.bytes
     total = sum(e.bytes for e in found)
     print(f"{len(found)} stores, {total / 1e6:,.1f} MB" + (f", {freed / 1e6:,.1f} MB freed" if freed else ""))
-    return 0
 
 
 def _folder(name: str) -> Path:
@@ -281,4 +280,5 @@ def _days(seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with in_order():
+        main()

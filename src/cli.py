@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import inspect
 import os
 import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -26,6 +27,7 @@ from src.runs import CONF
 
 # A key of that name would be taken for a choice among the files in conf/sweep.
 ALIASES = {"sweep": "sweep_folder"}
+OVERLAYS = {"experiment", "sweep"}  # the groups of which several options may be chosen
 # Of these, --help lists the groups that a choice can be made in; of the others, which have none, the keys.
 GROUPED = {"train", "plan"}
 RUN_FOLDER = "The run folder must be one that can be made and written"
@@ -45,6 +47,11 @@ def run_command(main: Callable[[], object], config_name: str, verbatim: Sequence
     if config_name not in GROUPED and {"-h", "--help"} & {*sys.argv}:
         print(_described(config_name))
         return
+    for key, _, value in (argument.partition("=") for argument in sys.argv[1:]):
+        if value.startswith("[") and key not in OVERLAYS and key in _options(CONF):
+            fail(
+                f"{key} must be one of its options; got {value}.\nTry them one after the other: -m {key}={value[1:-1]}."
+            )
     given = ((argument, *argument.partition("=")) for argument in sys.argv)
     named = ((argument, ALIASES.get(key, key), value) for argument, key, _, value in given)
     sys.argv = [f"{key}={_quoted(value)}" if key in verbatim else argument for argument, key, value in named]
@@ -52,19 +59,11 @@ def run_command(main: Callable[[], object], config_name: str, verbatim: Sequence
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     signal.signal(signal.SIGTERM, _exit_in_order)
     try:
-        main()
-        sys.stdout.flush()
+        with in_order():
+            main()
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:
-        end_unread()
-    except SystemExit as ended:
-        if isinstance(ended.__context__, BrokenPipeError):  # rich makes 1 of it
-            end_unread()
-        raise
-    except UserError as error:
-        fail(str(error))
     except Exception as error:
         fail(_explained(error, main, config_name))
 
@@ -110,6 +109,22 @@ def fail(message: str) -> NoReturn:
     sys.exit(2)
 
 
+@contextlib.contextmanager
+def in_order() -> Iterator[None]:
+    """Ends the command where the user has made a mistake, or nobody reads what it prints."""
+    try:
+        yield
+        sys.stdout.flush()
+    except UserError as error:
+        fail(str(error))
+    except BrokenPipeError:
+        end_unread()
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # rich makes 1 of it
+            end_unread()
+        raise
+
+
 def end_unread() -> NoReturn:
     """Ends a command of whose output nobody reads more, as behind `| head`, without a word and with exit code 141."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -124,7 +139,10 @@ def _unknown_names(config_name: str) -> list[str]:
     chosen = [f"{key}={value}" for key, value in pairs if value in ours.get(key, ())]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        known = {*groups, *_keys(OmegaConf.to_container(compose(config_name, chosen)))}
+        try:
+            known = {*groups, *_keys(OmegaConf.to_container(compose(config_name, chosen)))}
+        except HydraException:
+            return [_homeless(key) for key, _ in pairs if "/" in key and key in ours]
     messages = []
     for key, value in pairs:
         asked = [value] if value.startswith("[") else value.split(",")
@@ -137,6 +155,17 @@ def _unknown_names(config_name: str) -> list[str]:
             hint = hint.replace("Did you mean ", f"Did you mean {parent}{dot}" if beside else "Did you mean ")
             messages.append(f"{key} is not a key of this config.\n{hint}")
     return messages
+
+
+def _homeless(group: str) -> str:
+    """What to tell of a group inside another, of which an option was chosen that has no such group."""
+    outer, _, inner = group.rpartition("/")
+    files = {file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file in (CONF / outer).glob("*.yaml")}
+    entries = {name: content.get("defaults", ()) for name, content in files.items()}
+    homes = [
+        f"{outer}={name}" for name, found in entries.items() if any(inner in e for e in found if isinstance(e, dict))
+    ]
+    return f"{group} goes with {' or '.join(sorted(homes))} alone.\nAdd that, or leave {group}=… out."
 
 
 def _options(*roots: Path) -> dict[str, set[str]]:

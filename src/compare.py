@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from src.checking import check_options
-from src.cli import fail, run_command
+from src.cli import fail, in_order, run_command
 from src.config import Section
 from src.errors import UserError
 from src.paths import user_path
@@ -99,12 +99,10 @@ class Multirun(Callback):
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="compare")
 def main(cfg: DictConfig) -> None:
-    try:
+    with in_order():
         options = check_options(cfg, Options)
         root = user_path(options.runs)
         compare(root, options.metric, options.baseline, options.by, options.margin, options.mixed)
-    except UserError as error:
-        fail(str(error))
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ class Scratch(Section):
     max_length: Annotated[int, Field(ge=3)]
     dropout: Probability
     tokenizer: str | None
-    vocabulary: Annotated[int, Field(ge=100)]
+    vocabulary: Annotated[int, Field(ge=100)] | None
     lowercase: bool
     min_frequency: Positive
     attention: Attention

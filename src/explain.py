@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from src.checking import check_complete
-from src.cli import fail, run_command
+from src.cli import in_order, run_command
 from src.data.tables import stream_table
 from src.errors import UserError, nearest
 from src.paths import user_path
@@ -225,11 +225,9 @@ def numbers(key: str, given: Any, count: int, run: RunFolder) -> list[int]:
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="explain")
 def main(cfg: DictConfig) -> None:
-    try:
+    with in_order():
         check_complete(cfg)
         print(f"Written: {explain(cfg)}")
-    except UserError as error:
-        fail(str(error))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from pydantic import Field, model_validator
 
 from src.checking import check_options
-from src.cli import fail, run_command
+from src.cli import in_order, run_command
 from src.config import Section
 from src.errors import UserError
 from src.paths import user_path
@@ -120,10 +120,8 @@ def _write(folder: Path, run: RunFolder, predictor: Predictor, options: Options)
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="export")
 def main(cfg: DictConfig) -> None:
-    try:
+    with in_order():
         print("\n".join(export(cfg)))
-    except UserError as error:
-        fail(str(error))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from src.build import build, check_fit, check_monitor, find_backbone, read_config
 from src.checking import check_options, check_references
-from src.cli import fail, run_command
+from src.cli import in_order, run_command
 from src.config import RunConfig, Section
 from src.data import corpus as corpora
 from src.errors import UserError
@@ -261,10 +261,8 @@ def _right(first: str, *others: str) -> Table:
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="plan")
 def main(cfg: DictConfig) -> None:
-    try:
+    with in_order():
         print(plan(OmegaConf.create(cfg)))
-    except UserError as error:
-        fail(str(error))
 
 
 if __name__ == "__main__":

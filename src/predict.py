@@ -7,8 +7,7 @@ import hydra
 from omegaconf import DictConfig
 
 from src.checking import check_options
-from src.cli import fail, run_command
-from src.errors import UserError
+from src.cli import in_order, run_command
 from src.labelling import Options, label_file
 from src.predictor import Predictor
 from src.runs import find_run
@@ -43,10 +42,8 @@ def predict(cfg: DictConfig) -> None:
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="predict")
 def main(cfg: DictConfig) -> None:
-    try:
+    with in_order():
         predict(cfg)
-    except UserError as error:
-        fail(str(error))
 
 
 if __name__ == "__main__":

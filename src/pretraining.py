@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 KINDS = ("weight", "bias")
+VOCABULARY = 8000  # pieces, where the texts have so many and the user does not say
 # What the architectures call the head's dense layer, norm and output bias in their checkpoints.
 HEADS = (
     ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.bias"),
@@ -136,14 +137,15 @@ def train_tokenizer(texts: Sequence[str], cfg: Scratch) -> PreTrainedTokenizerBa
     core.train_from_iterator(
         texts,
         trainers.WordPieceTrainer(
-            vocab_size=cfg.vocabulary,
+            vocab_size=cfg.vocabulary or VOCABULARY,
             min_frequency=cfg.min_frequency,
             special_tokens=[*SPECIAL, *letters],
             show_progress=False,
         ),
     )
     core = _without_added_tokens(core)
-    if (found := core.get_vocab_size()) < cfg.vocabulary:
+    found = core.get_vocab_size()
+    if cfg.vocabulary and found < cfg.vocabulary:
         raise UserError(
             f"backbone.vocabulary must be at most what the training texts support, {found:,} pieces (those that occur "
             f"{cfg.min_frequency} times); got {cfg.vocabulary:,}.\nLower it, or give more texts."

@@ -9,7 +9,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +131,10 @@ class RunFolder:
         )
 
     def _in_training(self) -> UserError:
-        status = self._status()
-        holder = f"process {status.get('pid')} on {status.get('host')}, since {status.get('time')}"
+        status, holder = self._status(), "another process"
+        # For its first seconds, a process that goes on with a run has not written over what the one before it said.
+        if status.get("state") == "running" and _lives(status):
+            holder = f"process {status.get('pid')} on {status.get('host')}, since {status.get('time')}"
         return UserError(
             f"Only one process at a time may train a run; {self.path} is being trained by {holder}.\n"
             "Wait for it or end it, or start another run."
@@ -249,6 +251,19 @@ class RunFolder:
         """Takes the folder away again if nothing was written into it."""
         with contextlib.suppress(OSError):
             self.path.rmdir()
+
+
+def _lives(status: Mapping[str, Any]) -> bool:
+    """Whether the process of a status may still be there: on another machine it may."""
+    if status.get("host") != platform.node():
+        return True
+    try:
+        os.kill(int(status["pid"]), 0)
+    except PermissionError:
+        return True
+    except (KeyError, OSError, OverflowError, TypeError, ValueError):
+        return False
+    return True
 
 
 def find_run(name: str, sweep: str | None = None) -> RunFolder:

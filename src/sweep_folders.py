@@ -45,7 +45,9 @@ def with_folder(arguments: list[str]) -> Iterator[None]:
         fail(
             f"The folder of a sweep must be one that can be written: {error}.\nChoose another: hydra.sweep.dir=FOLDER."
         )
-    arguments.append(f"hydra.sweep.dir={folder}")
+    # Beside other values, since Hydra wants them all in one place; what comes first is the command's name.
+    place = next((i for i, a in enumerate(arguments) if i and "=" in a and not a.startswith("-")), len(arguments))
+    arguments.insert(place, f"hydra.sweep.dir={folder}")
     try:
         yield
     finally:
@@ -97,8 +99,13 @@ def check_folders(config: DictConfig) -> None:
         config: of the multirun, before its jobs are known.
 
     Raises:
-        UserError: jobs would lie outside of the sweep's folder.
+        UserError: jobs would lie outside of the sweep's folder, or all in one.
     """
+    if any(override.startswith("run=") for override in config.hydra.overrides.task):
+        raise UserError(
+            "The runs of a multirun have folders of their own, in that of the multirun; run=… names one for all.\n"
+            "Name that of the multirun instead: hydra.sweep.dir=FOLDER."
+        )
     found: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
     place = str(found.get("subdir"))
     if place.startswith("/") or not {*place.split("/")}.isdisjoint({"", ".", ".."}):

@@ -109,20 +109,23 @@ def _train_twice(cfg: DictConfig, folder: RunFolder) -> Result:
 
     if inner.state() != "finished":
         first.resume = cfg.resume if (inner.path / "config.yaml").exists() else False
-        _train_once(first, inner, claim_both)
+        _train_once(first, inner, claim_both, folder)
     learned = inner.read_result()
     second.resume = cfg.resume
     about = {"run": first.run, **{key: learned[key] for key in ("metrics", "seconds", "best")}}
     return _train_once(second, folder, lambda: None, pretraining=about)
 
 
-def _train_once(cfg: DictConfig, folder: RunFolder, claim: Callable[[], None], **known: Any) -> Result:
+def _train_once(
+    cfg: DictConfig, folder: RunFolder, claim: Callable[[], None], whole: RunFolder | None = None, **known: Any
+) -> Result:
     """Trains one run.
 
     Args:
         cfg: of the run.
         folder: of the run.
         claim: makes the folder the run's, once all that the user gave has been checked; not called for a resumed run.
+        whole: the run that this is a half of, if it is one; the one to go on with.
         known: what result.json says besides.
     """
     clock = Clock()
@@ -185,13 +188,13 @@ def _train_once(cfg: DictConfig, folder: RunFolder, claim: Callable[[], None], *
             if isinstance(error, OSError) and error.errno in FULL:
                 raise UserError(
                     f"A run must be able to write its files; {error.filename or folder.path}: {error.strerror}.\n"
-                    f"Free some space, then go on with: python -m src.train run={folder.path} resume=true"
+                    f"Free some space, then go on with: python -m src.train run={(whole or folder).path} resume=true"
                 ) from error
             raise
         except (KeyboardInterrupt, SystemExit):
             if is_main_process():
                 folder.write_status("interrupted", epoch=trainer.current_epoch + 1, step=trainer.global_step)
-                log.warning("Interrupted. Go on with: python -m src.train run=%s resume=true", folder.path)
+                log.warning("Interrupted. Go on with: python -m src.train run=%s resume=true", (whole or folder).path)
             raise
 
 

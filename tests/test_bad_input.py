@@ -194,7 +194,10 @@ CONFIG: dict[str, tuple[Any, ...]] = {
     "empty value": (r"optimizer\.lr has a value that it cannot take: ''", "optimizer.lr="),
     "null group": ("data has no option 'null'", "data=null"),
     "number for a group": ("freeze has no option '3'", "freeze=3"),
-    "list for a group": ("freeze has no option", "freeze=[1,2]"),
+    "list for a group": (r"freeze must be one of its options; got \[all,none\]", "freeze=[all,none]"),
+    "group that the option has not": ("backbone/size goes with backbone=scratch alone", "backbone/size=tiny"),
+    "the same for several": ("backbone/size goes with backbone=scratch", "-m", "backbone/size=tiny", "seed=1,2"),
+    "one folder for several": ("Name that of the multirun instead", "-m", "seed=1,2", "run=HERE"),
     "value without a key": (" is not a key of this config", "=3"),
     "key without a value": ("missing EQUAL", "data.path"),
     "unknown flag": ("unrecognized arguments: --foo", "--foo"),
@@ -313,9 +316,8 @@ def refused(
         # Without --run Hydra composes everything twice, to see whether it is a sweep.
         flags = [a for a in arguments if a.startswith("-")] or ["--run"]
         keys = {a.partition("=")[0].lstrip("~") for a in arguments}
-        given = [
-            a for a in (*tiny, "run=run") if a.partition("=")[0] not in keys and not ("data" in keys and "path" in a)
-        ]
+        usual = tiny if "-m" in arguments else [*tiny, "run=run"]
+        given = [a for a in usual if a.partition("=")[0] not in keys and not ("data" in keys and "path" in a)]
         monkeypatch.chdir(tmp_path)
         before = listing(tmp_path)
         said = refusal("train", [*flags, *given, *(a for a in arguments if a not in flags)], capsys)

@@ -27,7 +27,7 @@ from src.errors import UserError
 from src.report import plots
 from src.report.comparison import compare
 from src.report.differences import flips
-from src.report.groups import Run, best_of, group, read_runs
+from src.report.groups import Run, best_of, group, read_runs, unlike
 from src.report.pages import write_comparison
 from src.report.standalone import save
 from src.report.statistics import Interval
@@ -414,6 +414,40 @@ def test_a_browser_sorts_the_table_and_runs_nothing_else(page: Path) -> None:
     )
     assert "<title>none,all all,none none,all images:0</title>" in ended.stdout
     assert "CONSOLE" not in ended.stderr
+
+
+def test_intervals_of_scores_stay_where_scores_can_be(made: Make) -> None:
+    for seed, accuracy in ((1, 0.02), (2, 0.3)):
+        last = made("freeze=all", seed=seed, accuracy=accuracy)
+    (row,) = compare(group(runs(last)), "accuracy", None, 0.01).rows
+    interval = row.intervals["accuracy"]
+    assert interval is not None
+    assert (interval.low, interval.high) == (0, 1)
+
+
+def test_equal_scores_share_the_first_place(made: Make) -> None:
+    made("freeze=none")
+    sentence = compare(group(runs(made("freeze=all"))), "accuracy", None, 0.01).sentence
+    assert re.match(r"none .* has the highest test accuracy, .* over 1 seed, and all the same\.", sentence)
+
+
+def test_other_tests_are_refused_or_told(made: Make) -> None:
+    made("freeze=none", "data.limit=50")
+    found = runs(made("freeze=none", "data.limit=60"))
+    with pytest.raises(UserError, match=r"same test to be compared; these differ in data\.limit"):
+        group(found)
+    sentence = compare(group(found, mixed=True), "accuracy", None, 0.01).sentence
+    assert "differ in data.limit, so their tests may not be the same one" in sentence
+
+
+def test_masks_and_tokens_are_part_of_the_test_where_they_are_guessed(made: Make) -> None:
+    for value in ("500", "600"):
+        labelled = made("backbone=scratch", f"backbone.vocabulary={value}")
+    assert unlike(runs(labelled)) == []
+    for place in ("backbone.vocabulary=700", "model.masking.probability=0.4"):
+        masked = made("model=bert_mlm", "backbone=scratch", place, objective="mlm")
+    found = [run for run in runs(masked) if run.result and run.result["objective"] == "mlm"]
+    assert unlike(found) == ["backbone.vocabulary", "model.masking.probability"]
 
 
 def test_what_cannot_be_compared_is_refused(made: Make, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from src.freezing import Nothing
 from src.heads import MaskedLanguageHead
 from src.modules import MaskedLanguageModel
 from src.predict import Predictor
-from src.pretraining import train_tokenizer
+from src.pretraining import both_configs, train_tokenizer
 from src.runs import RunFolder
 from src.train import train
 from tests.conftest import composed, review_texts
@@ -430,3 +430,18 @@ def test_the_head_of_a_tokenizer_without_a_mask_is_refused(tokenizer: transforme
 def test_a_head_is_as_large_as_the_embeddings() -> None:
     head = MaskedLanguageHead(width=8, embedding_width=4, vocabulary=11)
     assert head(torch.randn(3, 8), torch.randn(11, 4)).shape == (3, 11)
+
+
+def test_a_vocabulary_that_nobody_asked_for_is_what_the_texts_support() -> None:
+    settings, _ = read_config(composed("experiment=mlm_then_classify"))
+    assert isinstance(settings.backbone, config.Scratch)
+    assert 1_000 < len(train_tokenizer(TEXTS, settings.backbone)) < 8_000
+
+
+@pytest.mark.parametrize("backbone", ["minilm", "run"])
+def test_both_halves_begin_with_any_backbone(backbone: str, tmp_path: Path) -> None:
+    place = [f"backbone.run={tmp_path}"] if backbone == "run" else []
+    both = both_configs(composed("experiment=mlm_then_classify", f"backbone={backbone}", *place), RunFolder(tmp_path))
+    objectives = [read_config(half)[0].model for half in both]
+    assert isinstance(objectives[0], config.MaskedLanguageHead)
+    assert isinstance(objectives[1], config.LinearHead)

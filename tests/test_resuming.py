@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from src import locks
 from src import train as training
 from src.checkpoints import newest_valid, read_verified
 from src.errors import UserError
@@ -213,3 +217,21 @@ def test_a_checkpoint_that_does_not_suit_the_run_is_refused(what: str, broken: R
         CheckpointFiles().save_checkpoint(content, file)
     with pytest.raises(UserError, match=message):
         resume(broken)
+
+
+def test_the_process_that_trains_a_run_is_named_where_it_is_known(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(composed())
+    held = locks.take(folder.path / "config.yaml")
+    assert held is not None
+    folder.write_status("running")
+    with pytest.raises(UserError, match=f"is being trained by process {os.getpid()} on"):
+        folder.refuse_taken()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    folder.write_json("status.json", {**json.loads((folder.path / "status.json").read_text()), "pid": ended.pid})
+    for _ in range(2):
+        with pytest.raises(UserError, match="is being trained by another process"):
+            folder.refuse_taken()
+        folder.write_status("interrupted")
+    locks.give_back(held)

@@ -175,7 +175,7 @@ def test_a_cache_of_pickles_is_made_anew(run_tiny: Callable[..., Any], tmp_path:
         assert found
         for file in found:
             file.write_bytes(pickle.dumps(Canary(tmp_path / "canary")))
-        assert activations.main(["list", "--cache", str(tmp_path / "cache")]) == 0
+        activations.main(["list", "--cache", str(tmp_path / "cache")])
         _, again = run_tiny("model=bert_linear", "freeze=all", name=part.replace("/", "_"))
         assert again["history"] == result["history"]
     assert not (tmp_path / "canary").exists()

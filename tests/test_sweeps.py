@@ -120,6 +120,18 @@ def test_only_the_command_of_a_sweep_makes_it_a_folder() -> None:
     assert not sweep_folders.is_sweep(["seed=1"])
 
 
+@pytest.mark.parametrize("command", [["-m", "a=1", "b=2"], ["a=1", "b=2", "-m"], ["--config-dir", "x", "a=1", "-m"]])
+def test_the_folder_stands_where_hydra_reads_the_other_values(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = ["src/train.py", *command]
+    with sweep_folders.with_folder(given):
+        place = next(i for i, argument in enumerate(given) if argument.startswith("hydra.sweep.dir="))
+        assert given[place + 1] == "a=1"
+        assert [*given[:place], *given[place + 1 :]] == ["src/train.py", *command]
+
+
 def test_two_sweeps_at_once_never_share_a_folder(tmp_path: Path) -> None:
     chosen = [sweep_folders.choose_folder(["-m", "seed=1,2"], tmp_path) for _ in range(5)]
     assert len({folder for folder, _ in chosen}) == 5

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from src.errors import UserError, nearest
 from src.freezing import percent
 from src.report import statistics
-from src.report.groups import STRATEGY, Group
+from src.report.groups import STRATEGY, Group, unlike
 from src.report.statistics import Interval
 from src.runs import RunFolder
 
@@ -106,6 +106,8 @@ def compare(groups: Sequence[Group], metric: str, baseline: str | None, margin: 
         counts = ", ".join(f"{g.name} of {g.tried}" for g in groups)
         same = "" if len(tried) == 1 else " Unequal numbers of trials favour those with more."
         sentence += f" Each is the best by validation of its trials: {counts}.{same}"
+    if apart := unlike([run for group in groups for run in group.runs]):
+        sentence += f" These runs differ in {', '.join(apart)}, so their tests may not be the same one."
     if problems:
         sentence += f" {len(problems)} of {sum(len(g.runs) for g in groups)} runs have no result."
     return Comparison(metric, base.name, margin, rows, problems, sentence)
@@ -206,7 +208,9 @@ def _interval(group: Group, results: Sequence[Mapping[str, Any]], name: str) -> 
         (run,) = group.finished.values()
         hits = run.hits()
         return None if hits is None else statistics.wilson(int(hits.sum()), len(hits))
-    return statistics.mean_interval(np.array([r["metrics"]["test"][name] for r in results]))
+    found = statistics.mean_interval(np.array([r["metrics"]["test"][name] for r in results]))
+    lowest = -1 if name == "mcc" else 0
+    return found and Interval(found.value, max(found.low, lowest), min(found.high, 1))
 
 
 def _hits(group: Group, base: Group) -> dict[int, tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
@@ -239,7 +243,9 @@ def _sentence(rows: Sequence[Row], baseline: str, metric: str, margin: float) ->
     score = f"{best.scores[metric]:.3f} on average over {_seeds(best)}"
     if len(rows) == 1:
         return f"{_who(best)} comes to a test {what} of {score}. There is nothing to compare it with."
-    said = [f"{_who(best)} has the highest test {what}, {score}."]
+    level = [row.name for row in rows[1:] if row.scores[metric] == best.scores[metric]]
+    same = f", and {' and '.join(level)} the same" if level else ""
+    said = [f"{_who(best)} has the highest test {what}, {score}{same}."]
     cheap = [row for row in rows if row.time_ratio and row.time_ratio < 0.8 and row.difference is not None]
     told = [best] if best is not base and best.difference is not None else []
     if told:

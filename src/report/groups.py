@@ -24,6 +24,11 @@ STRATEGY = "strategy"  # the column that stands for everything in the freeze sec
 # What may differ in the data section of runs that are compared: how texts become batches.
 BATCHES = ("data.batch_size", "data.eval_batch_size", "data.buckets", "data.workers", "data.class_weights", "data.pack")
 
+# What says how texts are cut into tokens.
+TOKENS = tuple(
+    f"backbone.{key}" for key in ("name", "package", "tokenizer", "vocabulary", "lowercase", "min_frequency")
+)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -111,7 +116,10 @@ def read_runs(root: Path) -> list[Run]:
 
 
 def _read(folder: RunFolder) -> Run:
-    cfg = folder.saved_config()
+    try:
+        cfg = folder.saved_config()
+    except UserError as error:
+        raise UserError(f"{error}\nTo compare the other runs, move {folder.path} away.") from None
     values = _values(cfg)
     try:
         strategy = str(hydra.utils.instantiate(cfg.freeze).name)
@@ -263,12 +271,19 @@ def _value(run: Run, column: str) -> str:
     return run.values.get(f"{column}.{BUILT}", run.values.get(column, "-"))
 
 
+def unlike(runs: Sequence[Run]) -> list[str]:
+    """In what runs differ that their tests depend on: data, and where they guess hidden words, tokens and masks."""
+    masked = any(run.result and run.result["objective"] == "mlm" for run in runs)
+    keys = {key for run in runs for key in run.values}
+    tests = sorted(key for key in keys if key.startswith("data.") and key not in BATCHES)
+    words = sorted(key for key in keys if masked and key.startswith(("model.masking.", *TOKENS)))
+    return [key for key in (*tests, *words) if len({run.values.get(key) for run in runs}) > 1]
+
+
 def _check_alike(runs: Sequence[Run]) -> None:
-    data = {key for run in runs for key in run.values if key.startswith("data.")}
-    differing = [key for key in sorted(data) if len({run.values.get(key) for run in runs}) > 1]
-    if other := [key for key in differing if key not in BATCHES]:
+    if other := unlike(runs):
         raise UserError(
-            f"Runs must have the same data to be compared; these differ in {', '.join(other)}.\n"
+            f"Runs must have the same test to be compared; these differ in {', '.join(other)}.\n"
             "Compare them anyway: mixed=true."
         )
     devices = {

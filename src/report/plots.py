@@ -165,7 +165,7 @@ def tradeoffs(rows: Sequence[Row], metric: str) -> Figure:
     parameters.set_xscale("log")
     parameters.set_ylabel(f"test {metric}")
     for axes in others:
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, 1.1 * axes.dataLim.x1)  # the margin of points that cost nearly the same would be none
     figure.legend(loc="outside right upper", fontsize=8, handlelength=0, handletextpad=0, markerscale=0)
     return figure
 
