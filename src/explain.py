@@ -23,7 +23,9 @@ from src.checking import check_complete
 from src.cli import in_order, run_command
 from src.data.tables import stream_table
 from src.errors import UserError, nearest
+from src.freezing import trained_in
 from src.paths import user_path
+from src.reaching import taken
 from src.runs import RunFolder, find_run
 from src.trust import refuse_links
 
@@ -107,14 +109,16 @@ def _side(
     given = None
     if predictor.space.objective == "multilabel":
         (given,) = predictor.decide(np.array([[*found.probabilities.values()]], dtype=np.float32))
-    return Side(title, str(run.path), predictor.result["strategy"], stage_states(network), found, given)
+    return Side(title, str(run.path), predictor.result["strategy"], stage_states(predictor), found, given)
 
 
-def stage_states(module: Any) -> dict[str, str]:
-    """Of each stage whether the run trained all of it, parts of it, or nothing."""
+def stage_states(predictor: Predictor) -> dict[str, str]:
+    """Of each stage whether the run trained all of it, parts of it, or nothing, in the phases that it came to."""
+    network, done = predictor.network, predictor.result.get("phases")
+    names = network.trained if done is None else trained_in(taken(network.phases, done))
     states = {}
-    for stage in module.stages:
-        trained = module.trained.intersection(stage.parameters)
+    for stage in network.stages:
+        trained = names.intersection(stage.parameters)
         states[stage.name] = "frozen" if not trained else "trained" if trained == set(stage.parameters) else "in part"
     return states
 

@@ -41,8 +41,8 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
-        self.stages, self.space = list(stages), space
-        self.trained = trained_in(phases)
+        self.stages, self.phases, self.space = list(stages), list(phases), space
+        self.trained = trained_in(phases)  # if all phases are reached
 
     @property
     def device(self) -> torch.device:

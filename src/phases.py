@@ -22,6 +22,7 @@ from src.freezable import FreezableModule
 from src.freezing import End, Stage, percent
 from src.networks import check_state
 from src.operations import StepOperations
+from src.reaching import taken, unreached
 from src.saving import Saving
 
 log = logging.getLogger(__name__)
@@ -106,12 +107,9 @@ class Phases(Callback):
         module = _freezable(pl_module)
         if self.over_at is None:
             self._finish(trainer, module)
-        if unreached := len(module.phases) - module.phase - 1:
-            log.warning(
-                "The training ended before its last %d of %d phases. Raise trainer.max_epochs to reach them.",
-                unreached,
-                len(module.phases),
-            )
+        # A resumed run may have begun a phase and have no step left to take in it.
+        if left := unreached(len(taken(module.phases, self.done)), len(module.phases)):
+            log.warning("%s", left)
 
     def _has_ended(self, end: End) -> bool:
         return self.waited >= end.patience if end.epochs is None else self.epochs >= end.epochs

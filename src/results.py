@@ -13,6 +13,13 @@ from src.errors import UserError
 FORMAT = 1  # of result.json
 
 
+class Done(pydantic.BaseModel):
+    """A phase that a run began; the oldest results give no steps, and know only phases that ran."""
+
+    first_step: int = 0
+    last_step: int = 1
+
+
 class Result(pydantic.BaseModel):
     """The part of a result that other commands read; there is more for people."""
 
@@ -22,6 +29,7 @@ class Result(pydantic.BaseModel):
     metrics: dict[str, dict[str, float | None]]
     sha256: dict[str, str] = {}
     thresholds: dict[str, float] | None = None
+    phases: list[Done] | None = None
 
     @model_validator(mode="after")
     def is_consistent(self) -> Self:

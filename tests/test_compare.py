@@ -275,6 +275,15 @@ def test_the_sentence_says_in_words_what_the_verdict_means(made: Make) -> None:
     assert re.search(r"embeddings .* comes to 0\.849 \(-0\.001: as good\) in 20% of", comparison.sentence)
 
 
+def test_seeds_that_came_to_different_phases_are_counted_by_their_mean(made: Make) -> None:
+    for seed, trained in ((1, 40), (2, 10)):
+        last = made("freeze=gradual", seed=seed)
+        last.write_json("result.json", {**last.read_result(), "parameters": {"trainable": trained, "total": 40}})
+    comparison = compare(group(runs(last)), "accuracy", None, 0.01)
+    assert [(row.trainable, row.share) for row in comparison.rows] == [(25, 0.625)]
+    assert "gradual:1 (62.5% of the weights train)" in comparison.sentence
+
+
 def test_a_text_flips_only_where_most_runs_agree(made: Make) -> None:
     for seed, mine in ((1, ["b", "b"]), (2, ["a", "b"])):
         for strategy, said in (("none", ["a", "a"]), ("all", mine)):

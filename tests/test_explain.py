@@ -24,7 +24,7 @@ from src.attribution.explanation import Explanation, Question
 from src.attribution.gradients import METHODS as OF_IMPORTANCE
 from src.attribution.tokens import split
 from src.errors import UserError
-from src.explain import METHODS, explain
+from src.explain import METHODS, explain, stage_states
 from src.predict import Predictor
 from src.report.explanation import Side, check_size, write_page
 from src.runs import CONF, RunFolder
@@ -89,6 +89,23 @@ def test_a_page_says_what_the_run_predicts_and_shows_the_models_attention(run_ti
     np.testing.assert_allclose(heads[:, 2], expected.mean(1), atol=expected.max() / 100_000)
     np.testing.assert_allclose(heads[:, 3], expected.max(1), atol=expected.max() / 100_000)
     assert shown["extra"][0] == "rollout"
+
+
+def test_a_page_calls_trained_what_the_phases_that_were_reached_have_trained(run_tiny: RunTiny) -> None:
+    run, result = run_tiny("model=bert_linear", "freeze=gradual", "trainer.max_epochs=2")
+    names = ["embeddings", "layer.0", "layer.1", "layer.2", "head"]
+
+    def states() -> list[str]:
+        found = stage_states(Predictor.load(run.path))
+        assert list(found) == names
+        return list(found.values())
+
+    assert states() == ["frozen", "frozen", "frozen", "trained", "trained"]
+    # The oldest results say nothing of the steps of a phase, others might say nothing of phases.
+    run.write_json("result.json", {**result, "phases": [{"trainable": ["head"]}]})
+    assert states() == ["frozen", "frozen", "frozen", "frozen", "trained"]
+    run.write_json("result.json", {key: value for key, value in result.items() if key != "phases"})
+    assert states() == ["trained"] * 5
 
 
 def test_a_page_stands_alone_and_shows_markup_as_text(run_tiny: RunTiny) -> None:

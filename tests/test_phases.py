@@ -19,9 +19,12 @@ from src.adapting import merge_adapters
 from src.audit import AuditError
 from src.backbones import load_encoder
 from src.errors import UserError
+from src.freezing import End, Phase
 from src.modules import TextClassifier
 from src.phases import Phases
+from src.reaching import reached
 from src.runs import RunFolder
+from tests.conftest import composed
 from tests.test_backbones import source_of
 from tests.test_commands import run as command
 
@@ -198,7 +201,51 @@ def test_the_warm_up_of_a_thawed_stage_counts_steps_of_the_optimizer(run_tiny: R
 def test_phases_that_are_never_reached_are_named(run_tiny: Run, caplog: pytest.LogCaptureFixture) -> None:
     _, result = run_tiny("freeze=gradual", "trainer.max_epochs=2")
     assert len(result["phases"]) == 2
-    assert "ended before its last 3 of 5 phases" in caplog.text
+    assert "The epochs do not reach phases 3 to 5." in caplog.text
+
+
+UNREACHED = {
+    "freeze=gradual trainer.max_epochs=1": {"head"},
+    "freeze=gradual trainer.max_epochs=2": {"layer.2", "head"},
+    "freeze=lp_ft freeze.epochs=5 trainer.max_epochs=2": {"head"},
+    "freeze=gradual freeze.until=plateau freeze.patience=2 freeze.down_to=layer.2": {"head"},
+}
+
+
+@pytest.mark.parametrize("options", UNREACHED)
+def test_what_only_trains_in_phases_that_are_never_reached_has_not_trained(
+    options: str, run_tiny: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, result = run_tiny("model=bert_linear", *options.split())
+    moved = {
+        row["stage"]: row["parameters"]
+        for phase in result["phases"]
+        for row in phase["audit"]
+        if row["before"] != row["after"]
+    }
+    assert moved.keys() == UNREACHED[options]
+    assert result["parameters"]["trainable"] == sum(moved.values()) < result["parameters"]["total"]
+    assert f"with {sum(moved.values()):,} of {result['parameters']['total']:,} parameters trained" in caplog.text
+
+
+def test_a_resumed_run_without_a_step_left_has_not_trained_another_phase(
+    run_tiny: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, result = run_tiny("freeze=gradual", "model=bert_linear", "trainer.max_epochs=1")
+    folder.write_status("failed")  # after its last epoch, which has ended its first phase
+    caplog.clear()
+    again = training.train(composed(f"run={folder.path}", "resume=true"), folder)
+    assert again["parameters"] == result["parameters"]
+    assert "The epochs do not reach phases 2 to 5." in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("epochs", "every", "expected"),
+    [(1, 1, 1), (3, 1, 1), (4, 1, 2), (5, 1, 2), (6, 1, 3), (5, 2, 1), (6, 2, 2), (2, 0, 2), (4, 0, 3)],
+)
+def test_plateaus_come_at_the_soonest_when_their_patience_has_run_out(epochs: int, every: int, expected: int) -> None:
+    ends = (End(None, patience=2), End(epochs=2), End())
+    assert reached([Phase(frozenset(), end) for end in ends], epochs, every) == expected
 
 
 @pytest.mark.parametrize("fault", ["frozen moves", "trainable stays"])

@@ -38,7 +38,7 @@ class Row:
     missing: list[int]  # seeds that other groups have finished and this one has not
     scores: dict[str, float]  # means of the test scores
     intervals: dict[str, Interval | None]  # of these means; of one run's accuracy: over its texts
-    trainable: int
+    trainable: int  # parameters that trained in the phases that were reached, on average
     share: float  # of all parameters
     epoch_seconds: float
     seconds: float
@@ -165,7 +165,8 @@ def _row(
     pairs = {} if itself else _hits(group, base)
     wins = statistics.wins(one, other)
     mine, theirs = _paired(group, base, "seconds", "total")
-    parameters = results[0]["parameters"]
+    # Phases that end on a plateau may reach further with one seed than with another.
+    trainable, total = (float(np.mean([r["parameters"][key] for r in results])) for key in ("trainable", "total"))
     return Row(
         name=group.name,
         label=group.label,
@@ -173,8 +174,8 @@ def _row(
         missing=[seed for seed in every if seed not in group.finished],
         scores=scores,
         intervals={name: _interval(group, results, name) for name in scores},
-        trainable=int(parameters["trainable"]),
-        share=parameters["trainable"] / parameters["total"],
+        trainable=round(trainable),
+        share=trainable / total,
         epoch_seconds=float(np.mean([r["seconds"]["fit"] / max(1, len(r["history"])) for r in results])),
         seconds=float(np.mean([r["seconds"]["total"] for r in results])),
         memory=float(np.mean([r["peak_memory_bytes"] for r in results])),

@@ -18,10 +18,13 @@ from pytorch_lightning import Trainer
 
 import src
 from src.adapting import merge_adapters, save_adapters
+from src.audit import count
 from src.data.datamodule import MaskedDataModule, TextDataModule
 from src.freezable import FreezableModule
+from src.freezing import trained_in
 from src.modules import MaskedLanguageModel, TextClassifier
 from src.pretraining import save_model
+from src.reaching import taken
 from src.report import classification, dashboard, masked
 from src.report.outcome import Outcome
 from src.report.plots import curves
@@ -73,7 +76,7 @@ def finish(
         "texts": {name: len(split) for name, split in corpus.splits.items()},
         "parameters": {
             "total": sum(p.numel() for p in module.parameters()),
-            "trainable": sum(p.numel() for n, p in module.named_stage_parameters().items() if n in module.trained),
+            "trainable": count(module, trained_in(taken(module.phases, known["phases"]))),
         },
         "peak_memory_bytes": _peak_memory(),
         "operations": _operations(known["phases"]),
