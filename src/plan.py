@@ -16,6 +16,7 @@ from src.config import Section
 from src.data import corpus as corpora
 from src.errors import UserError
 from src.freezing import Phase, percent
+from src.reaching import reached, unreached
 
 if TYPE_CHECKING:
     from src.costs import Cost
@@ -60,13 +61,19 @@ def plan(cfg: DictConfig) -> str:
         module.read_store(recipe.suffix if recipe else None)
         trained.append([stage_counts(module, stage)[1] for stage in module.stages])
         costs.append(measure(module, datamodule, settings, recipe, trial))
-    phases = f"{len(module.phases)} phase{'s' * (len(module.phases) > 1)}"
-    return (
-        f"{strategy.name}: {phases}, at most {settings.trainer.max_epochs} epochs of "
-        f"{len(datamodule.train_dataloader())} steps\n\n{as_text(_stages(module, trained))}\n\n"
-        "An epoch of each phase (TFLOP, MB, seconds), and the one pass that fills its activation store\n"
-        f"{as_text(_costs(module.phases, trained, costs))}\n"
-    )
+    every = 0 if cfg.trainer.get("val_check_interval") else settings.trainer.check_val_every_n_epoch
+    epochs, steps = settings.trainer.max_epochs, len(datamodule.train_dataloader())
+    begun, phases = reached(module.phases, epochs, every), len(module.phases)
+    lasts = f"at most {_counted(epochs, 'epoch')} of {_counted(steps, 'step')}"
+    lines = [f"{strategy.name}: {_counted(phases, 'phase')}, {lasts}"]
+    if left := unreached(begun, phases):
+        lines.append(left)
+    lines += [
+        f"\n{as_text(_stages(module, trained))}\n",
+        "An epoch of each phase (TFLOP, MB, seconds), and the one pass that fills its activation store",
+        f"{as_text(_costs(module.phases, begun, trained, costs))}\n",
+    ]
+    return "\n".join(lines)
 
 
 def _stages(module: FreezableModule, trained: Sequence[Sequence[int]]) -> Table:
@@ -85,11 +92,11 @@ def _share(found: int, size: int) -> str:
     return "all" if found == size else percent(found / size) if found else "-"
 
 
-def _costs(phases: Sequence[Phase], trained: Sequence[Sequence[int]], costs: Sequence[Cost]) -> Table:
+def _costs(phases: Sequence[Phase], begun: int, trained: Sequence[Sequence[int]], costs: Sequence[Cost]) -> Table:
     times = ("time", "encoding time") if costs[0].seconds is not None else ()
     table = _right("phase", "lasts", "trainable", "forward", "backward", "encoding", "memory", *times)
     for number, (phase, counts, cost) in enumerate(zip(phases, trained, costs, strict=True), 1):
-        lasts = "to the end" if number == len(phases) else _duration(phase)
+        lasts = _duration(phase) if number < begun else "to the end" if number == begun else "not reached"
         work = [f"{operations / 1e12:.3g}" for operations in (cost.forward, cost.backward, cost.encoding)]
         seconds = [f"{time or 0:.1f}" for time in (cost.seconds, cost.encoding_seconds)][: len(times)]
         table.add_row(str(number), lasts, f"{sum(counts):,}", *work, f"{cost.memory / 1e6:,.0f}", *seconds)
@@ -99,8 +106,12 @@ def _costs(phases: Sequence[Phase], trained: Sequence[Sequence[int]], costs: Seq
 def _duration(phase: Phase) -> str:
     epochs = phase.end.epochs
     if epochs is None:
-        return f"until a plateau of {phase.end.patience} epoch{'s' * (phase.end.patience > 1)}"
-    return f"{epochs} epoch{'s' * (epochs > 1)}"
+        return f"until a plateau of {_counted(phase.end.patience, 'epoch')}"
+    return _counted(epochs, "epoch")
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'s' * (number != 1)}"
 
 
 def _right(first: str, *others: str) -> Table:

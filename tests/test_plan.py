@@ -54,6 +54,27 @@ def test_phases_stand_side_by_side_and_nothing_is_written(shown: Shown, tmp_path
     assert {folder.name for folder in (tmp_path / "cache").iterdir()} == {"tokens"}
 
 
+@pytest.mark.parametrize(
+    ("options", "said", "lasts"),
+    [
+        ("trainer.max_epochs=1", "phases 2 to 3", ["to the end", "not reached", "not reached"]),
+        ("trainer.max_epochs=2", "phase 3", ["1 epoch", "to the end", "not reached"]),
+        ("trainer.max_epochs=3", "", ["1 epoch", "1 epoch", "to the end"]),
+        (
+            "trainer.max_epochs=4 freeze.until=plateau",
+            "phase 3",
+            ["until a plateau of 1 epoch", "to the end", "not reached"],
+        ),
+    ],
+)
+def test_phases_that_the_epochs_do_not_reach_are_named(options: str, said: str, lasts: list[str], shown: Shown) -> None:
+    text = shown("freeze=gradual", "freeze.down_to=layer.1", "model=bert_linear", *options.split())
+    epochs = "1 epoch" if "max_epochs=1" in options else r"\d epochs"
+    assert re.match(rf"gradual:\w+: 3 phases, at most {epochs} of 2 steps\n", text)
+    assert re.findall(r"The epochs do not reach (.*?)\. Raise trainer\.max_epochs", text) == [said] * bool(said)
+    assert re.findall(r"^\d +(\S.*?)  ", text, re.MULTILINE) == lasts
+
+
 def test_a_stage_that_trains_in_part_says_how_much(shown: Shown) -> None:
     assert re.search(r"^layer\.0 +2,224 +6\.\d%$", shown("freeze=bitfit", "model=bert_linear"), re.MULTILINE)
 
