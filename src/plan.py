@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.table import Table
 
+from src import pretraining
+from src.backbones import Source, read_source
 from src.build import build, check_fit, check_monitor, find_backbone, read_config
 from src.checking import check_options, check_references
 from src.cli import in_order, run_command
@@ -17,6 +21,7 @@ from src.data import corpus as corpora
 from src.errors import UserError
 from src.freezing import Phase, percent
 from src.reaching import reached, unreached
+from src.runs import RunFolder
 
 if TYPE_CHECKING:
     from src.costs import Cost
@@ -30,7 +35,7 @@ class Options(Section):
 
 
 def plan(cfg: DictConfig) -> str:
-    """The phases of a run, with what they train and cost, as text.
+    """The phases of a run, with what they train and cost, as text; of a run in two halves both.
 
     Args:
         cfg: composed from conf/plan.yaml.
@@ -38,17 +43,33 @@ def plan(cfg: DictConfig) -> str:
     Raises:
         UserError: something in the config or the data cannot be used.
     """
-    from src.costs import measure, plan_store
-    from src.phases import as_text, stage_counts
-
     check_references(cfg)
     if not isinstance(cfg.get("plan"), DictConfig):
         raise UserError("plan must be a section of the config with the key trial.\nGive plan.trial=true or false.")
     trial = check_options(cfg.plan, Options).trial
     with open_dict(cfg):
         del cfg.plan
+    return _plan_twice(cfg, trial) if cfg.pretrain else _plan_once(cfg, trial)
+
+
+def _plan_twice(cfg: DictConfig, trial: bool) -> str:
+    """Both halves; the second goes on with the first one's backbone as it is before training, which costs the same."""
+    first, second = pretraining.both_configs(cfg, RunFolder(Path(cfg.run)))
+    pretraining.check_both(first, second)
+    with tempfile.TemporaryDirectory() as folder:
+        before = _plan_once(first, trial, leave=Path(folder))
+        after = _plan_once(second, trial, read_source(Path(folder), first.run))
+    return f"First, the pretraining of the backbone\n\n{before}\nThen, the training that goes on with it\n\n{after}"
+
+
+def _plan_once(cfg: DictConfig, trial: bool, source: Source | None = None, leave: Path | None = None) -> str:
+    """One training, of another backbone than the config's if need be; leaves its own where another goes on with it."""
+    from src.adapting import merge_adapters
+    from src.costs import measure, plan_store
+    from src.phases import as_text, stage_counts
+
     settings, strategy = read_config(cfg)
-    source = find_backbone(settings.backbone)
+    source = source or find_backbone(settings.backbone)
     check_fit(settings, strategy, source)
     corpus = corpora.load(settings.data, settings.masks)
     check_monitor(settings, corpus)
@@ -73,6 +94,9 @@ def plan(cfg: DictConfig) -> str:
         "An epoch of each phase (TFLOP, MB, seconds), and the one pass that fills its activation store",
         f"{as_text(_costs(module.phases, begun, trained, costs))}\n",
     ]
+    if leave:  # last, since merged adapters are no longer in the stages
+        merge_adapters(module.encoder)
+        pretraining.save_model(leave, module.encoder, module.head, datamodule.tokenizer)
     return "\n".join(lines)
 
 

@@ -82,6 +82,24 @@ def _check_pretrain(cfg: DictConfig) -> None:
         )
 
 
+def check_both(first: DictConfig, second: DictConfig) -> None:
+    """What would stop a training that begins where another ends, to be found before that one begins.
+
+    Args:
+        first: the config of the training that leaves the backbone.
+        second: of the one that goes on with it.
+
+    Raises:
+        UserError: the second could not be.
+    """
+    from src.build import check_fit, check_monitor, find_backbone, read_config
+    from src.data import corpus as corpora
+
+    settings, strategy = read_config(second)
+    check_fit(settings, strategy, find_backbone(read_config(first)[0].backbone))
+    check_monitor(settings, corpora.load(settings.data))
+
+
 def describe(cfg: Scratch) -> Source:
     """A backbone that does not exist yet, as far as its config tells."""
     settings = {

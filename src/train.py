@@ -96,10 +96,7 @@ def train(cfg: DictConfig, folder: RunFolder) -> Result:
 def _train_twice(cfg: DictConfig, folder: RunFolder) -> Result:
     """Pretrains a backbone in a folder inside the run's, then trains the run with it; what is done already is kept."""
     first, second = pretraining.both_configs(cfg, folder)
-    settings, strategy = read_config(second)
-    # What would stop the second training is found before the first begins.
-    check_fit(settings, strategy, find_backbone(read_config(first)[0].backbone))
-    check_monitor(settings, corpora.load(settings.data))
+    pretraining.check_both(first, second)
     inner = RunFolder(Path(first.run))
 
     def claim_both() -> None:

@@ -22,9 +22,10 @@ Shown = Callable[..., str]
 
 @pytest.fixture
 def shown(tiny_bert: Path, tmp_path: Path) -> Shown:
-    def show(*overrides: str) -> str:
+    def show(*overrides: str, scratch: bool = False) -> str:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            options = ["run=unset", f"backbone.name={tiny_bert}", "data.limit=60", "data.max_length=32", "trainer=cpu"]
+            options = ["run=unset", "data.limit=60", "data.max_length=32", "trainer=cpu"]
+            options += [] if scratch else [f"backbone.name={tiny_bert}"]
             cfg = compose("plan", [*options, f"cache={tmp_path / 'cache'}", *overrides])
         return plan(cfg)
 
@@ -73,6 +74,29 @@ def test_phases_that_the_epochs_do_not_reach_are_named(options: str, said: str, 
     assert re.match(rf"gradual:\w+: 3 phases, at most {epochs} of 2 steps\n", text)
     assert re.findall(r"The epochs do not reach (.*?)\. Raise trainer\.max_epochs", text) == [said] * bool(said)
     assert re.findall(r"^\d +(\S.*?)  ", text, re.MULTILINE) == lasts
+
+
+def test_of_a_run_in_two_halves_both_are_shown(shown: Shown, tmp_path: Path) -> None:
+    halves = ["experiment=mlm_then_classify", "backbone/size=tiny", "backbone.vocabulary=400"]
+    # Too few texts for such a vocabulary: the second half takes the tokenizer of the first.
+    halves += ["data.limit=9", "+pretrain.data.limit=60", "pretrain.trainer.max_epochs=3", "trainer.max_epochs=1"]
+    halves += ["freeze@pretrain.freeze=lora"]
+    text = shown(*halves, "freeze=gradual", "freeze.down_to=layer.1", scratch=True)
+    first, second = text.split("Then, the training that goes on with it\n\n")
+    assert first.startswith("First, the pretraining of the backbone\n\nlora:8: 1 phase, at most 3 epochs of 2 steps\n")
+    assert second.startswith("gradual:1: 2 phases, at most 1 epoch of 1 step\nThe epochs do not reach phase 2.")
+    embeddings = [re.findall(r"^embeddings +([\d,]+)", half, re.MULTILINE) for half in (first, second)]
+    assert embeddings[0] == embeddings[1]
+    assert {folder.name for folder in tmp_path.iterdir()} == {"cache"}
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [("freeze=bottom freeze.layers=9", r"freeze\.layers must lie in 0\.\.2"), ("pretrain.model=null", "sections")],
+)
+def test_what_a_run_in_two_halves_refuses_a_plan_refuses(mistake: str, message: str, shown: Shown) -> None:
+    with pytest.raises(UserError, match=message):
+        shown("experiment=mlm_then_classify", "backbone/size=tiny", *mistake.split(), scratch=True)
 
 
 def test_a_stage_that_trains_in_part_says_how_much(shown: Shown) -> None:
