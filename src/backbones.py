@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src import config, hub
-from src.errors import UserError
+from src.errors import UserError, reason
 from src.files import sha256
 from src.paths import user_path
 
@@ -140,12 +140,19 @@ def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
     """
     from transformers import AutoTokenizer
 
+    folder = source.folder
+    assert folder
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(source.folder), trust_remote_code=False)
+        # What is no folder, transformers would take for a name on the hub.
+        if not any(folder.iterdir()):
+            raise ValueError("it is empty")
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
+        why = reason(getattr(error, "strerror", None) or error)
         raise UserError(
-            f"{source.folder} must hold a tokenizer; none can be read: {str(error).splitlines()[0]}.\n"
-            "Save one with tokenizer.save_pretrained(folder)."
+            f"{folder} must hold a tokenizer; none can be read: {why}.\n"
+            "Save one there with tokenizer.save_pretrained(folder); if it is a run's, copy the run folder again from "
+            "where it was trained."
         ) from None
     return tokenizer
 

@@ -12,6 +12,13 @@ class UserError(Exception):
     """A mistake of the user: what must hold, what was found, how to fix it. Ends a command with exit code 2."""
 
 
+def reason(error: object) -> str:
+    """What an exception says, as a part of a sentence: on one line, without a full stop."""
+    mark = getattr(error, "problem_mark", None)  # where a YAML file goes wrong, which the exception itself draws
+    said = " ".join(str(getattr(error, "problem", None) or error).split()).rstrip(".")
+    return f"{said} on line {mark.line + 1}" if mark else said
+
+
 def nearest(word: str, valid: Iterable[str]) -> str:
     """A sentence that names the valid word closest to `word`, or what there is where none is close."""
     words = sorted(valid)

@@ -16,7 +16,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from src import locks, trust
-from src.errors import UserError
+from src.errors import UserError, reason
 from src.files import plain, sha256, write_whole
 from src.paths import user_path
 from src.results import check_result
@@ -85,9 +85,11 @@ class RunFolder:
             raise UserError(f"{error.filename} cannot be read: {error.strerror}.\nTrain the run again.") from None
         for name, digest in result.get("sha256", {}).items():
             if found.get(name) != digest:
+                other = f"its SHA-256 is {found.get(name)}, in result.json it is {digest}"
+                problem = other if name in found else "it is missing"
                 raise UserError(
-                    f"{self.path / name} must be as the run has left it; its SHA-256 is {found.get(name)}, in "
-                    f"result.json it is {digest}.\nCopy the run folder again from where it was trained."
+                    f"{self.path / name} must be as the run has left it; {problem}.\n"
+                    "Copy the run folder again from where it was trained."
                 )
 
     def claim(self, config: DictConfig) -> None:
@@ -107,8 +109,8 @@ class RunFolder:
         except FileExistsError:
             raise self._taken() from None
         except (OSError, ValueError) as error:  # names with a zero byte are no OSError
-            reason = getattr(error, "strerror", None) or error
-            raise UserError(f"The run folder {self.path} cannot be written: {reason}.\nChoose another: run=…") from None
+            why = getattr(error, "strerror", None) or error
+            raise UserError(f"The run folder {self.path} cannot be written: {why}.\nChoose another: run=…") from None
 
     def refuse_taken(self) -> None:
         """
@@ -149,15 +151,21 @@ class RunFolder:
         file = self.path / "config.yaml"
         try:
             config = OmegaConf.create(file.read_text(encoding="utf-8"))
-        except OSError:
+        except FileNotFoundError:
             raise UserError(
-                f"resume=true goes on with the run in run=FOLDER; {self.path} has no config.yaml.\n"
-                "The runs are in outputs/runs."
+                f"{self.path} must be the folder of a run; it has no config.yaml.\n"
+                "The runs are in outputs/runs; if this is one, copy it again from where it was trained."
             ) from None
         except Exception as error:
-            raise UserError(f"{file} must be the config of a run; it cannot be read: {error}") from None
+            raise UserError(
+                f"{file} must be the config of a run; it cannot be read: {reason(error)}.\n"
+                "Copy the run folder again from where it was trained."
+            ) from None
         if not isinstance(config, DictConfig):
-            raise UserError(f"{file} must be the config of a run; it is not a mapping.")
+            raise UserError(
+                f"{file} must be the config of a run; it is not a mapping.\n"
+                "Copy the run folder again from where it was trained."
+            )
         return trust.checked(config, self.path, CONF)
 
     @contextlib.contextmanager

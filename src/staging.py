@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from src.errors import UserError
+from src.errors import UserError, reason
 from src.freezing import EMBEDDINGS, POOLER, Stage
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def declared_stages(source: Source) -> list[Stage] | None:
             with safe_open(file, framework="numpy") as content:
                 names += content.keys()
         except (OSError, SafetensorError) as error:
-            raise UserError(f"{file} must be weights that can be read; they cannot: {error}.") from None
+            raise UserError(f"{file} must be weights that can be read; they cannot: {reason(error)}.") from None
     inner = [match.group(1) for name in names if (match := INNER.match(name))]
     try:
         return stages(inner if any(LAYER.match(n) for n in inner) else names)

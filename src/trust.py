@@ -120,7 +120,10 @@ def _check_shape(content: Any, source: Path) -> None:
         UserError: something that is read of every run's config is missing, or not what it must be.
     """
     if absent := [key for key in SECTIONS if not isinstance(content.get(key), dict)]:
-        raise UserError(f"{source} must be the config of a run; it has no section {', '.join(absent)}.")
+        raise UserError(
+            f"{source} must be the config of a run; it has no section {', '.join(absent)}.\n"
+            "Copy the run folder again from where it was trained."
+        )
     if not isinstance(content.get("seed"), int):
         raise UserError(f"{source} must have a whole number as its seed; got {content.get('seed')}.")
     if content["monitor"].get("mode") not in ("min", "max"):

@@ -90,6 +90,12 @@ def test_the_tokenizer_comes_with_the_folder(tiny_bert: Path) -> None:
     assert ids[-1] == 3
 
 
+@pytest.mark.parametrize(("name", "why"), [("none", "No such file or directory"), (".", "it is empty")])
+def test_a_folder_without_a_tokenizer_is_said_to_be_one(name: str, why: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"must hold a tokenizer; none can be read: {why}\.\nSave one there"):
+        load_tokenizer(backbones.Source(tmp_path / name, name, {}))
+
+
 def test_longest_text_leaves_out_positions_below_the_padding_id(backbone_folder: Callable[[str], Path]) -> None:
     assert source_of(backbone_folder("bert")).longest == 66
     assert source_of(backbone_folder("roberta")).longest == 65

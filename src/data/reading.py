@@ -12,7 +12,7 @@ from typing import Any
 
 from src.data.lines import name_of, read_lines
 from src.data.workbooks import read_workbook
-from src.errors import UserError
+from src.errors import UserError, reason
 
 LARGEST_FIELD = 1_000_000  # characters in one field
 
@@ -99,8 +99,8 @@ def read_parquet(path: Path) -> Content:
 
     def refuse(error: Exception) -> UserError:
         # Damaged files raise anything, from ArrowInvalid to UnicodeDecodeError.
-        reason = " ".join(str(error).split())
-        return UserError(f"{path} must be a Parquet file; it cannot be read: {reason}.\nWrite it again, or as .jsonl.")
+        why = reason(error)
+        return UserError(f"{path} must be a Parquet file; it cannot be read: {why}.\nWrite it again, or as .jsonl.")
 
     try:
         file = pyarrow.parquet.ParquetFile(path)

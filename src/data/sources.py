@@ -10,7 +10,7 @@ from src import hub
 from src.config import Data
 from src.data.reading import READERS
 from src.data.tables import Table, kinds, read_table
-from src.errors import UserError, listed
+from src.errors import UserError, listed, reason
 
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 SPLITS = {
@@ -147,7 +147,7 @@ def _read_saved_dataset(path: Path) -> dict[str, Table]:
         raise
     except Exception as error:
         # Damaged folders raise anything, from KeyError to ArrowInvalid.
-        reason = " ".join(f"{type(error).__name__} {error}".split())
+        why = reason(f"{type(error).__name__} {error}")
         raise UserError(
-            f"{path} must be a folder written by save_to_disk; it cannot be read: {reason}.\nSave the data set again."
+            f"{path} must be a folder written by save_to_disk; it cannot be read: {why}.\nSave the data set again."
         ) from None

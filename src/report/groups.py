@@ -15,7 +15,7 @@ from hydra.errors import InstantiationException
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
-from src.errors import UserError, nearest
+from src.errors import UserError, nearest, reason
 from src.paths import user_path
 from src.runs import PLACES, RunFolder
 
@@ -57,7 +57,7 @@ class Run:
             return {name: table.column(name).to_pylist() for name in columns}
         except (OSError, KeyError, pyarrow.ArrowException) as error:
             raise UserError(
-                f"{file} must hold the columns {', '.join(columns)}; it cannot be read: {error}.\n"
+                f"{file} must hold the columns {', '.join(columns)}; it cannot be read: {reason(error)}.\n"
                 "Copy the run folder again from where it was trained."
             ) from None
 
