@@ -72,9 +72,12 @@ def check_fit(settings: RunConfig, strategy: Strategy, source: Source) -> None:
         UserError: max_length is beyond the backbone's positions, or the strategy does not fit its layers.
     """
     if settings.data.max_length > source.longest:
+        other = "choose a backbone for longer texts, such as backbone=modernbert"
+        if isinstance(settings.backbone, Scratch):
+            other = "raise backbone.max_length"
         raise UserError(
             f"data.max_length must be at most {source.longest} for {source.name}; got {settings.data.max_length}.\n"
-            "Lower it, or choose a backbone for longer texts, such as backbone=modernbert."
+            f"Lower it, or {other}."
         )
     declared = staging.declared_stages(source) or [
         Stage(name, (name,)) for name in ("embeddings", *(f"layer.{i}" for i in range(source.layers)))

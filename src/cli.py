@@ -1,4 +1,5 @@
-"""How a command ends: exit code 0 for done, 2 for a mistake of the user, 130, 141 and 143 for signals, 1 for a bug."""
+"""How a command ends: exit code 0 for done, 2 for a mistake of the user, 130, 141 and 143 for signals, 1 for a bug, or
+for a multirun of which something is missing."""
 
 from __future__ import annotations
 
@@ -140,9 +141,10 @@ def _unknown_names(config_name: str) -> list[str]:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         try:
-            known = {*groups, *_keys(OmegaConf.to_container(compose(config_name, chosen)))}
+            values = dict(_values(OmegaConf.to_container(compose(config_name, chosen))))
         except HydraException:
             return [_homeless(key) for key, _ in pairs if "/" in key and key in ours]
+    known = {*groups, *values}
     messages = []
     for key, value in pairs:
         asked = [value] if value.startswith("[") else value.split(",")
@@ -151,8 +153,13 @@ def _unknown_names(config_name: str) -> list[str]:
         elif key not in known and not key.startswith(("+", "~", "hydra")):
             parent, dot, last = key.rpartition(".")
             beside = {k.removeprefix(parent + dot) for k in known if k.rpartition(".")[0] == parent}
-            hint = nearest(last, beside) if beside else nearest(key, known)
-            hint = hint.replace("Did you mean ", f"Did you mean {parent}{dot}" if beside else "Did you mean ")
+            if beside:
+                hint = nearest(last, beside).replace("Did you mean ", f"Did you mean {parent}{dot}")
+            elif parent in values:
+                alone = "null" if values[parent] is None else values[parent]
+                hint = f"{parent} has no keys, since it is {alone}; leave this one out."
+            else:
+                hint = nearest(key, known)
             messages.append(f"{key} is not a key of this config.\n{hint}")
     return messages
 
@@ -187,7 +194,8 @@ def _user_folders() -> list[Path]:
     return [] if given is None else [given]
 
 
-def _keys(node: object, prefix: str = "") -> Iterable[str]:
+def _values(node: object, prefix: str = "") -> Iterable[tuple[str, object]]:
+    """Everything in a config, by its whole key."""
     for key, value in node.items() if isinstance(node, dict) else ():
-        yield f"{prefix}{key}"
-        yield from _keys(value, f"{prefix}{key}.")
+        yield f"{prefix}{key}", value
+        yield from _values(value, f"{prefix}{key}.")

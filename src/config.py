@@ -15,6 +15,8 @@ Positive = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
+FEWEST_PIECES = 100  # of words, in a vocabulary
+
 Task = Literal["auto", "binary", "multiclass", "multilabel"]
 Objective = Literal["binary", "multiclass", "multilabel", "mlm"]
 Attention = Literal["auto", "sdpa", "eager"]
@@ -81,7 +83,7 @@ class Scratch(Section):
     max_length: Annotated[int, Field(ge=3)]
     dropout: Probability
     tokenizer: str | None
-    vocabulary: Annotated[int, Field(ge=100)] | None
+    vocabulary: Annotated[int, Field(ge=FEWEST_PIECES)] | None
     lowercase: bool
     min_frequency: Positive
     attention: Attention
@@ -262,7 +264,10 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def is_complete(self) -> Self:
         if self.data.label is None and not self.masks:
-            raise ValueError("data.label must name the column with the labels; it is null")
+            raise ValueError(
+                "data.label must name the column with the labels; it is null.\n"
+                "Give one: data.label=COLUMN, or learn without labels: model=bert_mlm"
+            )
         every, last = self.trainer.check_val_every_n_epoch, self.trainer.max_epochs
         if every > last and self.monitor.metric.startswith("validation/"):
             raise ValueError(

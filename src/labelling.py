@@ -179,13 +179,16 @@ def _free(name: str, taken: Container[str]) -> str:
 def _progress() -> Iterator[Callable[[int], None]]:
     """Shows how many rows are done, and vanishes when there is a mistake to tell; yields what is told of more rows."""
     columns = (TextColumn("{task.completed:,} rows"), _Rate(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=None)
+    bar = Progress(*columns, console=Console(stderr=True))
+    task = bar.add_task("", total=None)
+    # The bar's own context would leave a blank line, whatever has happened.
+    with bar.live:
         try:
             yield lambda rows: bar.update(task, advance=rows)
         except UserError:
-            bar.remove_task(task)
+            bar.live.transient = True
             raise
+    bar.stop()
 
 
 class _Rate(ProgressColumn):

@@ -106,7 +106,10 @@ class Predictor:
         from src.inference import batches, side_by_side
 
         if self.space.objective == "mlm":
-            raise UserError("A run of masked language modelling has no labels; give it a text with a masked word.")
+            raise UserError(
+                "A run of masked language modelling has no labels; it fills in masked words.\n"
+                f'Call fill: predictor.fill("The movie was {self.tokenizer.mask_token}.", top=5)'
+            )
         if isinstance(texts, str):  # would be read as a list of letters
             raise UserError("texts must be a list of texts; got a single one.\nPut it in a list: predictor([text])")
         if not texts:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.backbones import Source, load_tokenizer, read_source, silence_transformers
-from src.config import FromRun, Scratch
+from src.config import FEWEST_PIECES, FromRun, Scratch
 from src.errors import UserError
 from src.paths import user_path
 from src.runs import RunFolder
@@ -164,9 +164,11 @@ def train_tokenizer(texts: Sequence[str], cfg: Scratch) -> PreTrainedTokenizerBa
     core = _without_added_tokens(core)
     found = core.get_vocab_size()
     if cfg.vocabulary and found < cfg.vocabulary:
+        more = f"Give more texts; a vocabulary has at least {FEWEST_PIECES} pieces."
         raise UserError(
             f"backbone.vocabulary must be at most what the training texts support, {found:,} pieces (those that occur "
-            f"{cfg.min_frequency} times); got {cfg.vocabulary:,}.\nLower it, or give more texts."
+            f"{cfg.min_frequency} times); got {cfg.vocabulary:,}.\n"
+            f"{'Lower it, or give more texts.' if found >= FEWEST_PIECES else more}"
         )
     core.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]

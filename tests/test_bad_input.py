@@ -50,6 +50,14 @@ def text_row(text: Any, label: Any = "no") -> bytes:
 # What lies at data.path, what the message must hold (a regular expression), and other overrides.
 DATA: dict[str, tuple[Any, ...]] = {
     "empty": ("a.csv", b"", r"a\.csv must hold a header and rows; it is empty"),
+    "empty lines": ("a.txt", b"", r"a\.txt must hold lines; it is empty"),
+    "blank lines": ("a.txt", b"\n \n", "must hold rows; it has nothing but blank lines"),
+    "a line alone": (
+        "a.txt",
+        b"one\n",
+        "A cut needs a row on both sides; .* takes 0 of the one row",
+        *("model=bert_mlm", "data.label=null"),
+    ),
     "only a mark": ("a.csv", b"\xef\xbb\xbf", "must name the columns; it is blank"),
     "header only": ("a.csv", b"text,label\n", r"it has a header \(text, label\) and nothing below"),
     "blank header": ("a.csv", b",\na,b\n", "must name the columns; it is blank"),
@@ -161,7 +169,7 @@ DATA: dict[str, tuple[Any, ...]] = {
     "no rows in the sheet": ("a.xlsx", lambda: xlsx([]), "and nothing below"),
     "text as parquet": ("a.parquet", csv(), "must be a Parquet file"),
     "half a parquet": ("a.parquet", lambda: parquet()[:300], "must be a Parquet file"),
-    "flipped parquet": ("a.parquet", lambda: flipped(parquet(), 20), "must be a Parquet file"),
+    "flipped parquet": ("a.parquet", lambda: flipped(parquet(), 20), r"must be a Parquet file; .*\w\.\nWrite it again"),
     "bytes for texts": ("a.parquet", lambda: parquet(text=[b"a"] * 30), "bytes for a text .*: row 1, 2"),
     "bytes for labels": ("a.parquet", lambda: parquet(label=[b"a", b"b"] * 15), "bytes for a label .*: row 1, 2"),
     "nan for labels": ("a.parquet", lambda: parquet(label=[float("nan")] * 30), "no label .*: row 1, 2"),
@@ -189,6 +197,10 @@ CONFIG: dict[str, tuple[Any, ...]] = {
     "no value": (
         r"^data\.path has no value\.\nGive one: data\.path=…\nThe comments in conf/",
         "data=table",
+    ),
+    "key of nothing": (
+        r"patience is not a key of this config\.\ncallbacks\.early_stopping has no keys, since it is null; leave this",
+        *("callbacks=no_early_stopping", "callbacks.early_stopping.patience=3"),
     ),
     "removed key": (r"optimizer\.lr has no value\.\nGive one", "~optimizer.lr"),
     "empty value": (r"optimizer\.lr has a value that it cannot take: ''", "optimizer.lr="),
@@ -232,7 +244,7 @@ CONFIG: dict[str, tuple[Any, ...]] = {
         "data.test_fraction=0.2",
     ),
     "columns and a task": ("several label columns make multi-label data", "data.label=[a,b]", "data.task=binary"),
-    "no label": (r"data\.label must name the column", "data.label=null"),
+    "no label": (r"data\.label must name the column .*\n.* learn without labels: model=bert_mlm", "data.label=null"),
     "no data": ("data needs a path", "data.path=null"),
     "no backbone": ("backbone needs a name", "backbone.name=null", "backbone.package=null"),
     "no such backbone": (r"there is no folder /none", "backbone.name=/none"),
@@ -258,7 +270,7 @@ CONFIG: dict[str, tuple[Any, ...]] = {
     "head": ("model cannot be built", "model._target_=os.system"),
     "pretrain": ("pretrain must hold sections", "pretrain=3"),
     "pretrain without masks": ("pretrain must ask for masked language", "pretrain={model:{}}"),
-    "resume nothing": (r"has no config\.yaml", "resume=true"),
+    "resume nothing": (r"^run must be the folder of a run; it has no config\.yaml", "resume=true"),
     "run in a file": ("The run folder must be one that can be made", "run=input"),
     "run below a file": ("The run folder must be one that can be made", "run=input/below"),
     "run where nothing can be made": ("The run folder must be one that can be made", "run=/proc/no/such"),
@@ -361,6 +373,14 @@ def test_an_experiment_without_its_package_is_told_the_line(refused: Refused, tm
     (tmp_path / "conf" / "experiment").mkdir(parents=True)
     (tmp_path / "conf" / "experiment" / "mine.yaml").write_text("seed: 1")
     assert "with the line: # @package _global_" in refused("--config-dir=conf", "experiment=mine")
+
+
+def test_a_resume_that_names_no_run_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "none is named.\nGive run=FOLDER" in refusal("train", ["resume=true"], capsys)
+    assert not listing(tmp_path)
 
 
 def test_an_old_sweep_that_cannot_be_read_is_no_obstacle(refused: Refused, tmp_path: Path) -> None:

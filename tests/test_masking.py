@@ -239,6 +239,8 @@ def test_pretrain_fine_tune_and_predict(pretrain: Train, tmp_path: Path, capsys:
     (guesses,) = predictor.fill("The film was [MASK].", top=5)
     assert len(guesses) == 5
     assert sorted(guesses, key=lambda scored: -scored[1]) == guesses
+    with pytest.raises(UserError, match=r"Call fill: predictor\.fill\("):
+        predictor(["The film was [MASK]."])
 
     best, tuned = weights(folder), RunFolder(tmp_path / "tuned")
     cfg = composed(
@@ -373,12 +375,17 @@ def test_what_would_stop_the_second_training_is_found_before_the_first(tmp_path:
     ("overrides", "message"),
     [
         (["backbone.vocabulary=200000", *TINY[:2]], "backbone.vocabulary must be at most .* pieces"),
+        (["data.limit=3", "backbone=scratch"], "Give more texts; a vocabulary has at least 100 pieces"),
+        (
+            ["backbone=scratch", "backbone.tokenizer=/none"],
+            "^/none must hold a tokenizer; .* No such file or directory",
+        ),
         (["data.label=null", "model=bert_linear"], "data.label must name the column"),
         (["data.pack=true", "model=bert_linear"], "data.pack=true goes with masked language modelling"),
         (["model.masking.mask=0.9", "model.masking.random=0.2"], "they add up to 1.1"),
         (["freeze=mix", *TINY], "freeze=mix is for labels"),
         (["monitor.metric=validation/f1_macro", *TINY], "monitor.metric must be validation/ and a score of this task"),
-        (["data.max_length=100", *TINY], "data.max_length must be at most 64"),
+        (["data.max_length=100", *TINY], r"at most 64 for .*\nLower it, or raise backbone\.max_length"),
         (["backbone=scratch", "backbone.heads=3"], "must be a multiple of heads"),
         (["backbone=scratch", "+backbone.layer=3"], "Did you mean layers"),
     ],

@@ -274,13 +274,19 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("what", BAD)
 def test_bad_input_is_refused_and_nothing_is_left(
-    finished: RunFolder, said: Callable[..., str], bad_inputs: Path, what: str, small_parts: None
+    finished: RunFolder,
+    said: Callable[..., str],
+    bad_inputs: Path,
+    what: str,
+    small_parts: None,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     values, message = BAD[what]
     values = {k: str(bad_inputs / v) if k in ("input", "output") else v for k, v in values.items()}
     before = {file: file.read_bytes() for file in bad_inputs.iterdir()}
     with pytest.raises(UserError, match=message):
         said(run=str(finished.path), **values)
+    assert capsys.readouterr().err == ""  # such as what is left of the bar
     assert {file: file.read_bytes() for file in bad_inputs.iterdir()} == before
 
 

@@ -157,9 +157,10 @@ def _stratified(split: Split, count: int, space: LabelSpace, seed: int, key: str
     rows = len(split)
     least = max(1, len(space.names)) if split.targets.ndim == 1 else 1
     if not least <= count <= rows - least:
+        by_label = f"A stratified cut needs a row of each label on both sides, here {least}"
         raise UserError(
-            f"A stratified cut needs a row of each label on both sides, here {least}; "
-            f"{key} takes {count} of the {rows} rows at hand.\n"
+            f"{by_label if least > 1 else 'A cut needs a row on both sides'}; "
+            f"{key} takes {count} of the {f'{rows} rows' if rows > 1 else 'one row'} at hand.\n"
             f"Change {key.partition('=')[0]}, add rows, or give the splits as files: data.path=DIR."
         )
     places = np.zeros(rows)

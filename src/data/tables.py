@@ -13,6 +13,7 @@ from src.data.lines import STDIN, name_of
 from src.data.reading import LARGEST_FIELD, READERS, Content, Row, read_jsonl, repeated
 from src.errors import UserError, listed, nearest
 
+HEADLESS = (".jsonl", ".txt")  # files whose first line is a row
 HALF = re.compile("[\ud800-\udfff]")  # of a character that takes two 16-bit units
 
 
@@ -89,7 +90,8 @@ def read_table(path: Path) -> Table:
     header, rows = _open(path)
     kept = [(number, values) for number, values in _readable(path, rows) if values]
     if not kept:
-        named = f"a header ({listed(header)}) and nothing below" if header else "nothing but blank rows"
+        names = None if path.suffix.lower() in HEADLESS else header
+        named = f"a header ({listed(names)}) and nothing below" if names else "nothing but blank lines"
         raise UserError(f"{path} must hold rows; it has {named}.\nIs it the right file?")
     return _table(path, header, kept)
 
@@ -120,7 +122,8 @@ def _open(path: Path) -> Content:
         )
     try:
         if path != STDIN and path.stat().st_size == 0:
-            raise UserError(f"{path} must hold a header and rows; it is empty.\nIs it the right file?")
+            what = "lines" if path.suffix.lower() in HEADLESS else "a header and rows"
+            raise UserError(f"{path} must hold {what}; it is empty.\nIs it the right file?")
         header, rows = reader(path)
     except OSError as error:
         raise _unreadable(path, error) from None
