@@ -375,7 +375,10 @@ def test_what_would_stop_the_second_training_is_found_before_the_first(tmp_path:
     ("overrides", "message"),
     [
         (["backbone.vocabulary=200000", *TINY[:2]], "backbone.vocabulary must be at most .* pieces"),
-        (["data.limit=3", "backbone=scratch"], "Give more texts; a vocabulary has at least 100 pieces"),
+        (
+            ["data.limit=3", "backbone=scratch", "backbone.vocabulary=200"],
+            "Give more texts; a vocabulary has at least 100 pieces",
+        ),
         (
             ["backbone=scratch", "backbone.tokenizer=/none"],
             "^/none must hold a tokenizer; .* No such file or directory",
