@@ -1,9 +1,10 @@
-"""Locks that the system takes from a process when it ends, however it ends."""
+"""Locks that the system takes from a process when it ends, however it ends; and whether one may still be there."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import platform
 from pathlib import Path
 from typing import TextIO
 
@@ -29,6 +30,21 @@ def take(path: Path) -> TextIO | None:
 def give_back(file: TextIO) -> None:
     HELD.remove(file)
     file.close()
+
+
+def may_live(pid: object, host: object) -> bool:
+    """Whether a process may still be there; on another machine it may."""
+    if host != platform.node():
+        return True
+    if not isinstance(pid, int):
+        return False
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def _leave_to_parent() -> None:

@@ -9,7 +9,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +135,7 @@ class RunFolder:
     def _in_training(self) -> UserError:
         status, holder = self._status(), "another process"
         # For its first seconds, a process that goes on with a run has not written over what the one before it said.
-        if status.get("state") == "running" and _lives(status):
+        if status.get("state") == "running" and locks.may_live(status.get("pid"), status.get("host")):
             holder = f"process {status.get('pid')} on {status.get('host')}, since {status.get('time')}"
         return UserError(
             f"Only one process at a time may train a run; {self.path} is being trained by {holder}.\n"
@@ -259,19 +259,6 @@ class RunFolder:
         """Takes the folder away again if nothing was written into it."""
         with contextlib.suppress(OSError):
             self.path.rmdir()
-
-
-def _lives(status: Mapping[str, Any]) -> bool:
-    """Whether the process of a status may still be there: on another machine it may."""
-    if status.get("host") != platform.node():
-        return True
-    try:
-        os.kill(int(status["pid"]), 0)
-    except PermissionError:
-        return True
-    except (KeyError, OSError, OverflowError, TypeError, ValueError):
-        return False
-    return True
 
 
 def find_run(name: str, sweep: str | None = None) -> RunFolder:
