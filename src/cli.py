@@ -48,11 +48,7 @@ def run_command(main: Callable[[], object], config_name: str, verbatim: Sequence
     if config_name not in GROUPED and {"-h", "--help"} & {*sys.argv}:
         print(_described(config_name))
         return
-    for key, _, value in (argument.partition("=") for argument in sys.argv[1:]):
-        if value.startswith("[") and key not in OVERLAYS and key in _options(CONF):
-            fail(
-                f"{key} must be one of its options; got {value}.\nTry them one after the other: -m {key}={value[1:-1]}."
-            )
+    _refuse_lists(sys.argv[1:])
     given = ((argument, *argument.partition("=")) for argument in sys.argv)
     named = ((argument, ALIASES.get(key, key), value) for argument, key, _, value in given)
     sys.argv = [f"{key}={_quoted(value)}" if key in verbatim else argument for argument, key, value in named]
@@ -67,6 +63,15 @@ def run_command(main: Callable[[], object], config_name: str, verbatim: Sequence
         sys.exit(130)
     except Exception as error:
         fail(_explained(error, main, config_name))
+
+
+def _refuse_lists(arguments: Sequence[str]) -> None:
+    """Ends the command where several options of a group are chosen that takes one; Hydra would merge them."""
+    for key, _, value in (argument.partition("=") for argument in arguments):
+        if value.startswith("[") and key not in OVERLAYS and key in _options(CONF):
+            fail(
+                f"{key} must be one of its options; got {value}.\nTry them one after the other: -m {key}={value[1:-1]}."
+            )
 
 
 def _described(config_name: str) -> str:
