@@ -4,10 +4,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock audit train test test-slow test-faults fuzz check format dashboard clean
+.PHONY: help install lock audit train test test-slow test-faults fuzz check docs format dashboard clean
 
 help:  ## what there is to make
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s  %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s  %s\n", $$1, $$2}'
 
 install: $(READY)  ## set up .venv with the files whose SHA-256 is in requirements.lock
 
@@ -59,6 +59,10 @@ check: $(READY)  ## lint, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(READY)  ## build the documentation into docs/_build/html; a warning is an error
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
+
 format: $(READY)  ## put the code into the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -67,4 +71,4 @@ dashboard: $(READY)  ## TensorBoard over all runs
 	$(BIN)/tensorboard --logdir outputs
 
 clean:  ## remove .venv, .tools and what tools leave; outputs/ stays
-	rm -rf .venv .tools .hypothesis .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf .venv .tools .hypothesis .pytest_cache .mypy_cache .ruff_cache *.egg-info docs/_build docs/api docs/configuration
