@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -22,7 +21,6 @@ from src.runs import CONF
 from tests.conftest import SHARED
 
 ROOT = CONF.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def run(
@@ -170,37 +168,6 @@ def test_rotten_tomatoes_reads_local_files_in_place_of_the_hub(tmp_path: Path, t
     assert result(tmp_path / "run")["texts"] == {"train": 100, "validation": 100, "test": 100}
 
 
-def readme_commands() -> list[str]:
-    blocks = re.findall(r"```(?:bash|sh)\n(.*?)```", README, re.DOTALL)
-    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if re.match(r"python -m src\.(train|plan|predict|explain|compare|export) ", line)]
-
-
-def test_the_readme_has_commands() -> None:
-    assert len(readme_commands()) > 10
-
-
-@pytest.mark.parametrize("command", readme_commands())
-def test_every_readme_command_composes(command: str) -> None:
-    module, *arguments = shlex.split(command)[2:]
-    if arguments[0] == "-m":
-        # The first job of a multirun stands for all of them.
-        arguments = [a.partition(",")[0] for a in arguments[1:] if "(" not in a]
-    if module in ("src.train", "src.plan"):
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            compose(module.removeprefix("src."), arguments)
-        return
-    # The others take some values letter for letter, which only their own command does.
-    ended = subprocess.run(
-        [sys.executable, "-m", module, "--cfg", "job", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
-
-
 @pytest.mark.parametrize(
     "text", ["plain", 'a "b" \\"c\\" \\\\', "${x} \\${y}", "[MASK], {a: 1}=2", "l'été\n\ttab \\", ""]
 )
@@ -215,9 +182,3 @@ def test_a_text_is_taken_letter_for_letter(text: str, monkeypatch: pytest.Monkey
         assert cfg.top == 3
 
     run_command(main, "predict", verbatim=("text",))
-
-
-def test_the_readme_lists_every_option() -> None:
-    for file in CONF.glob("*/*.yaml"):
-        if file.parent.name != "hydra":
-            assert f"`{file.stem}`" in README, f"{file.parent.name}={file.stem}"
