@@ -6,7 +6,7 @@ READY := .venv/.ready
 .DEFAULT_GOAL := help
 .PHONY: help install lock audit train test test-slow test-faults fuzz check docs format dashboard clean
 
-help:  ## what there is to make
+help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s  %s\n", $$1, $$2}'
 
 install: $(READY)  ## set up .venv with the files whose SHA-256 is in requirements.lock
@@ -30,7 +30,7 @@ $(TOOLS): Makefile
 	.tools/bin/python -m pip install --quiet uv==0.13.9 pip-audit==2.10.1
 	touch $@
 
-lock: $(TOOLS)  ## write requirements*.lock anew from pyproject.toml and constraints.txt
+lock: $(TOOLS)  ## rewrite requirements*.lock from pyproject.toml and constraints.txt
 	.ci/lock
 
 audit: $(TOOLS)  ## known vulnerabilities of what requirements*.lock pin; needs a network
@@ -44,7 +44,7 @@ train: $(READY)  ## train the default: MiniLM frozen, a BiLSTM on top, the embed
 test: $(READY)  ## the tests: below ten minutes on two cores
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m 'not slow'
 
-test-slow: $(READY)  ## those of whole processes, as long again: the real backbone, sweeps, clusters, killed runs, browsers
+test-slow: $(READY)  ## the slow tests, about ten minutes more: the real backbone, sweeps, clusters, killed runs, browsers
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m slow
 
 test-faults: $(READY)  ## kill fifty runs at random, fill disks, damage files: six minutes

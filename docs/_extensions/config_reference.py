@@ -197,7 +197,7 @@ def section(option: Option, title: str) -> Iterator[str]:
         choice = parent if "=" not in option.choice else f"{group}={parent}"
         yield f"Builds on [{code(choice)}](#config-{re.sub(r'[^a-z0-9]+', '-', choice.lower())}); what differs:\n"
     if option.defaults:
-        yield f"Chooses, unless told otherwise: {', '.join(map(code, option.defaults))}.\n"
+        yield f"Default choices: {', '.join(map(code, option.defaults))}.\n"
     if option.keys:
         rows = [(code(key.name), code(key.default), escaped(key.meaning)) for key in option.keys]
         yield from table(("key", "default", "meaning"), rows)
