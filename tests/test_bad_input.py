@@ -126,7 +126,11 @@ DATA: dict[str, tuple[Any, ...]] = {
     "one class": ("a.csv", csv((text, "no") for text, _ in ROWS), "at least two labels .* have 1: no"),
     "no class": ("a.jsonl", labels([], []), "have 0: none"),
     "one class in lists": ("a.jsonl", labels(["a"], []), "at least two labels .* have 1: a"),
-    "rare class": ("a.csv", csv([*ROWS, ("a", "rare")]), r"Each label needs at least 3 rows.* 'rare' \(1\)"),
+    "rare class": (
+        "a.csv",
+        csv([*ROWS, ("a", "rare"), ("b", "rare")]),
+        r"Each label needs at least 3 rows.* too few in \S+a\.csv have 'rare' \(2: line 32, 33\)",
+    ),
     "three labels for binary": ("a.csv", csv(), "needs exactly two labels; there are 3", "data.task=binary"),
     "lists for multiclass": ("a.jsonl", labels(["a"], ["b"]), "rows have lists of labels", "data.task=multiclass"),
     "unseen test label": ("d", folder(train__csv=csv(), test__csv=csv([("a", "yess")])), "test.csv line 2 has 'yess'"),
