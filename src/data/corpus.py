@@ -11,7 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.config import Data
-from src.data import labels, sources
+from src.data import sources
+from src.data.label_columns import read_labels
+from src.data.label_matching import check_numbering, encode
+from src.data.label_task import label_space
+from src.data.label_values import warn_of_variants
 from src.data.labels import LabelSpace
 from src.data.stratifying import Indices, stratified
 from src.data.tables import Table
@@ -93,11 +97,14 @@ def load(cfg: Data, masked: bool = False) -> Corpus:
 
 
 def _labelled(found: dict[str, Table], cfg: Data) -> tuple[LabelSpace, dict[str, NDArray[Any]]]:
-    assert cfg.label is not None
-    sets = {name: labels.label_sets(table, cfg) for name, table in found.items()}
-    values = [] if isinstance(cfg.label, list) else found["train"].column(cfg.label, "data.label")
-    space = labels.label_space(sets["train"], labels.is_multilabel(sets["train"], values, cfg), cfg)
-    return space, {name: labels.encode(sets[name], space, table) for name, table in found.items()}
+    given = {name: read_labels(table, cfg) for name, table in found.items()}
+    train = given["train"]
+    space = label_space(train, cfg)
+    if not space.vectors:
+        warn_of_variants((v for row in train.rows for v in row), train.table.source)
+    targets = {name: encode(labels, space, cfg) for name, labels in given.items()}
+    check_numbering(train, targets["train"], space, cfg)
+    return space, targets
 
 
 def _unlabelled(found: dict[str, Table]) -> tuple[LabelSpace, dict[str, NDArray[Any]]]:
