@@ -157,6 +157,9 @@ DATA: dict[str, tuple[Any, ...]] = {
         r"a\.csv line 2 has the text '\[1, 0\]' in column 'label', a list that was written",
     ),
     "list of names written into a cell": ("a.csv", b"text,label\na,['x' 'y']\n", "line 2 has the text"),
+    "empty list written into a cell": ("a.csv", b"text,label\na,x\nb,[]\n", r"line 3 has the text '\[\]'"),
+    "array written into a cell": ("a.csv", b"text,label\na,[1. 0. 0.]\n", "line 2 has the text"),
+    "list of one name written into a cell": ("a.csv", b"text,label\na,['x']\n", "line 2 has the text"),
     "tuple written into a cell and divided": (
         "a.csv",
         b'text,label\na,"(1, 0)"\n',

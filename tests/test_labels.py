@@ -136,6 +136,12 @@ def test_names_may_be_given_for_numbers_and_for_an_order(labels: list[Any], tmp_
     assert by_text(found) == dict(rows([places[n] if n in places else int(float(n)) for n in labels]))
 
 
+def test_blanks_in_names_count_as_in_the_file(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.csv", csv(rows(["very bad", " very  bad", "good"])))
+    found = corpus.load(settings(path, label_names=["very \n bad", "good"]))
+    assert (found.space.names, by_text(found)) == (("very bad", "good"), dict(rows([0, 0, 1])))
+
+
 def test_numbers_count_positions_even_where_names_are_numbers(tmp_path: Path) -> None:
     path = put(tmp_path / "a.csv", csv(rows(["0", "1", "2"])))
     assert by_text(corpus.load(settings(path, label_names=["1", "2", "3"]))) == dict(rows([0, 1, 2]))
@@ -152,6 +158,7 @@ CODES = {
         *("9007199254740993", "9007199254740992"),
     ],
     "others": ["1_000", "1000", "2024-01-01", "2024-01-01 00:00:00", "0x10", "TRUE", "True", "\u0661", "1"],
+    "brackets": ["(0.0; 1.5]", "[18 25]", "[NEG]", "[1]", "(very bad)", "(2 3)"],
 }
 
 

@@ -13,8 +13,9 @@ from src.data.label_values import Value, value
 from src.data.tables import Table
 from src.errors import UserError
 
-ITEM = r"""(?:-?[0-9.]+|[Tt]rue|[Ff]alse|"[^"]*"|'[^']*')"""
-WRITTEN_LIST = re.compile(rf"[\[(]\s*(?:{ITEM}(?:[,\s]+{ITEM})+,?\s*)?[\])]")  # as programs write one into a cell
+QUOTED = r"""(?:"[^"]*"|'[^']*')"""
+ITEMS = re.compile(rf"{QUOTED}|[-+0-9.]+|[Tt]rue|[Ff]alse")
+WRITTEN_LIST = re.compile(rf"\s*(?:(?:{ITEMS.pattern})(?:[,\s]+(?:{ITEMS.pattern}))*,?\s*)?")
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _check_kinds(table: Table, values: Sequence[Any], column: str) -> None:
     lists = [(i, v) for i, v in enumerate(values) if isinstance(v, list | tuple)]
     unusable = [i for i, row in lists if any(isinstance(v, list | dict | bytes) or _is_missing(v) for v in row)]
     table.refuse(unusable, "a list that holds something else than labels", "Lists may hold strings and numbers.")
-    written = [i for i, v in enumerate(values) if isinstance(v, str) and WRITTEN_LIST.fullmatch(v.strip())]
+    written = [i for i, v in enumerate(values) if isinstance(v, str) and _is_written_list(v.strip())]
     if written:
         raise UserError(
             f"Labels must be texts, numbers or lists; {table.source} {table.unit} {table.rows[written[0]]} has the "
@@ -84,6 +85,16 @@ def _check_kinds(table: Table, values: Sequence[Any], column: str) -> None:
             "Save the table as .jsonl or .parquet, where lists stay lists; or write the labels with a mark between "
             "them, such as a|b, and give data.label_delimiter; or one column of 0 and 1 a label: data.label=[a,b]."
         )
+
+
+def _is_written_list(text: str) -> bool:
+    """Whether a text is a list or tuple of 0 and 1, of texts, or of many numbers, as programs write one into a cell;
+    two numbers may be an interval, such as (0, 2.5] or [18, 25]."""
+    if text[:1] + text[-1:] not in ("[]", "()") or not WRITTEN_LIST.fullmatch(text[1:-1]):
+        return False
+    items = ITEMS.findall(text[1:-1])
+    flags = [item for item in items if item.lower() in ("0", "1", "0.", "1.", "0.0", "1.0", "true", "false")]
+    return (text[0] == "[" and not items) or any(item[0] in "'\"" for item in items) or len(items) > 2 or len(flags) > 1
 
 
 def _parts(labels: Any, delimiter: str) -> list[Any]:

@@ -34,7 +34,7 @@ def label_space(given: Labels, cfg: Data) -> LabelSpace:
             "Choose data.task=multilabel or auto."
         )
     found, typed = names_of(given)
-    named = cfg.label if isinstance(cfg.label, list) else cfg.label_names
+    named = cfg.label if isinstance(cfg.label, list) else _given_names(cfg)
     if len(found) < 2 and given.kind != "flags":
         raise UserError(
             f"There must be at least two labels to learn; {given.table.source} has {len(found)} in column "
@@ -47,9 +47,13 @@ def label_space(given: Labels, cfg: Data) -> LabelSpace:
     return _space(tuple(sorted(found, key=_order)), multilabel, given, cfg, typed=typed)
 
 
+def _given_names(cfg: Data) -> list[str]:
+    return [" ".join(name.split()) for name in cfg.label_names or ()]
+
+
 def _vector_space(given: Labels, cfg: Data) -> LabelSpace:
     width = len(given.rows[0])
-    names = cfg.label_names or [str(i) for i in range(width)]
+    names = _given_names(cfg) or [str(i) for i in range(width)]
     if len(names) != width:
         raise UserError(
             f"data.label_names must name each position of the vectors; it has {len(names)} names, and "
@@ -91,7 +95,7 @@ def _check_scale(names: set[str], given: Labels, cfg: Data) -> None:
         return
     shown = f"{given.table.source} has {len(names)} different numbers with fractions in column {cfg.label!r}"
     if len(names) <= MOST_FRACTIONS or cfg.task != "auto":
-        log.warning("%s; each is a class of its own, and none is nearer to another.", shown)
+        log.warning("%s; each is a class of its own, none nearer to another: there is no regression.", shown)
         return
     raise UserError(
         f"Labels must be classes; {shown}, as ratings and measurements are. Numbers are not predicted (regression), "

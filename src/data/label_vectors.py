@@ -31,9 +31,12 @@ def are_vectors(rows: Sequence[Row], table: Table) -> bool:
     lengths = {len(row) for row in rows}
     same = len(lengths) == 1 and min(lengths) >= 2
     repeat = any(len({v.name for v in row}) < len(row) for row in rows)
-    if all(_flag(v) is not None for row in rows for v in row):
+    values = {v for row in rows for v in row}
+    others = {v for v in values if _flag(v) is None}
+    if not others:
         return same or repeat
-    shares = [i for i, row in enumerate(rows) if any(_is_share(v) for v in row)]
+    fractions = {v for v in others if _is_share(v)}
+    shares = [i for i, row in enumerate(rows) if not fractions.isdisjoint(row)] if fractions else []
     table.refuse(
         shares,
         "a list of numbers with fractions for labels",
@@ -59,7 +62,8 @@ def decode(rows: Sequence[Row], width: int, table: Table) -> NDArray[np.int64]:
     Raises:
         UserError: one has another length, or something else than 0 and 1.
     """
-    flags = [[_flag(v) for v in row] for row in rows]
+    known = {v: _flag(v) for v in {v for row in rows for v in row}}
+    flags = [[known[v] for v in row] for row in rows]
     bad = [i for i, row in enumerate(flags) if None in row]
     table.refuse(bad, "a vector that holds something else than 0 and 1", FIX)
     other = next((i for i, row in enumerate(flags) if len(row) != width), None)
