@@ -7,6 +7,20 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 from pydantic import Field, model_validator
 
+# Hydra reads numbers as numbers.
+Name = Annotated[str, pydantic.BeforeValidator(lambda name: str(name) if isinstance(name, int | float) else name)]
+
+
+def _one_column(name: Any) -> Any:
+    if isinstance(name, list):
+        raise ValueError(
+            f"must name one column; got {', '.join(map(str, name))}: pairs of texts are not supported yet.\n"
+            "Join the columns into one first, such as both sentences with a blank between them"
+        )
+    return name
+
+
+OneColumn = Annotated[str, pydantic.BeforeValidator(_one_column)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -148,9 +162,10 @@ class Data(Section):
     path: str | None
     name: str | None
     config_name: str | None
-    text: str
+    text: OneColumn
     label: Label | None
     label_delimiter: Annotated[str, Field(min_length=1)] | None
+    label_names: Annotated[list[Name], Field(min_length=2)] | None = None
     task: Task
     validation_fraction: Fraction
     test_fraction: Fraction
@@ -177,6 +192,11 @@ class Data(Section):
             raise ValueError(f"several label columns make multi-label data, but task is {self.task}")
         if isinstance(self.label, list) and self.label_delimiter:
             raise ValueError("label_delimiter goes with one label column, but label lists several")
+        if isinstance(self.label, list) and self.label_names:
+            raise ValueError("label_names goes with one label column; the names of several columns are the labels")
+        names = self.label_names or []
+        if len({" ".join(name.split()) for name in names} - {""}) < len(names):
+            raise ValueError(f"label_names must be different names, none of them blank; got {names}")
         return self
 
 

@@ -47,3 +47,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def filled(node: Any) -> Any:
+    """A content without the keys that have no value."""
+    return {key: filled(value) for key, value in node.items() if value is not None} if isinstance(node, dict) else node

@@ -11,14 +11,15 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, model_validator
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from src.config import Data, Label, Positive, Section
-from src.data import labels
+from src.config import Data, Label, OneColumn, Positive, Section
+from src.data.label_columns import read_labels
+from src.data.label_matching import encode
 from src.data.lines import STDIN
 from src.data.tables import Table, stream_table
 from src.data.writing import STDOUT, Columns, open_table
@@ -42,7 +43,7 @@ class Options(Section):
     input: Annotated[str, Field(min_length=1)] | None
     output: Annotated[str, Field(min_length=1)] | None
     evaluate: bool
-    text_column: str | None
+    text_column: OneColumn | None
     label_column: Label | None
     precision: Literal["float32", "bf16"] | None
     top: Positive
@@ -79,10 +80,7 @@ def label_file(folder: RunFolder, options: Options) -> None:
             f"input=… is for runs that learned labels; {folder.path} learned to fill in masked words.\n"
             f'Give it a text: text="… {predictor.tokenizer.mask_token} …", or give a run that learned labels.'
         )
-    renamed = {"text": options.text_column, "label": options.label_column}
-    given = {key: column for key, column in renamed.items() if column is not None}
-    data = OmegaConf.to_container(OmegaConf.merge(predictor.cfg.data, given))
-    labeller = Labeller(predictor, Data.model_validate(data), options.evaluate)
+    labeller = Labeller(predictor, _columns(predictor.cfg.data, options), options.evaluate)
     with open_table(target) as write, _progress() as advance:
         for table in itertools.chain([first], tables):
             write(labeller(table))
@@ -142,11 +140,9 @@ class Labeller:
         return found
 
     def _targets(self, table: Table, filled: Sequence[int]) -> NDArray[Any]:
-        for name in self.data.label if isinstance(self.data.label, list) else [str(self.data.label)]:
-            table.column(name, "label_column")
         columns = {name: [values[i] for i in filled] for name, values in table.columns.items()}
         kept = Table(table.source, columns, [table.rows[i] for i in filled], table.unit)
-        return labels.encode(labels.label_sets(kept, self.data), self.predictor.space, kept)
+        return encode(read_labels(kept, self.data, "label_column"), self.predictor.space, self.data)
 
     def measured(self) -> str:
         """The classification report of all parts, as after training, and the scores."""
@@ -167,6 +163,14 @@ class Labeller:
         )
         report = report_text(predicted, targets.astype(np.int64), space)
         return report + "\n" + "\n".join(f"{name:20} {score:.3f}" for name, score in scores.items())
+
+
+def _columns(trained: DictConfig, options: Options) -> Data:
+    """The data section of a run, with the columns of the file that is to be labelled."""
+    given = {key: column for key in ("text", "label") if (column := getattr(options, f"{key}_column")) is not None}
+    if isinstance(options.label_column, list):  # says all that there is to say of labels
+        given |= {"label_delimiter": None, "label_names": None, "task": "auto"}
+    return Data.model_validate(OmegaConf.to_container(OmegaConf.merge(trained, given)))
 
 
 def _free(name: str, taken: Container[str]) -> str:

@@ -30,8 +30,8 @@ def measure(
         space: the labels.
         thresholds: multi-label only: the probability from which a label counts as predicted; 0.5 unless given.
 
-    Averages over labels leave out labels for which a score has no meaning: area scores need rows with the label and
-    rows without it.
+    Averages over labels leave out labels for which a score has no meaning: macro averages need a row that has the label
+    or is said to have it, area scores need rows with the label and rows without it.
     """
     if space.objective == "multilabel":
         limits = torch.full((len(space.names),), 0.5) if thresholds is None else thresholds
@@ -42,16 +42,20 @@ def measure(
     def score(function: Callable[..., Tensor], average: str) -> float:
         return float(function(probs, targets, num_classes=classes, average=average))
 
+    def macro(function: Callable[..., Tensor]) -> float:
+        return _mean(function(probs, targets, num_classes=classes, average="none"), given)
+
     one_hot = torch.nn.functional.one_hot(targets, classes)
+    given = occurring(probs.argmax(1), targets, classes)
     # A binary task has one score, of the positive label; with more labels it is the mean over them.
     columns = slice(1, 2) if space.objective == "binary" else slice(None)
     return {
         "accuracy": score(tm.multiclass_accuracy, "micro"),
-        "f1_macro": score(tm.multiclass_f1_score, "macro"),
+        "f1_macro": macro(tm.multiclass_f1_score),
         "f1_micro": score(tm.multiclass_f1_score, "micro"),
         "f1_weighted": score(tm.multiclass_f1_score, "weighted"),
-        "precision_macro": score(tm.multiclass_precision, "macro"),
-        "recall_macro": score(tm.multiclass_recall, "macro"),
+        "precision_macro": macro(tm.multiclass_precision),
+        "recall_macro": macro(tm.multiclass_recall),
         **_areas(probs[:, columns], one_hot[:, columns]),
         "mcc": _matthews(
             tm.multiclass_matthews_corrcoef(probs, targets, num_classes=classes), probs.argmax(1), targets
@@ -69,20 +73,43 @@ def _measure_multilabel(
     def score(function: Callable[..., Tensor], average: str) -> float:
         return float(function(hard, targets, num_labels=labels, average=average))
 
+    def macro(function: Callable[..., Tensor]) -> float:
+        return _mean(function(hard, targets, num_labels=labels, average="none"), occurring(hard, targets, labels))
+
     hamming = float((hard != targets).float().mean())
     return {
         "accuracy": 1 - hamming,
-        "f1_macro": score(tm.multilabel_f1_score, "macro"),
+        "f1_macro": macro(tm.multilabel_f1_score),
         "f1_micro": score(tm.multilabel_f1_score, "micro"),
         "f1_weighted": score(tm.multilabel_f1_score, "weighted"),
-        "precision_macro": score(tm.multilabel_precision, "macro"),
-        "recall_macro": score(tm.multilabel_recall, "macro"),
+        "precision_macro": macro(tm.multilabel_precision),
+        "recall_macro": macro(tm.multilabel_recall),
         **_areas(probs, targets),
         "mcc": _matthews(tm.multilabel_matthews_corrcoef(hard, targets, num_labels=labels), hard, targets),
         "ece": float(tm.binary_calibration_error(probs.flatten(), targets.flatten(), n_bins=BINS)),
         "subset_accuracy": float((hard == targets).all(1).float().mean()),
         "hamming": hamming,
     }
+
+
+def occurring(
+    predicted: Int[Tensor, "rows ..."], targets: Int[Tensor, "rows ..."], labels: int
+) -> Bool[Tensor, " labels"]:
+    """Which labels some row has, or is said to have: macro averages are over these, as scikit-learn's of single labels
+    are. The others have no precision, recall or F1.
+
+    Args:
+        predicted: label indices, or 0 and 1 per label.
+        targets: likewise.
+        labels: how many there are.
+    """
+    sides = (predicted, targets)
+    counts = [side.sum(0) if side.ndim == 2 else torch.bincount(side, minlength=labels) for side in sides]
+    return (counts[0] + counts[1]) > 0
+
+
+def _mean(scores: Float[Tensor, " labels"], given: Bool[Tensor, " labels"]) -> float:
+    return float(scores[given].mean()) if given.any() else 0.0
 
 
 def masked_sums(

@@ -51,7 +51,7 @@ class Predictor:
     ) -> None:
         self.network, self.tokenizer, self.cfg, self.result, self.dtype = network, tokenizer, cfg, result, dtype
         self.max_length = int(cfg.data.max_length)
-        self.space = LabelSpace(result["objective"], tuple(result["labels"]))
+        self.space = LabelSpace.of(result)
 
     @classmethod
     def load(cls, path: Path | str, precision: str | None = None, device: str | None = None) -> Predictor:
@@ -198,7 +198,7 @@ def _load(cfg: DictConfig, folder: RunFolder, result: dict[str, Any], precision:
     settings, strategy = read_config(cfg)
     source = find_backbone(settings.backbone)
     check_fit(settings, strategy, source)
-    space = LabelSpace(result["objective"], tuple(result["labels"]))
+    space = LabelSpace.of(result)
     with torch.random.fork_rng(devices=[]):  # what is drawn for a network is not the caller's concern
         encoder, head, tokenizer = build_network(cfg, settings, strategy, source, space.outputs, ())
     network = Network(encoder, head, *stages_and_phases(encoder, head, strategy), space)

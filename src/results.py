@@ -26,6 +26,8 @@ class Result(pydantic.BaseModel):
     format: Literal[1]
     objective: Objective
     labels: list[str]
+    typed_labels: list[str] | None = None
+    label_vectors: bool = False
     metrics: dict[str, dict[str, float | None]]
     sha256: dict[str, str] = {}
     thresholds: dict[str, float] | None = None

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src import locks, trust
 from src.errors import UserError, reason
-from src.files import plain, sha256, write_whole
+from src.files import filled, plain, sha256, write_whole
 from src.paths import user_path
 from src.results import check_result
 
@@ -291,7 +291,8 @@ def find_run(name: str, sweep: str | None = None) -> RunFolder:
 
 
 def config_hash(config: DictConfig) -> str:
-    """The same for two configs that would make the same run."""
+    """The same for two configs that would make the same run. Keys without a value do not count, so that runs from
+    before there was a key are known again."""
     written = trust.as_read(trust.as_written(config))
     content = OmegaConf.to_container(OmegaConf.merge(written, dict.fromkeys(PLACES)), resolve=True)
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(filled(content), sort_keys=True).encode()).hexdigest()[:16]

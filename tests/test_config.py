@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.build import OWN_KEYS
 from src.checking import check
 from src.cli import run_command
-from src.runs import CONF
+from src.runs import CONF, config_hash
 from tests.conftest import composed
 
 REQUIRED = {
@@ -143,3 +143,14 @@ def test_help_of_a_command_without_groups_is_its_own_config(
     assert f"python -m src.{name} " in shown
     with initialize_config_dir(str(CONF), version_base="1.3"):
         assert OmegaConf.create(shown) == compose(name)
+
+
+def test_a_run_from_before_a_key_is_known_again() -> None:
+    now = composed("data=table", "data.path=reviews.csv")
+    before = now.copy()
+    OmegaConf.set_struct(before, False)
+    del before.data.label_names
+    assert check(before).data == check(now).data
+    assert config_hash(before) == config_hash(now)
+    named = composed("data=table", "data.path=reviews.csv", "data.label_names=[a,b]")
+    assert config_hash(named) != config_hash(now)

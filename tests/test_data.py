@@ -66,6 +66,39 @@ def test_limit_takes_a_stratified_part_of_each_split(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("limit", [5, 50, 333, 600, 671])
+def test_limit_is_exact_for_several_labels_too(limit: int) -> None:
+    whole = corpus.load(Data.model_validate(composed("data=reviews_aspects").data)).splits
+    assert {name: len(split) for name, split in whole.items()} == {"train": 672, "validation": 192, "test": 96}
+    cut = corpus.load(Data.model_validate({**composed("data=reviews_aspects").data, "limit": limit})).splits
+    for name, split in cut.items():
+        assert len(split) == len(set(split.rows.tolist())) == min(limit, len(whole[name]))
+        share = len(split) / len(whole[name])
+        # Of every label as many as there should be, but for two.
+        assert np.abs(split.targets.sum(0) - share * whole[name].targets.sum(0)).max() <= 2
+
+
+@pytest.mark.parametrize("limit", [3, 20, 58, 59])
+def test_limit_takes_rows_of_rare_labels_and_leaves_as_few_as_it_should(limit: int, tmp_path: Path) -> None:
+    rows = [(f"text {i}", "a" if i < 40 else "b" if i < 59 else "rare") for i in range(60)]
+    for name in ("train", "validation", "test"):
+        write_csv(tmp_path / f"{name}.csv", [(f"{name} {t}", label) for t, label in rows])
+    found = corpus.load(settings(tmp_path, limit=limit))
+    counts = {3: [1, 1, 1], 20: [13, 6, 1], 58: [39, 18, 1], 59: [39, 19, 1]}[limit]
+    for split in found.splits.values():
+        assert np.bincount(split.targets).tolist() == counts
+    again = corpus.load(settings(tmp_path, limit=limit, seed=7))
+    assert limit == 3 or again.splits["test"].rows.tolist() != found.splits["test"].rows.tolist()
+
+
+def test_a_label_that_one_cut_leaves_a_row_of_is_refused(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "data.csv", [*ROWS, *(("rare", "rare") for _ in range(3))])
+    with pytest.raises(
+        UserError, match=r"when data\.test_fraction=0\.2 is cut, a label has one row left in \S+data\.csv"
+    ):
+        corpus.load(settings(path, validation_fraction=0.6, test_fraction=0.2))
+
+
 @pytest.mark.parametrize(
     ("values", "task", "objective", "names"),
     [

@@ -12,6 +12,7 @@ from sklearn import metrics as sk
 from src import metrics
 from src.data.labels import LabelSpace
 from src.heads import probabilities
+from src.report.classification import report_text
 
 BINARY = LabelSpace("binary", ("no", "yes"))
 THREE = LabelSpace("multiclass", ("a", "b", "c"))
@@ -79,6 +80,42 @@ def test_multilabel_scores_equal_scikit_learns(random: torch.Generator) -> None:
     }
     assert {k: found[k] for k in wanted} == pytest.approx(wanted, abs=1e-5)
     assert tuple(found) == LABELS.scores
+
+
+@pytest.mark.parametrize("space", [BINARY, THREE, LABELS])
+def test_macro_averages_are_those_of_the_report_where_labels_are_missing(
+    space: LabelSpace, random: torch.Generator
+) -> None:
+    present = len(space.names) - 1  # no row has the last label, and none is said to have it
+    if space.objective == "multilabel":
+        probs = torch.rand(40, 3, generator=random) * torch.tensor([1.0, 1.0, 0.1])
+        targets = torch.randint(2, (40, 3), generator=random).float() * torch.tensor([1.0, 1.0, 0.0])
+        guess: torch.Tensor = (probs >= 0.5).long()
+        options = {"labels": [0, 1]}
+    else:
+        probs = torch.rand(40, present, generator=random).softmax(1) @ torch.eye(present, len(space.names))
+        targets = torch.randint(present, (40,), generator=random)
+        guess, options = probs.argmax(1), {}  # what scikit-learn itself leaves out
+    found = metrics.measure(probs, targets, space)
+    wanted = [
+        sk.precision_score(targets, guess, average="macro", **options),
+        sk.recall_score(targets, guess, average="macro", **options),
+        sk.f1_score(targets, guess, average="macro", **options),
+    ]
+    scores = [found[f"{name}_macro"] for name in ("precision", "recall", "f1")]
+    assert scores == pytest.approx(wanted, abs=1e-6)
+    report = report_text(guess.numpy(), targets.long().numpy(), space)
+    line = next(line for line in report.splitlines() if line.strip().startswith("macro avg"))
+    assert [float(value) for value in line.split()[2:5]] == pytest.approx(scores, abs=5.1e-4)
+    assert report.strip().endswith(f"which leaves out: {space.names[-1]}")
+    exact = torch.nn.functional.one_hot(targets, len(space.names)).float() if targets.ndim == 1 else targets
+    assert metrics.measure(exact, targets, space)["f1_macro"] == 1
+
+
+def test_where_no_label_occurs_at_all_macro_averages_are_zero() -> None:
+    nothing = torch.zeros(4, 3)
+    assert metrics.measure(nothing, nothing, LABELS)["f1_macro"] == 0
+    assert "macro avg" in report_text(nothing.long().numpy(), nothing.long().numpy(), LABELS)
 
 
 def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:

@@ -66,7 +66,8 @@ def test_texts_that_look_like_nothing_are_texts(name: str, tmp_path: Path) -> No
 
 
 LABELS: dict[str, tuple[list[Any], tuple[str, ...]]] = {
-    "numbers": ([1, 1.0, "1", "1.00", 0], ("0", "1")),
+    "numbers": ([1, 1.0, "1", 0], ("0", "1")),
+    "texts of numbers": (["1", "1.00", "01"], ("1", "1.00", "01")),
     "numbers and words": ([1, "one"], ("1", "one")),
     "large numbers": ([2**60, 2**60 + 1], (str(2**60), str(2**60 + 1))),
     "underscores": (["1_0", "10"], ("10", "1_0")),

@@ -11,15 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.config import Data
-from src.data import labels, sources
+from src.data import sources
+from src.data.label_columns import read_labels
+from src.data.label_matching import check_numbering, encode
+from src.data.label_task import label_space
+from src.data.label_values import warn_of_variants
 from src.data.labels import LabelSpace
+from src.data.stratifying import Indices, stratified
 from src.data.tables import Table
 from src.errors import UserError
 from src.paths import user_path
 
 log = logging.getLogger(__name__)
-
-Indices = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,10 @@ def load(cfg: Data, masked: bool = False) -> Corpus:
     found = sources.read_splits(user_path(cfg.path)) if cfg.path else sources.read_hub(cfg)
     space, targets = _unlabelled(found) if masked else _labelled(found, cfg)
     given = {name: _split(table, targets[name], cfg) for name, table in found.items()}
-    splits = _make_missing(given, space, cfg)
+    splits = _make_missing(given, space, cfg, found["train"])
     if cfg.limit:
-        splits = {name: _limited(split, cfg.limit, space, cfg.seed) for name, split in splits.items()}
+        sources_of = {name: found.get(name, found["train"]).source for name in splits}
+        splits = {name: _limited(split, cfg.limit, cfg.seed, sources_of[name]) for name, split in splits.items()}
     _warn_of_duplicates(splits)
     corpus = Corpus(space, splits)
     inferred = "Inferred the task" if cfg.task == "auto" and not masked else "Task"
@@ -93,11 +97,14 @@ def load(cfg: Data, masked: bool = False) -> Corpus:
 
 
 def _labelled(found: dict[str, Table], cfg: Data) -> tuple[LabelSpace, dict[str, NDArray[Any]]]:
-    assert cfg.label is not None
-    sets = {name: labels.label_sets(table, cfg) for name, table in found.items()}
-    values = [] if isinstance(cfg.label, list) else found["train"].column(cfg.label, "data.label")
-    space = labels.label_space(sets["train"], labels.is_multilabel(sets["train"], values, cfg), cfg)
-    return space, {name: labels.encode(sets[name], space, table) for name, table in found.items()}
+    given = {name: read_labels(table, cfg) for name, table in found.items()}
+    train = given["train"]
+    space = label_space(train, cfg)
+    if not space.vectors:
+        warn_of_variants((v for row in train.rows for v in row), train.table.source)
+    targets = {name: encode(labels, space, cfg) for name, labels in given.items()}
+    check_numbering(train, targets["train"], space, cfg)
+    return space, targets
 
 
 def _unlabelled(found: dict[str, Table]) -> tuple[LabelSpace, dict[str, NDArray[Any]]]:
@@ -114,62 +121,78 @@ def _split(table: Table, targets: NDArray[Any], cfg: Data) -> Split:
     return Split(np.array(table.rows, dtype=np.int64), texts, targets)
 
 
-def _make_missing(given: dict[str, Split], space: LabelSpace, cfg: Data) -> dict[str, Split]:
+def _make_missing(given: dict[str, Split], space: LabelSpace, cfg: Data, source: Table) -> dict[str, Split]:
     """Cuts the splits that are missing from train; the fractions are of all its rows."""
     train = given["train"]
     shares = {"validation": cfg.validation_fraction, "test": cfg.test_fraction}
     missing = {name: share for name, share in shares.items() if name not in given}
     if missing and space.names:
-        _check_counts(train, space, 1 + len(missing))
+        _check_counts(train, space, 1 + len(missing), source)
     splits = dict(given)
     remaining, rows = train, len(train)
     for name, share in missing.items():
-        chosen = _stratified(remaining, round(rows * share), space, cfg.seed, f"data.{name}_fraction={share:g}")
+        key = f"data.{name}_fraction={share:g}"
+        chosen = _stratified(remaining, round(rows * share), cfg.seed, key, source.source, both_sides=True)
         splits[name] = remaining.take(chosen)
         remaining = remaining.take(np.setdiff1d(np.arange(len(remaining)), chosen))
     splits["train"] = remaining
     return {name: splits[name] for name in ("train", "validation", "test")}
 
 
-def _check_counts(split: Split, space: LabelSpace, parts: int) -> None:
-    counts = np.bincount(split.targets, minlength=len(space.names)) if split.targets.ndim == 1 else split.targets.sum(0)
-    rare = {n: int(c) for n, c in zip(space.names, counts, strict=True) if c < parts}
+def _check_counts(split: Split, space: LabelSpace, parts: int, source: Table) -> None:
+    with_label = split.targets[:, None] == np.arange(len(space.names)) if split.targets.ndim == 1 else split.targets > 0
+    rows = {name: split.rows[with_label[:, i]] for i, name in enumerate(space.names)}
+    rare = {name: f"{name!r} ({_places(found, source.unit)})" for name, found in rows.items() if len(found) < parts}
     if rare:
         raise UserError(
-            f"Each label needs at least {parts} rows, so that each of {parts} splits gets one; too few have "
-            f"{', '.join(f'{n!r} ({c})' for n, c in list(rare.items())[:8])}.\n"
+            f"Each label needs at least {parts} rows, so that each of {parts} splits gets one; too few in "
+            f"{source.source} have {', '.join(list(rare.values())[:8])}{', …' if len(rare) > 8 else ''}.\n"
             "Add rows, merge or remove these labels, or give the splits "
             "as files: data.path=DIR with train, validation and test."
         )
 
 
-def _limited(split: Split, limit: int, space: LabelSpace, seed: int) -> Split:
-    return split if limit >= len(split) else split.take(_stratified(split, limit, space, seed, f"data.limit={limit}"))
+def _places(rows: NDArray[np.int64], unit: str) -> str:
+    return f"{len(rows)}: {unit} {', '.join(map(str, rows))}" if len(rows) else "0"
 
 
-def _stratified(split: Split, count: int, space: LabelSpace, seed: int, key: str) -> Indices:
-    """`count` indices, in order, whose labels are distributed as in the split; multi-label by iterative stratification
-    (Sechidis et al. 2011).
+def _limited(split: Split, limit: int, seed: int, source: str) -> Split:
+    if limit >= len(split):
+        return split
+    return split.take(_stratified(split, limit, seed, f"data.limit={limit}", source, both_sides=False))
+
+
+def _stratified(split: Split, count: int, seed: int, key: str, source: str, both_sides: bool) -> Indices:
+    """`count` indices, in order, whose labels are distributed as in the split.
+
+    Args:
+        split: of which a part is wanted.
+        count: how many rows it is to have.
+        seed: of the choice.
+        key: the config's word for what asks for them.
+        source: of the split.
+        both_sides: whether the rest is wanted too.
 
     Raises:
-        UserError: there are too few rows; `key` is the config's word for what asks for them.
+        UserError: there are too few rows.
     """
-    rows = len(split)
-    least = max(1, len(space.names)) if split.targets.ndim == 1 else 1
-    if not least <= count <= rows - least:
-        by_label = f"A stratified cut needs a row of each label on both sides, here {least}"
+    rows, least = len(split), [1]
+    if split.targets.ndim == 1:
+        least = np.unique(split.targets, return_counts=True)[1].tolist()
+    labels, sides = len(least), " on both sides" if both_sides else ""
+    if not labels <= count <= rows - (labels if both_sides else 1):
+        needed = f"A stratified cut needs a row of each label{sides}, here {labels}"
         raise UserError(
-            f"{by_label if least > 1 else 'A cut needs a row on both sides'}; "
-            f"{key} takes {count} of the {f'{rows} rows' if rows > 1 else 'one row'} at hand.\n"
+            f"{needed if labels > 1 else f'A cut needs a row{sides}'}; "
+            f"{key} takes {count} of the {f'{rows} rows' if rows > 1 else 'one row'} at hand from {source}.\n"
             f"Change {key.partition('=')[0]}, add rows, or give the splits as files: data.path=DIR."
         )
-    places = np.zeros(rows)
-    if split.targets.ndim == 1:
-        from sklearn.model_selection import StratifiedShuffleSplit as Cut
-    else:
-        from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit as Cut
-    _, chosen = next(Cut(n_splits=1, test_size=count, random_state=seed).split(places, split.targets))
-    return np.sort(chosen)
+    if both_sides and labels > 1 and min(least) < 2:
+        raise UserError(
+            f"A stratified cut needs a row of each label on both sides; when {key} is cut, a label has one row left "
+            f"in {source}.\nTake smaller fractions, add rows, or give the splits as files: data.path=DIR."
+        )
+    return stratified(split.targets, count, seed)
 
 
 def _warn_of_duplicates(splits: dict[str, Split]) -> None:

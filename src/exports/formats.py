@@ -162,7 +162,7 @@ def _accuracy(file: Path, original: Original) -> tuple[float, int]:
         UserError: the run's predictions, where these texts are, cannot be read.
     """
     texts, targets = _test_texts(original)
-    space = LabelSpace(original.result["objective"], tuple(original.result["labels"]))
+    space = LabelSpace.of(original.result)
     limits = original.result.get("thresholds")
     session = onnx_model.open_session(file)
     found = torch.cat([onnx_model.logits(session, original.encode([text])) for text in texts])

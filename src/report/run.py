@@ -69,8 +69,7 @@ def finish(
     result = {
         "format": FORMAT,
         **known,
-        "objective": space.objective,
-        "labels": list(space.names),
+        **space.described(),
         "metrics": outcome.metrics,
         "best": {"epoch": best["epoch"] + 1, "step": best["global_step"], "phase": best["phase"] + 1},
         "texts": {name: len(split) for name, split in corpus.splits.items()},

@@ -1,0 +1,62 @@
+"""Parts of a split in which labels are distributed as in the whole, of exactly so many rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Indices = NDArray[np.intp]
+
+
+def stratified(targets: NDArray[Any], count: int, seed: int) -> Indices:
+    """`count` indices of rows, in order; multi-label by iterative stratification (Sechidis et al. 2011).
+
+    Args:
+        targets: int64 [rows] label indices, or float32 [rows, labels] of 0 and 1; more rows than `count`.
+        count: at least the number of labels that occur, or for multi-label data 1.
+        seed: of the choice.
+    """
+    rows = len(targets)
+    if targets.ndim == 2:
+        from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit as Cut
+    else:
+        from sklearn.model_selection import StratifiedShuffleSplit as Cut
+
+        occurring = np.unique(targets, return_counts=True)[1]
+        # Scikit-learn's wants rows of every label on both sides.
+        if occurring.min() < 2 or rows - count < len(occurring):
+            return _by_quota(targets, count, seed)
+    _, chosen = next(Cut(n_splits=1, test_size=count, random_state=seed).split(np.zeros(rows), targets))
+    return np.sort(chosen) if targets.ndim == 1 else _exactly(chosen, targets, count, seed)
+
+
+def _by_quota(targets: NDArray[np.int64], count: int, seed: int) -> Indices:
+    """The rows that are left when again and again one is taken out of the label that has the most too many."""
+    rows = len(targets)
+    kept = np.bincount(targets)
+    wanted = kept * (count / rows)
+    for _ in range(rows - count):
+        # Each label keeps a row.
+        kept[np.argmax(np.where(kept > 1, kept - wanted, -np.inf))] -= 1
+    order = np.random.default_rng(seed).permutation(rows)
+    chosen = [order[targets[order] == label][:quota] for label, quota in enumerate(kept)]
+    return np.sort(np.concatenate(chosen))
+
+
+def _exactly(chosen: Indices, targets: NDArray[np.float32], count: int, seed: int) -> Indices:
+    """Iterative stratification comes to a few rows more or less; the rows that are taken out or added leave the labels
+    as near as possible to their shares."""
+    inside = np.zeros(len(targets), dtype=bool)
+    inside[chosen] = True
+    order = np.random.default_rng(seed).permutation(len(targets))  # which of several equal rows it is
+    wanted = targets.sum(0) * (count / len(targets))
+    change = -1 if len(chosen) > count else 1
+    for _ in range(abs(len(chosen) - count)):
+        candidates = order[inside[order] == (change < 0)]
+        missing = change * (wanted - targets[inside].sum(0))
+        # |missing - row|², without the part that is the same for all rows.
+        distance = targets[candidates].sum(1) - 2 * targets[candidates] @ missing
+        inside[candidates[np.argmin(distance)]] = change > 0
+    return np.flatnonzero(inside)
