@@ -137,9 +137,13 @@ class MaskedLanguageHead(Component):
     masking: Masking
 
 
+# The name of a column. On the command line one that looks like a number is one.
+Column = Annotated[str, pydantic.BeforeValidator(lambda node: str(node) if type(node) in (int, float) else node)]
+Quoting = Literal["auto", "none", "standard"]
 # The tags keep the member of the union out of messages, which would name both.
 Label = Annotated[
-    Annotated[str, pydantic.Tag("src.one")] | Annotated[list[str], Field(min_length=2), pydantic.Tag("src.several")],
+    Annotated[Column, pydantic.Tag("src.one")]
+    | Annotated[list[Column], Field(min_length=2), pydantic.Tag("src.several")],
     pydantic.Discriminator(lambda node: "src.several" if isinstance(node, list) else "src.one"),
 ]
 
@@ -148,10 +152,13 @@ class Data(Section):
     path: str | None
     name: str | None
     config_name: str | None
-    text: str
+    text: Column
     label: Label | None
     label_delimiter: Annotated[str, Field(min_length=1)] | None
     task: Task
+    header: bool = True
+    quoting: Quoting = "auto"
+    ignore_splits: list[Literal["validation", "test"]] = []
     validation_fraction: Fraction
     test_fraction: Fraction
     seed: Seed

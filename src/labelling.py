@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from src.config import Data, Label, Positive, Section
+from src.config import Column, Data, Label, Positive, Quoting, Section
 from src.data import labels
+from src.data.content import Layout
 from src.data.lines import STDIN
 from src.data.tables import Table, stream_table
 from src.data.writing import STDOUT, Columns, open_table
@@ -42,8 +43,10 @@ class Options(Section):
     input: Annotated[str, Field(min_length=1)] | None
     output: Annotated[str, Field(min_length=1)] | None
     evaluate: bool
-    text_column: str | None
+    text_column: Column | None
     label_column: Label | None
+    header: bool | None
+    quoting: Quoting | None
     precision: Literal["float32", "bf16"] | None
     top: Positive
 
@@ -71,7 +74,7 @@ def label_file(folder: RunFolder, options: Options) -> None:
     source, target = user_path(options.input or STDIN), user_path(options.output or STDOUT)
     if source != STDIN and target.exists() and source.exists() and target.samefile(source):
         raise UserError(f"output must be another file than input; both are {source}.\nGive another: output=…")
-    tables = stream_table(source, ROWS)
+    tables = stream_table(source, ROWS, Layout.like(folder.saved_config(), options.header, options.quoting))
     first = next(tables)  # what is wrong with the file is said before a model is loaded
     predictor = Predictor.load(folder.path, options.precision)
     if predictor.space.objective == "mlm":

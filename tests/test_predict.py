@@ -235,7 +235,7 @@ def bad_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "good.csv").write_bytes(b"text,label\ngood,positive\n")
     (folder / "blank.csv").write_bytes(b'text,sentiment\n" ",positive\n" ",positive\n')
     (folder / "half.jsonl").write_bytes(b'{"text": "a \\ud83d b"}\n')
-    (folder / "lists.jsonl").write_bytes(b'{"text": ["a"]}\n')
+    (folder / "lists.jsonl").write_bytes(b'{"text": ["a"]}\n' * 2)
     (folder / "null.csv").symlink_to("/dev/null")
     (folder / "mixed.jsonl").write_bytes(b'{"text": "a"}\n' * 7 + b'{"text": "a", "more": 1}\n')
     return folder
@@ -245,7 +245,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "nothing": ({}, "either text=… or input=FILE"),
     "blank": ({"text": " "}, "text must hold words; it is blank"),
     "guesses": ({"text": "a", "top": 0}, "top has a value that it cannot take: 0"),
-    "wrong types": ({"input": "good.csv", "evaluate": "so", "text_column": 5}, r"evaluate has (.*\n)*text_column has"),
+    "wrong types": ({"input": "good.csv", "evaluate": "so", "text_column": ["a"]}, r"evaluate has (.*\n)*text_column has"),
     "one column in a list": ({"input": "good.csv", "label_column": ["a"]}, "should have at least 2 items"),
     "both": ({"text": "a", "input": "good.csv"}, "either text=… or input=FILE"),
     "output of a text": ({"text": "a", "output": "x.csv"}, "belong to input=FILE"),

@@ -15,7 +15,6 @@ from src.data import labels, sources
 from src.data.labels import LabelSpace
 from src.data.tables import Table
 from src.errors import UserError
-from src.paths import user_path
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +78,7 @@ def load(cfg: Data, masked: bool = False) -> Corpus:
     Raises:
         UserError: something in the data cannot be used.
     """
-    found = sources.read_splits(user_path(cfg.path)) if cfg.path else sources.read_hub(cfg)
+    found = sources.read_splits(cfg)
     space, targets = _unlabelled(found) if masked else _labelled(found, cfg)
     given = {name: _split(table, targets[name], cfg) for name, table in found.items()}
     splits = _make_missing(given, space, cfg)
@@ -94,6 +93,7 @@ def load(cfg: Data, masked: bool = False) -> Corpus:
 
 def _labelled(found: dict[str, Table], cfg: Data) -> tuple[LabelSpace, dict[str, NDArray[Any]]]:
     assert cfg.label is not None
+    sources.refuse_hidden(found, cfg)
     sets = {name: labels.label_sets(table, cfg) for name, table in found.items()}
     values = [] if isinstance(cfg.label, list) else found["train"].column(cfg.label, "data.label")
     space = labels.label_space(sets["train"], labels.is_multilabel(sets["train"], values, cfg), cfg)
@@ -127,6 +127,9 @@ def _make_missing(given: dict[str, Split], space: LabelSpace, cfg: Data) -> dict
         chosen = _stratified(remaining, round(rows * share), space, cfg.seed, f"data.{name}_fraction={share:g}")
         splits[name] = remaining.take(chosen)
         remaining = remaining.take(np.setdiff1d(np.arange(len(remaining)), chosen))
+    if missing:
+        cut = " and ".join(f"{len(splits[name]):,} rows for {name}" for name in missing)
+        log.info("Cut from the %s rows of train, since no such split is given: %s", f"{rows:,}", cut)
     splits["train"] = remaining
     return {name: splits[name] for name in ("train", "validation", "test")}
 
