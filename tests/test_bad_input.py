@@ -3,6 +3,7 @@ and what only looks bad is taken."""
 
 from __future__ import annotations
 
+import gzip
 import re
 import subprocess
 import sys
@@ -86,7 +87,11 @@ DATA: dict[str, tuple[Any, ...]] = {
         b",".join(b"c%d" % i for i in range(9999)) + b"\n" + b"," * 9998,
         r"'c\d+', …\. Name one: data\.label=…",
     ),
-    "duplicate headers": ("a.csv", csv([("a,b", "no"), ("a,b", "yes")], header="text,text,label"), r"'text' occurs 2 times\.\nRename one"),
+    "duplicate headers": (
+        "a.csv",
+        csv([("a,b", "no"), ("a,b", "yes")], header="text,text,label"),
+        r"'text' occurs 2 times\.\nRename one",
+    ),
     "commas": ("a.tsv", csv(), "divided by ','; save as .csv"),
     "latin-1": ("a.csv", csv() + b"caf\xe9,no\n", r"byte \d+ on line 32 is not\.\n.*: iconv -f WINDOWS-1252 -t"),
     "latin-1 and carriage returns": ("a.csv", csv().replace(b"\n", b"\r") + b"\xe9,no\r", "on line 32 is not"),
@@ -136,6 +141,13 @@ DATA: dict[str, tuple[Any, ...]] = {
     "empty list": ("a.json", b"[\n{}\n]", "must hold rows; it has nothing but blank rows"),
     "truncated": ("a.jsonl", jsonl()[:-5], "line 30 is not"),
     "nan literal": ("a.jsonl", b'{"text": "a", "label": NaN}\n', "NaN is not a JSON value"),
+    "endless object": (
+        "a.json",
+        lambda: b'[{"text": "' + b"x" * (40 << 20),
+        "row 1 has more than 16,777,216 characters",
+    ),
+    "endless blanks": ("a.json", lambda: b" " * (40 << 20), "at most 16,777,216 characters; line 1 has more"),
+    "gzip bomb": ("a.csv.gz", lambda: gzip.compress(b"a,b\n" * (1 << 26)), "unpacks from .* as a bomb does"),
     "nesting": (
         "a.jsonl",
         jsonl() + b'{"text": ' + b"[" * 10_000 + b"]" * 10_000 + b"}",
@@ -394,7 +406,17 @@ arguments = [sys.executable, "-m", "src.train", "data=table", *sys.argv[1:]]
 _, status, usage = os.wait4(os.posix_spawn(sys.executable, arguments, os.environ), 0)
 print(os.waitstatus_to_exitcode(status), usage.ru_maxrss)
 """
-NASTY = ("a field of 10 MB", "a text of 10 MB", "zip bomb in bytes", "entity bomb", "nesting", "all nul")
+NASTY = (
+    "endless object",
+    "endless blanks",
+    "gzip bomb",
+    "a field of 10 MB",
+    "a text of 10 MB",
+    "zip bomb in bytes",
+    "entity bomb",
+    "nesting",
+    "all nul",
+)
 
 
 @pytest.mark.parametrize("case", NASTY)

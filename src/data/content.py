@@ -99,14 +99,14 @@ def name_columns(path: Path, given: Sequence[str], layout: Layout) -> tuple[list
 
 def _each_once(given: Sequence[str]) -> list[str]:
     named: list[str] = []
-    taken, asked = set(given), Counter[str]()  # names that are not free; how many columns would have one
+    taken, seen = {*given}, set[str]()
+    numbers: dict[str, Iterator[int]] = {}
     for place, name in enumerate(given):
-        wanted = name or f"Unnamed: {place}"
-        asked[wanted] += 1
-        if asked[wanted] > 1 or (not name and wanted in taken):
-            others = (f"{wanted}.{number}" for number in itertools.count(max(asked[wanted] - 1, 1)))
-            named.append(next(other for other in others if other not in taken))
-        else:
-            named.append(wanted)
-        taken.add(named[-1])
+        wanted = unique = name or f"Unnamed: {place}"
+        if name in seen if name else wanted in taken:
+            others = (f"{wanted}.{n}" for n in numbers.setdefault(wanted, itertools.count(1)))
+            unique = next(other for other in others if other not in taken)
+        seen.add(name)
+        taken.add(unique)
+        named.append(unique)
     return named

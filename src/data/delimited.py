@@ -11,11 +11,12 @@ from pathlib import Path
 
 from src.data.content import LARGEST_FIELD, Content, Layout, Row, name_columns
 from src.data.lines import read_lines
-from src.errors import UserError
+from src.errors import UserError, listed
 
 TAB = "\t"
 OTHERS = (";", TAB, "|")  # what a .csv may have for commas
 EXCEL = re.compile(r'"?sep=(\t|[^\w\s"])"?\n?', re.IGNORECASE)  # a first line that names the delimiter
+MOST_NAMED = 3  # rows in a warning
 QUOTED = re.compile(r'"[^"]*("|$)')
 
 log = logging.getLogger(__name__)
@@ -72,9 +73,9 @@ def _content(path: Path, layout: Layout, lines: Iterator[str], delimiter: str, l
 class _Records:
     """The rows of a file, each with the lines that it takes, of which a quoted field may have several.
 
-    In files with tabs this may be a mistake: many are written without quotes around fields, so that a quote mark is a
-    part of a text, and all between two such marks would be taken for one field. Such a row is refused where each line
-    that it takes would be a row too, with as many tabs as the first one.
+    This may be a mistake: files are also written without quotes around fields, so that a quote mark is a part of a
+    text, and all between two such marks is taken for one field. A row is doubtful where each line that it takes would
+    be a row too, with as many delimiters as the first one. With tabs, which texts hardly hold, it is refused.
     """
 
     def __init__(self, path: Path, layout: Layout, lines: Iterable[str], delimiter: str, line: int) -> None:
@@ -82,6 +83,7 @@ class _Records:
         self.lines, self.line = lines, line
         self.taken: list[str] = []  # lines of the row at hand, which begins on `line`
         self.marks: int | None = None  # delimiters in the first row
+        self.doubtful: list[str] = []  # lines of rows
 
     def __iter__(self) -> Iterator[Record]:
         csv.field_size_limit(LARGEST_FIELD)
@@ -100,9 +102,17 @@ class _Records:
         except csv.Error as error:
             since = f", in quotes since line {self.line}" if len(self.taken) > 1 else ""
             raise UserError(
-                f"{self.path} must be a well-formed table; line {self._last}: {error}{since}.\n"
+                f"{self.path} must be a well-formed table; line {self._last}: "
+                f"{str(error).replace(TAB, '<tab>')}{since}.\n"
                 f"Is a quote left open, or is it another kind of file? {self._no_quotes}"
             ) from None
+        if self.doubtful:
+            log.warning(
+                "%s: lines %s are one row each, held together by quote marks, but each line could be a row. %s",
+                self.path,
+                listed(self.doubtful[:MOST_NAMED]) + (", …" if len(self.doubtful) > MOST_NAMED else ""),
+                self._no_quotes,
+            )
 
     def _remembered(self) -> Iterator[str]:
         for line in self.lines:
@@ -116,15 +126,19 @@ class _Records:
         """
         if self.marks is None:
             self.marks = self.taken[0].count(self.delimiter)
-        if len(self.taken) == 1 or self.delimiter != TAB or self.layout.quoting != "auto":
+        if len(self.taken) == 1 or self.layout.quoting != "auto":
             return
-        if all(line.count(TAB) == self.marks for line in self.taken if line.strip()):
-            raise UserError(
-                f"It must be plain where rows end; in {self.path} a quote mark opens on line {self.line} and another "
-                f"closes on line {self._last}, but each of these lines could be a row.\n"
-                f"{self._no_quotes} Where lines {self.line} to {self._last} are one row: "
-                f"{self.layout.section}quoting=standard"
-            )
+        if any(line.count(self.delimiter) != self.marks for line in self.taken if line.strip()):
+            return
+        if self.delimiter != TAB:
+            self.doubtful.append(f"{self.line} to {self._last}")
+            return
+        raise UserError(
+            f"It must be plain where rows end; in {self.path} a quote mark opens on line {self.line} and another "
+            f"closes on line {self._last}, but each of these lines could be a row.\n"
+            f"{self._no_quotes} Where lines {self.line} to {self._last} are one row: "
+            f"{self.layout.section}quoting=standard"
+        )
 
     def ragged(self, columns: int, fields: int) -> UserError:
         """What to say of the row at hand.
@@ -138,6 +152,8 @@ class _Records:
             fix = f"Take {self.delimiter!r} out of the texts."
         elif len(self.taken) > 1:
             fix += f" {self._no_quotes}"
+        elif fields == 1 and (other := next((mark for mark in OTHERS if mark in self.taken[0]), None)):
+            fix += f" If {other!r} is between the columns, say so in a line above all others: sep={other}"
         until = f", since a quote goes on to line {self._last}" if len(self.taken) > 1 else ""
         return UserError(
             f"Every row of {self.path} must have the {'header' if self.layout.header else 'first row'}'s "

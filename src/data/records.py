@@ -16,6 +16,7 @@ from src.errors import UserError, listed
 
 BLANK = " \t\n\r"  # to JSON
 BLANKS = re.compile(f"[{BLANK}]*")
+MOST_NAMED = 5  # columns
 FORMS = "Write each row as one object on one line, without commas between them, or all in one list: [{…}, {…}]."
 
 
@@ -33,7 +34,7 @@ def read_json(path: Path, layout: Layout) -> Content:
 
 
 def _lines(path: Path, lines: Iterator[str]) -> Iterator[Row]:
-    columns: dict[str, Any] | None = {}  # of the only object so far
+    only: dict[str, Any] | None = {}  # object so far
     for number, line in enumerate(lines, start=1):
         try:
             record = _checked(json.loads(line, object_pairs_hook=_unique, parse_constant=_refuse), line)
@@ -49,12 +50,13 @@ def _lines(path: Path, lines: Iterator[str]) -> Iterator[Row]:
                 f'Every line of {name_of(path)} must be a JSON object such as {{"text": "…"}}; '
                 f"line {number} is not.\n{FORMS}"
             )
-        columns = record if columns == {} else None
+        only = record if only == {} else None
         yield number, record
-    if columns and all(isinstance(value, dict | list) for value in columns.values()):
+    if only and all(isinstance(value, dict | list) for value in only.values()):
+        held = listed(list(only)[:MOST_NAMED])
         raise UserError(
-            f"{name_of(path)} must have an object for each row; it is one object that holds whole columns, or lists "
-            f"({listed(columns)}).\nWrite it by rows: in pandas df.to_json(FILE, orient='records', lines=True)"
+            f"{name_of(path)} must have an object for each row; it is one that holds whole columns, or lists ({held})."
+            "\nWrite it by rows: in pandas df.to_json(FILE, orient='records', lines=True)"
         )
 
 

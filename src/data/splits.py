@@ -82,7 +82,7 @@ def find_splits(names: Mapping[str, str], rest: Sequence[str], source: str, cfg:
     if mismatched:
         log.warning("%s: not read, since there are matched ones: %s", source, listed(mismatched))
     if others := [*(name for name in names if name not in parts), *rest]:
-        log.warning("%s: not read, since not called train, validation or test: %s", source, listed(others))
+        log.warning("%s: not read, since of another name or kind than a split: %s", source, listed(others))
     return splits
 
 

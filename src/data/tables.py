@@ -70,7 +70,7 @@ class Table:
         numbered = names == [str(place) for place in range(len(names))]
         if numbered and name in (values[0] for values in self.columns.values()):
             return f"{hint}\nThe first row has it; where that names the columns: {section}header=true"
-        if not numbered and any(map(_is_no_name, names)):
+        if not numbered and any(_is_no_name(found) or found in values for found, values in self.columns.items()):
             return f"{hint}\nAre there no names above the rows? {section}header=false calls the columns 0, 1, …"
         return hint
 
