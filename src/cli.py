@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -29,6 +30,8 @@ from src.runs import CONF
 # A key of that name would be taken for a choice among the files in conf/sweep.
 ALIASES = {"sweep": "sweep_folder"}
 OVERLAYS = {"experiment", "sweep"}  # the groups of which several options may be chosen
+# Their values are names of columns, which may hold what means something to Hydra.
+COLUMNS = {"data.text", "data.label", "text_column", "label_column"}
 # Of these, --help lists the groups that a choice can be made in; of the others, which have none, the keys.
 GROUPED = {"train", "plan"}
 RUN_FOLDER = "The run folder must be one that can be made and written"
@@ -51,7 +54,11 @@ def run_command(main: Callable[[], object], config_name: str, verbatim: Sequence
     _refuse_lists(sys.argv[1:])
     given = ((argument, *argument.partition("=")) for argument in sys.argv)
     named = ((argument, ALIASES.get(key, key), value) for argument, key, _, value in given)
-    sys.argv = [f"{key}={_quoted(value)}" if key in verbatim else argument for argument, key, value in named]
+    multirun = bool({"-m", "--multirun"} & {*sys.argv})
+    sys.argv = [
+        f"{key}={_quoted(value)}" if key in verbatim or (key in COLUMNS and _is_name(argument, multirun)) else argument
+        for argument, key, value in named
+    ]
     # With full errors Hydra hands exceptions on instead of printing them and exiting with 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     signal.signal(signal.SIGTERM, _exit_in_order)
@@ -96,6 +103,14 @@ def _explained(error: Exception, main: Callable[[], object], config_name: str) -
     if isinstance(error, yaml.YAMLError | UnicodeDecodeError | RecursionError):
         return f"A config file must be plain YAML in UTF-8, each key once; {error}.\nCorrect the file."
     return "\n".join(_unknown_names(config_name)) or f"The config cannot be composed: {error}.\nCorrect what it names."
+
+
+def _is_name(override: str, multirun: bool) -> bool:
+    """Whether Hydra could only refuse an override: one it cannot read, or where it reads several values for one run."""
+    try:
+        return OverridesParser.create().parse_override(override).is_sweep_override() and not multirun
+    except HydraException:
+        return True
 
 
 def _exit_in_order(number: int, frame: FrameType | None) -> None:

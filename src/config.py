@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 from pydantic import Field, model_validator
 
-# Hydra reads numbers as numbers.
-Name = Annotated[str, pydantic.BeforeValidator(lambda name: str(name) if isinstance(name, int | float) else name)]
+# A name. On the command line one that looks like a number is one.
+Name = Annotated[str, pydantic.BeforeValidator(lambda node: str(node) if type(node) in (int, float) else node)]
 
 
 def _one_column(name: Any) -> Any:
@@ -20,7 +20,7 @@ def _one_column(name: Any) -> Any:
     return name
 
 
-OneColumn = Annotated[str, pydantic.BeforeValidator(_one_column)]
+OneColumn = Annotated[Name, pydantic.BeforeValidator(_one_column)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -151,9 +151,10 @@ class MaskedLanguageHead(Component):
     masking: Masking
 
 
+Quoting = Literal["auto", "none", "standard"]
 # The tags keep the member of the union out of messages, which would name both.
 Label = Annotated[
-    Annotated[str, pydantic.Tag("src.one")] | Annotated[list[str], Field(min_length=2), pydantic.Tag("src.several")],
+    Annotated[Name, pydantic.Tag("src.one")] | Annotated[list[Name], Field(min_length=2), pydantic.Tag("src.several")],
     pydantic.Discriminator(lambda node: "src.several" if isinstance(node, list) else "src.one"),
 ]
 
@@ -167,6 +168,9 @@ class Data(Section):
     label_delimiter: Annotated[str, Field(min_length=1)] | None
     label_names: Annotated[list[Name], Field(min_length=2)] | None = None
     task: Task
+    header: bool = True
+    quoting: Quoting = "auto"
+    ignore_splits: list[Literal["validation", "test"]] = []
     validation_fraction: Fraction
     test_fraction: Fraction
     seed: Seed

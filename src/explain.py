@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import hydra
 import numpy as np
@@ -21,6 +21,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from src.checking import check_complete
 from src.cli import in_order, run_command
+from src.config import Quoting
+from src.data.content import Layout
 from src.data.tables import stream_table
 from src.errors import UserError, nearest
 from src.freezing import trained_in
@@ -133,6 +135,10 @@ def check_arguments(cfg: DictConfig) -> None:
         problems.append('There must be a text or a file of texts.\nGive text="…" or input=file.csv, not both.')
     elif cfg.text is not None and not str(cfg.text).strip():
         problems.append('text must hold words; it is empty.\nFor example: text="The movie was fantastic!"')
+    if cfg.header not in (True, False, None):
+        problems.append(f"header must be true or false; got {cfg.header}.\nFor example: header=false.")
+    if cfg.quoting not in (*get_args(Quoting), None):
+        problems.append(f"quoting has no {cfg.quoting!r}.\n{nearest(str(cfg.quoting), get_args(Quoting))}")
     if not isinstance(cfg.limit, int) or isinstance(cfg.limit, bool) or cfg.limit < 1:
         problems.append(f"limit must be a number of rows, from 1 on; got {cfg.limit}.\nFor example: limit=20.")
     if cfg.name is not None and not (isinstance(cfg.name, str) and NAME.fullmatch(cfg.name)):
@@ -182,8 +188,9 @@ def read_texts(file: Path, cfg: DictConfig, run: RunFolder) -> list[str]:
     Raises:
         UserError: the file cannot be read, lacks the column, or a row has no text.
     """
-    table = next(stream_table(file, int(cfg.limit)))
-    column = run.saved_config().data.text if cfg.text_column is None else cfg.text_column
+    trained = run.saved_config()
+    table = next(stream_table(file, int(cfg.limit), Layout.like(trained, cfg.header, cfg.quoting)))
+    column = trained.data.text if cfg.text_column is None else cfg.text_column
     texts = table.texts(str(column), "text_column")
     empty = [str(row) for row, text in zip(table.rows, texts, strict=True) if not text.strip()]
     if empty:

@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from src.config import Data, Label, OneColumn, Positive, Section
+from src.config import Data, Label, OneColumn, Positive, Quoting, Section
+from src.data.content import Layout
 from src.data.label_columns import read_labels
 from src.data.label_matching import encode
 from src.data.lines import STDIN
@@ -45,6 +46,8 @@ class Options(Section):
     evaluate: bool
     text_column: OneColumn | None
     label_column: Label | None
+    header: bool | None
+    quoting: Quoting | None
     precision: Literal["float32", "bf16"] | None
     top: Positive
 
@@ -72,7 +75,7 @@ def label_file(folder: RunFolder, options: Options) -> None:
     source, target = user_path(options.input or STDIN), user_path(options.output or STDOUT)
     if source != STDIN and target.exists() and source.exists() and target.samefile(source):
         raise UserError(f"output must be another file than input; both are {source}.\nGive another: output=…")
-    tables = stream_table(source, ROWS)
+    tables = stream_table(source, ROWS, Layout.like(folder.saved_config(), options.header, options.quoting))
     first = next(tables)  # what is wrong with the file is said before a model is loaded
     predictor = Predictor.load(folder.path, options.precision)
     if predictor.space.objective == "mlm":

@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from src.config import Data
 from src.errors import UserError
 
 # Where in a config something is built; of the two trainings of a run with `pretrain`, in either.
@@ -26,6 +27,8 @@ ENVIRONMENT = "oc.env"
 WRITING = re.compile(r"(?:pretrain\.)?(?:trainer|callbacks|logger)\b")  # sections that say where a training writes
 FOLDERS = ("folder", "save_dir", "dirpath", "default_root_dir")  # of their keys, those that name one
 NAME = re.compile(r"(?!/)[\w{}=:,+./ -]*")  # of a file, a metric or a choice, in a folder that is named elsewhere
+
+DATA_DEFAULTS = {key: node.default for key, node in Data.model_fields.items() if not node.is_required()}
 
 Value = tuple[str, str, Any]  # the place of a section, a key in it, and what is there
 
@@ -111,6 +114,8 @@ def checked(config: DictConfig, folder: Path, conf: Path) -> DictConfig:
         raise UserError(f"{source} must be the config of a run; a reference in it leads nowhere: {reason}.") from None
     _check_shape(content, source)
     check_words(content, str(source), conf)
+    # Runs of earlier versions did by default what they do not speak of.
+    found["data"] = OmegaConf.merge(DATA_DEFAULTS, found["data"])
     return found
 
 

@@ -26,6 +26,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 from pytorch_lightning import Callback
 
+from src import predict
 from src import train as training
 from src.build import read_config
 from src.config import Scratch
@@ -164,6 +165,22 @@ def run_tiny(tiny_bert: Path, tmp_path: Path) -> Callable[..., tuple[RunFolder, 
             *overrides,
         )
         return folder, training.train(cfg, folder)
+
+    return run
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What a prediction prints, with these values of conf/predict.yaml."""
+
+    def run(**values: Any) -> str:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            cfg = compose("predict")
+        for key, value in values.items():
+            cfg[key] = value
+        capsys.readouterr()
+        predict.predict(cfg)
+        return capsys.readouterr().out
 
     return run
 

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,10 @@ def csv(rows: Iterable[tuple[str, str]] = ROWS, header: str = "text,label") -> b
 
 def jsonl(rows: Iterable[tuple[Any, Any]] = ROWS) -> bytes:
     return "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows).encode()
+
+
+def json_list(rows: Iterable[tuple[Any, Any]] = ROWS) -> bytes:
+    return json.dumps([{"text": text, "label": label} for text, label in rows], indent=1).encode()
 
 
 def xlsx(rows: Iterable[tuple[Any, ...]] = ROWS, change: Callable[[Any], Any] = lambda book: None) -> bytes:
@@ -123,11 +127,17 @@ def flipped(content: bytes, place: int) -> bytes:
 
 def folder(**files: bytes) -> Callable[[Path], None]:
     """Makes a folder with files; `__` in a name stands for the point."""
+    return tree({name.replace("__", "."): content for name, content in files.items()})
+
+
+def tree(files: Mapping[str, bytes]) -> Callable[[Path], None]:
+    """Makes a folder with files, some of which may be in folders of their own."""
 
     def make(path: Path) -> None:
-        path.mkdir()
+        path.mkdir(exist_ok=True)
         for name, content in files.items():
-            (path / name.replace("__", ".")).write_bytes(content)
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_bytes(content)
 
     return make
 

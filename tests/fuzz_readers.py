@@ -7,6 +7,7 @@ takes a gigabyte. pytest does not collect it: it ends by the clock.
 from __future__ import annotations
 
 import contextlib
+import gzip
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,8 @@ KINDS: dict[str, tuple[str, Sequence[bytes], str | None]] = {
         [files.jsonl(), b'{"text": "\\ud83d\\ude00", "label": [1, 2.5e3, true, null, {"a": "b"}]}'],
         None,
     ),
+    "json": ("json", [files.json_list(), b"\xef\xbb\xbf [\r\n]"], None),
+    "gz": ("csv.gz", [gzip.compress(files.csv())], None),
     "txt": ("txt", [b"\xef\xbb\xbfone\r\n\r\ntwo\n"], None),
     "xlsx": ("xlsx", [files.xlsx()], None),
     "sheet": ("xlsx", [files.entries()[files.SHEET]], files.SHEET),

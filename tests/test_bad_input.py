@@ -3,6 +3,7 @@ and what only looks bad is taken."""
 
 from __future__ import annotations
 
+import gzip
 import re
 import subprocess
 import sys
@@ -86,11 +87,13 @@ DATA: dict[str, tuple[Any, ...]] = {
         b",".join(b"c%d" % i for i in range(9999)) + b"\n" + b"," * 9998,
         r"'c\d+', …\. Name one: data\.label=…",
     ),
-    "duplicate headers": ("a.csv", csv(header="text,text"), r"'text' occurs 2 times\.\nRename one"),
-    "semicolons": ("a.csv", csv(header="text;label").replace(b",", b";"), "divided by ';'"),
-    "tabs": ("a.csv", csv(header="text\tlabel").replace(b",", b"\t"), r"divided by '\\t'"),
+    "duplicate headers": (
+        "a.csv",
+        csv([("a,b", "no"), ("a,b", "yes")], header="text,text,label"),
+        r"'text' occurs 2 times\.\nRename one",
+    ),
     "commas": ("a.tsv", csv(), "divided by ','; save as .csv"),
-    "latin-1": ("a.csv", csv() + b"caf\xe9,no\n", r"byte \d+ on line 32 is not\.\nConvert it: iconv -f ISO-8859-1"),
+    "latin-1": ("a.csv", csv() + b"caf\xe9,no\n", r"byte \d+ on line 32 is not\.\n.*: iconv -f WINDOWS-1252 -t"),
     "latin-1 and carriage returns": ("a.csv", csv().replace(b"\n", b"\r") + b"\xe9,no\r", "on line 32 is not"),
     "half a character": ("a.csv", csv() + "é".encode()[:1], "on line 32 is not"),
     "utf-16": ("a.csv", csv().decode().encode("utf-16"), "byte 0 on line 1 .*\n.*iconv -f UTF-16 -t UTF-8"),
@@ -223,9 +226,16 @@ DATA: dict[str, tuple[Any, ...]] = {
     "bad line": ("a.jsonl", jsonl() + b'{"text":\n', "line 31 is not: Expecting value"),
     "array line": ("a.jsonl", jsonl() + b"[1]\n", "line 31 is not"),
     "scalar line": ("a.jsonl", jsonl() + b"3\n", "line 31 is not"),
-    "json array": ("a.jsonl", b"[\n{}\n]", r"line 1 is not: .*\nWrite each row as one object on one line"),
+    "empty list": ("a.json", b"[\n{}\n]", "must hold rows; it has nothing but blank rows"),
     "truncated": ("a.jsonl", jsonl()[:-5], "line 30 is not"),
     "nan literal": ("a.jsonl", b'{"text": "a", "label": NaN}\n', "NaN is not a JSON value"),
+    "endless object": (
+        "a.json",
+        lambda: b'[{"text": "' + b"x" * (40 << 20),
+        "row 1 has more than 16,777,216 characters",
+    ),
+    "endless blanks": ("a.json", lambda: b" " * (40 << 20), "at most 16,777,216 characters; line 1 has more"),
+    "gzip bomb": ("a.csv.gz", lambda: gzip.compress(b"a,b\n" * (1 << 26)), "unpacks from .* as a bomb does"),
     "nesting": (
         "a.jsonl",
         jsonl() + b'{"text": ' + b"[" * 10_000 + b"]" * 10_000 + b"}",
@@ -347,7 +357,7 @@ CONFIG: dict[str, tuple[Any, ...]] = {
     "reference": (r"data\.text refers to what there is not: .*'foo' not found", "data.text=${foo}"),
     "reference to itself": ("seed refers to what there is not: Recursive", "seed=${seed}"),
     "reference to the environment": ("NO_SUCH' not found", "data.text=${oc.env:NO_SUCH}"),
-    "half a reference": ("Error parsing override", "data.text=${"),
+    "half a reference": ("Error parsing override", "data.path=${"),
     "one of several options": ("freeze has no option 'bottm'.\nDid you mean bottom?", "-m", "freeze=none,bottm"),
     "empty sweep": ("freeze has no option ''", "-m", "freeze="),
     "sweep without values": ("there are none for optimizer.lr", "-m", "optimizer.lr=range(1,1)"),
@@ -488,7 +498,17 @@ arguments = [sys.executable, "-m", "src.train", "data=table", *sys.argv[1:]]
 _, status, usage = os.wait4(os.posix_spawn(sys.executable, arguments, os.environ), 0)
 print(os.waitstatus_to_exitcode(status), usage.ru_maxrss)
 """
-NASTY = ("a field of 10 MB", "a text of 10 MB", "zip bomb in bytes", "entity bomb", "nesting", "all nul")
+NASTY = (
+    "endless object",
+    "endless blanks",
+    "gzip bomb",
+    "a field of 10 MB",
+    "a text of 10 MB",
+    "zip bomb in bytes",
+    "entity bomb",
+    "nesting",
+    "all nul",
+)
 
 
 @pytest.mark.parametrize("case", NASTY)

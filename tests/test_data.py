@@ -190,7 +190,7 @@ def test_the_example_files_are_the_embedded_corpus() -> None:
     polar = tables.read_table(EXAMPLES / "polarity.csv").columns
     kept = [(r["text"], r["sentiment"]) for r in rows if r["sentiment"] != "neutral"]
     assert list(zip(polar["text"], polar["label"], strict=True)) == kept
-    ten = {name: table.columns for name, table in sources.read_splits(EXAMPLES / "ten_reviews").items()}
+    ten = {name: table.columns for name, table in sources.read_splits(settings(EXAMPLES / "ten_reviews")).items()}
     assert Counter(ten["train"]["label"]) == {"positive": 5, "negative": 5}
     texts = [t for columns in ten.values() for t in columns["text"]]
     assert len(set(texts)) == len(texts) == 60

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import gzip
 import itertools
 import json
 from collections.abc import Sequence
@@ -23,12 +24,13 @@ from openpyxl.utils.exceptions import IllegalCharacterError
 from src.build import read_config
 from src.config import Data, RunConfig
 from src.data import corpus
+from src.data.content import Layout
 from src.data.tables import Table, read_table
 from src.errors import UserError
 from tests import files
 from tests.conftest import composed
 
-KINDS = ("csv", "tsv", "jsonl", "xlsx", "parquet")
+KINDS = ("csv", "tsv", "jsonl", "json", "xlsx", "parquet")
 BOUNDED = settings(
     max_examples=100, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -57,6 +59,8 @@ def write(path: Path, header: Sequence[str], rows: Sequence[tuple[Any, ...]]) ->
         with path.open("w", encoding="utf-8", newline="") as file:
             for number, row in enumerate(rows):
                 file.write(json.dumps(dict(zip(header, row, strict=True)), ensure_ascii=number % 2 == 0) + "\n")
+    elif path.suffix == ".json":
+        path.write_text(json.dumps([dict(zip(header, row, strict=True)) for row in rows], indent=len(rows) % 3))
     elif path.suffix == ".parquet":
         pyarrow.parquet.write_table(pyarrow.table(dict(zip(header, zip(*rows, strict=True), strict=True))), path)
     else:
@@ -84,15 +88,28 @@ def test_texts_are_read_as_they_were_written(
     except IllegalCharacterError:
         assume(False)
     expected = [row for row in rows if kind != "xlsx" or any(row)]
-    if kind not in ("jsonl", "parquet"):  # these keep line ends
+    if kind not in ("jsonl", "json", "parquet"):  # these keep line ends
         expected = [(with_line_feeds(a), with_line_feeds(b)) for a, b in expected]
     if not expected or (kind in ("csv", "tsv") and any("\0" in text for row in rows for text in row)):
         with pytest.raises(UserError, match=r"must hold rows|zero bytes"):
             read_table(path)
     else:
-        table = read_table(path)
+        table = read_table(path, Layout(quoting="standard"))
         assert list(table.columns) == header
         assert list(zip(*table.columns.values(), strict=True)) == expected
+        found = columns_or_message(path)
+        if found != table.columns:
+            # A text with tabs and line breaks may be several rows that nobody has quoted.
+            assert "each of these lines could be a row" in found
+            assert kind == "tsv"
+            assert any("\t" in text and "\n" in text for row in expected for text in row)
+
+
+def columns_or_message(path: Path) -> Any:
+    try:
+        return read_table(path).columns
+    except UserError as error:
+        return str(error)
 
 
 @BOUNDED
@@ -114,17 +131,19 @@ def test_whatever_json_holds_becomes_a_corpus_or_is_refused(kinds: list[Any], te
     assert sum(len(split) for split in found.splits.values()) == len(rows)
 
 
-@pytest.mark.parametrize("kind", ["csv", "jsonl", "xlsx", "parquet"])
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "json_list", "xlsx", "parquet"])
 @BOUNDED
 @given(data=st.data())
 def test_damaged_files_are_read_or_refused(kind: str, data: st.DataObject, tmp_path: Path) -> None:
-    content = bytearray(getattr(files, kind)())
+    name, content = f"a.{kind.removesuffix('_list')}", bytearray(getattr(files, kind)())
     for share in data.draw(st.lists(st.floats(0, 1), min_size=1, max_size=4)):
         place = round(share * len(content))
         content[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
-    (tmp_path / f"a.{kind}").write_bytes(content)
-    with contextlib.suppress(UserError):
-        assert isinstance(read_table(tmp_path / f"a.{kind}"), Table)
+    (tmp_path / name).write_bytes(content)
+    (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content) if kind == "csv" else content)
+    for path in (tmp_path / name, tmp_path / f"{name}.gz"):
+        with contextlib.suppress(UserError):
+            assert isinstance(read_table(path), Table)
 
 
 def keys(node: Any, prefix: str = "") -> list[str]:

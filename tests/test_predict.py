@@ -18,9 +18,8 @@ import openpyxl
 import pyarrow.parquet
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 
-from src import labelling, predict
+from src import labelling
 from src.data.labels import LabelSpace
 from src.data.tables import read_table
 from src.data.writing import FORMULA, open_table
@@ -42,20 +41,6 @@ HOSTILE = [
     "1e-3",
     "plain",
 ]
-
-
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    def run(**values: Any) -> str:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("predict")
-        for key, value in values.items():
-            cfg[key] = value
-        capsys.readouterr()
-        predict.predict(cfg)
-        return capsys.readouterr().out
-
-    return run
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -235,7 +220,7 @@ def bad_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "good.csv").write_bytes(b"text,label\ngood,positive\n")
     (folder / "blank.csv").write_bytes(b'text,sentiment\n" ",positive\n" ",positive\n')
     (folder / "half.jsonl").write_bytes(b'{"text": "a \\ud83d b"}\n')
-    (folder / "lists.jsonl").write_bytes(b'{"text": ["a"]}\n')
+    (folder / "lists.jsonl").write_bytes(b'{"text": ["a"]}\n' * 2)
     (folder / "null.csv").symlink_to("/dev/null")
     (folder / "mixed.jsonl").write_bytes(b'{"text": "a"}\n' * 7 + b'{"text": "a", "more": 1}\n')
     return folder
@@ -245,7 +230,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "nothing": ({}, "either text=… or input=FILE"),
     "blank": ({"text": " "}, "text must hold words; it is blank"),
     "guesses": ({"text": "a", "top": 0}, "top has a value that it cannot take: 0"),
-    "wrong types": ({"input": "good.csv", "evaluate": "so", "text_column": 5}, r"evaluate has (.*\n)*text_column has"),
+    "wrong types": (
+        {"input": "good.csv", "evaluate": "so", "text_column": ["a"]},
+        r"evaluate has (.*\n)*text_column has",
+    ),
     "one column in a list": ({"input": "good.csv", "label_column": ["a"]}, "should have at least 2 items"),
     "both": ({"text": "a", "input": "good.csv"}, "either text=… or input=FILE"),
     "output of a text": ({"text": "a", "output": "x.csv"}, "belong to input=FILE"),

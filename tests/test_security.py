@@ -31,7 +31,7 @@ from packaging.utils import canonicalize_name
 from src import activations, backbones
 from src.compare import compare
 from src.config import Data
-from src.data import sources
+from src.data import saved
 from src.data.tables import read_table
 from src.data.writing import FORMULA
 from src.errors import UserError
@@ -207,7 +207,7 @@ def test_a_data_set_is_no_kind_of_file(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     for name in ("pandas", "csv", "webdataset", "/tmp", "../x", "a/b/c"):
         with pytest.raises(UserError, match="must be a data set on the hub"):
-            sources.read_hub(Data.model_construct(name=name, config_name=None))
+            saved.read_hub(Data.model_construct(name=name, config_name=None))
     assert not (tmp_path / "canary").exists()
 
 

@@ -20,7 +20,6 @@ from src.data.labels import LabelSpace
 from src.data.stratifying import Indices, stratified
 from src.data.tables import Table
 from src.errors import UserError
-from src.paths import user_path
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +81,7 @@ def load(cfg: Data, masked: bool = False) -> Corpus:
     Raises:
         UserError: something in the data cannot be used.
     """
-    found = sources.read_splits(user_path(cfg.path)) if cfg.path else sources.read_hub(cfg)
+    found = sources.read_splits(cfg)
     space, targets = _unlabelled(found) if masked else _labelled(found, cfg)
     given = {name: _split(table, targets[name], cfg) for name, table in found.items()}
     splits = _make_missing(given, space, cfg, found["train"])
@@ -97,6 +96,7 @@ def load(cfg: Data, masked: bool = False) -> Corpus:
 
 
 def _labelled(found: dict[str, Table], cfg: Data) -> tuple[LabelSpace, dict[str, NDArray[Any]]]:
+    sources.refuse_hidden(found, cfg)
     given = {name: read_labels(table, cfg) for name, table in found.items()}
     train = given["train"]
     space = label_space(train, cfg)
@@ -135,6 +135,9 @@ def _make_missing(given: dict[str, Split], space: LabelSpace, cfg: Data, source:
         chosen = _stratified(remaining, round(rows * share), cfg.seed, key, source.source, both_sides=True)
         splits[name] = remaining.take(chosen)
         remaining = remaining.take(np.setdiff1d(np.arange(len(remaining)), chosen))
+    if missing:
+        cut = " and ".join(f"{len(splits[name]):,} rows for {name}" for name in missing)
+        log.info("Cut from the %s rows of train, since no such split is given: %s", f"{rows:,}", cut)
     splits["train"] = remaining
     return {name: splits[name] for name in ("train", "validation", "test")}
 

@@ -2,32 +2,55 @@
 
 from __future__ import annotations
 
-import re
+import dataclasses
+import logging
 from pathlib import Path
 from typing import Any
 
-from src import hub
 from src.config import Data
-from src.data.reading import READERS
-from src.data.tables import Table, kinds, read_table
-from src.errors import UserError, listed, reason
+from src.data.content import Layout
+from src.data.folders import read_folder, stem
+from src.data.saved import read_hub, read_saved
+from src.data.splits import part_named
+from src.data.tables import Table, read_table
+from src.errors import UserError
+from src.paths import user_path
 
-HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-SPLITS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test", "testing"),
-}
+HIDDEN = ("-1", "-1.0")  # what test splits that are to stay secret have for labels
+
+log = logging.getLogger(__name__)
 
 
-def read_splits(path: Path) -> dict[str, Table]:
-    """The tables at a path by split; a single file is the split `train`.
+def read_splits(cfg: Data) -> dict[str, Table]:
+    """The tables of a data set by split. A single file is the split `train`; the others may be missing.
 
     Raises:
         UserError: nothing is there, or it cannot be read.
     """
+    found = _read_path(user_path(cfg.path), cfg) if cfg.path else read_hub(cfg)
+    if not cfg.header:
+        for table in found.values():
+            _warn_of_header(table, cfg)
+    remedies = {name: f"\nOr have this split cut from train: data.ignore_splits=[{name}]" for name in found}
+    return {
+        name: table if name == "train" else dataclasses.replace(table, remedy=remedies[name])
+        for name, table in found.items()
+    }
+
+
+def _read_path(path: Path, cfg: Data) -> dict[str, Table]:
     try:
-        return _read_splits(path)
+        path.stat()
+        if path.is_file():
+            return {"train": _read_file(path, cfg)}
+        if not path.is_dir():
+            raise UserError(
+                f"data.path must be a file or folder; {path} is a device, a pipe or a socket.\n"
+                "Write it to a file first."
+            )
+        if (path / "dataset_dict.json").exists() or (path / "dataset_info.json").exists():
+            return read_saved(path, cfg)
+        return read_folder(path, cfg)
     except OSError as error:
         raise UserError(
             f"data.path must be a file or folder that can be read; {path}: {error.strerror or error}.\n"
@@ -35,119 +58,35 @@ def read_splits(path: Path) -> dict[str, Table]:
         ) from None
 
 
-def _read_splits(path: Path) -> dict[str, Table]:
-    path.stat()
-    if path.is_file():
-        return {"train": read_table(path)}
-    if not path.is_dir():
-        raise UserError(
-            f"data.path must be a file or folder; {path} is a device, a pipe or a socket.\nWrite it to a file first."
-        )
-    if (path / "dataset_dict.json").exists() or (path / "dataset_info.json").exists():
-        return _read_saved_dataset(path)
-    found: dict[str, Path] = {}
-    for file in sorted(path.iterdir()):
-        split = _split_named(file.stem)
-        if split is None or file.suffix.lower() not in READERS:
-            continue
-        if split in found:
+def _read_file(path: Path, cfg: Data) -> Table:
+    part = part_named(stem(path))
+    if part and part.count > 1:
+        log.warning("%s is one of %d parts; data.path=%s reads them all", path, part.count, path.parent)
+    return read_table(path, Layout.of(cfg))
+
+
+def _warn_of_header(table: Table, cfg: Data) -> None:
+    """Says that the first row seems to hold names: one word for a text, and a label that no other row has."""
+    texts, labels = (table.columns.get(str(name), []) for name in (cfg.text, cfg.label))
+    if labels and texts and len(str(texts[0]).split()) == 1 and labels.count(labels[0]) == 1:
+        row = f"{texts[0]!r} and {labels[0]!r}"
+        log.warning("The first row of %s has %s: if these are names of columns, data.header=true", table.source, row)
+
+
+def refuse_hidden(tables: dict[str, Table], cfg: Data) -> None:
+    """
+    Raises:
+        UserError: nobody is to know the labels of a split.
+    """
+    if not isinstance(cfg.label, str):
+        return
+    known, *others = ((name, table, table.columns.get(cfg.label, [])) for name, table in tables.items())
+    for name, table, values in others:
+        if values and all(map(_is_hidden, values)) and not any(map(_is_hidden, known[2])):
             raise UserError(
-                f"{path} must hold one file per split; {found[split].name} and {file.name} are both {split}.\n"
-                "Rename or remove one."
+                f"The {name} split must have labels; those of {table.source} are hidden, all are -1.{table.remedy}"
             )
-        found[split] = file
-    if "train" not in found:
-        present = listed(sorted(f.name for f in path.iterdir())) or "nothing"
-        raise UserError(
-            f"A data folder must hold a train file ({kinds()}), and may hold validation and test files; {path} holds "
-            f"{present}.\nRename the files, or give one file: data.path={path}/NAME."
-        )
-    return {split: read_table(file) for split, file in found.items()}
 
 
-def read_hub(cfg: Data) -> dict[str, Table]:
-    """The tables of a hub data set by split, through the hub's cache.
-
-    Raises:
-        UserError: the hub has no such data set or cannot be reached, and the cache does not hold it.
-    """
-    assert cfg.name
-    if not HUB_ID.fullmatch(cfg.name):
-        # A single word may be a kind of file to `datasets`, which then reads all such files in the working directory.
-        raise UserError(f"data.name must be a data set on the hub, org/name; got {cfg.name}.\nOr give data.path=FILE.")
-    # Imported here because only hub data sets need it, and it takes long.
-    import datasets
-    from huggingface_hub import constants
-
-    unreachable: UserError | None = None
-    try:
-        # Without this question a hub out of reach costs half a minute of retries.
-        hub.list_files("dataset", cfg.name)
-    except UserError as error:
-        unreachable = error
-        datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
-    try:
-        return _split_datasets(datasets.load_dataset(cfg.name, cfg.config_name), cfg.name)
-    except UserError:
-        raise
-    except Exception as error:
-        # Data sets are made by many hands and fail in many ways.
-        raise unreachable or UserError(
-            f"The data set {cfg.name} cannot be loaded from the hub: {error}.\nGive local files instead: data.path=DIR"
-        ) from None
-
-
-def _from_dataset(dataset: Any, source: str) -> Table:
-    """A split of a `datasets` data set as a table; numbers that stand for class names become the names."""
-    from datasets import ClassLabel
-
-    columns: dict[str, list[Any]] = {}
-    for name, feature in dataset.features.items():
-        values = dataset[name][:]
-        inner = getattr(feature, "feature", feature)
-        if isinstance(inner, ClassLabel):
-            values = [_class_names(inner, v) for v in values]
-        columns[name] = values
-    return Table(source, columns, list(range(1, dataset.num_rows + 1)), unit="row")
-
-
-def _split_datasets(datasets: Any, source: str) -> dict[str, Table]:
-    """The splits of a `datasets` data set, under the names used here.
-
-    Raises:
-        UserError: it has no training split.
-    """
-    if not hasattr(datasets, "keys"):
-        return {"train": _from_dataset(datasets, source)}
-    tables = {
-        s: _from_dataset(d, f"{source}[{name}]") for name, d in datasets.items() if (s := _split_named(str(name)))
-    }
-    if "train" not in tables:
-        raise UserError(f"{source} must have a split named train; it has {', '.join(map(str, datasets))}.")
-    return tables
-
-
-def _class_names(label: Any, value: Any) -> Any:
-    if isinstance(value, list):
-        return [_class_names(label, v) for v in value]
-    # Hidden test labels are -1 in many hub data sets.
-    return label.int2str(value) if value is not None and value >= 0 else None
-
-
-def _split_named(name: str) -> str | None:
-    return next((split for split, names in SPLITS.items() if name.lower() in names), None)
-
-
-def _read_saved_dataset(path: Path) -> dict[str, Table]:
-    from datasets import load_from_disk
-
-    try:
-        return _split_datasets(load_from_disk(str(path)), str(path))
-    except UserError:
-        raise
-    except Exception as error:
-        # Damaged folders raise anything, from KeyError to ArrowInvalid.
-        why = reason(f"{type(error).__name__} {error}")
-        raise UserError(
-            f"{path} must be a folder written by save_to_disk; it cannot be read: {why}.\nSave the data set again."
-        ) from None
+def _is_hidden(value: Any) -> bool:
+    return str(value).strip() in HIDDEN

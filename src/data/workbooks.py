@@ -12,45 +12,52 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from src.data.content import Content, Layout, Row, name_columns
+from src.data.lines import CHUNK, LARGEST_RATIO, SMALLEST
 from src.errors import UserError
 
 LARGEST_BOOK = 1 << 27  # bytes that a workbook may unpack to
 LARGEST_PART = 1 << 22  # bytes of what is in memory as a whole, where it takes a hundred times as much
 MOST_PARTS = 1 << 21  # rows, or texts that cells share
-CHUNK = 1 << 20  # bytes unpacked at a time
 END = re.compile(rb"</(?:\w+:)?(?:row|si)>")  # of a row of a sheet, and of a text that cells share
 XML = (b"<", b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\0", b" ", b"\t", b"\r", b"\n")  # what it can begin with
 OTHERWISE = "If the data is really that large, save it as .parquet or .csv."
-LARGEST_RATIO = 200  # of unpacked to packed bytes
 LAST_ROW = 1 << 20  # of a sheet in Excel
 OLD_OR_ENCRYPTED = bytes.fromhex("d0cf11e0a1b11ae1")  # what .xls files and workbooks with a password begin with
 
 log = logging.getLogger(__name__)
 
 
-def read_workbook(path: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, Any]]]]:
-    """The column names and the rows of a workbook's first sheet. A formula counts by the value saved with it.
+def read_workbook(path: Path, layout: Layout) -> Content:
+    """The rows of a workbook's first sheet. A formula counts by the value saved with it.
 
     Raises:
         UserError: it is no workbook, or a damaged or hostile one.
         OSError: it cannot be read.
     """
     _check_archive(path)
-    found = _records(path)
-    header = ["" if cell is None else str(cell).strip() for cell in next(found, ())]
-    while header and not header[-1]:
-        header.pop()
+    found = enumerate(_records(path), start=1)
+    first = next((r for r in found if layout.header or any(cell is not None for cell in r[1])), (1, ()))
+    given = ["" if cell is None else str(cell).strip() for cell in first[1]]
+    while given and not given[-1]:
+        given.pop()
+    columns, repeated = name_columns(path, given, layout)
 
-    def rows() -> Iterator[tuple[int, dict[str, Any]]]:
-        for number, record in enumerate(found, start=2):
-            cells = record[: len(header)]
+    def rows() -> Iterator[Row]:
+        for number, record in found if layout.header else itertools.chain([first], found):
+            cells = record[: len(columns)]
+            if not layout.header and any(cell is not None for cell in record[len(columns) :]):
+                raise UserError(
+                    f"Every row of {path} must have at most the first row's {len(columns)} cells; row {number} has "
+                    "more.\nFill in the first row, or write the columns' names above the rows."
+                )
             if all(cell is None for cell in cells):
                 yield number, {}
                 continue
             filled = ("" if cell is None else cell for cell in cells)
-            yield number, dict(itertools.zip_longest(header, filled, fillvalue=""))
+            yield number, dict(itertools.zip_longest(columns, filled, fillvalue=""))
 
-    return header, rows()
+    return Content(columns, rows(), "row", repeated)
 
 
 def _records(path: Path) -> Iterator[tuple[Any, ...]]:
@@ -105,7 +112,7 @@ def _check_archive(path: Path) -> None:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
             size = path.stat().st_size
-            if unpacked > LARGEST_BOOK or unpacked > LARGEST_RATIO * max(size, 1 << 16):
+            if unpacked > LARGEST_BOOK or unpacked > LARGEST_RATIO * max(size, SMALLEST):
                 raise UserError(
                     f"{path} must be a plain workbook of at most {LARGEST_BOOK:,} bytes; it unpacks from "
                     f"{size:,} to {unpacked:,} bytes, as a zip bomb does.\n{OTHERWISE}"
