@@ -137,6 +137,11 @@ DATA: dict[str, tuple[Any, ...]] = {
         csv([*ROWS, ("a", "rare"), ("b", "rare")]),
         r"Each label needs at least 3 rows.* too few in \S+a\.csv have 'rare' \(2: line 32, 33\)",
     ),
+    "scores": (
+        "a.csv",
+        csv((text, str(i)) for i, (text, _) in enumerate(ROWS)),
+        r"have '0' \(1: line 2\), .*'7' \(1: line 9\), …\.(\n.*)*there is no regression",
+    ),
     "three labels for binary": (
         "a.csv",
         csv(),

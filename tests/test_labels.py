@@ -144,7 +144,7 @@ def test_blanks_in_names_count_as_in_the_file(tmp_path: Path) -> None:
 
 def test_numbers_count_positions_even_where_names_are_numbers(tmp_path: Path) -> None:
     path = put(tmp_path / "a.csv", csv(rows(["0", "1", "2"])))
-    assert by_text(corpus.load(settings(path, label_names=["1", "2", "3"]))) == dict(rows([0, 1, 2]))
+    assert by_text(corpus.load(settings(path, label_names=[1, 2, 3]))) == dict(rows([0, 1, 2]))
     lists = put(tmp_path / "a.jsonl", jsonl(rows([[0, 2], [1], []])))
     found = corpus.load(settings(lists, label_names=["1", "2", "3"]))
     assert by_text(found) == dict(rows([[1, 0, 1], [0, 1, 0], [0, 0, 0]]))

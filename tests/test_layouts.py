@@ -329,7 +329,7 @@ def test_headers_that_are_rows_and_rows_that_are_headers_are_suspected(
     file = put(tmp_path / "a.csv", csv())
     with pytest.raises(UserError, match=r"got 'label'(.*\n)+The first row has it; .*data\.header=true"):
         corpus.load(settings(file, header=False))
-    with pytest.raises(UserError, match=r"'label' \(1\)"):
+    with pytest.raises(UserError, match=r"'label' \(1: line 1\)"):
         corpus.load(settings(file, header=False, text=0, label=1))
     assert "The first row of" in caplog.text
     assert "has 'text' and 'label': if these are names of columns, data.header=true" in caplog.text

@@ -15,7 +15,7 @@ from src.data import sources
 from src.data.label_columns import read_labels
 from src.data.label_matching import check_numbering, encode
 from src.data.label_task import label_space
-from src.data.label_values import warn_of_variants
+from src.data.label_values import number, warn_of_variants
 from src.data.labels import LabelSpace
 from src.data.stratifying import Indices, stratified
 from src.data.tables import Table
@@ -147,11 +147,12 @@ def _check_counts(split: Split, space: LabelSpace, parts: int, source: Table) ->
     rows = {name: split.rows[with_label[:, i]] for i, name in enumerate(space.names)}
     rare = {name: f"{name!r} ({_places(found, source.unit)})" for name, found in rows.items() if len(found) < parts}
     if rare:
+        numbers = "" if None in map(number, space.names) else " Numbers are classes here; there is no regression."
         raise UserError(
             f"Each label needs at least {parts} rows, so that each of {parts} splits gets one; too few in "
             f"{source.source} have {', '.join(list(rare.values())[:8])}{', …' if len(rare) > 8 else ''}.\n"
             "Add rows, merge or remove these labels, or give the splits "
-            "as files: data.path=DIR with train, validation and test."
+            f"as files: data.path=DIR with train, validation and test.{numbers}"
         )
 
 
