@@ -23,10 +23,11 @@ from src.checking import check_complete
 from src.cli import in_order, run_command
 from src.data.tables import stream_table
 from src.errors import UserError, nearest
+from src.finding import find_run
 from src.freezing import trained_in
 from src.paths import user_path
 from src.reaching import taken
-from src.runs import RunFolder, find_run
+from src.runs import RunFolder
 from src.trust import refuse_links
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from omegaconf import DictConfig
 
 from src.checking import check_options
 from src.cli import in_order, run_command
+from src.finding import find_run
 from src.labelling import Options, label_file
 from src.predictor import Predictor
-from src.runs import find_run
 
 __all__ = ["Predictor"]
 

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from src import pretraining
@@ -31,6 +30,7 @@ from src.config import Scratch
 from src.data import corpus as corpora
 from src.errors import UserError
 from src.importing import without_collection
+from src.placing import given_folder, own_folder
 from src.ranks import is_main_process
 from src.resuming import check_epochs, resumed, suits
 from src.runs import RunFolder
@@ -185,13 +185,13 @@ def _train_once(
             if isinstance(error, OSError) and error.errno in FULL:
                 raise UserError(
                     f"A run must be able to write its files; {error.filename or folder.path}: {error.strerror}.\n"
-                    f"Free some space, then go on with: python -m src.train run={(whole or folder).path} resume=true"
+                    f"Free some space, then go on with: {(whole or folder).go_on}"
                 ) from error
             raise
         except (KeyboardInterrupt, SystemExit):
             if is_main_process():
                 folder.write_status("interrupted", epoch=trainer.current_epoch + 1, step=trainer.global_step)
-                log.warning("Interrupted. Go on with: python -m src.train run=%s resume=true", (whole or folder).path)
+                log.warning("Interrupted. Go on with: %s", (whole or folder).go_on)
             raise
 
 
@@ -279,9 +279,13 @@ def _run_log() -> Iterator[logging.handlers.MemoryHandler]:
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")
 def main(cfg: DictConfig) -> float | None:
-    folder = RunFolder(Path(os.path.relpath(HydraConfig.get().runtime.output_dir)))
+    try:
+        folder = given_folder()
+    except UserError as error:
+        fail(str(error))
     if is_sweep_job():
         return run_job(cfg, folder)
+    folder = own_folder(folder)
     try:
         train(cfg, folder)
     except UserError as error:
@@ -296,4 +300,4 @@ def main(cfg: DictConfig) -> float | None:
 
 if __name__ == "__main__":
     with with_folder(sys.argv):
-        run_command(main, "train")
+        run_command(main, "train", paths=("run",))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from src.errors import UserError, nearest, reason
+from src.finding import runs_in
 from src.paths import user_path
 from src.runs import PLACES, RunFolder
 
@@ -107,8 +108,7 @@ def read_runs(root: Path) -> list[Run]:
     Raises:
         UserError: there are none, or one has a config that cannot be read.
     """
-    folders = sorted(file.parent for file in root.rglob("config.yaml"))
-    runs = [_read(RunFolder(f)) for f in folders if f.parent not in folders]
+    runs = [_read(folder) for folder in runs_in(root)]
     if not runs:
         found = "has none" if root.is_dir() else "is not there" if not root.exists() else "is no folder"
         raise UserError(f"runs must be a folder with runs in it; {root} {found}.\nSweeps are in outputs/sweeps.")

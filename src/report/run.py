@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import resource
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -138,7 +139,7 @@ def _say_where_to_look(folder: RunFolder, result: dict[str, Any], headline: str)
     made = [folder.path / name for name in ("adapter", "model") if (folder.path / name).exists()]
     for file in [*sorted((folder.path / "report").iterdir()), *made]:
         log.info("         %s", file)
-    log.info("         tensorboard --logdir %s", folder.path.parent)
+    log.info("         tensorboard --logdir %s", shlex.quote(str(folder.path.parent)))
 
 
 def _peak_memory() -> int:
