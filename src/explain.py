@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from src.checking import check_complete
 from src.cli import in_order, run_command
 from src.data.tables import stream_table
-from src.errors import UserError, nearest
+from src.errors import UserError, listed, nearest
 from src.finding import find_run
 from src.freezing import trained_in
 from src.paths import user_path
@@ -167,8 +167,8 @@ def check_runs(runs: Sequence[RunFolder], labels: Sequence[Any] | None) -> None:
             )
         if (result["objective"], result["labels"]) != (results[0]["objective"], results[0]["labels"]):
             raise UserError(
-                f"against must be a run with the same labels; {runs[0].path} has {', '.join(results[0]['labels'])} "
-                f"({results[0]['objective']}), {run.path} {', '.join(result['labels'])} ({result['objective']}).\n"
+                f"against must be a run with the same labels; {runs[0].path} has {listed(results[0]['labels'])} "
+                f"({results[0]['objective']}), {run.path} {listed(result['labels'])} ({result['objective']}).\n"
                 "Give a run on the same data."
             )
     known = results[0]["labels"]

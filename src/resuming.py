@@ -32,7 +32,7 @@ def resumed(cfg: DictConfig, folder: RunFolder) -> DictConfig:
     trust.refuse_links(folder.path.rglob("*"), folder.path)
     same = config_hash(cfg) == config_hash(saved)  # the whole command again changes nothing
     changes = [] if same else _changes(saved, folder)
-    if folder.state() == "finished" and not changes:
+    if folder.state() == "finished" and folder.is_shown and not changes:
         raise UserError(f"{folder.path} is finished.\nTrain it longer with trainer.max_epochs=N, or start a new run.")
     given_again: dict[str, Any] = {"resume": cfg.resume}
     if "tokenizer" in saved.backbone and any(file.exists() for file in folder.checkpoints):

@@ -210,6 +210,11 @@ class RunFolder:
         found = self._status().get("state")
         return None if found is None else str(found)
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether a finished run has made all that shows its result, as far as that could be made."""
+        return self._status().get("report") != "unfinished"
+
     def problem(self) -> str:
         """Why there is no result, as far as the run itself could say."""
         status = self._status()

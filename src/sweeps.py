@@ -63,10 +63,10 @@ def _run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
     given = [o for o in HydraConfig.get().overrides.task if not o.startswith(("run=", "resume="))]
     overrides = ["resume=true", *changeable(folder.saved_config(), given)] if resume else given
     code, said = run_process(["-m", "src.train", *overrides, f"run={quoted(str(folder.path))}", "hydra.mode=RUN"])
-    if code == 0:
-        return folder.monitored()
     if code in (130, 141, 143):
         raise SystemExit(code)
+    if folder.state() == "finished":  # even if it was killed while it drew its pictures
+        return folder.monitored()
     _record_failure(cfg, folder, _reason(code, folder, said), said)
     return None
 

@@ -6,16 +6,13 @@ Torch and what stands on it are imported inside functions: a mistake in the conf
 from __future__ import annotations
 
 import contextlib
-import errno
 import gc
 import logging
-import logging.handlers
 import os
 import sys
-import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,14 +22,17 @@ from omegaconf import DictConfig, open_dict
 from src import pretraining
 from src.build import build, build_trainer, check_fit, check_monitor, find_backbone, read_config
 from src.checking import check_references
-from src.cli import end_unread, fail, run_command
+from src.cli import fail, run_command
+from src.clock import Clock
 from src.config import Scratch
 from src.data import corpus as corpora
 from src.errors import UserError
+from src.files import FULL
 from src.importing import without_collection
 from src.placing import given_folder, own_folder
 from src.ranks import is_main_process
 from src.resuming import check_epochs, resumed, suits
+from src.run_log import run_log
 from src.runs import RunFolder
 from src.sweep_folders import with_folder
 from src.sweeps import is_sweep_job, run_job
@@ -46,26 +46,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Result = dict[str, Any]
-FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-class Clock:
-    """Wall time by part of the run, in seconds."""
-
-    def __init__(self) -> None:
-        self.started = time.perf_counter()
-        self.seconds: dict[str, float] = {}
-
-    @contextlib.contextmanager
-    def __call__(self, part: str) -> Iterator[None]:
-        begin = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - begin
-
-    def total(self) -> float:
-        return time.perf_counter() - self.started
 
 
 def train(cfg: DictConfig, folder: RunFolder) -> Result:
@@ -126,7 +106,7 @@ def _train_once(
         known: what result.json says besides.
     """
     clock = Clock()
-    with _run_log() as memory, contextlib.ExitStack() as held:
+    with run_log() as memory, contextlib.ExitStack() as held:
         if cfg.resume and is_main_process():
             held.enter_context(folder.locked())
         settings, strategy = read_config(cfg)
@@ -179,7 +159,7 @@ def _train_once(
             known |= {"strategy": strategy.name, "seconds": seconds, "phases": phases.done, "resumed": lineage.resumed}
             return finish(trainer, module, datamodule, cfg, folder, known, best)
         except Exception as error:
-            if is_main_process():
+            if is_main_process() and folder.state() != "finished":
                 with contextlib.suppress(OSError):  # the disk may be what has failed
                     folder.write_status("failed", error=f"{type(error).__name__}: {error}")
             if isinstance(error, OSError) and error.errno in FULL:
@@ -190,7 +170,8 @@ def _train_once(
             raise
         except (KeyboardInterrupt, SystemExit):
             if is_main_process():
-                folder.write_status("interrupted", epoch=trainer.current_epoch + 1, step=trainer.global_step)
+                if folder.state() != "finished":
+                    folder.write_status("interrupted", epoch=trainer.current_epoch + 1, step=trainer.global_step)
                 log.warning("Interrupted. Go on with: %s", (whole or folder).go_on)
             raise
 
@@ -244,37 +225,6 @@ def _import_libraries() -> None:
         r".isinstance\(treespec, LeafSpec\). is deprecated",  # about Lightning's own code
     ):
         warnings.filterwarnings("ignore", message=message)
-
-
-class _Terminal(logging.StreamHandler[Any]):
-    """Standard output."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        if isinstance(sys.exc_info()[1], BrokenPipeError):
-            end_unread()
-        super().handleError(record)
-
-
-@contextlib.contextmanager
-def _run_log() -> Iterator[logging.handlers.MemoryHandler]:
-    """Logs to the terminal, and holds everything back for train.log until there is a run folder."""
-    root = logging.getLogger()
-    terminal = _Terminal(sys.stdout)
-    terminal.setFormatter(logging.Formatter("%(message)s"))
-    memory = logging.handlers.MemoryHandler(capacity=1, flushLevel=logging.CRITICAL + 1, flushOnClose=False)
-    before, root.level = root.level, logging.INFO if is_main_process() else logging.WARNING
-    root.addHandler(terminal)
-    root.addHandler(memory)
-    try:
-        yield memory
-    finally:
-        memory.flush()
-        if memory.target:
-            memory.target.close()
-        for handler in (terminal, memory):
-            root.removeHandler(handler)
-            handler.close()
-        root.setLevel(before)
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")
