@@ -71,8 +71,8 @@ class RunFolder:
         return self.path / "model"
 
     def digests(self) -> dict[str, str]:
-        """The SHA-256 of the weights that others read, by their path in the folder."""
-        files = [self.best_checkpoint, *sorted(self.model.glob("*.safetensors"))]
+        """The SHA-256 of the weights that others read, and of all of `model`, by their path in the folder."""
+        files = [self.best_checkpoint, *sorted(file for file in self.model.glob("*") if file.is_file())]
         return {path.relative_to(self.path).as_posix(): sha256(path) for path in files}
 
     def check_weights(self, result: dict[str, Any]) -> None:

@@ -117,6 +117,7 @@ def _train_once(
         check_monitor(settings, corpus)
         with clock("import"):
             _import_libraries()
+            from src import backbone_files
             from src.caching import check
             from src.checkpoints import newest_valid
             from src.lineage import Lineage, identity
@@ -128,7 +129,8 @@ def _train_once(
         with clock("build"):
             module, datamodule = build(cfg, settings, strategy, source, corpus)
             datamodule.setup()
-            lineage = Lineage(identity(datamodule, module))
+            backbone = backbone_files.record(source, datamodule.tokenizer)
+            lineage = Lineage(identity(datamodule, module, backbone))
             trainer = build_trainer(cfg, settings, strategy, folder, len(module.phases), lineage)
             check(module, datamodule, settings)
             found = newest_valid(folder.checkpoints) if cfg.resume else None
@@ -156,7 +158,13 @@ def _train_once(
             phases = next(c for c in trainer.callbacks if isinstance(c, Phases))  # type: ignore[attr-defined]
             fit = clock.seconds["fit"] - phases.encoding_seconds
             seconds = {"total": clock.total(), **clock.seconds, "encode": phases.encoding_seconds, "fit": fit}
-            known |= {"strategy": strategy.name, "seconds": seconds, "phases": phases.done, "resumed": lineage.resumed}
+            known |= {
+                "strategy": strategy.name,
+                "backbone": backbone,
+                "seconds": seconds,
+                "phases": phases.done,
+                "resumed": lineage.resumed,
+            }
             return finish(trainer, module, datamodule, cfg, folder, known, best)
         except Exception as error:
             if is_main_process() and folder.state() != "finished":
