@@ -168,7 +168,7 @@ def _outcome(ended: ObjectRef[JobReturn], config: DictConfig) -> JobReturn:
         lines = str(error).strip().splitlines() or [""]
         # Ray's own errors begin with what happened; those of the worker's code end with it, after the traceback.
         said = lines[-1] if isinstance(error, ray.exceptions.RayTaskError) else ". ".join(lines[0].split(". ")[:2])
-    folder = RunFolder(Path(config.hydra.sweep.dir) / str(config.hydra.sweep.subdir))
+    root = Path(config.hydra.sweep.dir)
     task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    fail_job(task, folder, f"lost on Ray ({said})")
+    fail_job(task, RunFolder(root / str(config.hydra.sweep.subdir)), root, f"lost on Ray ({said})")
     return JobReturn(cfg=task, status=JobStatus.COMPLETED)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src import config, hub
+from src.digests import remembered_sha256
 from src.errors import UserError, reason
-from src.files import sha256
 from src.paths import user_path
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _package_folder(cfg: config.Pretrained) -> Path:
     if weights is None or not weights.exists():
         raise UserError(f"The package {cfg.package} must carry a model.safetensors; it does not.\n{install}")
     if cfg.sha256:
-        found = sha256(weights)
+        found = remembered_sha256(weights)
         if found != cfg.sha256:
             raise UserError(
                 f"{weights} must have the SHA-256 {cfg.sha256}; it has {found}.\n"

@@ -11,7 +11,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -25,6 +25,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.errors import UserError, nearest
+from src.quoting import quoted, read_whole
 from src.runs import CONF
 
 # A key of that name would be taken for a choice among the files in conf/sweep.
@@ -37,7 +38,9 @@ GROUPED = {"train", "plan"}
 RUN_FOLDER = "The run folder must be one that can be made and written"
 
 
-def run_command(main: Callable[[], object], config_name: str, verbatim: Sequence[str] = ()) -> None:
+def run_command(
+    main: Callable[[], object], config_name: str, verbatim: Sequence[str] = (), paths: Sequence[str] = ()
+) -> None:
     """Runs a Hydra entry point and turns mistakes of the user into one message and exit code 2.
 
     Args:
@@ -45,6 +48,7 @@ def run_command(main: Callable[[], object], config_name: str, verbatim: Sequence
         config_name: the config that it composes, for looking up the nearest valid key.
         verbatim: keys whose values are taken letter for letter, whatever they would mean to Hydra; they may be given by
             their aliases.
+        paths: keys whose values are taken so unless they are between quotes or refer to something.
     """
     if config_name != "train" and {"-m", "--multirun"} & {*sys.argv}:
         fail(f"Only python -m src.train takes -m; python -m src.{config_name} does one thing at a time.")
@@ -52,13 +56,7 @@ def run_command(main: Callable[[], object], config_name: str, verbatim: Sequence
         print(_described(config_name))
         return
     _refuse_lists(sys.argv[1:])
-    given = ((argument, *argument.partition("=")) for argument in sys.argv)
-    named = ((argument, ALIASES.get(key, key), value) for argument, key, _, value in given)
-    multirun = bool({"-m", "--multirun"} & {*sys.argv})
-    sys.argv = [
-        f"{key}={_quoted(value)}" if key in verbatim or (key in COLUMNS and _is_name(argument, multirun)) else argument
-        for argument, key, value in named
-    ]
+    sys.argv = _for_hydra(sys.argv, dict.fromkeys(verbatim, quoted) | dict.fromkeys(paths, read_whole))
     # With full errors Hydra hands exceptions on instead of printing them and exiting with 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     signal.signal(signal.SIGTERM, _exit_in_order)
@@ -97,12 +95,30 @@ def _explained(error: Exception, main: Callable[[], object], config_name: str) -
         return "\n".join(_unknown_names(config_name)) or f"{error}\n{error.__cause__ or ''}".rstrip()
     if isinstance(error, OSError) and error.errno:
         what = "A file or folder must be one that can be used" if begun else RUN_FOLDER
-        return f"{what}: {error}.\nChoose another{'' if begun else ': run=FOLDER'}."
+        key = "hydra.sweep.dir=FOLDER hydra.sweep.subdir=NAME" if {"-m", "--multirun"} & {*sys.argv} else "run=FOLDER"
+        return f"{what}: {error}.\nChoose another{'' if begun else f': {key}'}."
     if begun:
         raise error
     if isinstance(error, yaml.YAMLError | UnicodeDecodeError | RecursionError):
         return f"A config file must be plain YAML in UTF-8, each key once; {error}.\nCorrect the file."
     return "\n".join(_unknown_names(config_name)) or f"The config cannot be composed: {error}.\nCorrect what it names."
+
+
+def _for_hydra(arguments: Sequence[str], ways: Mapping[str, Callable[[str], str]]) -> list[str]:
+    """The arguments as Hydra reads what the user means.
+
+    Args:
+        arguments: of the command, with its name.
+        ways: how the values of some keys are quoted.
+    """
+    multirun = bool({"-m", "--multirun"} & {*arguments})
+    found = []
+    for argument in arguments:
+        given, _, value = argument.partition("=")
+        key = ALIASES.get(given, given)
+        quote = ways.get(key) or (quoted if key in COLUMNS and _is_name(argument, multirun) else None)
+        found.append(f"{key}={quote(value)}" if quote else argument)
+    return found
 
 
 def _is_name(override: str, multirun: bool) -> bool:
@@ -115,13 +131,6 @@ def _is_name(override: str, multirun: bool) -> bool:
 
 def _exit_in_order(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
-
-
-def _quoted(value: str) -> str:
-    """A value that Hydra reads back as it is: between quotes, backslashes before quotes doubled, no interpolation."""
-    escaped = re.sub(r"(\\*)(\$\{)", r"\1\1\\\2", value)
-    escaped = re.sub(r'(\\*)"', r"\1\1\"", escaped)
-    return '"' + re.sub(r"(\\+)$", r"\1\1", escaped) + '"'
 
 
 def fail(message: str) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -86,7 +87,8 @@ class Multirun(Callback):
         root = Path(config.hydra.sweep.dir)
         print(f"\nRuns in {root}")
         if best := write_best(root):
-            print(f"The best values: {best}\nTrain with them: python -m src.train --config-dir {root} experiment=best")
+            command = f"python -m src.train --config-dir {shlex.quote(str(root))} experiment=best"
+            print(f"The best values: {best}\nTrain with them: {command}")
         defaults = OmegaConf.load(CONF / "compare.yaml")
         try:
             failed = compare(root, defaults.metric, defaults.baseline, config.sweep.by, defaults.margin, mixed=True)

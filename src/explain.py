@@ -24,11 +24,12 @@ from src.cli import in_order, run_command
 from src.config import Quoting
 from src.data.content import Layout
 from src.data.tables import stream_table
-from src.errors import UserError, nearest
+from src.errors import UserError, listed, nearest
+from src.finding import find_run
 from src.freezing import trained_in
 from src.paths import user_path
 from src.reaching import taken
-from src.runs import RunFolder, find_run
+from src.runs import RunFolder
 from src.trust import refuse_links
 
 if TYPE_CHECKING:
@@ -172,8 +173,8 @@ def check_runs(runs: Sequence[RunFolder], labels: Sequence[Any] | None) -> None:
             )
         if (result["objective"], result["labels"]) != (results[0]["objective"], results[0]["labels"]):
             raise UserError(
-                f"against must be a run with the same labels; {runs[0].path} has {', '.join(results[0]['labels'])} "
-                f"({results[0]['objective']}), {run.path} {', '.join(result['labels'])} ({result['objective']}).\n"
+                f"against must be a run with the same labels; {runs[0].path} has {listed(results[0]['labels'])} "
+                f"({results[0]['objective']}), {run.path} {listed(result['labels'])} ({result['objective']}).\n"
                 "Give a run on the same data."
             )
     known = results[0]["labels"]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from pytorch_lightning import Callback
 
+from src import backbone_files
 from src.audit import fingerprints
-from src.data.tokenizing import fingerprint, tokenizer_state
+from src.data.tokenizing import fingerprint
 from src.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
 Identity = dict[str, str]
 
 
-def identity(datamodule: TextDataModule, module: FreezableModule) -> Identity:
+def identity(datamodule: TextDataModule, module: FreezableModule, backbone: backbone_files.Record | None) -> Identity:
     """What must not change between the parts of a run, in words and checksums.
 
     Args:
         datamodule: of the run.
         module: before it has trained.
+        backbone: what the result says of it; None for one that was made.
     """
     corpus, cfg = datamodule.corpus, datamodule.cfg
     found = {"labels": ", ".join(corpus.space.names), "batch size": str(cfg.batch_size)}
@@ -32,9 +34,11 @@ def identity(datamodule: TextDataModule, module: FreezableModule) -> Identity:
         texts = fingerprint(split.texts, datamodule.tokenizer, cfg.max_length)
         found[f"texts of {name}, as tokens"] = f"{len(split):,}, {texts[:12]}"
         found[f"targets of {name}"] = hashlib.sha256(split.targets.tobytes()).hexdigest()[:12]
-    found["tokenizer"] = hashlib.sha256(tokenizer_state(datamodule.tokenizer).encode()).hexdigest()[:12]
+    found["tokenizer"] = backbone_files.fingerprint(datamodule.tokenizer)
     weights = repr(sorted(fingerprints(module).items()))
     found["weights before training"] = hashlib.sha256(weights.encode()).hexdigest()[:12]
+    if backbone:
+        found[f"{backbone_files.CONFIG} of the backbone"] = backbone["files"][backbone_files.CONFIG][:12]
     return found
 
 
@@ -60,7 +64,8 @@ class Lineage(Callback):
             UserError: it is, and may not be.
         """
         saved = checkpoint["callbacks"][self.state_key]
-        pairs = {name: (saved["made_of"].get(name), self.made_of.get(name)) for name in saved["made_of"] | self.made_of}
+        # Checkpoints of older versions say nothing of some.
+        pairs = {name: (before, self.made_of.get(name)) for name, before in saved["made_of"].items()}
         changed = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
         if changed and not force:
             listed = "\n".join(f"  {name}: {before} then, {now} now" for name, (before, now) in changed.items())

@@ -8,22 +8,29 @@ from omegaconf import DictConfig
 
 from src.checking import check_options
 from src.cli import in_order, run_command
+from src.errors import SHOWN
+from src.finding import find_run
 from src.labelling import Options, label_file
 from src.predictor import Predictor
-from src.runs import find_run
 
 __all__ = ["Predictor"]
 
 
 def shown(predictor: Predictor, text: str, top: int) -> str:
     """What a run says of a text, a line for each label or guess; labels that count are marked for multi-label runs."""
-    if str(predictor.tokenizer.mask_token) in text or predictor.space.objective == "mlm":
+    if predictor.space.objective == "mlm":
         guesses = predictor.fill(text, top)
         return "\n\n".join("\n".join(f"{name:20} {share:.3f}" for name, share in part) for part in guesses)
     probabilities = predictor.probabilities([text])
     chosen = predictor.decide(probabilities)[0] if predictor.space.objective == "multilabel" else ()
     scored = sorted(zip(predictor.space.names, probabilities[0], strict=True), key=lambda scored: -scored[1])
-    return "\n".join(f"{name:20} {share:.3f}{' *' if name in chosen else ''}" for name, share in scored)
+    lines = [
+        f"{name:20} {share:.3f}{' *' if name in chosen else ''}"
+        for place, (name, share) in enumerate(scored)
+        if place < SHOWN or name in chosen
+    ]
+    rest = len(scored) - len(lines)
+    return "\n".join([*lines, *([f"and {rest:,} more labels"] if rest else [])])
 
 
 def predict(cfg: DictConfig) -> None:

@@ -5,7 +5,8 @@ Torch and what stands on it are imported inside functions: a mistake in the argu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +21,13 @@ from src.importing import without_collection
 from src.pretraining import both_configs, check_finite
 from src.runs import RunFolder
 
+log = logging.getLogger(__name__)
+
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
+    from src.backbone_files import Part
     from src.data.batching import Ragged
     from src.networks import Network
 
@@ -78,6 +82,8 @@ class Predictor:
                 cfg.freeze = {"_target_": "src.freezing.Nothing"}
             elif "tokenizer" in cfg.backbone:
                 cfg.backbone.tokenizer = str(folder.model)
+            elif commit := (result.get("backbone") or {}).get("revision"):
+                cfg.backbone.revision = commit  # branches of the hub go on
         with without_collection():
             predictor = _load(cfg, folder, result, precision or str(cfg.trainer.precision))
         predictor.network.to(device or _accelerator() or "cpu")
@@ -191,23 +197,42 @@ class Predictor:
 def _load(cfg: DictConfig, folder: RunFolder, result: dict[str, Any], precision: str) -> Predictor:
     import torch
 
+    from src import backbone_files
     from src.build import build_network, check_fit, find_backbone, read_config, stages_and_phases
     from src.inference import cast_matrices
     from src.networks import Network
 
     settings, strategy = read_config(cfg)
     source = find_backbone(settings.backbone)
+    known = None if settings.masks else result.get("backbone")  # of masked words, the run's own folder has all
+    backbone_files.check(source, known, folder.path, ["config"])
     check_fit(settings, strategy, source)
     space = LabelSpace.of(result)
     with torch.random.fork_rng(devices=[]):  # what is drawn for a network is not the caller's concern
         encoder, head, tokenizer = build_network(cfg, settings, strategy, source, space.outputs, ())
     network = Network(encoder, head, *stages_and_phases(encoder, head, strategy), space)
+    if known:
+        backbone_files.check(source, known, folder.path, _needed(network, tokenizer, known))
+        if tokenizer.is_fast and backbone_files.fingerprint(tokenizer) != known["tokenizer"]:
+            made = result.get("environment", {}).get("transformers", "of another version")
+            log.warning("transformers %s cut texts into other tokens when %s was trained.", made, folder.path)
     if not settings.masks:
         _load_best(network, folder)
     dtype = torch.bfloat16 if precision.startswith("bf16") else torch.float32
     network.eval()
     cast_matrices(network, dtype)
     return Predictor(network, tokenizer, cfg, result, dtype)
+
+
+def _needed(network: Network, tokenizer: PreTrainedTokenizerBase, known: Mapping[str, Any]) -> Iterator[Part]:
+    """The parts of its backbone whose files must be those that the run was trained with."""
+    from src.backbone_files import fingerprint
+
+    if fingerprint(tokenizer) != known["tokenizer"]:  # files that cut texts in the same way may differ
+        yield "tokenizer"
+    # Where everything trained, the checkpoint has all weights, and those of the backbone are written over.
+    if not network.trained.issuperset(name for name, _ in network.encoder.named_parameters()):
+        yield "weights"
 
 
 def _accelerator() -> str | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from src.config import Objective
 from src.errors import UserError
@@ -20,6 +20,15 @@ class Done(pydantic.BaseModel):
     last_step: int = 1
 
 
+class BackboneFiles(pydantic.BaseModel):
+    """What a run's backbone was read from: SHA-256 by the name of the file, and of what its tokenizer does, and the
+    commit of one from the hub."""
+
+    files: dict[Annotated[str, Field(pattern=r"^[\w.+-]+$")], str]
+    tokenizer: str
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+
+
 class Result(pydantic.BaseModel):
     """The part of a result that other commands read; there is more for people."""
 
@@ -32,6 +41,7 @@ class Result(pydantic.BaseModel):
     sha256: dict[str, str] = {}
     thresholds: dict[str, float] | None = None
     phases: list[Done] | None = None
+    backbone: BackboneFiles | None = None  # older results have none, and neither have runs that made theirs
 
     @model_validator(mode="after")
     def is_consistent(self) -> Self:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src import trust
 from src.errors import UserError
+from src.placing import is_named
 from src.runs import RunFolder, config_hash
 
 
@@ -25,13 +26,13 @@ def resumed(cfg: DictConfig, folder: RunFolder) -> DictConfig:
     Raises:
         UserError: the run has finished, cannot be trusted to stay in its folder, or may not be changed like this.
     """
-    if not (folder.path / "config.yaml").exists() and not _is_named():
+    if not (folder.path / "config.yaml").exists() and not is_named():
         raise UserError("resume=true goes on with a run; none is named.\nGive run=FOLDER; runs are in outputs/runs.")
     saved = folder.saved_config()
     trust.refuse_links(folder.path.rglob("*"), folder.path)
     same = config_hash(cfg) == config_hash(saved)  # the whole command again changes nothing
     changes = [] if same else _changes(saved, folder)
-    if folder.state() == "finished" and not changes:
+    if folder.state() == "finished" and folder.is_shown and not changes:
         raise UserError(f"{folder.path} is finished.\nTrain it longer with trainer.max_epochs=N, or start a new run.")
     given_again: dict[str, Any] = {"resume": cfg.resume}
     if "tokenizer" in saved.backbone and any(file.exists() for file in folder.checkpoints):
@@ -40,14 +41,6 @@ def resumed(cfg: DictConfig, folder: RunFolder) -> DictConfig:
     found = OmegaConf.merge(cfg if same else saved, OmegaConf.from_dotlist(changes), given_again)
     assert isinstance(found, DictConfig)
     return found
-
-
-def _is_named() -> bool:
-    """Whether the folder of the run comes from the user, rather than from the time of day."""
-    if not HydraConfig.initialized():
-        return True
-    given = HydraConfig.get().overrides
-    return any(str(o).startswith(("run=", "hydra.run.dir=")) for o in (*given.task, *given.hydra))
 
 
 @contextlib.contextmanager

@@ -18,11 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 from src import locks, trust
 from src.errors import UserError, reason
 from src.files import filled, plain, sha256, write_whole
-from src.paths import user_path
+from src.quoting import shell_argument
 from src.results import check_result
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
-RUNS = Path("outputs/runs")
 # What may differ between two runs that are the same otherwise.
 PLACES = ("run", "resume", "cache", "sweep")
 
@@ -37,6 +36,11 @@ class RunFolder:
     @property
     def name(self) -> str:
         return self.path.name
+
+    @property
+    def go_on(self) -> str:
+        """The command that goes on with the run."""
+        return f"python -m src.train {shell_argument('run', self.path)} resume=true"
 
     def file(self, *parts: str) -> Path:
         """The path of a file in the folder; the folders on the way are made."""
@@ -67,8 +71,8 @@ class RunFolder:
         return self.path / "model"
 
     def digests(self) -> dict[str, str]:
-        """The SHA-256 of the weights that others read, by their path in the folder."""
-        files = [self.best_checkpoint, *sorted(self.model.glob("*.safetensors"))]
+        """The SHA-256 of the weights that others read, and of all of `model`, by their path in the folder."""
+        files = [self.best_checkpoint, *sorted(file for file in self.model.glob("*") if file.is_file())]
         return {path.relative_to(self.path).as_posix(): sha256(path) for path in files}
 
     def check_weights(self, result: dict[str, Any]) -> None:
@@ -206,6 +210,11 @@ class RunFolder:
         found = self._status().get("state")
         return None if found is None else str(found)
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether a finished run has made all that shows its result, as far as that could be made."""
+        return self._status().get("report") != "unfinished"
+
     def problem(self) -> str:
         """Why there is no result, as far as the run itself could say."""
         status = self._status()
@@ -241,7 +250,7 @@ class RunFolder:
         if self.state() == "finished":
             return f"{wanted}; result.json is missing.\nCopy the run folder again from where it was trained."
         state = f"its state is: {self.state() or 'not begun'}"
-        return f"{wanted}; {state}.\nGo on with it: python -m src.train run={self.path} resume=true"
+        return f"{wanted}; {state}.\nGo on with it: {self.go_on}"
 
     def monitored(self) -> float | None:
         """The best value of the metric that the run watched; None if it is not in the result."""
@@ -257,37 +266,9 @@ class RunFolder:
 
     def discard_if_empty(self) -> None:
         """Takes the folder away again if nothing was written into it."""
-        with contextlib.suppress(OSError):
-            self.path.rmdir()
-
-
-def find_run(name: str, sweep: str | None = None) -> RunFolder:
-    """The run that a command names.
-
-    Args:
-        name: its folder; `latest`, the last that finished; or `best`, the one with the best value of what it watched.
-        sweep: the folder of a sweep, whose runs are meant instead of all.
-
-    Raises:
-        UserError: no run there has finished, or it is not said of which runs the best is meant.
-    """
-    if name not in ("latest", "best"):
-        return RunFolder(user_path(name))
-    if name == "best" and not sweep:
-        raise UserError("run=best needs to know of which runs; give their sweep: sweep=outputs/sweeps/NAME.")
-    root = user_path(sweep) if sweep else RUNS
-    finished = [folder for f in root.glob("*/status.json") if (folder := RunFolder(f.parent)).state() == "finished"]
-    if not finished:
-        raise UserError(
-            f"run={name} needs a finished run; {root} holds none.\nTrain one, or give a folder: run=FOLDER."
-        )
-    if name == "latest":
-        return max(finished, key=lambda folder: (folder.path / "result.json").stat().st_mtime)
-    signs = {"max": 1, "min": -1}
-    values = {f: v * signs[f.saved_config().monitor.mode] for f in finished if (v := f.monitored()) is not None}
-    if not values:
-        raise UserError(f"run=best needs runs whose result holds the metric they watched; {root} has none.")
-    return max(values, key=lambda folder: values[folder])
+        for folder in (self.path / "report", self.path):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def config_hash(config: DictConfig) -> str:

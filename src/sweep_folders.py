@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from src import locks
 from src.cli import fail
 from src.errors import UserError
+from src.quoting import REFERENCE
 
 SWEEPS = Path("outputs/sweeps")
 COMMAND = "command.json"  # in a sweep's folder: what it was started with
@@ -108,6 +109,11 @@ def check_folders(config: DictConfig) -> None:
         )
     found: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
     place = str(found.get("subdir"))
+    if any(f"\\{REFERENCE}" in str(found.get(key)) for key in ("dir", "subdir")):
+        raise UserError(
+            f"The folders of jobs must have names without {REFERENCE}, which begins a reference in their configs; "
+            f"hydra.sweep.dir is {found.get('dir')}, hydra.sweep.subdir is {place}.\nGive other names."
+        )
     if place.startswith("/") or not {*place.split("/")}.isdisjoint({"", ".", ".."}):
         raise UserError(
             f"Jobs have folders in that of their sweep; hydra.sweep.subdir is {place}.\n"

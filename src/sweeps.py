@@ -23,6 +23,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.errors import UserError
+from src.finding import runs_in
+from src.quoting import quoted
 from src.runs import CONF, RunFolder, config_hash
 from src.trust import changeable
 
@@ -45,8 +47,9 @@ def run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
     Returns:
         The best value of the monitored metric, for sweepers that look for it; None for a job that failed.
     """
-    found = _run_job(cfg, _place(cfg, folder))
-    print(progress(folder.path.parent), flush=True)
+    root = Path(os.path.relpath(HydraConfig.get().sweep.dir))
+    found = _run_job(cfg, _place(cfg, folder, root))
+    print(progress(root), flush=True)
     return found
 
 
@@ -59,24 +62,25 @@ def _run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
         shutil.rmtree(folder.path)
     given = [o for o in HydraConfig.get().overrides.task if not o.startswith(("run=", "resume="))]
     overrides = ["resume=true", *changeable(folder.saved_config(), given)] if resume else given
-    code, said = run_process(["-m", "src.train", *overrides, f"run={folder.path}", "hydra.mode=RUN"])
-    if code == 0:
-        return folder.monitored()
+    code, said = run_process(["-m", "src.train", *overrides, f"run={quoted(str(folder.path))}", "hydra.mode=RUN"])
     if code in (130, 141, 143):
         raise SystemExit(code)
+    if folder.state() == "finished":  # even if it was killed while it drew its pictures
+        return folder.monitored()
     _record_failure(cfg, folder, _reason(code, folder, said), said)
     return None
 
 
-def fail_job(cfg: DictConfig, folder: RunFolder, reason: str) -> None:
+def fail_job(cfg: DictConfig, folder: RunFolder, root: Path, reason: str) -> None:
     """Records that a job was lost before it could say what it came to; one that had finished stays finished.
 
     Args:
         cfg: of the run.
         folder: that the launcher has for it.
+        root: the folder of the sweep.
         reason: for the comparison.
     """
-    folder = _place(cfg, folder)
+    folder = _place(cfg, folder, root)
     if folder.state() != "finished":
         _record_failure(cfg, folder, reason)
 
@@ -108,17 +112,16 @@ def run_process(arguments: Sequence[str]) -> tuple[int, str]:
     return process.returncode, "\n".join(last)
 
 
-def _place(cfg: DictConfig, folder: RunFolder) -> RunFolder:
+def _place(cfg: DictConfig, folder: RunFolder, root: Path) -> RunFolder:
     """The folder of this job by its config, or the first number that is free from the launcher's on."""
-    wanted, taken = config_hash(cfg), set()
-    for file in folder.path.parent.glob("*/config.yaml"):
-        taken.add(file.parent.name)
-        if config_hash(RunFolder(file.parent).saved_config()) == wanted:
-            return RunFolder(file.parent)
+    wanted, taken = config_hash(cfg), {run.path: run for run in runs_in(root)}
+    for run in taken.values():
+        if config_hash(run.saved_config()) == wanted:
+            return run
     number = int(folder.name) if folder.name.isdecimal() else 0
-    while str(number) in taken:
+    while folder.path.with_name(str(number)) in taken:
         number += 1
-    return RunFolder(folder.path.parent / str(number)) if folder.name in taken else folder
+    return RunFolder(folder.path.with_name(str(number))) if folder.path in taken else folder
 
 
 def _reason(code: int, folder: RunFolder, said: str) -> str:
@@ -166,7 +169,7 @@ def progress(root: Path) -> str:
     if JOBS not in os.environ:
         return ""
     jobs, started = (float(number) for number in os.environ[JOBS].split())
-    folders = [RunFolder(file.parent) for file in root.glob("*/status.json")]
+    folders = runs_in(root)
     states = [folder.state() for folder in folders]
     done, failed, running = (states.count(state) for state in ("finished", "failed", "running"))
     text = f"Sweep: {done} of {jobs:.0f} jobs done, {failed} failed, {running} running"

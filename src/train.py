@@ -6,33 +6,33 @@ Torch and what stands on it are imported inside functions: a mistake in the conf
 from __future__ import annotations
 
 import contextlib
-import errno
 import gc
 import logging
-import logging.handlers
 import os
 import sys
-import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from src import pretraining
 from src.build import build, build_trainer, check_fit, check_monitor, find_backbone, read_config
 from src.checking import check_references
-from src.cli import end_unread, fail, run_command
+from src.cli import fail, run_command
+from src.clock import Clock
 from src.config import Scratch
 from src.data import corpus as corpora
 from src.errors import UserError
+from src.files import FULL
 from src.importing import without_collection
+from src.placing import given_folder, own_folder
 from src.ranks import is_main_process
 from src.resuming import check_epochs, resumed, suits
+from src.run_log import run_log
 from src.runs import RunFolder
 from src.sweep_folders import with_folder
 from src.sweeps import is_sweep_job, run_job
@@ -46,26 +46,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Result = dict[str, Any]
-FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-class Clock:
-    """Wall time by part of the run, in seconds."""
-
-    def __init__(self) -> None:
-        self.started = time.perf_counter()
-        self.seconds: dict[str, float] = {}
-
-    @contextlib.contextmanager
-    def __call__(self, part: str) -> Iterator[None]:
-        begin = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - begin
-
-    def total(self) -> float:
-        return time.perf_counter() - self.started
 
 
 def train(cfg: DictConfig, folder: RunFolder) -> Result:
@@ -126,7 +106,7 @@ def _train_once(
         known: what result.json says besides.
     """
     clock = Clock()
-    with _run_log() as memory, contextlib.ExitStack() as held:
+    with run_log() as memory, contextlib.ExitStack() as held:
         if cfg.resume and is_main_process():
             held.enter_context(folder.locked())
         settings, strategy = read_config(cfg)
@@ -137,6 +117,7 @@ def _train_once(
         check_monitor(settings, corpus)
         with clock("import"):
             _import_libraries()
+            from src import backbone_files
             from src.caching import check
             from src.checkpoints import newest_valid
             from src.lineage import Lineage, identity
@@ -148,7 +129,8 @@ def _train_once(
         with clock("build"):
             module, datamodule = build(cfg, settings, strategy, source, corpus)
             datamodule.setup()
-            lineage = Lineage(identity(datamodule, module))
+            backbone = backbone_files.record(source, datamodule.tokenizer)
+            lineage = Lineage(identity(datamodule, module, backbone))
             trainer = build_trainer(cfg, settings, strategy, folder, len(module.phases), lineage)
             check(module, datamodule, settings)
             found = newest_valid(folder.checkpoints) if cfg.resume else None
@@ -176,22 +158,29 @@ def _train_once(
             phases = next(c for c in trainer.callbacks if isinstance(c, Phases))  # type: ignore[attr-defined]
             fit = clock.seconds["fit"] - phases.encoding_seconds
             seconds = {"total": clock.total(), **clock.seconds, "encode": phases.encoding_seconds, "fit": fit}
-            known |= {"strategy": strategy.name, "seconds": seconds, "phases": phases.done, "resumed": lineage.resumed}
+            known |= {
+                "strategy": strategy.name,
+                "backbone": backbone,
+                "seconds": seconds,
+                "phases": phases.done,
+                "resumed": lineage.resumed,
+            }
             return finish(trainer, module, datamodule, cfg, folder, known, best)
         except Exception as error:
-            if is_main_process():
+            if is_main_process() and folder.state() != "finished":
                 with contextlib.suppress(OSError):  # the disk may be what has failed
                     folder.write_status("failed", error=f"{type(error).__name__}: {error}")
             if isinstance(error, OSError) and error.errno in FULL:
                 raise UserError(
                     f"A run must be able to write its files; {error.filename or folder.path}: {error.strerror}.\n"
-                    f"Free some space, then go on with: python -m src.train run={(whole or folder).path} resume=true"
+                    f"Free some space, then go on with: {(whole or folder).go_on}"
                 ) from error
             raise
         except (KeyboardInterrupt, SystemExit):
             if is_main_process():
-                folder.write_status("interrupted", epoch=trainer.current_epoch + 1, step=trainer.global_step)
-                log.warning("Interrupted. Go on with: python -m src.train run=%s resume=true", (whole or folder).path)
+                if folder.state() != "finished":
+                    folder.write_status("interrupted", epoch=trainer.current_epoch + 1, step=trainer.global_step)
+                log.warning("Interrupted. Go on with: %s", (whole or folder).go_on)
             raise
 
 
@@ -246,42 +235,15 @@ def _import_libraries() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
-class _Terminal(logging.StreamHandler[Any]):
-    """Standard output."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        if isinstance(sys.exc_info()[1], BrokenPipeError):
-            end_unread()
-        super().handleError(record)
-
-
-@contextlib.contextmanager
-def _run_log() -> Iterator[logging.handlers.MemoryHandler]:
-    """Logs to the terminal, and holds everything back for train.log until there is a run folder."""
-    root = logging.getLogger()
-    terminal = _Terminal(sys.stdout)
-    terminal.setFormatter(logging.Formatter("%(message)s"))
-    memory = logging.handlers.MemoryHandler(capacity=1, flushLevel=logging.CRITICAL + 1, flushOnClose=False)
-    before, root.level = root.level, logging.INFO if is_main_process() else logging.WARNING
-    root.addHandler(terminal)
-    root.addHandler(memory)
-    try:
-        yield memory
-    finally:
-        memory.flush()
-        if memory.target:
-            memory.target.close()
-        for handler in (terminal, memory):
-            root.removeHandler(handler)
-            handler.close()
-        root.setLevel(before)
-
-
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")
 def main(cfg: DictConfig) -> float | None:
-    folder = RunFolder(Path(os.path.relpath(HydraConfig.get().runtime.output_dir)))
+    try:
+        folder = given_folder()
+    except UserError as error:
+        fail(str(error))
     if is_sweep_job():
         return run_job(cfg, folder)
+    folder = own_folder(folder)
     try:
         train(cfg, folder)
     except UserError as error:
@@ -296,4 +258,4 @@ def main(cfg: DictConfig) -> float | None:
 
 if __name__ == "__main__":
     with with_folder(sys.argv):
-        run_command(main, "train")
+        run_command(main, "train", paths=("run",))

@@ -126,6 +126,14 @@ def composed(*overrides: str) -> DictConfig:
         return compose("train", ["run=unset", *overrides])
 
 
+def composed_for(command: str, **values: Any) -> DictConfig:
+    """The config of another command, with values that are taken as they are."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose(command)
+    cfg.merge_with(values)
+    return cfg
+
+
 def refusal(command: str, arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
     """What a command says of a mistake. It runs in this process, and must end with exit code 2 and without a traceback.
 

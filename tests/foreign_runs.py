@@ -15,9 +15,10 @@ from src.compare import compare
 from src.config import FromRun
 from src.explain import explain
 from src.export import export
+from src.finding import find_run
 from src.predict import Predictor
 from src.pretraining import find_pretrained
-from src.runs import CONF, RunFolder, find_run
+from src.runs import CONF, RunFolder
 from src.train import train
 
 Content = dict[str, Any]  # of a config.yaml

@@ -195,6 +195,8 @@ BACKBONES: dict[str, tuple[Ruin, str]] = {
     "newer format": (result(format=2), "has the format 2"),
     "half a result": (written("result.json", b'{"format": 1}'), "objective Field required"),
     "flipped": (flipped(MODEL), "must be as the run has left it"),
+    "tampered settings": (written("model/config.json", b"{}"), r"config\.json must be as the run has left it"),
+    "tampered tokenizer": (written("model/tokenizer.json", b"{}"), r"tokenizer\.json must be as the run has left it"),
     "no model": (lambda f: shutil.rmtree(f / "model"), "must be as the run has left it; it is missing"),
     "empty": (signed(written(MODEL, b"")), "(cannot be loaded|must be weights that can be read)"),
     "text": (signed(written(MODEL, b"text" * 99)), "(cannot be loaded|must be weights that can be read)"),
@@ -203,12 +205,18 @@ BACKBONES: dict[str, tuple[Ruin, str]] = {
     "no number": (signed(tensors(lambda t: t * torch.nan)), "must be finite numbers; .*word_embeddings"),
     "other shape": (signed(tensors(lambda t: t[:9])), "must hold every tensor .*word_embeddings"),
     "a tensor less": (signed(tensors(lambda t: None)), "must hold every tensor .*word_embeddings"),
-    "no settings": (written("model/config.json", b""), r"readable config\.json"),
-    "no architecture": (written("model/config.json", b"{}"), "must name a model_type"),
-    "unknown architecture": (written("model/config.json", b'{"model_type": "x"}'), "must be an encoder|list of layers"),
-    "wrong settings": (edited("model/config.json", '_layers": 3', '_layers": "x"'), "a whole number for num_hidden_l"),
-    "other settings": (edited("model/config.json", '_layers": 3', '_layers": 9'), "lack encoder.layer.3"),
-    "no tokenizer": (written("model/tokenizer.json", b"x"), "must hold a tokenizer; none can be read"),
+    "no settings": (signed(written("model/config.json", b"")), r"readable config\.json"),
+    "no architecture": (signed(written("model/config.json", b"{}")), "must name a model_type"),
+    "unknown architecture": (
+        signed(written("model/config.json", b'{"model_type": "x"}')),
+        "must be an encoder|list of layers",
+    ),
+    "wrong settings": (
+        signed(edited("model/config.json", '_layers": 3', '_layers": "x"')),
+        "a whole number for num_hidden_l",
+    ),
+    "other settings": (signed(edited("model/config.json", '_layers": 3', '_layers": 9')), "lack encoder.layer.3"),
+    "no tokenizer": (signed(written("model/tokenizer.json", b"x")), "must hold a tokenizer; none can be read"),
 }
 
 

@@ -25,9 +25,10 @@ from scipy import stats
 from src.compare import Multirun
 from src.errors import UserError
 from src.report import plots
+from src.report.alike import unlike
 from src.report.comparison import compare
 from src.report.differences import flips
-from src.report.groups import Run, best_of, group, read_runs, unlike
+from src.report.groups import Run, best_of, group, read_runs
 from src.report.pages import write_comparison
 from src.report.standalone import save
 from src.report.statistics import Interval

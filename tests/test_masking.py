@@ -423,6 +423,7 @@ def test_a_damaged_backbone_of_a_run_is_an_error(pretrain: Train, tmp_path: Path
     folder, _ = pretrain()
     settings = json.loads((folder.model / "config.json").read_text())
     (folder.model / "config.json").write_text(json.dumps({**settings, "intermediate_size": 64}))
+    folder.write_json("result.json", {**folder.read_result(), "sha256": folder.digests()})
     with pytest.raises(UserError, match="hold every tensor of the encoder"):
         train(
             composed("backbone=run", f"backbone.run={folder.path}", "data.max_length=32"),

@@ -24,8 +24,9 @@ from src.data.labels import LabelSpace
 from src.data.tables import read_table
 from src.data.writing import FORMULA, open_table
 from src.errors import UserError
+from src.finding import find_run
 from src.predict import Predictor
-from src.runs import CONF, RunFolder, find_run
+from src.runs import CONF, RunFolder
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
 HOSTILE = [

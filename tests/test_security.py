@@ -148,6 +148,7 @@ def test_an_export_passes_no_code_on(finished: RunFolder, tiny_bert: Path, tmp_p
     _code("config.json", auto_map=MAPPED)(tmp_path / "backbone", Canary(tmp_path / "canary"))
     _code("tokenizer_config.json", auto_map={"AutoTokenizer": ["evil.C"] * 2})(tmp_path / "backbone", Canary(tmp_path))
     run = copied(finished, tmp_path / "run", backbone={"name": str(tmp_path / "backbone"), "lr": 5e-5})
+    run.write_json("result.json", {**run.read_result(), "backbone": None})  # of the same hand
     for kind in ("huggingface", "safetensors"):
         with initialize_config_dir(str(CONF), version_base="1.3"):
             export(compose("export", [f"run='{run.path}'", f"output='{tmp_path / kind}'", f"format={kind}"]))

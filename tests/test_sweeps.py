@@ -30,7 +30,7 @@ JOBS = {
 }
 JOB = """
 import json, pathlib, sys
-folder = pathlib.Path(sys.argv[-2].removeprefix("run="))
+folder = pathlib.Path(sys.argv[-2].removeprefix('run="').removesuffix('"'))
 def write(accuracy):
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(pathlib.Path({config!r}).read_text())
@@ -63,9 +63,10 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
 def sweep(monkeypatch: pytest.MonkeyPatch, root: Path, seeds: Sequence[int]) -> dict[int, float | None]:
     found = {}
     for number, seed in enumerate(seeds):
-        task = SimpleNamespace(overrides=SimpleNamespace(task=[f"seed={seed}", "run=elsewhere"]))
+        given = SimpleNamespace(task=[f"seed={seed}", "run=elsewhere"])
+        task = SimpleNamespace(overrides=given, sweep=SimpleNamespace(dir=str(root)))
         monkeypatch.setattr(sweeps.HydraConfig, "get", lambda task=task: task)
-        found[seed] = sweeps.run_job(composed(f"seed={seed}"), RunFolder(root / str(number)))
+        found[seed] = sweeps.run_job(composed(f"seed={seed}"), RunFolder(Path(os.path.relpath(root / str(number)))))
     return found
 
 

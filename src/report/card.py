@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
+from src.errors import SHOWN, listed
 from src.freezing import percent
 from src.report import markdown
 from src.report.groups import flat
@@ -99,7 +100,8 @@ def write_card(folder: Path, result: Mapping[str, Any], cfg: DictConfig, kind: K
     if thresholds := result.get("thresholds"):
         rows = [[label, f"{limit:.4g}"] for label, limit in thresholds.items()]
         lines += ["", "## Thresholds", "", "A label counts as given from this probability on, tuned on validation:", ""]
-        lines += markdown.table(["label", "threshold"], rows)
+        lines += markdown.table(["label", "threshold"], rows[:SHOWN])
+        lines += ["", f"Those of {len(rows) - SHOWN:,} more labels are in config.json."] if len(rows) > SHOWN else []
     lines += ["", "## Hyperparameters", "", *markdown.table(["key", "value"], list(_hyperparameters(cfg)))]
     lines += ["", "## Limits", "", *(f"- {limit}" for limit in [*_limits(result, cfg), *notes]), ""]
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
@@ -126,7 +128,8 @@ def _facts(result: Mapping[str, Any], cfg: DictConfig) -> Iterator[list[str]]:
     yield ["texts", ", ".join(f"{count:,} {split}" for split, count in result["texts"].items())]
     yield ["task", result["objective"]]
     if result["labels"]:
-        yield ["labels", ", ".join(result["labels"])]
+        yield ["number of labels", f"{len(result['labels']):,}"]
+        yield ["labels", listed(result["labels"])]
     yield ["freezing strategy", result["strategy"]]
     yield ["trained parameters", f"{trained:,} of {total:,} ({percent(trained / total)})"]
     yield ["frozen parameters", f"{total - trained:,}"]

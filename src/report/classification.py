@@ -16,7 +16,7 @@ from src.errors import listed
 from src.heads import probabilities
 from src.modules import Predictions, TextClassifier
 from src.report.outcome import Outcome
-from src.report.plots import confusion
+from src.report.plots import MOST, confusion
 from src.runs import RunFolder
 
 ERRORS = 20  # texts that TensorBoard shows
@@ -39,11 +39,15 @@ def conclude(module: TextClassifier, corpus: Corpus, folder: RunFolder) -> Outco
     for name in ("validation", "test"):
         _write_predictions(folder, name, corpus.splits[name], found[name], module, thresholds)
     predicted, targets = decide(found["test"], module, thresholds), found["test"].targets.numpy().astype(np.int64)
+    report, many = report_text(predicted, targets, space), len(space.names) > MOST
+    title = "Test: true and predicted labels"
     return Outcome(
         metrics=scores,
         details=details,
-        report=("classification_report.txt", report_text(predicted, targets, space)),
-        figures={"confusion_matrix": confusion(predicted, targets, space, "Test: true and predicted labels")},
+        report=("classification_report.txt", report),
+        figures={"confusion_matrix": lambda: confusion(predicted, targets, space, title)},
+        summary=_averages(report, space) if many else None,
+        tables={"most_confused.txt": most_confused(predicted, targets, space)} if many and targets.ndim == 1 else {},
         precision_recall=_precision_recall(found["test"], space),
         errors=_worst(corpus.splits["test"], found["test"], module, predicted),
         headline=f"Test accuracy {scores['test']['accuracy']:.3f}, macro F1 {scores['test']['f1_macro']:.3f}",
@@ -58,13 +62,38 @@ def decide(predictions: Predictions, module: TextClassifier, thresholds: torch.T
     return np.asarray(probs.argmax(1).numpy())
 
 
+def _averages(report: str, space: LabelSpace) -> str:
+    """The averages of a classification report, without the line of each label."""
+    header, averages = report.partition("\n")[0], report.rpartition("\n\n")[2]
+    return f"{header}\n\n{averages}\nThe file has a line for each of {len(space.names):,} labels.\n"
+
+
+def most_confused(predicted: NDArray[np.int64], targets: NDArray[np.int64], space: LabelSpace) -> str:
+    """The pairs of a true and another, predicted label that occur most often, with how often the true label occurs.
+
+    Args:
+        predicted: [rows] label indices.
+        targets: likewise.
+        space: the labels.
+    """
+    wrong = predicted != targets
+    pairs, counts = np.unique(np.stack([targets[wrong], predicted[wrong]]), axis=1, return_counts=True)
+    support = np.bincount(targets, minlength=len(space.names))
+    lines = ["  rows       of  true label, predicted label", ""]
+    for place in np.argsort(-counts, kind="stable")[:MOST]:
+        true, said = pairs[:, place].tolist()
+        lines.append(f"{counts[place]:>6,} {support[true]:>8,}  {space.names[true]}, {space.names[said]}")
+    return "\n".join(lines) + "\n"
+
+
 def _precision_recall(predictions: Predictions, space: LabelSpace) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
-    probs = probabilities(predictions.logits, space.objective).numpy()
-    targets = predictions.targets.numpy()
-    if targets.ndim == 1:
-        targets = targets[:, None] == np.arange(len(space.names))
-    first = 1 if space.objective == "binary" else 0  # of two labels, one curve says it all
-    return {space.names[i]: (targets[:, i].astype(int), probs[:, i]) for i in range(first, len(space.names))}
+    """Of two labels, one curve says it all; of more than MOST, there are those that the most rows have."""
+    probs, targets = probabilities(predictions.logits, space.objective), predictions.targets
+    labels = len(space.names)
+    support = targets.sum(0) if targets.ndim == 2 else torch.bincount(targets.long(), minlength=labels)
+    shown = [1] if space.objective == "binary" else sorted(np.argsort(-support.numpy(), kind="stable")[:MOST].tolist())
+    true = {i: targets[:, i] if targets.ndim == 2 else targets == i for i in shown}
+    return {space.names[i]: (true[i].numpy().astype(int), probs[:, i].numpy()) for i in shown}
 
 
 def _worst(split: Split, predictions: Predictions, module: TextClassifier, said: NDArray[Any]) -> list[dict[str, str]]:
@@ -112,10 +141,18 @@ def _write_predictions(
             "text": split.texts,
             "true": named(predictions.targets.numpy()),
             "predicted": named(decide(predictions, module, thresholds)),
-            "probabilities": probabilities(predictions.logits, module.space.objective).tolist(),
+            "probabilities": _rows(probabilities(predictions.logits, module.space.objective).double().numpy()),
         }
     )
     pyarrow.parquet.write_table(table, folder.file("predictions", f"{name}.parquet"))
+
+
+def _rows(values: NDArray[np.float64]) -> Any:
+    """A matrix as a column of lists, without a Python object for each number."""
+    import pyarrow
+
+    starts = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
+    return pyarrow.ListArray.from_arrays(starts, values.reshape(-1))
 
 
 def report_text(predicted: NDArray[Any], targets: NDArray[Any], space: LabelSpace) -> str:

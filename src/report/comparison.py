@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from src.errors import UserError, nearest
 from src.freezing import percent
 from src.report import statistics
-from src.report.groups import STRATEGY, Group, unlike
+from src.report.alike import changed_backbones, unlike
+from src.report.groups import STRATEGY, Group
 from src.report.statistics import Interval
 from src.runs import RunFolder
 
@@ -108,6 +109,8 @@ def compare(groups: Sequence[Group], metric: str, baseline: str | None, margin: 
         sentence += f" Each is the best by validation of its trials: {counts}.{same}"
     if apart := unlike([run for group in groups for run in group.runs]):
         sentence += f" These runs differ in {', '.join(apart)}, so their tests may not be the same one."
+    if changed := changed_backbones([run for group in groups for run in group.runs]):
+        sentence += f" The files of {', '.join(changed)} changed between these runs, which differ in that too."
     if problems:
         sentence += f" {len(problems)} of {sum(len(g.runs) for g in groups)} runs have no result."
     return Comparison(metric, base.name, margin, rows, problems, sentence)

@@ -50,6 +50,23 @@ def by_class(groups: Sequence[Group]) -> dict[str, Mapping[str, float]]:
     return result
 
 
+def telling_classes(shares: Mapping[str, Mapping[str, float]], most: int) -> list[str]:
+    """The classes in order; of more than `most`, those in which groups differ most.
+
+    Args:
+        shares: by group and class.
+        most: how many there is room for.
+    """
+    found: dict[str, list[float]] = {}
+    for mine in shares.values():
+        for name, share in mine.items():
+            found.setdefault(name, []).append(share)
+    if len(found) <= most:
+        return list(found)
+    widest = sorted(found, key=lambda name: (min(found[name]) - max(found[name]), min(found[name]), name))
+    return sorted(widest[:most])
+
+
 def flips(group: Group, baseline: Group) -> list[Flip]:
     """The test texts on which most runs of the two groups disagree about being right, the clearest first."""
     mine, theirs = _predictions(group), _predictions(baseline)

@@ -19,6 +19,7 @@ from src.attribution.explanation import Explanation, Question, as_record, attent
 from src.attribution.gradients import TOLERANCE
 from src.errors import UserError
 from src.report import explanation_plots as plots
+from src.report.plots import MOST
 from src.report.standalone import render, save
 
 LARGEST = 24_000_000  # attention weights in a page, of some 2 bytes each
@@ -104,9 +105,16 @@ def write_page(sides: Sequence[Side], folder: Path) -> Entry:
         text=sides[0].found.tokens.text,
         data={"sides": [_payload(side) for side in sides]},
         tolerance=TOLERANCE,
+        likeliest=_likeliest,
     )
     (folder / "index.html").write_text(page, encoding="utf-8")
     return Entry(folder.name, sides[0].found.tokens.text, [_said(side.found) for side in sides])
+
+
+def _likeliest(probabilities: dict[str, float]) -> list[tuple[str, float]]:
+    """The labels with their probabilities, in the run's order; of more than MOST, the likeliest, from the first on."""
+    found = list(probabilities.items())
+    return found if len(found) <= MOST else sorted(found, key=lambda scored: -scored[1])[:MOST]
 
 
 def write_index(entries: Sequence[Entry], runs: Sequence[str], folder: Path) -> None:

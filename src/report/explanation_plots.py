@@ -18,11 +18,15 @@ from src.report.plots import BLUE, ORANGE, literal
 
 Weights = NDArray[np.float32]
 MOST_TICKS = 40  # along a map
+MOST_WORDS = 300  # in a picture
 STYLES = ("o-", "s--", "^:")  # of methods, told apart without colour
 
 
 def importance(words: Sequence[str], values: Sequence[float], title: str) -> Figure:
-    """A bar for each word, in the order of the text: to the right what speaks for the label."""
+    """A bar for each word, in the order of the text: to the right what speaks for the label. Of a long text, the words
+    that matter most."""
+    chosen = np.sort(np.argsort(-np.abs(values), kind="stable")[:MOST_WORDS])
+    words, values = [words[i] for i in chosen], [values[i] for i in chosen]
     figure = Figure(figsize=(7, 1.2 + 0.2 * len(words)), layout="constrained")
     axes = figure.subplots()
     colours = [ORANGE if value > 0 else BLUE for value in values]

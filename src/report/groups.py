@@ -16,18 +16,13 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from src.errors import UserError, nearest, reason
+from src.finding import runs_in
 from src.paths import user_path
+from src.report.alike import check_alike
 from src.runs import PLACES, RunFolder
 
 BUILT = "_target_"  # the key that says what a section builds
 STRATEGY = "strategy"  # the column that stands for everything in the freeze section
-# What may differ in the data section of runs that are compared: how texts become batches.
-BATCHES = ("data.batch_size", "data.eval_batch_size", "data.buckets", "data.workers", "data.class_weights", "data.pack")
-
-# What says how texts are cut into tokens.
-TOKENS = tuple(
-    f"backbone.{key}" for key in ("name", "package", "tokenizer", "vocabulary", "lowercase", "min_frequency")
-)
 
 
 @dataclass(frozen=True)
@@ -107,8 +102,7 @@ def read_runs(root: Path) -> list[Run]:
     Raises:
         UserError: there are none, or one has a config that cannot be read.
     """
-    folders = sorted(file.parent for file in root.rglob("config.yaml"))
-    runs = [_read(RunFolder(f)) for f in folders if f.parent not in folders]
+    runs = [_read(folder) for folder in runs_in(root)]
     if not runs:
         found = "has none" if root.is_dir() else "is not there" if not root.exists() else "is no folder"
         raise UserError(f"runs must be a folder with runs in it; {root} {found}.\nSweeps are in outputs/sweeps.")
@@ -197,11 +191,11 @@ def group(runs: Sequence[Run], mixed: bool = False) -> list[Group]:
         UserError: they have different data or devices, or several of a group have the same seed.
     """
     if not mixed:
-        _check_alike(runs)
+        check_alike(runs)
     columns = _columns(runs)
     found: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
-        found.setdefault(tuple(_value(run, column) for column in columns), []).append(run)
+        found.setdefault(tuple(value_of(run, column) for column in columns), []).append(run)
     groups = []
     for label in sorted(found):
         members = sorted(found[label], key=lambda run: run.seed)
@@ -261,36 +255,11 @@ def _differs(runs: Sequence[Run], column: str, sections: Sequence[str]) -> bool:
     around = [section for section in sections if column.startswith(f"{section}.")]
     found: dict[tuple[str, ...], set[str]] = {}
     for run in runs:
-        found.setdefault(tuple(_value(run, section) for section in around), set()).add(_value(run, column))
+        found.setdefault(tuple(value_of(run, section) for section in around), set()).add(value_of(run, column))
     return any(len(values) > 1 for values in found.values())
 
 
-def _value(run: Run, column: str) -> str:
+def value_of(run: Run, column: str) -> str:
     if column == STRATEGY:
         return run.strategy
     return run.values.get(f"{column}.{BUILT}", run.values.get(column, "-"))
-
-
-def unlike(runs: Sequence[Run]) -> list[str]:
-    """In what runs differ that their tests depend on: data, and where they guess hidden words, tokens and masks."""
-    masked = any(run.result and run.result["objective"] == "mlm" for run in runs)
-    keys = {key for run in runs for key in run.values}
-    tests = sorted(key for key in keys if key.startswith("data.") and key not in BATCHES)
-    words = sorted(key for key in keys if masked and key.startswith(("model.masking.", *TOKENS)))
-    return [key for key in (*tests, *words) if len({run.values.get(key) for run in runs}) > 1]
-
-
-def _check_alike(runs: Sequence[Run]) -> None:
-    if other := unlike(runs):
-        raise UserError(
-            f"Runs must have the same test to be compared; these differ in {', '.join(other)}.\n"
-            "Compare them anyway: mixed=true."
-        )
-    devices = {
-        str(run.result["environment"]["gpu"] or run.result["environment"]["device"]) for run in runs if run.result
-    }
-    if len(devices) > 1:
-        raise UserError(
-            f"Runs must be of one kind of device to be compared; these are of {', '.join(sorted(devices))}.\n"
-            "Compare them anyway: mixed=true."
-        )

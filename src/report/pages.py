@@ -8,6 +8,7 @@ from pathlib import Path
 from src.report import differences, plots
 from src.report.comparison import Comparison
 from src.report.groups import Group
+from src.report.plots import MOST
 from src.report.standalone import render, save
 from src.report.tables import tables
 
@@ -27,21 +28,23 @@ def write_comparison(comparison: Comparison, groups: Sequence[Group], folder: Pa
     if best is base and len(ordered) > 1:
         best = ordered[1]
     metric = comparison.metric
+    rows, drawn = comparison.rows[:MOST], ordered[:MOST]
+    best_of = f" The best {MOST} of {len(ordered)} groups." if len(ordered) > MOST else ""
     figures = {
         "differences": (
             "Differences to the baseline",
             "Intervals to the right of the band are better, to the left of it worse; n counts paired seeds.",
-            plots.forest(comparison.rows, metric, comparison.baseline, comparison.margin),
+            plots.forest(rows, metric, comparison.baseline, comparison.margin),
         ),
-        "seeds": ("Every run, by seed", "A line is a seed.", plots.slopes(ordered, metric)),
+        "seeds": ("Every run, by seed", "A line is a seed.", plots.slopes(drawn, metric)),
         "costs": (
             "What a score costs",
             "Orange: no other group is at least as good for less.",
-            plots.tradeoffs(comparison.rows, metric),
+            plots.tradeoffs(rows, metric),
         ),
-        "learning": ("Learning curves", "A line is a run.", plots.learning(ordered, "loss")),
+        "learning": ("Learning curves", "A line is a run.", plots.learning(drawn, "loss")),
     }
-    if all(row.difference is None for row in comparison.rows):
+    if all(row.difference is None for row in rows):
         del figures["differences"]
     classes = differences.by_class(ordered)
     page = render(
@@ -54,9 +57,10 @@ def write_comparison(comparison: Comparison, groups: Sequence[Group], folder: Pa
         by_name={group.name: group for group in groups},
         texts_p={row.name: row.texts_p for row in comparison.rows},
         configs={group.name: _config_difference(group, base) for group in groups},
-        figures=[(n, title, note, save(f, folder / "plots", n)) for n, (title, note, f) in figures.items()],
+        figures=[(n, title, note + best_of, save(f, folder / "plots", n)) for n, (title, note, f) in figures.items()],
         classes=classes,
-        class_names=list(dict.fromkeys(name for shares in classes.values() for name in shares)),
+        class_names=differences.telling_classes(classes, MOST),
+        all_classes=len({name for shares in classes.values() for name in shares}),
         flips=differences.flips(best, base) if best is not base else [],
         best=best.name,
     )

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from src.report.groups import Group
 
 BLUE, ORANGE = "#0072b2", "#d55e00"  # told apart by colour-blind readers too
-LONGEST = 36  # characters of a group's name
+LONGEST = 36  # characters of a group's or a label's name
+MOST = 40  # labels or groups that a picture has room for
+CELLS = 500  # in each direction of a picture of more labels, about a pixel each
 
 
 def literal(text: str) -> str:
@@ -28,7 +30,7 @@ def literal(text: str) -> str:
 
 
 def short(name: str) -> str:
-    """The name of a group as text that leaves room for a plot: runs that differ in much have names of many values."""
+    """A name as text that leaves room for a plot: groups of runs that differ in much have names of many values."""
     return literal(name if len(name) <= LONGEST else name[: LONGEST - 1] + "…")
 
 
@@ -56,10 +58,13 @@ def curves(
 
 
 def confusion(predicted: NDArray[Any], targets: NDArray[Any], space: LabelSpace, title: str) -> Figure:
-    """How often each label was predicted for each true one; for multi-label data, one 2 x 2 table a label."""
+    """How often each label was predicted for each true one; for multi-label data, one 2 x 2 table a label. Of more than
+    MOST labels, colours alone; for multi-label data, the tables of those with the most mistakes."""
     if space.objective == "multilabel":
         return _confusion_per_label(predicted, targets, space, title)
     labels = len(space.names)
+    if labels > MOST:
+        return _heat_map(predicted, targets, labels, title)
     counts = np.zeros((labels, labels), dtype=np.int64)
     np.add.at(counts, (targets, predicted), 1)
     side = max(4.0, 0.55 * labels + 2)
@@ -69,35 +74,59 @@ def confusion(predicted: NDArray[Any], targets: NDArray[Any], space: LabelSpace,
     return figure
 
 
+def _heat_map(predicted: NDArray[Any], targets: NDArray[Any], labels: int, title: str) -> Figure:
+    """Shares of the true label as colour; where there are more labels than CELLS, neighbours share a cell."""
+    cells = min(labels, CELLS)
+    counts = np.zeros((cells, cells), dtype=np.int64)
+    np.add.at(counts, (targets * cells // labels, predicted * cells // labels), 1)
+    figure = Figure(figsize=(9.0, 8.0), layout="constrained")
+    figure.suptitle(literal(title))
+    axes = figure.subplots()
+    shown = axes.imshow(_shares(counts), cmap="Blues", vmin=0, vmax=1, extent=(0, labels, labels, 0))
+    figure.colorbar(shown, label="share of the true label")
+    axes.set(xlabel=f"predicted, by number of {labels:,} labels", ylabel="true")
+    return figure
+
+
 def _confusion_per_label(predicted: NDArray[Any], targets: NDArray[Any], space: LabelSpace, title: str) -> Figure:
-    columns = min(5, len(space.names))
-    rows = math.ceil(len(space.names) / columns)
+    chosen: NDArray[Any] = np.arange(len(space.names))
+    if len(chosen) > MOST:
+        mistakes = (predicted.astype(int) != targets.astype(int)).sum(0)
+        chosen = np.sort(np.argsort(-mistakes, kind="stable")[:MOST])
+        title += f": the {MOST} of {len(mistakes):,} labels with the most mistakes"
+    columns = min(5, len(chosen))
+    rows = math.ceil(len(chosen) / columns)
     figure = Figure(figsize=(2.2 * columns, 2.3 * rows + 0.5), layout="constrained")
     figure.suptitle(literal(title))
     places = figure.subplots(rows, columns, squeeze=False).flat
-    for label, name in enumerate(space.names):
+    for label in chosen.tolist():
         axes = next(places)
         counts = np.zeros((2, 2), dtype=np.int64)
         np.add.at(counts, (targets[:, label].astype(int), predicted[:, label].astype(int)), 1)
         _draw(axes, counts, ("no", "yes"), ("no", "yes"))
-        axes.set_title(literal(name))
+        axes.set_title(short(space.names[label]))
     for axes in places:
         axes.set_axis_off()
     return figure
 
 
+def _shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Of the true label, which is the row."""
+    return np.asarray(counts / np.maximum(counts.sum(1, keepdims=True), 1))
+
+
 def _draw(axes: Axes, counts: NDArray[np.int64], rows: Sequence[str], columns: Sequence[str]) -> None:
     """Counts as text, shares of the true label as colour."""
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    shares = _shares(counts)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     turned = any(len(name) > 6 for name in columns) and len(columns) > 3
     axes.set_xticks(
         range(len(columns)),
-        [literal(name) for name in columns],
+        [short(name) for name in columns],
         rotation=45 if turned else 0,
         ha="right" if turned else "center",
     )
-    axes.set_yticks(range(len(rows)), [literal(name) for name in rows])
+    axes.set_yticks(range(len(rows)), [short(name) for name in rows])
     axes.set(xlabel="predicted", ylabel="true")
     if len(rows) <= 30:
         for (row, column), count in np.ndenumerate(counts):

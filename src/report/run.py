@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
 import os
 import platform
 import resource
+import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -20,6 +22,7 @@ import src
 from src.adapting import merge_adapters, save_adapters
 from src.audit import count
 from src.data.datamodule import MaskedDataModule, TextDataModule
+from src.files import FULL
 from src.freezable import FreezableModule
 from src.freezing import trained_in
 from src.modules import MaskedLanguageModel, TextClassifier
@@ -86,18 +89,40 @@ def finish(
         **outcome.details,
     }
     if hasattr(module.encoder, "peft_config"):
-        save_adapters(module.encoder, folder.path / "adapter")
-    _write_report(module, len(corpus.splits["test"]), folder, result, outcome)
-    dashboard.show(trainer, cfg, folder, result, outcome)
+        with _worth_a_warning("adapter"):
+            save_adapters(module.encoder, folder.path / "adapter")
     if isinstance(module, MaskedLanguageModel):
         merge_adapters(module.encoder)
         save_model(folder.model, module.encoder, module.head, datamodule.tokenizer)
     result["sha256"] = folder.digests()
     folder.write_json("result.json", result)
+    # What follows only shows the result; it must not be lost with a picture that takes more memory than there is.
     last = module.history[-1]
+    folder.write_status("finished", epoch=last["epoch"], step=last["step"], report="unfinished")
+    _write_report(module, len(corpus.splits["test"]), folder, result, outcome)
+    with _worth_a_warning("tensorboard"):
+        dashboard.show(trainer, cfg, folder, result, outcome)
     folder.write_status("finished", epoch=last["epoch"], step=last["step"])
     _say_where_to_look(folder, result, outcome.headline)
     return result
+
+
+@contextlib.contextmanager
+def _worth_a_warning(what: str) -> Iterator[None]:
+    """Goes on with a warning where something that only shows the result cannot be made.
+
+    Args:
+        what: is made within, by its place in the run's folder.
+
+    Raises:
+        OSError: the disk is full, so that nothing more can be written.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise
+        log.warning("%s could not be made: %s: %s", what, type(error).__name__, error)
 
 
 def _operations(phases: Sequence[Mapping[str, Any]]) -> float | None:
@@ -110,17 +135,23 @@ def _write_report(
     module: FreezableModule, texts: int, folder: RunFolder, result: dict[str, Any], outcome: Outcome
 ) -> None:
     name, text = outcome.report
-    text = f"Test of {folder.name} (epoch {result['best']['epoch']}, {texts:,} texts)\n\n{text}"
+    title = f"Test of {folder.name} (epoch {result['best']['epoch']}, {texts:,} texts)\n\n"
+    more = ""
     if learned := result.get("pretraining"):
         test = learned["metrics"]["test"]
-        text += f"\nBackbone pretrained to a test perplexity of {test['perplexity']:.1f} ({learned['run']})\n"
-    folder.file("report", name).write_text(text, encoding="utf-8")
-    log.info("\n%s", text)
-    title = f"{folder.name}: training and validation"
-    figures = {"curves": curves(module.history, result["best"]["epoch"], title, *outcome.curve), **outcome.figures}
-    for name, figure in figures.items():
-        file = folder.file("report", f"{name}.png")
-        figure.savefig(file, dpi=120)
+        more = f"\nBackbone pretrained to a test perplexity of {test['perplexity']:.1f} ({learned['run']})\n"
+    for file, content in {name: f"{title}{text}{more}", **outcome.tables}.items():
+        with _worth_a_warning(f"report/{file}"):
+            folder.file("report", file).write_text(content, encoding="utf-8")
+    log.info("\n%s", f"{title}{text if outcome.summary is None else outcome.summary}{more}")
+    heading = f"{folder.name}: training and validation"
+    figures = {
+        "curves": lambda: curves(module.history, result["best"]["epoch"], heading, *outcome.curve),
+        **outcome.figures,
+    }
+    for figure, draw in figures.items():
+        with _worth_a_warning(f"report/{figure}.png"):
+            draw().savefig(folder.file("report", f"{figure}.png"), dpi=120)
 
 
 def _say_where_to_look(folder: RunFolder, result: dict[str, Any], headline: str) -> None:
@@ -135,9 +166,9 @@ def _say_where_to_look(folder: RunFolder, result: dict[str, Any], headline: str)
     )
     log.info("Look at: %s", folder.path / "result.json")
     made = [folder.path / name for name in ("adapter", "model") if (folder.path / name).exists()]
-    for file in [*sorted((folder.path / "report").iterdir()), *made]:
+    for file in [*sorted((folder.path / "report").glob("*")), *made]:
         log.info("         %s", file)
-    log.info("         tensorboard --logdir %s", folder.path.parent)
+    log.info("         tensorboard --logdir %s", shlex.quote(str(folder.path.parent)))
 
 
 def _peak_memory() -> int:

@@ -71,6 +71,7 @@ CHOSEN = [
     ("lora", "a batch ends", 16),
     ("mix", "the training is over", 1),
     ("early stopping", "the test begins", 1),
+    ("stored", "the report is written", 1),
     ("masked", "gradients are there", 10),
 ]
 
