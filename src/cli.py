@@ -122,11 +122,15 @@ def _for_hydra(arguments: Sequence[str], ways: Mapping[str, Callable[[str], str]
 
 
 def _is_name(override: str, multirun: bool) -> bool:
-    """Whether Hydra could only refuse an override: one it cannot read, or where it reads several values for one run."""
+    """Whether an override that names a column would otherwise be refused: because Hydra cannot read it, or reads
+    several values for one run, or a list where there is one column."""
     try:
-        return OverridesParser.create().parse_override(override).is_sweep_override() and not multirun
+        read = OverridesParser.create().parse_override(override)
     except HydraException:
         return True
+    if read.is_sweep_override():
+        return not multirun
+    return isinstance(read.value(), list) and "label" not in str(read.key_or_group)
 
 
 def _exit_in_order(number: int, frame: FrameType | None) -> None:

@@ -26,7 +26,7 @@ from src.data.content import Layout
 from src.data.tables import read_table
 from src.data.writing import open_table
 from src.errors import UserError
-from src.runs import RunFolder
+from src.runs import RunFolder, config_hash
 from tests import files
 from tests.conftest import refusal
 from tests.files import ROWS, csv, jsonl, put
@@ -347,11 +347,17 @@ def test_columns_are_named_on_the_command_line_as_they_are_called(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = [*ODD, "0", "a,b", "Wie war's?", "${x", "{a} b", "2.5"]
+    lists = ["[raw]", "[a,b]"]  # which would be several columns for labels
     header = lines(",".join(f'"{name}"' for name in names))
     file = put(tmp_path / "a.csv", header + b"".join(b",".join([b"t%d" % i] * 8) + b"\n" for i in range(30)))
     for name in names:
         given = [f"data.path={file}", f"data.text={name}", f"data.label={name}", f"run={tmp_path / 'run'}"]
         assert "Each label needs at least 3 rows" in refusal("train", ["data=table", *given], capsys), name
+    for name in lists:
+        given = [f"data.path={file}", f"data.text={name}", "data.label=0", f"run={tmp_path / 'run'}"]
+        assert f"data.text must name a column of {file}; got {name!r}" in refusal(
+            "train", ["data=table", *given], capsys
+        )
     wrong = [f"data.path={file}", 'data.text="a,b"', "data.label=x=y", f"run={tmp_path / 'run'}"]
     assert re.search(
         r"data\.label must name a column of .*; got 'x=y'", refusal("train", ["data=table", *wrong], capsys)
@@ -422,11 +428,13 @@ def test_configs_of_earlier_versions_read_as_by_default(
     said: Predict,
     tmp_path: Path,
 ) -> None:
+    before = config_hash(run.saved_config())
     saved = OmegaConf.load(run.path / "config.yaml")
     for key in ("header", "quoting", "ignore_splits"):
         del saved.data[key]
     OmegaConf.save(saved, run.path / "config.yaml")
     found = run.saved_config().data
+    assert config_hash(run.saved_config()) == before
     assert (found.header, found.quoting, found.ignore_splits) == (True, "auto", [])
     source = put(tmp_path / "in.csv", csv(ROWS[:3]))
     assert len(said(run=str(run.path), input=str(source)).splitlines()) == 3

@@ -19,6 +19,12 @@ QUIET = re.compile(r"[._].*|(readme|licen[cs]e|citation|changelog|dataset_infos?
 
 
 def read_folder(path: Path, cfg: Data) -> dict[str, Table]:
+    """The tables in a folder, and in one called `data` inside of it, by split.
+
+    Raises:
+        UserError: there is none for training, or a split cannot be read or told apart.
+        OSError: the folder cannot be read.
+    """
     entries = {file.name: file for file in sorted(path.iterdir())}
     if INNER in entries and entries[INNER].is_dir() and not _is_saved(entries[INNER]):
         entries |= {f"{INNER}/{file.name}": file for file in sorted(entries.pop(INNER).iterdir())}
@@ -30,16 +36,20 @@ def read_folder(path: Path, cfg: Data) -> dict[str, Table]:
         present = listed(sorted(entries)) or "nothing"
         raise UserError(
             f"A data folder must hold a train file ({kinds()}), and may hold validation and test files; {path} holds "
-            f"{present}.\nRename the files, or give one file: data.path={path}/NAME."
+            f"{present}.\nRename the files, or give a file or folder in it: data.path={path}/NAME."
         )
     for name in rest:
         part = part_named(name.rpartition("/")[2].partition(".")[0])
         if part and part.split not in (*splits, *cfg.ignore_splits):
-            raise UserError(
-                f"What is called {part.split} must be one of {kinds()}; {path} holds {name}.\nSave it as one of these, "
-                f"rename it, or have {part.split} cut from train: data.ignore_splits=[{part.split}]"
-            )
+            raise _unreadable(part.split, path, name)
     return {split: _join([_read(readable[n], cfg) for n in names], path, names) for split, names in splits.items()}
+
+
+def _unreadable(split: str, path: Path, name: str) -> UserError:
+    return UserError(
+        f"What is called {split} must be one of {kinds()}; {path} holds {name}.\nSave it as one of these, "
+        f"rename it, or have {split} cut from train: data.ignore_splits=[{split}]"
+    )
 
 
 def stem(path: Path) -> str:
