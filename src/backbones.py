@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from src import config, hub
 from src.digests import remembered_sha256
-from src.errors import UserError, reason
+from src.errors import UserError, listed, reason
 from src.paths import user_path
 
 if TYPE_CHECKING:
@@ -219,6 +219,24 @@ def load_encoder(
     if attention == "auto":
         make_quick(encoder)
     return encoder
+
+
+def check_vocabulary(source: Source, tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel) -> None:
+    """
+    Raises:
+        UserError: the tokenizer gives tokens that the encoder has no embeddings for.
+    """
+    embeddings: Any = encoder.get_input_embeddings()
+    rows, ids = int(embeddings.weight.shape[0]), tokenizer.get_vocab()
+    # By their ids, since numbers may be left out between them.
+    if beyond := sorted((token for token, number in ids.items() if number >= rows), key=ids.__getitem__):
+        raise UserError(
+            f"The tokenizer must give tokens that the backbone has embeddings for; {source.folder} has {rows:,} "
+            f"embeddings, and {len(beyond):,} of the tokenizer's {len(ids):,} tokens lie beyond them: "
+            f"{listed(beyond)}.\n"
+            "Save the tokenizer that belongs to these weights there, or the weights again after "
+            f"model.resize_token_embeddings({max(ids.values()) + 1})."
+        )
 
 
 def enable_checkpointing(encoder: PreTrainedModel) -> None:

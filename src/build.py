@@ -193,6 +193,7 @@ def build_network(
     else:
         tokenizer = backbones.load_tokenizer(source)
         encoder = backbones.load_encoder(source, chosen.attention, pooler, chosen.dropout)
+        backbones.check_vocabulary(source, tokenizer, encoder)
     width = int(encoder.config.hidden_size)
     if settings.masks:
         embeddings: Any = encoder.get_input_embeddings()

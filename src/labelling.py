@@ -7,7 +7,7 @@ import itertools
 import logging
 import sys
 from collections.abc import Callable, Container, Iterator, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +23,19 @@ from src.data.label_columns import read_labels
 from src.data.label_matching import encode
 from src.data.lines import STDIN
 from src.data.tables import Table, stream_table
+from src.data.unread import EMPTY, UNKNOWN, counted, find_unread, some
 from src.data.writing import STDOUT, Columns, open_table
 from src.errors import UserError
 from src.paths import user_path
 from src.predictor import Predictor
 from src.runs import RunFolder
 
+if TYPE_CHECKING:
+    from src.data.tokenizing import Tokens
+
 log = logging.getLogger(__name__)
 
 ROWS = 8_192  # in memory at a time
-NAMED = 5  # blank rows that are named
 
 
 class Options(Section):
@@ -93,10 +96,7 @@ def label_file(folder: RunFolder, options: Options) -> None:
                 f"There must be a row with a text to evaluate; {first.source} has none.\n"
                 "Is it the right column? Name it: text_column=…"
             )
-    if labeller.blank:
-        named = ", ".join(map(str, labeller.blank[:NAMED])) + (", …" if len(labeller.blank) > NAMED else "")
-        count = f"{len(labeller.blank):,} rows" if len(labeller.blank) > 1 else "1 row"
-        log.warning("%s without a text got no label: %s %s", count, first.unit, named)
+    labeller.say_unread(first.unit)
     if options.evaluate:
         print(labeller.measured(), file=sys.stderr if target == STDOUT else sys.stdout)
 
@@ -114,6 +114,11 @@ class Labeller:
         self.predictor, self.data, self.evaluate = predictor, data, evaluate
         self.rows = 0  # so far
         self.blank: list[int] = []  # those without a text
+        self.unread: dict[str, list[int]] = {
+            EMPTY: [],
+            UNKNOWN: [],
+        }  # those whose text comes to no token that says something
+        self.cut = 0  # those of which the end is not read
         self.seen: list[tuple[NDArray[np.float32], NDArray[Any]]] = []  # probabilities and targets of each part
 
     def __call__(self, table: Table) -> Columns:
@@ -128,7 +133,9 @@ class Labeller:
         filled = [i for i, text in enumerate(texts) if text.strip()]
         self.blank += [table.rows[i] for i, text in enumerate(texts) if not text.strip()]
         targets = self._targets(table, filled) if self.evaluate else None
-        probabilities = self.predictor.probabilities([texts[i] for i in filled])
+        tokens = self.predictor.tokens([texts[i] for i in filled])
+        self._note_unread(tokens, [table.rows[i] for i in filled])
+        probabilities = self.predictor.classify(tokens)
         if targets is not None:
             self.seen.append((probabilities, targets))
         found: Columns = dict(table.columns)
@@ -146,6 +153,29 @@ class Labeller:
         columns = {name: [values[i] for i in filled] for name, values in table.columns.items()}
         kept = Table(table.source, columns, [table.rows[i] for i in filled], table.unit)
         return encode(read_labels(kept, self.data, "label_column"), self.predictor.space, self.data)
+
+    def _note_unread(self, tokens: Tokens, rows: Sequence[int]) -> None:
+        unread = find_unread(tokens, self.predictor.tokenizer)
+        self.cut += len(unread.cut)
+        for what, places in ((EMPTY, unread.empty), (UNKNOWN, unread.unknown)):
+            self.unread[what] += [rows[place] for place in places]
+
+    def say_unread(self, unit: str) -> None:
+        """Says which rows have no label, or one that their texts say little of.
+
+        Args:
+            unit: what rows are called.
+        """
+        if self.blank:
+            log.warning("%s without a text got no label: %s", counted(len(self.blank), "row"), some(unit, self.blank))
+        for what, rows in self.unread.items():
+            if rows:
+                count, named = counted(len(rows), "text"), some(unit, rows)
+                log.warning("%s: %s; labels say nothing there", what.format(count), named)
+        if self.cut:
+            texts, length = counted(self.cut, "text"), self.predictor.max_length
+            share = self.cut / (self.rows - len(self.blank))
+            log.warning("Only the first %d tokens of %s (%s) were read, as in training.", length, texts, f"{share:.1%}")
 
     def measured(self) -> str:
         """The classification report of all parts, as after training, and the scores."""

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import logging
+
 import hydra
 from omegaconf import DictConfig
 
 from src.checking import check_options
 from src.cli import in_order, run_command
+from src.data.unread import EMPTY, UNKNOWN, find_unread
 from src.errors import SHOWN
 from src.finding import find_run
 from src.labelling import Options, label_file
@@ -15,13 +18,24 @@ from src.predictor import Predictor
 
 __all__ = ["Predictor"]
 
+log = logging.getLogger(__name__)
+
 
 def shown(predictor: Predictor, text: str, top: int) -> str:
     """What a run says of a text, a line for each label or guess; labels that count are marked for multi-label runs."""
     if predictor.space.objective == "mlm":
         guesses = predictor.fill(text, top)
         return "\n\n".join("\n".join(f"{name:20} {share:.3f}" for name, share in part) for part in guesses)
-    probabilities = predictor.probabilities([text])
+    tokens = predictor.tokens([text])
+    unread = find_unread(tokens, predictor.tokenizer)
+    for what, places in ((EMPTY, unread.empty), (UNKNOWN, unread.unknown)):
+        if len(places):
+            log.warning("%s; labels say nothing there", what.format("the text"))
+    if len(unread.cut):
+        log.warning(
+            "Only the first %d of %s tokens are read, as in training.", predictor.max_length, f"{tokens.whole[0]:,}"
+        )
+    probabilities = predictor.classify(tokens)
     chosen = predictor.decide(probabilities)[0] if predictor.space.objective == "multilabel" else ()
     scored = sorted(zip(predictor.space.names, probabilities[0], strict=True), key=lambda scored: -scored[1])
     lines = [

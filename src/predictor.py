@@ -5,6 +5,7 @@ Torch and what stands on it are imported inside functions: a mistake in the argu
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from src.backbone_files import Part
-    from src.data.batching import Ragged
+    from src.data.tokenizing import Tokens
     from src.networks import Network
 
 Scored = tuple[str, float]  # a label or a token, and its probability
@@ -106,11 +107,6 @@ class Predictor:
         Raises:
             UserError: the run fills in masked words instead, or `texts` is one text.
         """
-        import torch
-
-        from src import heads
-        from src.inference import batches, side_by_side
-
         if self.space.objective == "mlm":
             raise UserError(
                 "A run of masked language modelling has no labels; it fills in masked words.\n"
@@ -118,9 +114,18 @@ class Predictor:
             )
         if isinstance(texts, str):  # would be read as a list of letters
             raise UserError("texts must be a list of texts; got a single one.\nPut it in a list: predictor([text])")
-        if not texts:
+        return self.classify(self.tokens(texts))
+
+    def classify(self, tokens: Tokens) -> NDArray[np.float32]:
+        """The `probabilities` of texts by their tokens."""
+        import torch
+
+        from src import heads
+        from src.inference import batches, side_by_side
+
+        if not len(tokens.lengths):
             return np.empty((0, len(self.space.names)), dtype=np.float32)
-        tokens, device = self.tokens(texts), self.network.device
+        device = self.network.device
         order = np.argsort(-tokens.lengths, kind="stable")
         found = torch.empty(len(order), self.space.outputs)
         with side_by_side(device) as pool:
@@ -174,15 +179,15 @@ class Predictor:
             for ids, values in zip(probs.indices.tolist(), probs.values.tolist(), strict=True)
         ]
 
-    def tokens(self, texts: Sequence[str]) -> Ragged:
+    def tokens(self, texts: Sequence[str]) -> Tokens:
         """The token ids of each text, cut at `max_length`."""
-        from src.data.batching import Ragged
-        from src.data.tokenizing import token_ids
+        from src.data.tokenizing import Tokens, token_ids
 
-        ids = token_ids(list(texts), self.tokenizer, self.max_length)
-        return Ragged(np.concatenate([np.array(row, dtype=np.int64) for row in ids]), np.array([*map(len, ids)]))
+        ids, whole = token_ids(list(texts), self.tokenizer, self.max_length) if texts else ([], [])
+        values = np.fromiter(itertools.chain.from_iterable(ids), dtype=np.int64)
+        return Tokens(values, np.array([*map(len, ids)], dtype=np.int64), np.array(whole, dtype=np.int64))
 
-    def _logits(self, tokens: Ragged, rows: NDArray[np.intp], **more: NDArray[Any]) -> torch.Tensor:
+    def _logits(self, tokens: Tokens, rows: NDArray[np.intp], **more: NDArray[Any]) -> torch.Tensor:
         import torch
 
         ids, mask = tokens.padded(rows, int(self.tokenizer.pad_token_id or 0))

@@ -120,6 +120,7 @@ def _train_once(
             from src import backbone_files
             from src.caching import check
             from src.checkpoints import newest_valid
+            from src.data.unread import say_unread
             from src.lineage import Lineage, identity
             from src.networks import check_state
             from src.phases import Phases
@@ -129,6 +130,9 @@ def _train_once(
         with clock("build"):
             module, datamodule = build(cfg, settings, strategy, source, corpus)
             datamodule.setup()
+            if is_main_process():
+                max_length = settings.data.max_length
+                say_unread(corpus.splits, datamodule.tokens, datamodule.tokenizer, max_length, source.longest)
             backbone = backbone_files.record(source, datamodule.tokenizer)
             lineage = Lineage(identity(datamodule, module, backbone))
             trainer = build_trainer(cfg, settings, strategy, folder, len(module.phases), lineage)

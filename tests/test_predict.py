@@ -110,6 +110,12 @@ def test_the_predictor_gives_each_text_its_labels(run_tiny: Run) -> None:
     assert quick.probabilities(texts) == pytest.approx(together, abs=0.02)
 
 
+@pytest.mark.parametrize("text", ["The movie was [MASK].", "[MASK]", "None of it was good"])
+def test_a_classifier_answers_a_text_with_a_mask(finished: RunFolder, said: Callable[..., str], text: str) -> None:
+    scored = Predictor.load(finished.path)([text])[0]
+    assert said(run=str(finished.path), text=text) == "".join(f"{name:20} {share:.3f}\n" for name, share in scored)
+
+
 @pytest.mark.parametrize("kind", ["csv", "tsv", "xlsx", "jsonl", "parquet"])
 def test_every_kind_of_file_keeps_its_columns_rows_and_blanks(
     finished: RunFolder,

@@ -13,10 +13,10 @@ from pytorch_lightning import LightningDataModule
 
 from src import config
 from src.config import Data
-from src.data.batching import BatchLoader, BatchPlan, EncodedSplit, Ragged, Stored
+from src.data.batching import BatchLoader, BatchPlan, EncodedSplit, Stored
 from src.data.corpus import Corpus, Split
 from src.data.masking import MaskedSplit, Masking, pack, read_vocabulary
-from src.data.tokenizing import tokenize
+from src.data.tokenizing import Tokens, tokenize
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -38,7 +38,7 @@ class TextDataModule(LightningDataModule, ABC):
     def __init__(self, corpus: Corpus, tokenizer: PreTrainedTokenizerBase, cfg: Data, seed: int, cache: Path) -> None:
         super().__init__()
         self.corpus, self.tokenizer, self.cfg, self.seed, self.cache = corpus, tokenizer, cfg, seed, cache
-        self.tokens: dict[str, Ragged] = {}
+        self.tokens: dict[str, Tokens] = {}
 
     @abstractmethod
     def split(self, name: str) -> EncodedSplit | MaskedSplit:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from src.data.batching import Ragged
 
@@ -21,11 +22,28 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TEXTS_A_CALL = 4_096
+WHOLE = "whole"  # the column with the lengths of uncut texts
+
+
+class Tokens(Ragged):
+    """The token ids of texts, special tokens included.
+
+    Args:
+        values: [tokens] ids.
+        lengths: int64 [texts], in tokens.
+        whole: int64 [texts], how many tokens each text has where it is not cut.
+    """
+
+    values: NDArray[Any]
+
+    def __init__(self, values: NDArray[Any], lengths: NDArray[np.int64], whole: NDArray[np.int64]) -> None:
+        super().__init__(values, lengths)
+        self.whole = whole
 
 
 def tokenize(
     texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int, cache: Path, name: str
-) -> Ragged:
+) -> Tokens:
     """The token ids of every text, special tokens included, cut at `max_length` tokens.
 
     Args:
@@ -42,7 +60,7 @@ def tokenize(
     file = _cache_file(cache / "tokens", key)
 
     def encode(batch: dict[str, list[str]]) -> dict[str, Any]:
-        return {"ids": token_ids(batch["text"], tokenizer, max_length)}
+        return dict(zip(("ids", WHOLE), token_ids(batch["text"], tokenizer, max_length), strict=True))
 
     short = len(texts) < 10 * TEXTS_A_CALL
     (disable_progress_bars if short else enable_progress_bars)()
@@ -68,21 +86,31 @@ def tokenize(
             log.warning("%s is damaged; the texts are tokenised again.", file)
             file.unlink()
             encoded = encode_all(file)
+        if file and WHOLE not in encoded.column_names:  # of an older version
+            file.unlink()
+            encoded = encode_all(file)
     except OSError as error:
         log.warning("%s cannot be written (%s); tokens are kept in memory.", file, error.strerror or error)
         encoded = encode_all(None)
     column = encoded.data.column("ids").combine_chunks()
     lists = column.chunk(0) if hasattr(column, "chunk") else column
-    return Ragged(np.asarray(lists.flatten()).astype(np.int32), np.asarray(lists.value_lengths()).astype(np.int64))
+    lengths = np.asarray(lists.value_lengths()).astype(np.int64)
+    return Tokens(np.asarray(lists.flatten()).astype(np.int32), lengths, np.asarray(encoded[WHOLE], dtype=np.int64))
 
 
-def token_ids(texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[list[int]]:
-    """The token ids of each text, special tokens included, cut at `max_length` tokens."""
+def token_ids(
+    texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> tuple[list[list[int]], list[int]]:
+    """The token ids of each text, special tokens included, cut at `max_length` tokens; and how many it has uncut."""
     # The tokenizer is written in Rust and uses all cores by itself; processes on top would only slow it down.
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
     options: dict[str, Any] = {"return_attention_mask": False, "return_token_type_ids": False}
-    found: list[list[int]] = tokenizer(texts, truncation=True, max_length=max_length, **options)["input_ids"]
-    return found
+    found = tokenizer(texts, truncation=True, max_length=max_length, **options)
+    ids: list[list[int]] = found["input_ids"]
+    special = tokenizer.num_special_tokens_to_add()
+    if found.encodings is None:  # a tokenizer in Python does not keep what it cuts off
+        return ids, [special + len(tokenizer.tokenize(text)) for text in texts]
+    return ids, [len(e.ids) + sum(len(rest.ids) - special for rest in e.overflowing) for e in found.encodings]
 
 
 def _cache_file(folder: Path, key: str) -> Path | None:
