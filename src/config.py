@@ -7,13 +7,7 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 from pydantic import Field, model_validator
 
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Probability = Annotated[float, Field(ge=0, lt=1)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+from src.sections import Component, Fraction, Natural, Positive, Probability, Rate, Section, Seed, Share
 
 FEWEST_PIECES = 100  # of words, in a vocabulary
 
@@ -22,20 +16,6 @@ Objective = Literal["binary", "multiclass", "multilabel", "mlm"]
 Attention = Literal["auto", "sdpa", "eager"]
 Pooling = Literal["mean", "cls", "pooler"]
 StatePooling = Literal["max", "mean", "last"]
-
-
-class Section(pydantic.BaseModel):
-    """A part of a config. Unknown keys are errors."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", protected_namespaces=())
-
-
-class Component(Section):
-    """A config node that names what is built from it (`_target_`) and the arguments, of which only some are checked."""
-
-    model_config = pydantic.ConfigDict(extra="allow", populate_by_name=True)
-
-    target: str = Field(alias="_target_", min_length=1)
 
 
 class Pretrained(Section):

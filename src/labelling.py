@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from src.config import Data, Label, Positive, Section
+from src.config import Data, Label
 from src.data import labels
 from src.data.lines import STDIN
 from src.data.tables import Table, stream_table
@@ -26,6 +26,7 @@ from src.errors import UserError
 from src.paths import user_path
 from src.predictor import Predictor
 from src.runs import RunFolder
+from src.sections import Positive, Section
 
 log = logging.getLogger(__name__)
 

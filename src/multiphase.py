@@ -10,9 +10,9 @@ import pydantic
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from src.config import Positive, Rate
 from src.errors import UserError, nearest
 from src.freezing import HEAD, STRICT, End, Phase, Stage, Strategy, sample_names
+from src.sections import Positive, Rate
 
 Until = Literal["epochs", "plateau"]
 Improvement = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -16,12 +16,12 @@ from src.backbones import Source, read_source
 from src.build import build, check_fit, check_monitor, find_backbone, read_config
 from src.checking import check_options, check_references
 from src.cli import in_order, run_command
-from src.config import Section
 from src.data import corpus as corpora
 from src.errors import UserError
 from src.freezing import Phase, percent
 from src.reaching import reached, unreached
 from src.runs import RunFolder
+from src.sections import Section
 
 if TYPE_CHECKING:
     from src.costs import Cost

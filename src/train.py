@@ -9,7 +9,6 @@ import contextlib
 import errno
 import gc
 import logging
-import logging.handlers
 import os
 import sys
 import time
@@ -24,18 +23,20 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from src import pretraining
-from src.build import build, build_trainer, check_fit, check_monitor, find_backbone, read_config
+from src.build import build, check_fit, check_monitor, find_backbone, read_config
 from src.checking import check_references
-from src.cli import end_unread, fail, run_command
+from src.cli import fail, run_command
 from src.config import Scratch
 from src.data import corpus as corpora
 from src.errors import UserError
 from src.importing import without_collection
 from src.ranks import is_main_process
 from src.resuming import check_epochs, resumed, suits
+from src.run_log import run_log
 from src.runs import RunFolder
 from src.sweep_folders import with_folder
 from src.sweeps import is_sweep_job, run_job
+from src.trainer import build_trainer
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
@@ -126,7 +127,7 @@ def _train_once(
         known: what result.json says besides.
     """
     clock = Clock()
-    with _run_log() as memory, contextlib.ExitStack() as held:
+    with run_log() as memory, contextlib.ExitStack() as held:
         if cfg.resume and is_main_process():
             held.enter_context(folder.locked())
         settings, strategy = read_config(cfg)
@@ -244,37 +245,6 @@ def _import_libraries() -> None:
         r".isinstance\(treespec, LeafSpec\). is deprecated",  # about Lightning's own code
     ):
         warnings.filterwarnings("ignore", message=message)
-
-
-class _Terminal(logging.StreamHandler[Any]):
-    """Standard output."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        if isinstance(sys.exc_info()[1], BrokenPipeError):
-            end_unread()
-        super().handleError(record)
-
-
-@contextlib.contextmanager
-def _run_log() -> Iterator[logging.handlers.MemoryHandler]:
-    """Logs to the terminal, and holds everything back for train.log until there is a run folder."""
-    root = logging.getLogger()
-    terminal = _Terminal(sys.stdout)
-    terminal.setFormatter(logging.Formatter("%(message)s"))
-    memory = logging.handlers.MemoryHandler(capacity=1, flushLevel=logging.CRITICAL + 1, flushOnClose=False)
-    before, root.level = root.level, logging.INFO if is_main_process() else logging.WARNING
-    root.addHandler(terminal)
-    root.addHandler(memory)
-    try:
-        yield memory
-    finally:
-        memory.flush()
-        if memory.target:
-            memory.target.close()
-        for handler in (terminal, memory):
-            root.removeHandler(handler)
-            handler.close()
-        root.setLevel(before)
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")
