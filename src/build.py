@@ -21,6 +21,7 @@ from src.data.corpus import Corpus
 from src.errors import UserError, nearest
 from src.freezing import HEAD, Phase, Stage, Strategy, check_reinit, depth
 from src.instantiating import instantiate, told
+from src.monitoring import best_mode, contradiction
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,6 +60,19 @@ def read_config(cfg: DictConfig) -> tuple[RunConfig, Strategy]:
     return settings, strategy
 
 
+def read_training(cfg: DictConfig) -> tuple[RunConfig, Strategy]:
+    """As `read_config`, for a run that is to train; older runs may have trained with what is refused today.
+
+    Raises:
+        UserError: one message with all that no training can go by.
+    """
+    settings, strategy = read_config(cfg)
+    mode, metric = settings.monitor.mode, settings.monitor.metric
+    if mode not in ("auto", best_mode(metric)):
+        raise UserError(f"monitor.{contradiction(mode, metric)}.\nLeave monitor.mode out: it follows from the metric.")
+    return settings, strategy
+
+
 def check_fit(settings: RunConfig, strategy: Strategy, source: Source) -> None:
     """Whether the backbone can do what the config asks, as far as its files tell without loading it.
 
@@ -91,15 +105,24 @@ def check_fit(settings: RunConfig, strategy: Strategy, source: Source) -> None:
 def check_monitor(settings: RunConfig, corpus: Corpus) -> None:
     """
     Raises:
-        UserError: the metric that decides is not one of this task's scores.
+        UserError: a metric that decides something is not one of this task's scores.
     """
-    split, _, score = settings.monitor.metric.partition("/")
     known = {"loss", *corpus.space.scores}
-    if score not in known:
-        raise UserError(
-            f"monitor.metric must be {split}/ and a score of this task; got {settings.monitor.metric}.\n"
-            f"{nearest(score, known)}"
-        )
+    for key, metric in _watched(settings).items():
+        split, _, score = metric.partition("/")
+        if split not in ("train", "validation") or score not in known:
+            place = split if split == "train" else "validation"
+            raise UserError(
+                f"{key} must be {place}/ and a score of this task; got {metric}.\n{nearest(score or split, known)}"
+            )
+
+
+def _watched(settings: RunConfig) -> dict[str, str]:
+    """The metrics that something of a training goes by, by their key in the config."""
+    found = {"monitor.metric": settings.monitor.metric, "scheduler.monitor": settings.scheduler.monitor}
+    for name, callback in settings.callbacks.items():
+        found[f"callbacks.{name}.monitor"] = (callback.model_extra or {}).get("monitor") if callback else None
+    return {key: metric for key, metric in found.items() if isinstance(metric, str)}
 
 
 def find_backbone(cfg: Backbone) -> Source:
@@ -230,7 +253,8 @@ def _optimization(cfg: DictConfig, settings: RunConfig) -> Optimization:
 
     def scheduler(built: torch.optim.Optimizer, steps: int) -> Any:
         plateau = cfg.scheduler.schedule._target_.endswith("ReduceLROnPlateau")
-        return instantiate(cfg.scheduler.schedule, "scheduler", **({} if plateau else {"steps": steps}))(built)
+        known = {"mode": best_mode(settings.scheduler.monitor or "")} if plateau else {"steps": steps}
+        return instantiate(cfg.scheduler.schedule, "scheduler", **known)(built)
 
     chosen = settings.optimizer
     options = {"interval": settings.scheduler.interval, "monitor": settings.scheduler.monitor}

@@ -167,7 +167,7 @@ class Activations(Section):
 
 class Monitor(Section):
     metric: Annotated[str, Field(pattern=r"^(train|validation)/\w+$")]
-    mode: Literal["min", "max"]
+    mode: Literal["auto", "min", "max"] = "auto"
 
 
 class Optimizer(Component):

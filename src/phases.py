@@ -20,6 +20,7 @@ from src.config import RunConfig
 from src.data.batching import Batch
 from src.freezable import FreezableModule
 from src.freezing import End, Stage, percent
+from src.monitoring import resolved, sign
 from src.networks import check_state
 from src.operations import StepOperations
 from src.reaching import taken, unreached
@@ -88,9 +89,8 @@ class Phases(Callback):
             return
         # Not at the end of each epoch, since not each one need be validated.
         value = float(trainer.callback_metrics.get(self.cfg.monitor.metric, math.nan))
-        sign = 1 if self.cfg.monitor.mode == "max" else -1
         end = _freezable(pl_module).phases[_freezable(pl_module).phase].end
-        if math.isnan(self.best) or sign * (value - self.best) > end.min_delta:
+        if math.isnan(self.best) or sign(self.cfg.monitor.metric) * (value - self.best) > end.min_delta:
             self.best, self.waited = value, 0
         else:
             self.waited += 1
@@ -198,7 +198,16 @@ class Phases(Callback):
 
 
 class LastPhaseStopping(EarlyStopping):
-    """Lightning's early stopping, from the last phase on: a phase that does not improve gives way to the next."""
+    """Lightning's early stopping, from the last phase on: a phase that does not improve gives way to the next.
+
+    Args:
+        monitor: the metric that must improve.
+        mode: `auto`, or the one that the metric has in any case.
+        options: Lightning's.
+    """
+
+    def __init__(self, monitor: str, mode: str = "auto", **options: Any) -> None:
+        super().__init__(monitor, mode=resolved(mode, monitor), **options)
 
     def _should_skip_check(self, trainer: Trainer) -> bool:
         module = _freezable(trainer.lightning_module)

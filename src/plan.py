@@ -13,7 +13,7 @@ from rich.table import Table
 
 from src import pretraining
 from src.backbones import Source, read_source
-from src.build import build, check_fit, check_monitor, find_backbone, read_config
+from src.build import build, check_fit, check_monitor, find_backbone, read_training
 from src.checking import check_options, check_references
 from src.cli import in_order, run_command
 from src.data import corpus as corpora
@@ -68,7 +68,7 @@ def _plan_once(cfg: DictConfig, trial: bool, source: Source | None = None, leave
     from src.costs import measure, plan_store
     from src.phases import as_text, stage_counts
 
-    settings, strategy = read_config(cfg)
+    settings, strategy = read_training(cfg)
     source = source or find_backbone(settings.backbone)
     check_fit(settings, strategy, source)
     corpus = corpora.load(settings.data, settings.masks)

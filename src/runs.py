@@ -18,8 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from src import locks, trust
 from src.errors import UserError, reason
 from src.files import plain, sha256, write_whole
+from src.monitoring import sign
 from src.paths import user_path
-from src.results import check_result
+from src.results import check_result, watched
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 RUNS = Path("outputs/runs")
@@ -245,9 +246,7 @@ class RunFolder:
 
     def monitored(self) -> float | None:
         """The best value of the metric that the run watched; None if it is not in the result."""
-        split, _, score = str(self.saved_config().monitor.metric).partition("/")
-        value = self.read_result()["metrics"].get(split, {}).get(score)
-        return None if value is None else float(value)
+        return watched(self.read_result(), str(self.saved_config().monitor.metric))
 
     def log_handler(self) -> logging.Handler:
         """Appends what is logged to train.log."""
@@ -269,7 +268,7 @@ def find_run(name: str, sweep: str | None = None) -> RunFolder:
         sweep: the folder of a sweep, whose runs are meant instead of all.
 
     Raises:
-        UserError: no run there has finished, or it is not said of which runs the best is meant.
+        UserError: no run there has finished, or it is not said of which runs, or by which metric, the best is meant.
     """
     if name not in ("latest", "best"):
         return RunFolder(user_path(name))
@@ -278,13 +277,14 @@ def find_run(name: str, sweep: str | None = None) -> RunFolder:
     root = user_path(sweep) if sweep else RUNS
     finished = [folder for f in root.glob("*/status.json") if (folder := RunFolder(f.parent)).state() == "finished"]
     if not finished:
-        raise UserError(
-            f"run={name} needs a finished run; {root} holds none.\nTrain one, or give a folder: run=FOLDER."
-        )
+        raise UserError(f"run={name} needs a finished run; {root} holds none.\nTrain one, or name it: run=FOLDER.")
     if name == "latest":
         return max(finished, key=lambda folder: (folder.path / "result.json").stat().st_mtime)
-    signs = {"max": 1, "min": -1}
-    values = {f: v * signs[f.saved_config().monitor.mode] for f in finished if (v := f.monitored()) is not None}
+    metrics = sorted({str(folder.saved_config().monitor.metric) for folder in finished})
+    if len(metrics) > 1:
+        watching = f"run=best needs runs that watched the same metric; those in {root} watched {', '.join(metrics)}"
+        raise UserError(f"{watching}.\nName one: run=FOLDER.")
+    values = {f: v * sign(metrics[0]) for f in finished if (v := f.monitored()) is not None}
     if not values:
         raise UserError(f"run=best needs runs whose result holds the metric they watched; {root} has none.")
     return max(values, key=lambda folder: values[folder])

@@ -22,6 +22,7 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from src.checkpoints import give_name, read_verified, write
 from src.errors import UserError
+from src.monitoring import resolved, sign
 
 log = logging.getLogger(__name__)
 
@@ -56,15 +57,16 @@ class Saving(Checkpoint):
     Args:
         folder: for the checkpoints.
         monitor: the metric that says which epoch is the best.
-        mode: `max` or `min`.
+        mode: `auto`, or the one that the metric has in any case.
         every_minutes: of training, between two checkpoints within an epoch.
     """
 
-    def __init__(self, folder: str, monitor: str, mode: str, every_minutes: float = 15.0) -> None:
+    def __init__(self, folder: str, monitor: str, mode: str = "auto", every_minutes: float = 15.0) -> None:
         if not every_minutes >= 0:
             raise ValueError(f"every_minutes must be a number of minutes, at least 0; got {every_minutes}.")
         self.last, self.best = Path(folder) / "last.ckpt", Path(folder) / "best.ckpt"
-        self.monitor, self.sign, self.every = monitor, 1 if mode == "max" else -1, 60 * every_minutes
+        resolved(mode, monitor)
+        self.monitor, self.sign, self.every = monitor, sign(monitor), 60 * every_minutes
         self.best_value, self.best_step = math.nan, -1
         self.validated = False  # in this epoch
         self.saved_at = 0.0

@@ -23,7 +23,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from src import pretraining
-from src.build import build, check_fit, check_monitor, find_backbone, read_config
+from src.build import build, check_fit, check_monitor, find_backbone, read_training
 from src.checking import check_references
 from src.cli import fail, run_command
 from src.config import Scratch
@@ -130,7 +130,7 @@ def _train_once(
     with run_log() as memory, contextlib.ExitStack() as held:
         if cfg.resume and is_main_process():
             held.enter_context(folder.locked())
-        settings, strategy = read_config(cfg)
+        settings, strategy = read_training(cfg)
         with clock("data"):
             source = find_backbone(settings.backbone)
             check_fit(settings, strategy, source)

@@ -126,8 +126,8 @@ def _check_shape(content: Any, source: Path) -> None:
         )
     if not isinstance(content.get("seed"), int):
         raise UserError(f"{source} must have a whole number as its seed; got {content.get('seed')}.")
-    if content["monitor"].get("mode") not in ("min", "max"):
-        raise UserError(f"{source} must have min or max as its monitor.mode; got {content['monitor'].get('mode')}.")
+    if content["monitor"].get("mode", "auto") not in ("auto", "min", "max"):
+        raise UserError(f"{source} must have auto, min or max as its monitor.mode; got {content['monitor']['mode']}.")
     if hidden := [f"{place}.{key}" for place, key, value in _values(content) if _is_reference(value)]:
         raise UserError(f"{source} may not put references together out of pieces; it does in {', '.join(hidden)}.")
 

@@ -13,10 +13,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from src.build import OWN_KEYS
 from src.checking import check
 from src.cli import run_command
 from src.runs import CONF
+from src.trainer import OWN_KEYS
 from tests.conftest import composed
 
 REQUIRED = {

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from src.errors import UserError, nearest
 from src.freezing import percent
+from src.monitoring import LESS_IS_BETTER
 from src.report import statistics
 from src.report.groups import STRATEGY, Group, unlike
 from src.report.statistics import Interval
 from src.runs import RunFolder
 
 METRICS = ("accuracy", "f1_macro")  # shown where runs have them; the first decides unless another is chosen
-LESS_IS_BETTER = {"loss", "ece", "hamming", "perplexity", "unigram_perplexity"}  # these cannot decide
 # What a verdict means to people who do not read tables.
 WORDS = {
     "superior": "better",

@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from src.errors import UserError, nearest, reason
+from src.monitoring import sign
 from src.paths import user_path
+from src.results import watched
 from src.runs import PLACES, RunFolder
 
 BUILT = "_target_"  # the key that says what a section builds
 STRATEGY = "strategy"  # the column that stands for everything in the freeze section
+MODES = ("monitor.mode", "scheduler.schedule.mode")  # which follow from the metric; older runs spell them out
 # What may differ in the data section of runs that are compared: how texts become batches.
 BATCHES = ("data.batch_size", "data.eval_batch_size", "data.buckets", "data.workers", "data.class_weights", "data.pack")
 
@@ -153,6 +156,7 @@ def _values(cfg: DictConfig) -> dict[str, str]:
     assert isinstance(content, dict)
     rest = {key: value for key, value in content.items() if key not in (*PLACES, "seed", "logger", "callbacks")}
     values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in flat(rest)}
+    values = {key: value for key, value in values.items() if not key.endswith(MODES)}
     for key in values:
         if key.endswith(f".{BUILT}"):
             values[key] = values[key].rpartition(".")[2]
@@ -242,10 +246,10 @@ def best_of(groups: Sequence[Group], by: str) -> list[Group]:
 
 def _validation(group: Group) -> float:
     """The mean of the monitored score, turned so that more is better; minus infinity without a finished run."""
-    split, _, score = group.runs[0].values["monitor.metric"].partition("/")
-    sign = 1 if group.runs[0].values["monitor.mode"] == "max" else -1
-    values = list(group.values("metrics", split, score).values())
-    return sign * float(np.mean(values)) if values else -math.inf
+    metric = group.runs[0].values["monitor.metric"]
+    found = [watched(run.result, metric) for run in group.finished.values() if run.result]
+    values = [value for value in found if value is not None]
+    return sign(metric) * float(np.mean(values)) if values else -math.inf
 
 
 def _columns(runs: Sequence[Run]) -> list[str]:
