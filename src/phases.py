@@ -82,7 +82,7 @@ class Phases(Callback):
         self.operations.end_step()
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
-        self.audit.watch(_freezable(pl_module))
+        self.audit.watch(_freezable(pl_module), optimizer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn != "fit" or trainer.sanity_checking:
