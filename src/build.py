@@ -21,14 +21,17 @@ from src.data.corpus import Corpus
 from src.errors import UserError, nearest
 from src.freezing import HEAD, Phase, Stage, Strategy, check_reinit, depth
 from src.instantiating import instantiate, told
+from src.lengths import length
 from src.monitoring import best_mode, contradiction
+from src.switches import refusals
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from src.data.datamodule import TextDataModule
-    from src.freezable import FreezableModule, Optimization
+    from src.freezable import FreezableModule
+    from src.optimizing import Optimization
 
 
 log = logging.getLogger(__name__)
@@ -68,8 +71,11 @@ def read_training(cfg: DictConfig) -> tuple[RunConfig, Strategy]:
     """
     settings, strategy = read_config(cfg)
     mode, metric = settings.monitor.mode, settings.monitor.metric
+    problems = list(refusals(settings.trainer))
     if mode not in ("auto", best_mode(metric)):
-        raise UserError(f"monitor.{contradiction(mode, metric)}.\nLeave monitor.mode out: it follows from the metric.")
+        problems.append(f"monitor.{contradiction(mode, metric)}.\nLeave monitor.mode out: it follows from the metric.")
+    if problems:
+        raise UserError("\n".join(problems))
     return settings, strategy
 
 
@@ -246,19 +252,27 @@ def _optimization(cfg: DictConfig, settings: RunConfig) -> Optimization:
     import torch
 
     from src import optim
-    from src.freezable import Optimization
+    from src.optimizing import Optimization
 
     def optimizer(module: FreezableModule) -> torch.optim.Optimizer:
         return optim.build_optimizer(cfg.optimizer, settings.trainer.precision, module)
 
-    def scheduler(built: torch.optim.Optimizer, steps: int) -> Any:
-        plateau = cfg.scheduler.schedule._target_.endswith("ReduceLROnPlateau")
-        known = {"mode": best_mode(settings.scheduler.monitor or "")} if plateau else {"steps": steps}
+    chosen, schedule = settings.optimizer, settings.scheduler
+
+    def scheduler(built: torch.optim.Optimizer, moves: int) -> Any:
+        known = {"mode": best_mode(schedule.monitor or "")} if schedule.is_plateau else {"steps": moves}
         return instantiate(cfg.scheduler.schedule, "scheduler", **known)(built)
 
-    chosen = settings.optimizer
-    options = {"interval": settings.scheduler.interval, "monitor": settings.scheduler.monitor}
-    return Optimization(optimizer, scheduler, options, chosen.lr, chosen.head_lr or chosen.lr, chosen.thaw_warmup)
+    return Optimization(
+        optimizer,
+        scheduler,
+        lambda batches: length(settings.trainer, batches),
+        schedule.interval,
+        schedule.monitor,
+        chosen.lr,
+        chosen.head_lr or chosen.lr,
+        chosen.thaw_warmup,
+    )
 
 
 def stages_and_phases(encoder: nn.Module, head: nn.Module, strategy: Strategy) -> tuple[list[Stage], list[Phase]]:

@@ -8,6 +8,7 @@ import pydantic
 from pydantic import Field, model_validator
 
 from src.sections import Component, Fraction, Natural, Positive, Probability, Rate, Section, Seed, Share
+from src.switches import Trainer
 
 FEWEST_PIECES = 100  # of words, in a vocabulary
 
@@ -188,15 +189,17 @@ class Scheduler(Section):
     monitor: str | None = None
     schedule: Schedule
 
+    @property
+    def is_plateau(self) -> bool:
+        return self.schedule.target.endswith("ReduceLROnPlateau")
 
-class Trainer(Component):
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true", "32", 32]
-    max_epochs: Positive
-    check_val_every_n_epoch: Positive = 1
-    accumulate_grad_batches: Positive = 1
-    gradient_clip_val: Rate | None = None
-    compile: bool = False
-    gradient_checkpointing: bool = False
+    @model_validator(mode="after")
+    def watches_epochs(self) -> Self:
+        if self.is_plateau and not self.monitor:
+            raise ValueError("needs a monitor, the metric whose plateaus lower it: scheduler.monitor=validation/loss")
+        if self.is_plateau and self.interval == "step":
+            raise ValueError("must have interval=epoch for a plateau, which shows when a metric is measured; got step")
+        return self
 
 
 class Sweep(Section):

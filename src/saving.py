@@ -84,6 +84,10 @@ class Saving(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if ends_here(trainer):
+            if self.best_step < 0:  # there must be a best epoch, whatever trainer.check_val_every_n_epoch says
+                trainer.check_val_every_n_epoch = 1
+            return
         # Gradients that are still being added up are in no checkpoint, and after the last batch comes the validation.
         if (batch_idx + 1) % trainer.accumulate_grad_batches or batch_idx + 1 == trainer.num_training_batches:
             return
@@ -92,12 +96,14 @@ class Saving(Checkpoint):
             _stop(trainer, wish)
 
     def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        if trainer.state.fn == "fit" and (wish := self._wish(trainer)):
-            self._save(trainer)
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and (wish := self._wish(trainer)):
+            # A training that ends within an epoch could not be gone on from here.
+            if not ends_here(trainer):
+                self._save(trainer)
             _stop(trainer, wish)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.validated = trainer.state.fn == "fit"
+        self.validated = trainer.state.fn == "fit" and not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         value = float(trainer.callback_metrics.get(self.monitor, math.nan))
@@ -189,6 +195,11 @@ class Saving(Checkpoint):
                 f"The disk of {self.last.parent} must have room for the checkpoints, {needed / 1e6:,.0f} MB; "
                 f"{free / 1e6:,.0f} MB are free.\nFree some space, or choose another folder: run=FOLDER."
             )
+
+
+def ends_here(trainer: Trainer) -> bool:
+    """Whether a training has been told to end and will, maybe within an epoch, after a validation."""
+    return trainer.should_stop and trainer.fit_loop._can_stop_early
 
 
 def check_places(trainer: Trainer, run: Path) -> None:

@@ -31,12 +31,12 @@ from src.data import corpus as corpora
 from src.errors import UserError
 from src.importing import without_collection
 from src.ranks import is_main_process
-from src.resuming import check_epochs, resumed, suits
+from src.resuming import resumed, suits
 from src.run_log import run_log
 from src.runs import RunFolder
 from src.sweep_folders import with_folder
 from src.sweeps import is_sweep_job, run_job
-from src.trainer import build_trainer
+from src.trainer import build_trainer, check_length
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
@@ -140,6 +140,7 @@ def _train_once(
             _import_libraries()
             from src.caching import check
             from src.checkpoints import newest_valid
+            from src.ending import Ending, check_left, find
             from src.lineage import Lineage, identity
             from src.networks import check_state
             from src.phases import Phases
@@ -150,12 +151,13 @@ def _train_once(
             module, datamodule = build(cfg, settings, strategy, source, corpus)
             datamodule.setup()
             lineage = Lineage(identity(datamodule, module))
+            check_length(settings, datamodule)
             trainer = build_trainer(cfg, settings, strategy, folder, len(module.phases), lineage)
             check(module, datamodule, settings)
             found = newest_valid(folder.checkpoints) if cfg.resume else None
             if found:
                 with suits(found[0]):
-                    check_epochs(found[1], settings.trainer.max_epochs)
+                    check_left(found[1], settings, trainer, folder.state() == "finished")
                     lineage.go_on(found[1], cfg.resume == "force")
                     check_state(found[1]["state_dict"], module.trained)
                     module.load_state_dict(found[1]["state_dict"], strict=False)
@@ -174,10 +176,11 @@ def _train_once(
             best = _fit(trainer, module, datamodule, found[0] if found else None, folder, clock)
             if not is_main_process():
                 return {}
-            phases = next(c for c in trainer.callbacks if isinstance(c, Phases))  # type: ignore[attr-defined]
+            phases, ending = find(trainer, Phases), find(trainer, Ending)
             fit = clock.seconds["fit"] - phases.encoding_seconds
             seconds = {"total": clock.total(), **clock.seconds, "encode": phases.encoding_seconds, "fit": fit}
             known |= {"strategy": strategy.name, "seconds": seconds, "phases": phases.done, "resumed": lineage.resumed}
+            known |= {"ended": ending.describe(trainer, module)}
             return finish(trainer, module, datamodule, cfg, folder, known, best)
         except Exception as error:
             if is_main_process():
@@ -241,6 +244,8 @@ def _import_libraries() -> None:
         r"Checkpoint directory .* exists and is not empty",  # a resumed run goes on in its own folder
         r"It is recommended to use .self\.log",  # scores are of the predictions of all processes already
         r"Glyph \d+ .* missing from font",  # a label in a script that the picture's font lacks
+        r"Be aware that when using .ckpt_path",  # a resumed run may be given other callbacks
+        r"You requested to overfit but enabled",  # every epoch is the first one again, in its order
         r"The number of training batches .* is smaller than the logging interval",  # epochs are logged in any case
         r".isinstance\(treespec, LeafSpec\). is deprecated",  # about Lightning's own code
     ):
@@ -255,7 +260,9 @@ def main(cfg: DictConfig) -> float | None:
     try:
         train(cfg, folder)
     except UserError as error:
-        fail(str(error))
+        if is_main_process():
+            fail(str(error))
+        sys.exit(2)
     except Exception:
         traceback.print_exc()
         sys.exit(1)

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.errors import UserError
+from src.switches import DEFAULTS
 
 # Where in a config something is built; of the two trainings of a run with `pretrain`, in either.
 BUILT = re.compile(r"model|freeze|optimizer|scheduler\.schedule|trainer|logger|callbacks\.\w+")
@@ -111,6 +112,8 @@ def checked(config: DictConfig, folder: Path, conf: Path) -> DictConfig:
         raise UserError(f"{source} must be the config of a run; a reference in it leads nowhere: {reason}.") from None
     _check_shape(content, source)
     check_words(content, str(source), conf)
+    for key, value in DEFAULTS.items():
+        found.trainer.setdefault(key, value)  # switches that there were not when the run was made
     return found
 
 

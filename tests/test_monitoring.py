@@ -148,6 +148,15 @@ def test_the_best_of_older_runs_is_the_one_with_the_highest_accuracy(run: RunFol
         find_run("best", str(run.path.parent))
 
 
+def test_older_runs_are_compared_with_new_ones_as_equals(run: RunFolder) -> None:
+    other = RunFolder(Path(shutil.copytree(run.path, run.path.with_name("other"))))
+    content = yaml.safe_load((other.path / "config.yaml").read_text())
+    (other.path / "config.yaml").write_text(yaml.safe_dump({**content, "seed": 7}))
+    _rewrite(other, "validation/loss", "min")
+    (found,) = groups.group(groups.read_runs(run.path.parent))
+    assert sorted(found.finished) == [7, 42]
+
+
 def test_a_run_that_watched_its_training_loss_has_a_value_to_search_by(run_tiny: Run) -> None:
     folder, result = run_tiny("model=bert_linear", "monitor.metric=train/loss", "callbacks=no_early_stopping")
     best = next(epoch for epoch in result["history"] if epoch["epoch"] == result["best"]["epoch"])

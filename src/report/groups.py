@@ -24,9 +24,9 @@ from src.runs import PLACES, RunFolder
 BUILT = "_target_"  # the key that says what a section builds
 STRATEGY = "strategy"  # the column that stands for everything in the freeze section
 MODES = ("monitor.mode", "scheduler.schedule.mode")  # which follow from the metric; older runs spell them out
+LIMITED, SIZE = "trainer.limit_test_batches", "data.eval_batch_size"  # which texts are tested, where not all are
 # What may differ in the data section of runs that are compared: how texts become batches.
-BATCHES = ("data.batch_size", "data.eval_batch_size", "data.buckets", "data.workers", "data.class_weights", "data.pack")
-
+BATCHES = ("data.batch_size", SIZE, "data.buckets", "data.workers", "data.class_weights", "data.pack")
 # What says how texts are cut into tokens.
 TOKENS = tuple(
     f"backbone.{key}" for key in ("name", "package", "tokenizer", "vocabulary", "lowercase", "min_frequency")
@@ -247,15 +247,15 @@ def best_of(groups: Sequence[Group], by: str) -> list[Group]:
 def _validation(group: Group) -> float:
     """The mean of the monitored score, turned so that more is better; minus infinity without a finished run."""
     metric = group.runs[0].values["monitor.metric"]
-    found = [watched(run.result, metric) for run in group.finished.values() if run.result]
-    values = [value for value in found if value is not None]
+    results = [run.result for run in group.finished.values() if run.result]
+    values = [value for result in results if (value := watched(result, metric)) is not None]
     return sign(metric) * float(np.mean(values)) if values else -math.inf
 
 
 def _columns(runs: Sequence[Run]) -> list[str]:
     """Strategies first, then sections that build different things, then values that differ between runs in which the
     sections around them build the same."""
-    keys = [key for key in sorted({key for run in runs for key in run.values}) if not key.startswith("freeze.")]
+    keys = sorted({key for run in runs for key in run.values if not key.startswith("freeze.")})
     sections = [key.removesuffix(f".{BUILT}") for key in keys if key.endswith(f".{BUILT}")]
     rest = [key for key in keys if not key.endswith(f".{BUILT}") and key not in sections]
     return [STRATEGY, *(column for column in (*sections, *rest) if _differs(runs, column, sections))]
@@ -279,7 +279,9 @@ def unlike(runs: Sequence[Run]) -> list[str]:
     """In what runs differ that their tests depend on: data, and where they guess hidden words, tokens and masks."""
     masked = any(run.result and run.result["objective"] == "mlm" for run in runs)
     keys = {key for run in runs for key in run.values}
-    tests = sorted(key for key in keys if key.startswith("data.") and key not in BATCHES)
+    limited = any(run.values.get(LIMITED, "1.0") != "1.0" for run in runs)
+    free = [key for key in BATCHES if key != SIZE or not limited]
+    tests = sorted(key for key in keys if key == LIMITED or (key.startswith("data.") and key not in free))
     words = sorted(key for key in keys if masked and key.startswith(("model.masking.", *TOKENS)))
     return [key for key in (*tests, *words) if len({run.values.get(key) for run in runs}) > 1]
 
@@ -290,9 +292,8 @@ def _check_alike(runs: Sequence[Run]) -> None:
             f"Runs must have the same test to be compared; these differ in {', '.join(other)}.\n"
             "Compare them anyway: mixed=true."
         )
-    devices = {
-        str(run.result["environment"]["gpu"] or run.result["environment"]["device"]) for run in runs if run.result
-    }
+    places = [run.result["environment"] for run in runs if run.result]
+    devices = {str(place["gpu"] or place["device"]) for place in places}
     if len(devices) > 1:
         raise UserError(
             f"Runs must be of one kind of device to be compared; these are of {', '.join(sorted(devices))}.\n"

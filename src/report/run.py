@@ -20,6 +20,7 @@ import src
 from src.adapting import merge_adapters, save_adapters
 from src.audit import count
 from src.data.datamodule import MaskedDataModule, TextDataModule
+from src.ending import sentence
 from src.freezable import FreezableModule
 from src.freezing import trained_in
 from src.modules import MaskedLanguageModel, TextClassifier
@@ -59,7 +60,8 @@ def finish(
     Returns:
         The content of result.json.
     """
-    corpus, space = datamodule.corpus, datamodule.corpus.space
+    corpus, space = datamodule.measured(), datamodule.corpus.space
+    sizes = {name: len(split) for name, split in datamodule.corpus.splits.items()}
     if isinstance(module, TextClassifier):
         outcome = classification.conclude(module, corpus, folder)
     else:
@@ -74,6 +76,7 @@ def finish(
         "metrics": outcome.metrics,
         "best": {"epoch": best["epoch"] + 1, "step": best["global_step"], "phase": best["phase"] + 1},
         "texts": {name: len(split) for name, split in corpus.splits.items()},
+        "texts_left_out": {name: left for name, split in corpus.splits.items() if (left := sizes[name] - len(split))},
         "parameters": {
             "total": sum(p.numel() for p in module.parameters()),
             "trainable": count(module, trained_in(taken(module.phases, known["phases"]))),
@@ -88,7 +91,7 @@ def finish(
     }
     if hasattr(module.encoder, "peft_config"):
         save_adapters(module.encoder, folder.path / "adapter")
-    _write_report(module, len(corpus.splits["test"]), folder, result, outcome)
+    _write_report(module, (len(corpus.splits["test"]), sizes["test"]), folder, result, outcome)
     dashboard.show(trainer, cfg, folder, result, outcome)
     if isinstance(module, MaskedLanguageModel):
         merge_adapters(module.encoder)
@@ -97,7 +100,7 @@ def finish(
     folder.write_json("result.json", result)
     last = module.history[-1]
     folder.write_status("finished", epoch=last["epoch"], step=last["step"])
-    _say_where_to_look(folder, result, outcome.headline)
+    _say_where_to_look(folder, result, outcome.headline, cfg.trainer.max_epochs)
     return result
 
 
@@ -108,10 +111,11 @@ def _operations(phases: Sequence[Mapping[str, Any]]) -> float | None:
 
 
 def _write_report(
-    module: FreezableModule, texts: int, folder: RunFolder, result: dict[str, Any], outcome: Outcome
+    module: FreezableModule, sizes: tuple[int, int], folder: RunFolder, result: dict[str, Any], outcome: Outcome
 ) -> None:
     name, text = outcome.report
-    text = f"Test of {folder.name} (epoch {result['best']['epoch']}, {texts:,} texts)\n\n{text}"
+    texts = " of ".join(f"{size:,}" for size in dict.fromkeys(sizes))
+    text = f"Test of {folder.name} (epoch {result['best']['epoch']}, {texts} texts)\n\n{text}"
     if learned := result.get("pretraining"):
         test = learned["metrics"]["test"]
         text += f"\nBackbone pretrained to a test perplexity of {test['perplexity']:.1f} ({learned['run']})\n"
@@ -124,8 +128,10 @@ def _write_report(
         figure.savefig(file, dpi=120)
 
 
-def _say_where_to_look(folder: RunFolder, result: dict[str, Any], headline: str) -> None:
+def _say_where_to_look(folder: RunFolder, result: dict[str, Any], headline: str, epochs: int) -> None:
     seconds = result["seconds"]
+    if ended := sentence(result["ended"], result["best"]["epoch"], epochs):
+        log.info(ended)
     log.info(
         "%s with %s of %s parameters trained, in %.0f seconds (%.0f of them training).",
         headline,
