@@ -210,11 +210,16 @@ def _fit(
     """Trains, from a checkpoint on if there is one, then validates and tests the best weights; returns their
     checkpoint."""
     from src.checkpoints import read_verified
+    from src.divergence import diverged
     from src.networks import check_state
 
     try:
         with clock("fit"):
             trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
+    except RuntimeError as error:
+        if "returned nan values" in str(error):  # found by trainer.detect_anomaly
+            raise diverged(module, trainer.global_step + 1, str(error).rstrip(".")) from error
+        raise
     except SystemExit as ended:
         if isinstance(ended.__context__, KeyboardInterrupt):  # before the first step Lightning makes 1 of it
             raise SystemExit(130) from None

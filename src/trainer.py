@@ -42,6 +42,7 @@ def build_trainer(
         UserError: Lightning refuses a value, such as a device that is not there.
     """
     from src.callbacks import RandomStates, Status
+    from src.divergence import Divergence
     from src.ending import Ending
     from src.phases import Phases
     from src.report import dashboard
@@ -52,7 +53,7 @@ def build_trainer(
     shown = chosen.enable_progress_bar and cfg.callbacks.get("progress") is not None
     nodes = {name: node for name, node in cfg.callbacks.items() if node and (shown or name != "progress")}
     callbacks = [instantiate(node, f"callbacks.{name}") for name, node in nodes.items()]
-    own = [Status(folder), RandomStates(), lineage, Ending(settings), Phases(settings)]
+    own = [Divergence(), Status(folder), RandomStates(), lineage, Ending(settings), Phases(settings)]
     several = phases > 1 and chosen.strategy == "ddp"
     trainer: Trainer = instantiate(
         OmegaConf.create({"_target_": chosen.target, "_convert_": "all"}),
