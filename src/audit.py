@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -9,9 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from src.freezable import FreezableModule
 from src.freezing import HEAD, Stage
+
+log = logging.getLogger(__name__)
+
+LOOKS = 20  # steps of a phase in which each gradient is held against the precision of its parameter
 
 
 class AuditError(Exception):
@@ -24,17 +31,38 @@ class Audit:
     def __init__(self) -> None:
         self.before: dict[str, int] = {}  # the fingerprint of each parameter when the phase began
         self.graded: set[str] = set()  # parameters that have had a gradient other than zero
+        self.due: set[str] = set()  # those that have had one large enough to move them
+        self.steps = 0  # of the optimizer
 
     def begin(self, module: FreezableModule) -> None:
         """Takes the fingerprints that the end is compared with."""
-        self.before, self.graded = fingerprints(module), set()
+        self.before, self.graded, self.due, self.steps = fingerprints(module), set(), set(), 0
 
-    def watch(self, module: FreezableModule) -> None:
-        """Notes which parameters have a gradient; called before each optimizer step, cheap once all have had one."""
-        missing = module.phases[module.phase].trainable - self.graded
-        if missing:
-            named = module.named_stage_parameters()
-            self.graded |= {n for n in missing if (grad := named[n].grad) is not None and bool(grad.count_nonzero())}
+    def watch(self, module: FreezableModule, optimizer: Optimizer) -> None:
+        """Notes which parameters have a gradient, and which of them the step must move; called before each optimizer
+        step, cheap after the first few."""
+        trainable = module.phases[module.phase].trainable
+        waiting = trainable - (self.graded if self.steps >= LOOKS else self.due)
+        self.steps += 1
+        if not waiting:
+            return
+        named = module.named_stage_parameters()
+        grads = {
+            name: grad for name in waiting if (grad := named[name].grad) is not None and bool(grad.count_nonzero())
+        }
+        if not grads:
+            return
+        norm = float(torch.nn.utils.get_total_norm([p.grad for p in named.values() if p.grad is not None]))
+        if not math.isfinite(norm):  # a float16 scaler leaves the step out
+            return
+        rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+        clip = min(1.0, module.trainer.gradient_clip_val or 1.0)
+        self.graded |= grads.keys()
+        self.due |= {
+            name
+            for name, grad in grads.items()
+            if _moves(named[name], rates[id(named[name])] * min(1.0, clip / norm) * grad)
+        }
 
     def check_frozen(self, module: FreezableModule) -> dict[str, int]:
         """The fingerprints as they are now.
@@ -59,10 +87,17 @@ class Audit:
             AuditError: a frozen parameter moved, or a trainable one that got a gradient did not.
         """
         now = self.check_frozen(module)
-        if stuck := sorted(n for n in self.graded if now[n] == self.before[n]):
+        stuck = sorted(n for n in self.graded if now[n] == self.before[n])
+        if broken := [name for name in stuck if name in self.due]:
             raise AuditError(
-                f"phase {module.phase + 1}: parameters that train and got a gradient have not moved: {_some(stuck)}. "
-                "Is the learning rate too small for their precision?"
+                f"phase {module.phase + 1}: parameters that train and got a gradient have not moved: {_some(broken)}"
+            )
+        if stuck:
+            log.warning(
+                "In phase %d no step was large enough to change these parameters in their precision: %s.\n"
+                "Raise the learning rate: optimizer.lr, optimizer.head_lr.",
+                module.phase + 1,
+                _some(stuck),
             )
         optimized = _optimized(module)
         rows = []
@@ -83,10 +118,18 @@ class Audit:
         return rows
 
     def state_dict(self) -> dict[str, Any]:
-        return {"before": self.before, "graded": sorted(self.graded)}
+        kept = {"before": self.before, "graded": sorted(self.graded), "due": sorted(self.due)}
+        return {**kept, "steps": self.steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.before, self.graded = dict(state["before"]), set(state["graded"])
+        self.before, self.graded, self.due = dict(state["before"]), set(state["graded"]), set(state.get("due", ()))
+        self.steps = state.get("steps", LOOKS)
+
+
+def _moves(parameter: Tensor, step: Tensor) -> bool:
+    """Whether a step is large enough to change a parameter in its precision. Those of Adam and of SGD are no smaller
+    than the rate times the gradient, clipped to a norm of 1."""
+    return not torch.equal(parameter.detach() - step, parameter.detach())
 
 
 def fingerprints(module: FreezableModule) -> dict[str, int]:

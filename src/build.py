@@ -1,4 +1,4 @@
-"""From a composed config to what a training is made of: checked settings, strategy, module, data, trainer.
+"""From a composed config to what a training is made of: checked settings, strategy, module, data.
 
 Torch and what stands on it are imported inside functions: a mistake in the config or the data is answered before.
 """
@@ -6,7 +6,6 @@ Torch and what stands on it are imported inside functions: a mistake in the conf
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,23 +21,22 @@ from src.data.corpus import Corpus
 from src.errors import UserError, nearest
 from src.freezing import HEAD, Phase, Stage, Strategy, check_reinit, depth
 from src.instantiating import instantiate, told
-from src.runs import RunFolder
+from src.lengths import length
+from src.monitoring import best_mode, contradiction
+from src.switches import refusals
 
 if TYPE_CHECKING:
-    from pytorch_lightning import Trainer
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from src.data.datamodule import TextDataModule
-    from src.freezable import FreezableModule, Optimization
-    from src.lineage import Lineage
+    from src.freezable import FreezableModule
+    from src.optimizing import Optimization
 
 
 log = logging.getLogger(__name__)
 
 PACKABLE = ("bert", "electra")  # architectures whose texts can share a row
-CROWD = 4  # processes for each processor, at most
-OWN_KEYS = ("compile", "gradient_checkpointing")  # of the trainer section; the others are Lightning's
 
 
 def read_config(cfg: DictConfig) -> tuple[RunConfig, Strategy]:
@@ -61,6 +59,22 @@ def read_config(cfg: DictConfig) -> tuple[RunConfig, Strategy]:
     except OmegaConfBaseException:
         pass  # what is missing or refers to nothing has been told already
     if problems or strategy is None:
+        raise UserError("\n".join(problems))
+    return settings, strategy
+
+
+def read_training(cfg: DictConfig) -> tuple[RunConfig, Strategy]:
+    """As `read_config`, for a run that is to train; older runs may have trained with what is refused today.
+
+    Raises:
+        UserError: one message with all that no training can go by.
+    """
+    settings, strategy = read_config(cfg)
+    mode, metric = settings.monitor.mode, settings.monitor.metric
+    problems = list(refusals(settings.trainer))
+    if mode not in ("auto", best_mode(metric)):
+        problems.append(f"monitor.{contradiction(mode, metric)}.\nLeave monitor.mode out: it follows from the metric.")
+    if problems:
         raise UserError("\n".join(problems))
     return settings, strategy
 
@@ -97,15 +111,24 @@ def check_fit(settings: RunConfig, strategy: Strategy, source: Source) -> None:
 def check_monitor(settings: RunConfig, corpus: Corpus) -> None:
     """
     Raises:
-        UserError: the metric that decides is not one of this task's scores.
+        UserError: a metric that decides something is not one of this task's scores.
     """
-    split, _, score = settings.monitor.metric.partition("/")
     known = {"loss", *corpus.space.scores}
-    if score not in known:
-        raise UserError(
-            f"monitor.metric must be {split}/ and a score of this task; got {settings.monitor.metric}.\n"
-            f"{nearest(score, known)}"
-        )
+    for key, metric in _watched(settings).items():
+        split, _, score = metric.partition("/")
+        if split not in ("train", "validation") or score not in known:
+            place = split if split == "train" else "validation"
+            raise UserError(
+                f"{key} must be {place}/ and a score of this task; got {metric}.\n{nearest(score or split, known)}"
+            )
+
+
+def _watched(settings: RunConfig) -> dict[str, str]:
+    """The metrics that something of a training goes by, by their key in the config."""
+    found = {"monitor.metric": settings.monitor.metric, "scheduler.monitor": settings.scheduler.monitor}
+    for name, callback in settings.callbacks.items():
+        found[f"callbacks.{name}.monitor"] = (callback.model_extra or {}).get("monitor") if callback else None
+    return {key: metric for key, metric in found.items() if isinstance(metric, str)}
 
 
 def find_backbone(cfg: Backbone) -> Source:
@@ -230,58 +253,27 @@ def _optimization(cfg: DictConfig, settings: RunConfig) -> Optimization:
     import torch
 
     from src import optim
-    from src.freezable import Optimization
+    from src.optimizing import Optimization
 
     def optimizer(module: FreezableModule) -> torch.optim.Optimizer:
         return optim.build_optimizer(cfg.optimizer, settings.trainer.precision, module)
 
-    def scheduler(built: torch.optim.Optimizer, steps: int) -> Any:
-        plateau = cfg.scheduler.schedule._target_.endswith("ReduceLROnPlateau")
-        return instantiate(cfg.scheduler.schedule, "scheduler", **({} if plateau else {"steps": steps}))(built)
+    chosen, schedule = settings.optimizer, settings.scheduler
 
-    chosen = settings.optimizer
-    options = {"interval": settings.scheduler.interval, "monitor": settings.scheduler.monitor}
-    return Optimization(optimizer, scheduler, options, chosen.lr, chosen.head_lr or chosen.lr, chosen.thaw_warmup)
+    def scheduler(built: torch.optim.Optimizer, moves: int) -> Any:
+        known = {"mode": best_mode(schedule.monitor or "")} if schedule.is_plateau else {"steps": moves}
+        return instantiate(cfg.scheduler.schedule, "scheduler", **known)(built)
 
-
-def build_trainer(
-    cfg: DictConfig, settings: RunConfig, strategy: Strategy, folder: RunFolder, phases: int, lineage: Lineage
-) -> Trainer:
-    """The Lightning Trainer with the callbacks and logger of the config, for a training of so many phases.
-
-    Raises:
-        UserError: Lightning refuses a value, such as a device that is not there.
-    """
-    from pytorch_lightning.accelerators import CPUAccelerator
-
-    from src.callbacks import RandomStates, Status
-    from src.phases import Phases
-    from src.report import dashboard
-    from src.saving import CheckpointFiles
-
-    chosen = [instantiate(node, f"callbacks.{name}") for name, node in cfg.callbacks.items() if node]
-    several = phases > 1 and cfg.trainer.strategy == "ddp"
-    arguments = {str(key): value for key, value in cfg.trainer.items() if key not in OWN_KEYS}
-    trainer: Trainer = instantiate(
-        OmegaConf.create(arguments),
-        "trainer",
-        callbacks=[Status(folder), RandomStates(), lineage, Phases(settings), *chosen],
-        plugins=[CheckpointFiles()],
-        logger=instantiate(cfg.logger, "logger", **dashboard.options(cfg, strategy)),
-        default_root_dir=str(folder.path),
-        # In each phase some of the parameters that the processes share have no gradient.
-        **({"strategy": "ddp_find_unused_parameters_true"} if several else {}),
-        use_distributed_sampler=False,  # the batch plan shares rows out, and keeps every row once
-        enable_model_summary=False,
-        enable_progress_bar=cfg.callbacks.get("progress") is not None,
+    return Optimization(
+        optimizer,
+        scheduler,
+        lambda batches: length(settings.trainer, batches),
+        schedule.interval,
+        schedule.monitor,
+        chosen.lr,
+        chosen.head_lr or chosen.lr,
+        chosen.thaw_warmup,
     )
-    most = CROWD * (os.cpu_count() or 1)
-    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:
-        raise UserError(
-            f"trainer.devices must be at most {most} on this machine, a few processes for each of its processors; got "
-            f"{trainer.num_devices}.\nLower it."
-        )
-    return trainer
 
 
 def stages_and_phases(encoder: nn.Module, head: nn.Module, strategy: Strategy) -> tuple[list[Stage], list[Phase]]:

@@ -8,8 +8,9 @@ import pydantic
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.config import BACKBONES, RunConfig, Section
+from src.config import BACKBONES, RunConfig
 from src.errors import UserError, nearest
+from src.sections import Section
 
 Options = TypeVar("Options", bound=Section)
 

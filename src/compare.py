@@ -17,10 +17,10 @@ from rich.text import Text
 
 from src.checking import check_options
 from src.cli import fail, in_order, run_command
-from src.config import Section
 from src.errors import UserError
 from src.paths import user_path
 from src.runs import CONF
+from src.sections import Section
 from src.sweep_folders import check_folders
 from src.sweeps import begin_sweep, write_best
 from src.trust import refuse_links

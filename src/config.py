@@ -7,6 +7,9 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 from pydantic import Field, model_validator
 
+from src.sections import Component, Fraction, Natural, Positive, Probability, Rate, Section, Seed, Share
+from src.switches import Trainer
+
 # A name. On the command line one that looks like a number is one.
 Name = Annotated[str, pydantic.BeforeValidator(lambda node: str(node) if type(node) in (int, float) else node)]
 
@@ -21,13 +24,6 @@ def _one_column(name: Any) -> Any:
 
 
 OneColumn = Annotated[Name, pydantic.BeforeValidator(_one_column)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Probability = Annotated[float, Field(ge=0, lt=1)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 FEWEST_PIECES = 100  # of words, in a vocabulary
 
@@ -36,20 +32,6 @@ Objective = Literal["binary", "multiclass", "multilabel", "mlm"]
 Attention = Literal["auto", "sdpa", "eager"]
 Pooling = Literal["mean", "cls", "pooler"]
 StatePooling = Literal["max", "mean", "last"]
-
-
-class Section(pydantic.BaseModel):
-    """A part of a config. Unknown keys are errors."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", protected_namespaces=())
-
-
-class Component(Section):
-    """A config node that names what is built from it (`_target_`) and the arguments, of which only some are checked."""
-
-    model_config = pydantic.ConfigDict(extra="allow", populate_by_name=True)
-
-    target: str = Field(alias="_target_", min_length=1)
 
 
 class Pretrained(Section):
@@ -170,7 +152,7 @@ class Data(Section):
     task: Task
     header: bool = True
     quoting: Quoting = "auto"
-    ignore_splits: list[Literal["validation", "test"]] = []
+    ignore_splits: Annotated[list[Literal["validation", "test"]], Field(default_factory=list)]
     validation_fraction: Fraction
     test_fraction: Fraction
     seed: Seed
@@ -211,7 +193,7 @@ class Activations(Section):
 
 class Monitor(Section):
     metric: Annotated[str, Field(pattern=r"^(train|validation)/\w+$")]
-    mode: Literal["min", "max"]
+    mode: Literal["auto", "min", "max"] = "auto"
 
 
 class Optimizer(Component):
@@ -232,15 +214,17 @@ class Scheduler(Section):
     monitor: str | None = None
     schedule: Schedule
 
+    @property
+    def is_plateau(self) -> bool:
+        return self.schedule.target.endswith("ReduceLROnPlateau")
 
-class Trainer(Component):
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true", "32", 32]
-    max_epochs: Positive
-    check_val_every_n_epoch: Positive = 1
-    accumulate_grad_batches: Positive = 1
-    gradient_clip_val: Rate | None = None
-    compile: bool = False
-    gradient_checkpointing: bool = False
+    @model_validator(mode="after")
+    def watches_epochs(self) -> Self:
+        if self.is_plateau and not self.monitor:
+            raise ValueError("needs a monitor, the metric whose plateaus lower it: scheduler.monitor=validation/loss")
+        if self.is_plateau and self.interval == "step":
+            raise ValueError("must have interval=epoch for a plateau, which shows when a metric is measured; got step")
+        return self
 
 
 class Sweep(Section):

@@ -15,6 +15,7 @@ from src.data.batching import Batch
 from src.data.datamodule import TextDataModule
 from src.encoding import Recipe, UnusableError
 from src.freezable import FreezableModule
+from src.lengths import length
 from src.operations import counter
 
 SAMPLE, TEXTS = 5, 4  # so many texts of so many batches, from the shortest to the longest, stand for an epoch
@@ -54,8 +55,9 @@ def measure(
         trial: whether to take a few steps and time them; the weights are put back.
     """
     module.train()
-    lengths = datamodule.tokens["train"].lengths
-    plan = sorted(datamodule.train_dataloader().plan.batches(0), key=lambda rows: int(lengths[rows].max()))
+    lengths, loader = datamodule.tokens["train"].lengths, datamodule.train_dataloader()
+    taken = loader.plan.batches(0)[: length(settings.trainer, len(loader)).batches]
+    plan = sorted(taken, key=lambda rows: int(lengths[rows].max()))
     places = sum(len(rows) * int(lengths[rows].max()) for rows in plan)
     forward = backward = sampled = encoded = 0.0
     for rows in (plan[i] for i in _evenly(len(plan), SAMPLE)):

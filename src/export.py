@@ -20,12 +20,12 @@ from pydantic import Field, model_validator
 
 from src.checking import check_options
 from src.cli import in_order, run_command
-from src.config import Section
 from src.errors import UserError
 from src.finding import find_run
 from src.paths import user_path
 from src.predictor import Predictor
 from src.runs import RunFolder
+from src.sections import Section
 
 
 class Options(Section):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from src.errors import UserError
+from src.monitoring import sign
 from src.paths import user_path
 from src.runs import RunFolder
 
@@ -25,7 +26,7 @@ def find_run(name: str, sweep: str | None = None) -> RunFolder:
         sweep: the folder of a sweep, whose runs are meant instead of all.
 
     Raises:
-        UserError: no run there has finished, or it is not said of which runs the best is meant.
+        UserError: no run there has finished, or it is not said of which runs, or by which metric, the best is meant.
     """
     if name not in ("latest", "best"):
         return RunFolder(user_path(name))
@@ -39,8 +40,11 @@ def find_run(name: str, sweep: str | None = None) -> RunFolder:
         )
     if name == "latest":
         return max(finished, key=lambda folder: (folder.path / "result.json").stat().st_mtime)
-    signs = {"max": 1, "min": -1}
-    values = {f: v * signs[f.saved_config().monitor.mode] for f in finished if (v := f.monitored()) is not None}
+    metrics = sorted({str(folder.saved_config().monitor.metric) for folder in finished})
+    if len(metrics) > 1:
+        watching = f"run=best needs runs that watched the same metric; those in {root} watched {', '.join(metrics)}"
+        raise UserError(f"{watching}.\nName one: run=FOLDER.")
+    values = {f: v * sign(metrics[0]) for f in finished if (v := f.monitored()) is not None}
     if not values:
         raise UserError(f"run=best needs runs whose result holds the metric they watched; {root} has none.")
     return max(values, key=lambda folder: values[folder])

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
-from pytorch_lightning import LightningModule
-from pytorch_lightning.plugins.precision import MixedPrecision, Precision
-from pytorch_lightning.utilities import GradClipAlgorithmType
 from torch import Tensor, nn
 
 from src import freezing
 from src.data.batching import Batch
 from src.freezing import HEAD, Phase, Stage, trained_in
 from src.networks import check_state, checkpoint_names
+from src.optimizing import Optimization, ScheduledModule
 from src.ranks import gather
 
 if TYPE_CHECKING:
-    from torch.optim import Optimizer
     from transformers import PreTrainedModel
 
 History = list[dict[str, float]]
 Seen = dict[str, Tensor]  # what is kept of batches until their epoch is measured
 PIECES = 64  # that it lies in at the most
+SPLITS = ("train", "validation")  # that are measured while a model trains
 
 
 def joined(seen: Sequence[Seen]) -> Seen:
@@ -35,28 +31,7 @@ def joined(seen: Sequence[Seen]) -> Seen:
     return {key: torch.cat([part[key] for part in seen]) for key in seen[0]}
 
 
-@dataclass(frozen=True)
-class Optimization:
-    """How to build the optimizer and its schedule once the number of steps is known.
-
-    Args:
-        optimizer: builds it.
-        scheduler: builds the schedule, from the optimizer and the number of steps.
-        options: Lightning's: interval, monitor.
-        lr: the peak rate of the backbone.
-        head_lr: the peak rate of the head.
-        thaw_warmup: the share of an epoch in which the rate of a newly thawed stage rises from zero.
-    """
-
-    optimizer: Callable[[FreezableModule], Optimizer]
-    scheduler: Callable[[Optimizer, int], Any]
-    options: dict[str, Any]
-    lr: float
-    head_lr: float
-    thaw_warmup: float
-
-
-class FreezableModule(LightningModule, ABC):
+class FreezableModule(ScheduledModule):
     """A backbone and a head, of which the parameters of one phase train. Objectives say what a step computes and how an
     epoch is measured.
 
@@ -83,7 +58,7 @@ class FreezableModule(LightningModule, ABC):
         self._suffix: list[nn.Module] = []
         self.trained = trained_in(phases)
         self.history: History = []  # the scores of every epoch so far; epochs count from 1
-        self.measured: dict[str, dict[str, float]] = {}  # the latest scores of each split
+        self.measured: dict[str, dict[str, float]] = {}  # the scores of each split in this epoch
         self._train_seen: list[Seen] = []  # of this epoch
         self._seen = self._train_seen  # of whatever is going on
         self.strict_loading = False  # checkpoints hold only what trained; `on_load_checkpoint` checks them
@@ -164,10 +139,12 @@ class FreezableModule(LightningModule, ABC):
         loss, seen = self.step(batch)
         trainer: Any = self.trainer
         # Lightning's own `log` would drop the value in the other steps, after half a millisecond of bookkeeping.
-        if (self.global_step + 1) % trainer.log_every_n_steps == 0:
+        every = trainer.log_every_n_steps
+        if every and (self.global_step + 1) % every == 0:
             self.log("train/loss_step", loss.detach())
         self._keep(seen)
-        return loss
+        # Lightning divides by the batches of a full step; the step is to be that of one batch of all its texts.
+        return loss * batch["part"] * trainer.accumulate_grad_batches if "part" in batch else loss
 
     def validation_step(self, batch: Batch, index: int) -> None:
         self._keep(self.step(batch)[1])
@@ -185,9 +162,11 @@ class FreezableModule(LightningModule, ABC):
     def on_train_start(self) -> None:
         # Lightning leaves modes as it finds them, and from_pretrained returns models in evaluation mode.
         self.train()
+        super().on_train_start()
 
     def on_train_epoch_start(self) -> None:
         self._train_seen = []
+        self.measured = {}  # not every epoch is validated
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
         # A validation may have come in between, and a resumed epoch does not start anew.
@@ -208,10 +187,9 @@ class FreezableModule(LightningModule, ABC):
     def on_train_epoch_end(self) -> None:
         self._seen = self._train_seen
         self._measure("train")
-        measured = self.trainer.callback_metrics
-        scores = {f"{split}/{s}" for split in ("train", "validation") for s in ("loss", *self.scores)}
-        found = {name: float(value) for name, value in measured.items() if name in scores}
+        found = {f"{split}/{name}": value for split in SPLITS for name, value in self.measured.get(split, {}).items()}
         self.history.append({"epoch": self.current_epoch + 1, "step": self.global_step, **found})
+        self.watch_plateau(found)
 
     def _measure(self, split: str) -> None:
         """Brings what all processes have kept together and logs its scores."""
@@ -226,34 +204,7 @@ class FreezableModule(LightningModule, ABC):
             fitting = self.trainer.state.fn == "fit"
             self.log(f"{split}/{name}", value, prog_bar=shown, logger=fitting)
 
-    def configure_optimizers(self) -> Any:
-        assert self.optimization is not None
-        optimizer = self.optimization.optimizer(self)
-        scheduler = self.optimization.scheduler(optimizer, self._optimizer_steps())
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, **self.optimization.options}}
-
-    def _optimizer_steps(self) -> int:
-        """How many steps the whole training will take at the most.
-
-        Lightning's own estimate opens the training data before it restores a checkpoint, and then never gives the
-        loader its state back: a run resumed within an epoch would start that epoch anew.
-        """
-        trainer: Any = self.trainer
-        batches, limit = len(trainer.datamodule.train_dataloader()), trainer.limit_train_batches
-        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-        steps = math.ceil(batches / trainer.accumulate_grad_batches) * trainer.max_epochs
-        return min(steps, int(trainer.max_steps)) if trainer.max_steps > 0 else int(steps)
-
-    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
-        """Takes the step at the schedule's rates times what the phase and the warm-up of thawed stages make of them."""
-        scheduled = [group["lr"] for group in optimizer.param_groups]
-        for group in optimizer.param_groups:
-            group["lr"] *= self._rate_factor(group["name"].partition("/")[0])
-        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        for group, rate in zip(optimizer.param_groups, scheduled, strict=True):
-            group["lr"] = rate  # schedules count from what they have set themselves
-
-    def _rate_factor(self, stage: str) -> float:
+    def rate_factor(self, stage: str) -> float:
         assert self.optimization is not None
         phase, chosen = self.phases[self.phase], self.optimization
         own, usual = (phase.head_lr, chosen.head_lr) if stage == HEAD else (phase.lr, chosen.lr)
@@ -264,20 +215,6 @@ class FreezableModule(LightningModule, ABC):
         steps = int(self.trainer.num_training_batches) / self.trainer.accumulate_grad_batches  # of an epoch
         ramp = round(chosen.thaw_warmup * steps)
         return factor * min(1.0, (self.global_step - since + 1) / (ramp + 1))
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        plugin = self.trainer.precision_plugin
-        if isinstance(plugin, MixedPrecision) and plugin.scaler is None:
-            # Lightning refuses to clip for fused optimizers under any mixed precision; only float16 scales gradients.
-            algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
-            Precision.clip_gradients(plugin, optimizer, gradient_clip_val or 0.0, algorithm)
-        else:
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         keep = checkpoint_names(self.trained)

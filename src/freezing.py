@@ -58,7 +58,7 @@ class End:
     """What ends a phase that is not the last: a number of epochs, or a plateau of the monitored metric."""
 
     epochs: int | None = None
-    patience: int = 1  # epochs without improvement that make a plateau
+    patience: int = 1  # validations without improvement that make a plateau
     min_delta: float = 0.0  # what counts as an improvement
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from src.config import Data, Label, OneColumn, Positive, Quoting, Section
+from src.config import Data, Label, OneColumn, Quoting
 from src.data.content import Layout
 from src.data.label_columns import read_labels
 from src.data.label_matching import encode
@@ -29,6 +29,7 @@ from src.errors import UserError
 from src.paths import user_path
 from src.predictor import Predictor
 from src.runs import RunFolder
+from src.sections import Positive, Section
 
 if TYPE_CHECKING:
     from src.data.tokenizing import Tokens

@@ -14,10 +14,11 @@ from torch.nn import functional as F
 from src import metrics
 from src.data.batching import Batch
 from src.data.labels import MASKED_SCORES, LabelSpace
-from src.freezable import FreezableModule, Optimization, Seen, joined
+from src.freezable import FreezableModule, Seen, joined
 from src.freezing import Phase, Stage
 from src.heads import MaskedLanguageHead, probabilities
 from src.networks import label_logits, token_logits
+from src.optimizing import Optimization
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -10,9 +10,9 @@ import pydantic
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from src.config import Positive, Rate
 from src.errors import UserError, nearest
 from src.freezing import HEAD, STRICT, End, Phase, Stage, Strategy, sample_names
+from src.sections import Positive, Rate
 
 Until = Literal["epochs", "plateau"]
 Improvement = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -29,7 +29,7 @@ class Gradual(Strategy):
     Args:
         every: epochs a phase.
         until: `epochs`, or `plateau` for phases that end when the monitored metric does not improve.
-        patience: plateau only: epochs without improvement.
+        patience: plateau only: validations without improvement.
         min_delta: plateau only: what counts as an improvement.
         stages_per_phase: how many stages thaw at a time.
         down_to: the last stage to thaw.
@@ -101,7 +101,7 @@ class Link:
             that are searched in parameter names.
         epochs: how long; not for a phase that ends on a plateau, nor needed for the last.
         until: `epochs` or `plateau`.
-        patience: plateau only: epochs without improvement.
+        patience: plateau only: validations without improvement.
         min_delta: plateau only: what counts as an improvement.
         lr: the backbone's peak rate; None: the optimizer's.
         head_lr: the head's.

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hydra.utils import get_class
 from omegaconf import DictConfig
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
+from torch.optim.lr_scheduler import LRScheduler
 
 from src.freezing import HEAD, Stage
 
 if TYPE_CHECKING:
     from src.freezable import FreezableModule
 
+
+DIVISOR, LAST_DIVISOR = 25.0, 1e4  # of one cycle: the peak by the first rate, and that by the last
+MOMENTUM = (0.85, 0.95)  # of one cycle, at the peak and at both ends
 
 # Of the optimizer section; what else there is are arguments of the optimizer.
 OWN_KEYS = ("_target_", "lr", "head_lr", "weight_decay", "layer_decay", "thaw_warmup")
@@ -83,38 +86,96 @@ def build_optimizer(cfg: DictConfig, precision: str | int, module: FreezableModu
     return optimizer
 
 
-def linear(optimizer: Optimizer, steps: int, warmup: float) -> LambdaLR:
+class Schedule(LRScheduler):
+    """Rates as a function of how often the schedule has moved, and of nothing else: a run that goes on, maybe for
+    longer than was planned, finds its place in the plan that holds now. (PyTorch's one cycle keeps the plan of its
+    checkpoint, and ends with it.)
+
+    Args:
+        optimizer: whose groups hold their peak rates.
+        share: of the peak rates, after so many moves.
+        momentum: likewise, of SGD's momentum or Adam's first beta; None leaves it alone.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, share: Callable[[int], float], momentum: Callable[[int], float] | None = None
+    ) -> None:
+        self.share, self.momentum = share, momentum
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[Any]:
+        for group in self.optimizer.param_groups if self.momentum else ():
+            assert self.momentum is not None
+            if "betas" in group:
+                group["betas"] = (self.momentum(self.last_epoch), *group["betas"][1:])
+            elif "momentum" in group:
+                group["momentum"] = self.momentum(self.last_epoch)
+        return [rate * self.share(self.last_epoch) for rate in self.base_lrs]
+
+    def resume(self) -> None:
+        """Sets the rates of this moment, since those of a checkpoint may be of another plan."""
+        for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
+            group["lr"] = rate
+        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("last_epoch", "_step_count")}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for name in ("last_epoch", "_step_count"):
+            setattr(self, name, state_dict[name])
+
+
+def linear(optimizer: Optimizer, steps: int, warmup: float) -> Schedule:
     """Up linearly over the first `warmup` share of the steps, then down linearly to zero at the last."""
-    return LambdaLR(optimizer, lambda step: _rise(step, steps, warmup) * (1 - _progress(step, steps, warmup)))
+    return Schedule(optimizer, lambda step: _rise(step, steps, warmup) * (1 - _progress(step, steps, warmup)))
 
 
-def cosine(optimizer: Optimizer, steps: int, warmup: float) -> LambdaLR:
+def cosine(optimizer: Optimizer, steps: int, warmup: float) -> Schedule:
     """Up linearly over the first `warmup` share of the steps, then half a cosine down (Loshchilov & Hutter 2017)."""
-
-    def factor(step: int) -> float:
-        return _rise(step, steps, warmup) * 0.5 * (1 + math.cos(math.pi * _progress(step, steps, warmup)))
-
-    return LambdaLR(optimizer, factor)
-
-
-def constant(optimizer: Optimizer, steps: int, warmup: float) -> LambdaLR:
-    """Up linearly over the first `warmup` share of the steps, then the same rate to the end."""
-    return LambdaLR(optimizer, lambda step: _rise(step, steps, warmup))
-
-
-def one_cycle(optimizer: Optimizer, steps: int, rise: float) -> OneCycleLR:
-    """Up to each group's rate over the first `rise` share of the steps, then far below (Smith & Topin 2018)."""
-    return OneCycleLR(
-        optimizer, [group["lr"] for group in optimizer.param_groups], total_steps=steps + 1, pct_start=rise
+    return Schedule(
+        optimizer, lambda step: _rise(step, steps, warmup) * _eased(1.0, 0.0, _progress(step, steps, warmup))
     )
 
 
+def constant(optimizer: Optimizer, steps: int, warmup: float) -> Schedule:
+    """Up linearly over the first `warmup` share of the steps, then the same rate to the end."""
+    return Schedule(optimizer, lambda step: _rise(step, steps, warmup))
+
+
+def one_cycle(optimizer: Optimizer, steps: int, rise: float) -> Schedule:
+    """Up to each group's rate over the first `rise` share of the steps, then far below at the last; momentum goes the
+    other way (Smith & Topin 2018)."""
+    peak = min(round(steps * rise), max(0, steps - 2))  # a step, so that the rate is reached, and not the last
+    low, high = MOMENTUM
+
+    def between(first: float, middle: float, last: float) -> Callable[[int], float]:
+        def at(step: int) -> float:
+            if step < peak:
+                return _eased(first, middle, step / peak)
+            return _eased(middle, last, min(1.0, (step - peak) / max(1, steps - 1 - peak)))
+
+        return at
+
+    rates = between(1 / DIVISOR, 1.0, 1 / DIVISOR / LAST_DIVISOR)
+    return Schedule(optimizer, rates, between(high, low, high))
+
+
+def _eased(start: float, end: float, progress: float) -> float:
+    """From start to end by half a cosine."""
+    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _ramp(steps: int, warmup: float) -> int:
+    """How many steps the rate rises for: at least the last one has it whole."""
+    return min(round(steps * warmup), max(0, steps - 1))
+
+
 def _rise(step: int, steps: int, warmup: float) -> float:
-    ramp = round(steps * warmup)
     # The first step counts as one, so that no step is wasted at a rate of zero.
-    return min(1.0, (step + 1) / (ramp + 1))
+    return min(1.0, (step + 1) / (_ramp(steps, warmup) + 1))
 
 
 def _progress(step: int, steps: int, warmup: float) -> float:
-    ramp = round(steps * warmup)
+    ramp = _ramp(steps, warmup)
     return min(1.0, max(0.0, (step - ramp) / max(1, steps - ramp)))

@@ -9,6 +9,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason as Reason
 from pytorch_lightning.loggers import TensorBoardLogger
 from rich.console import Console
 from rich.table import Table
@@ -18,8 +19,10 @@ from src.caching import use_store
 from src.checkpoints import read_verified
 from src.config import RunConfig
 from src.data.batching import Batch
+from src.ending import Ending, find
 from src.freezable import FreezableModule
 from src.freezing import End, Stage, percent
+from src.monitoring import resolved, sign
 from src.networks import check_state
 from src.operations import StepOperations
 from src.reaching import taken, unreached
@@ -41,7 +44,7 @@ class Phases(Callback):
         self.audit = Audit()
         self.operations = StepOperations()
         self.epochs = 0  # of this phase so far
-        self.best, self.waited = math.nan, 0  # the best value of the monitored metric, and epochs since
+        self.best, self.waited = math.nan, 0  # the best value of the monitored metric, and validations since
         self.over_at: int | None = None  # the step at which this phase ended, until the next begins
         self.done: list[dict[str, Any]] = []  # for result.json: a phase each
         self.current: dict[str, Any] = {}
@@ -81,16 +84,15 @@ class Phases(Callback):
         self.operations.end_step()
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
-        self.audit.watch(_freezable(pl_module))
+        self.audit.watch(_freezable(pl_module), optimizer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         # Not at the end of each epoch, since not each one need be validated.
         value = float(trainer.callback_metrics.get(self.cfg.monitor.metric, math.nan))
-        sign = 1 if self.cfg.monitor.mode == "max" else -1
         end = _freezable(pl_module).phases[_freezable(pl_module).phase].end
-        if math.isnan(self.best) or sign * (value - self.best) > end.min_delta:
+        if math.isnan(self.best) or sign(self.cfg.monitor.metric) * (value - self.best) > end.min_delta:
             self.best, self.waited = value, 0
         else:
             self.waited += 1
@@ -108,7 +110,8 @@ class Phases(Callback):
         if self.over_at is None:
             self._finish(trainer, module)
         # A resumed run may have begun a phase and have no step left to take in it.
-        if left := unreached(len(taken(module.phases, self.done)), len(module.phases)):
+        limit = find(trainer, Ending).describe(trainer, module)["by"]
+        if left := unreached(len(taken(module.phases, self.done)), len(module.phases), limit):
             log.warning("%s", left)
 
     def _has_ended(self, end: End) -> bool:
@@ -198,15 +201,37 @@ class Phases(Callback):
 
 
 class LastPhaseStopping(EarlyStopping):
-    """Lightning's early stopping, from the last phase on: a phase that does not improve gives way to the next."""
+    """Lightning's early stopping, from the last phase on: a phase that does not improve gives way to the next.
+
+    Args:
+        monitor: the metric that must improve.
+        mode: `auto`, or the one that the metric has in any case.
+        options: Lightning's.
+    """
+
+    def __init__(self, monitor: str, mode: str = "auto", **options: Any) -> None:
+        super().__init__(monitor, mode=resolved(mode, monitor), **options)
 
     def _should_skip_check(self, trainer: Trainer) -> bool:
         module = _freezable(trainer.lightning_module)
         return module.phase + 1 < len(module.phases) or super()._should_skip_check(trainer)
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self.monitor.startswith("train/"):  # which Lightning would look for after validations, that come before it
+            self._check_on_train_epoch_end = True
+        super().setup(trainer, pl_module, stage)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        patience = self.patience
+        super().load_state_dict(state_dict)
+        self.patience = patience  # which a resumed run may have been given anew
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Lightning forgets that a run had stopped already when it was interrupted.
-        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+        else:
+            self.stopping_reason = Reason.NOT_STOPPED
 
 
 def _freezable(module: LightningModule) -> FreezableModule:

@@ -13,15 +13,17 @@ from rich.table import Table
 
 from src import pretraining
 from src.backbones import Source, read_source
-from src.build import build, check_fit, check_monitor, find_backbone, read_config
+from src.build import build, check_fit, check_monitor, find_backbone, read_training
 from src.checking import check_options, check_references
 from src.cli import in_order, run_command
-from src.config import Section
 from src.data import corpus as corpora
 from src.errors import UserError
 from src.freezing import Phase, percent
+from src.lengths import length
 from src.reaching import reached, unreached
 from src.runs import RunFolder
+from src.sections import Section
+from src.trainer import check_length
 
 if TYPE_CHECKING:
     from src.costs import Cost
@@ -68,13 +70,15 @@ def _plan_once(cfg: DictConfig, trial: bool, source: Source | None = None, leave
     from src.costs import measure, plan_store
     from src.phases import as_text, stage_counts
 
-    settings, strategy = read_config(cfg)
+    settings, strategy = read_training(cfg)
     source = source or find_backbone(settings.backbone)
     check_fit(settings, strategy, source)
     corpus = corpora.load(settings.data, settings.masks)
     check_monitor(settings, corpus)
     module, datamodule = build(cfg, settings, strategy, source, corpus)
     datamodule.setup()
+    check_length(settings, datamodule)
+    whole = length(settings.trainer, len(datamodule.train_dataloader()))
     trained, costs = [], []
     for index in range(len(module.phases)):
         module.enter_phase(index)
@@ -82,12 +86,12 @@ def _plan_once(cfg: DictConfig, trial: bool, source: Source | None = None, leave
         module.read_store(recipe.suffix if recipe else None)
         trained.append([stage_counts(module, stage)[1] for stage in module.stages])
         costs.append(measure(module, datamodule, settings, recipe, trial))
-    every = 0 if cfg.trainer.get("val_check_interval") else settings.trainer.check_val_every_n_epoch
-    epochs, steps = settings.trainer.max_epochs, len(datamodule.train_dataloader())
-    begun, phases = reached(module.phases, epochs, every), len(module.phases)
-    lasts = f"at most {_counted(epochs, 'epoch')} of {_counted(steps, 'step')}"
-    lines = [f"{strategy.name}: {_counted(phases, 'phase')}, {lasts}"]
-    if left := unreached(begun, phases):
+    begun = reached(module.phases, whole.epochs, settings.trainer.check_val_every_n_epoch)
+    phases, steps = len(module.phases), whole.epochs * whole.epoch_steps
+    lasts = f"at most {_counted(whole.epochs, 'epoch')} of {_counted(whole.epoch_steps, 'step')}"
+    cut = f", {_counted(whole.steps, 'step')} in all" if whole.steps < steps else ""
+    lines = [f"{strategy.name}: {_counted(phases, 'phase')}, {lasts}{cut}"]
+    if left := unreached(begun, phases, "max_steps" if cut else "max_epochs"):
         lines.append(left)
     lines += [
         f"\n{as_text(_stages(module, trained))}\n",
@@ -130,7 +134,7 @@ def _costs(phases: Sequence[Phase], begun: int, trained: Sequence[Sequence[int]]
 def _duration(phase: Phase) -> str:
     epochs = phase.end.epochs
     if epochs is None:
-        return f"until a plateau of {_counted(phase.end.patience, 'epoch')}"
+        return f"until a plateau of {_counted(phase.end.patience, 'validation')}"
     return _counted(epochs, "epoch")
 
 

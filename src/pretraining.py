@@ -92,11 +92,11 @@ def check_both(first: DictConfig, second: DictConfig) -> None:
     Raises:
         UserError: the second could not be.
     """
-    from src.build import check_fit, check_monitor, find_backbone, read_config
+    from src.build import check_fit, check_monitor, find_backbone, read_training
     from src.data import corpus as corpora
 
-    settings, strategy = read_config(second)
-    check_fit(settings, strategy, find_backbone(read_config(first)[0].backbone))
+    settings, strategy = read_training(second)
+    check_fit(settings, strategy, find_backbone(read_training(first)[0].backbone))
     check_monitor(settings, corpora.load(settings.data))
 
 

@@ -26,7 +26,7 @@ def reached(phases: Sequence[Phase], epochs: int, every: int) -> int:
     Args:
         phases: of the strategy.
         epochs: of the training.
-        every: how many epochs it is from one validation to the next; 0 for several in an epoch.
+        every: how many epochs it is from one validation to the next.
     """
     begun = begin = 0
     for phase in phases:
@@ -38,9 +38,15 @@ def reached(phases: Sequence[Phase], epochs: int, every: int) -> int:
     return begun
 
 
-def unreached(begun: int, phases: int) -> str:
-    """What there is to say of a training that does not come to all of its phases; nothing if it does."""
+def unreached(begun: int, phases: int, limit: str) -> str:
+    """What there is to say of a training that does not come to all of its phases; nothing if it does.
+
+    Args:
+        begun: how many it comes to.
+        phases: how many there are.
+        limit: the key of the trainer that ends the training.
+    """
     if begun == phases:
         return ""
     left, them = (f"phase {phases}", "it") if begun + 1 == phases else (f"phases {begun + 1} to {phases}", "them")
-    return f"The epochs do not reach {left}. Raise trainer.max_epochs to reach {them}."
+    return f"The epochs do not reach {left}. Raise trainer.{limit} to reach {them}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
@@ -53,6 +54,21 @@ class Result(pydantic.BaseModel):
         if self.objective == "multilabel" and {*(self.thresholds or ())} != {*self.labels}:
             raise ValueError("thresholds must be those of the labels")
         return self
+
+
+def watched(result: Mapping[str, Any], metric: str) -> float | None:
+    """The value of a metric at the best epoch; None if the result does not have it.
+
+    Args:
+        result: the content of a result.json.
+        metric: with its split, such as `validation/loss`.
+    """
+    split, _, score = metric.partition("/")
+    value = result["metrics"].get(split, {}).get(score)
+    if split == "train":  # which is measured in every epoch, but not once more at the end
+        best = result.get("best", {}).get("epoch")
+        value = next((epoch.get(metric) for epoch in result.get("history", ()) if epoch["epoch"] == best), None)
+    return None if value is None else float(value)
 
 
 def check_result(result: object, source: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,23 +60,6 @@ def suits(file: Path) -> Iterator[None]:
             f"{file} must be a checkpoint that this run has left; it is not: {reason}\n"
             "Copy the run folder again from where it was trained, or start a new run."
         ) from None
-
-
-def check_epochs(checkpoint: Mapping[str, Any], epochs: int) -> None:
-    """
-    Args:
-        checkpoint: to go on from.
-        epochs: that the run is to have.
-
-    Raises:
-        UserError: it has more already.
-    """
-    done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-    if done > epochs:
-        raise UserError(
-            f"trainer.max_epochs must be at least what the run has done, {done} epochs; got {epochs}.\n"
-            "Give more to train it longer, or start a new run."
-        )
 
 
 def _changes(saved: DictConfig, folder: RunFolder) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a run says, on the terminal and in its train.log."""
+"""Where a run logs to: the terminal, and train.log in its folder."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from src import locks, trust
 from src.errors import UserError, reason
 from src.files import filled, plain, sha256, write_whole
 from src.quoting import shell_argument
-from src.results import check_result
+from src.results import check_result, watched
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 # What may differ between two runs that are the same otherwise.
@@ -254,9 +254,7 @@ class RunFolder:
 
     def monitored(self) -> float | None:
         """The best value of the metric that the run watched; None if it is not in the result."""
-        split, _, score = str(self.saved_config().monitor.metric).partition("/")
-        value = self.read_result()["metrics"].get(split, {}).get(score)
-        return None if value is None else float(value)
+        return watched(self.read_result(), str(self.saved_config().monitor.metric))
 
     def log_handler(self) -> logging.Handler:
         """Appends what is logged to train.log."""

@@ -22,6 +22,7 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from src.checkpoints import give_name, read_verified, write
 from src.errors import UserError
+from src.monitoring import resolved, sign
 
 log = logging.getLogger(__name__)
 
@@ -56,15 +57,16 @@ class Saving(Checkpoint):
     Args:
         folder: for the checkpoints.
         monitor: the metric that says which epoch is the best.
-        mode: `max` or `min`.
+        mode: `auto`, or the one that the metric has in any case.
         every_minutes: of training, between two checkpoints within an epoch.
     """
 
-    def __init__(self, folder: str, monitor: str, mode: str, every_minutes: float = 15.0) -> None:
+    def __init__(self, folder: str, monitor: str, mode: str = "auto", every_minutes: float = 15.0) -> None:
         if not every_minutes >= 0:
             raise ValueError(f"every_minutes must be a number of minutes, at least 0; got {every_minutes}.")
         self.last, self.best = Path(folder) / "last.ckpt", Path(folder) / "best.ckpt"
-        self.monitor, self.sign, self.every = monitor, 1 if mode == "max" else -1, 60 * every_minutes
+        resolved(mode, monitor)
+        self.monitor, self.sign, self.every = monitor, sign(monitor), 60 * every_minutes
         self.best_value, self.best_step = math.nan, -1
         self.validated = False  # in this epoch
         self.saved_at = 0.0
@@ -82,6 +84,10 @@ class Saving(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if ends_here(trainer):
+            if self.best_step < 0:  # there must be a best epoch, whatever trainer.check_val_every_n_epoch says
+                trainer.check_val_every_n_epoch = 1
+            return
         # Gradients that are still being added up are in no checkpoint, and after the last batch comes the validation.
         if (batch_idx + 1) % trainer.accumulate_grad_batches or batch_idx + 1 == trainer.num_training_batches:
             return
@@ -90,12 +96,14 @@ class Saving(Checkpoint):
             _stop(trainer, wish)
 
     def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        if trainer.state.fn == "fit" and (wish := self._wish(trainer)):
-            self._save(trainer)
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and (wish := self._wish(trainer)):
+            # A training that ends within an epoch could not be gone on from here.
+            if not ends_here(trainer):
+                self._save(trainer)
             _stop(trainer, wish)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.validated = trainer.state.fn == "fit"
+        self.validated = trainer.state.fn == "fit" and not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         value = float(trainer.callback_metrics.get(self.monitor, math.nan))
@@ -187,6 +195,11 @@ class Saving(Checkpoint):
                 f"The disk of {self.last.parent} must have room for the checkpoints, {needed / 1e6:,.0f} MB; "
                 f"{free / 1e6:,.0f} MB are free.\nFree some space, or choose another folder: run=FOLDER."
             )
+
+
+def ends_here(trainer: Trainer) -> bool:
+    """Whether a training has been told to end and will, maybe within an epoch, after a validation."""
+    return trainer.should_stop and trainer.fit_loop._can_stop_early
 
 
 def check_places(trainer: Trainer, run: Path) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from pydantic.dataclasses import dataclass
 
-from src.config import Positive, Probability
 from src.errors import UserError
 from src.freezing import HEAD, STRICT, Patterns, Phase, Stage, Strategy, training
+from src.sections import Positive, Probability
 
 NORM = re.compile(r"(^|[._])(layer_?norm|ln|norm\d?)\.(weight|bias)$", re.IGNORECASE)
 ADAPTER = ".lora_"  # in the names of adapter parameters

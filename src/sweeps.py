@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.errors import UserError
 from src.finding import runs_in
+from src.monitoring import best_mode
 from src.quoting import quoted
 from src.runs import CONF, RunFolder, config_hash
 from src.trust import changeable
@@ -32,9 +33,15 @@ JOBS = "THAW_SWEEP"  # in the environment of jobs: how many there are, and when 
 LINES = 12  # of what a failed job said last
 
 
-# Of Optuna's search, by the mode of the monitored metric; conf/sweep/search.yaml asks for it.
 DIRECTIONS = {"min": "minimize", "max": "maximize"}
-OmegaConf.register_new_resolver("direction", DIRECTIONS.__getitem__, replace=True)
+
+
+def direction(metric: str) -> str:
+    """What Optuna's search calls the way in which a metric gets better; conf/sweep/search.yaml asks for it."""
+    return DIRECTIONS[best_mode(metric)]
+
+
+OmegaConf.register_new_resolver("direction", direction, replace=True)
 
 
 def run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
@@ -143,11 +150,11 @@ def begin_sweep(config: DictConfig) -> None:
         UserError: the sweep would look for the worst value of the monitored metric.
     """
     sweeper, given = config.hydra.sweeper, list(config.hydra.overrides.task)
-    direction = getattr(sweeper.get("direction"), "name", sweeper.get("direction"))
-    if direction in DIRECTIONS.values() and direction != DIRECTIONS[config.monitor.mode]:
+    asked = getattr(sweeper.get("direction"), "name", sweeper.get("direction"))
+    if asked in DIRECTIONS.values() and asked != direction(config.monitor.metric):
         raise UserError(
-            f"The direction of a search must suit the monitored metric; monitor.mode is {config.monitor.mode}, "
-            f"hydra.sweeper.direction is {direction}.\nChoose sweep=search, which takes it from the mode."
+            f"The direction of a search must suit the monitored metric; monitor.metric is {config.monitor.metric}, "
+            f"hydra.sweeper.direction is {asked}.\nChoose sweep=search, which takes it from the metric."
         )
     if "n_trials" in sweeper:
         jobs = int(sweeper.n_trials)

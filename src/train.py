@@ -20,7 +20,7 @@ import hydra
 from omegaconf import DictConfig, open_dict
 
 from src import pretraining
-from src.build import build, build_trainer, check_fit, check_monitor, find_backbone, read_config
+from src.build import build, check_fit, check_monitor, find_backbone, read_training
 from src.checking import check_references
 from src.cli import fail, run_command
 from src.clock import Clock
@@ -31,11 +31,12 @@ from src.files import FULL
 from src.importing import without_collection
 from src.placing import given_folder, own_folder
 from src.ranks import is_main_process
-from src.resuming import check_epochs, resumed, suits
+from src.resuming import resumed, suits
 from src.run_log import run_log
 from src.runs import RunFolder
 from src.sweep_folders import with_folder
 from src.sweeps import is_sweep_job, run_job
+from src.trainer import build_trainer, check_length
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
@@ -109,7 +110,7 @@ def _train_once(
     with run_log() as memory, contextlib.ExitStack() as held:
         if cfg.resume and is_main_process():
             held.enter_context(folder.locked())
-        settings, strategy = read_config(cfg)
+        settings, strategy = read_training(cfg)
         with clock("data"):
             source = find_backbone(settings.backbone)
             check_fit(settings, strategy, source)
@@ -121,6 +122,7 @@ def _train_once(
             from src.caching import check
             from src.checkpoints import newest_valid
             from src.data.unread import say_unread
+            from src.ending import Ending, check_left, find
             from src.lineage import Lineage, identity
             from src.networks import check_state
             from src.phases import Phases
@@ -135,12 +137,13 @@ def _train_once(
                 say_unread(corpus.splits, datamodule.tokens, datamodule.tokenizer, max_length, source.longest)
             backbone = backbone_files.record(source, datamodule.tokenizer)
             lineage = Lineage(identity(datamodule, module, backbone))
+            check_length(settings, datamodule)
             trainer = build_trainer(cfg, settings, strategy, folder, len(module.phases), lineage)
             check(module, datamodule, settings)
             found = newest_valid(folder.checkpoints) if cfg.resume else None
             if found:
                 with suits(found[0]):
-                    check_epochs(found[1], settings.trainer.max_epochs)
+                    check_left(found[1], settings, trainer, folder.state() == "finished")
                     lineage.go_on(found[1], cfg.resume == "force")
                     check_state(found[1]["state_dict"], module.trained)
                     module.load_state_dict(found[1]["state_dict"], strict=False)
@@ -159,7 +162,7 @@ def _train_once(
             best = _fit(trainer, module, datamodule, found[0] if found else None, folder, clock)
             if not is_main_process():
                 return {}
-            phases = next(c for c in trainer.callbacks if isinstance(c, Phases))  # type: ignore[attr-defined]
+            phases, ending = find(trainer, Phases), find(trainer, Ending)
             fit = clock.seconds["fit"] - phases.encoding_seconds
             seconds = {"total": clock.total(), **clock.seconds, "encode": phases.encoding_seconds, "fit": fit}
             known |= {
@@ -168,6 +171,7 @@ def _train_once(
                 "seconds": seconds,
                 "phases": phases.done,
                 "resumed": lineage.resumed,
+                "ended": ending.describe(trainer, module),
             }
             return finish(trainer, module, datamodule, cfg, folder, known, best)
         except Exception as error:
@@ -199,11 +203,16 @@ def _fit(
     """Trains, from a checkpoint on if there is one, then validates and tests the best weights; returns their
     checkpoint."""
     from src.checkpoints import read_verified
+    from src.divergence import diverged
     from src.networks import check_state
 
     try:
         with clock("fit"):
             trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
+    except RuntimeError as error:
+        if "returned nan values" in str(error):  # found by trainer.detect_anomaly
+            raise diverged(module, trainer.global_step + 1, str(error).rstrip(".")) from error
+        raise
     except SystemExit as ended:
         if isinstance(ended.__context__, KeyboardInterrupt):  # before the first step Lightning makes 1 of it
             raise SystemExit(130) from None
@@ -233,6 +242,8 @@ def _import_libraries() -> None:
         r"Checkpoint directory .* exists and is not empty",  # a resumed run goes on in its own folder
         r"It is recommended to use .self\.log",  # scores are of the predictions of all processes already
         r"Glyph \d+ .* missing from font",  # a label in a script that the picture's font lacks
+        r"Be aware that when using .ckpt_path",  # a resumed run may be given other callbacks
+        r"You requested to overfit but enabled",  # every epoch is the first one again, in its order
         r"The number of training batches .* is smaller than the logging interval",  # epochs are logged in any case
         r".isinstance\(treespec, LeafSpec\). is deprecated",  # about Lightning's own code
     ):
@@ -251,7 +262,9 @@ def main(cfg: DictConfig) -> float | None:
     try:
         train(cfg, folder)
     except UserError as error:
-        fail(str(error))
+        if is_main_process():
+            fail(str(error))
+        sys.exit(2)
     except Exception:
         traceback.print_exc()
         sys.exit(1)

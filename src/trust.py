@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src.config import Data
 from src.errors import UserError
+from src.switches import DEFAULTS as TRAINER_DEFAULTS
 
 # Where in a config something is built; of the two trainings of a run with `pretrain`, in either.
 BUILT = re.compile(r"model|freeze|optimizer|scheduler\.schedule|trainer|logger|callbacks\.\w+")
@@ -28,7 +29,11 @@ WRITING = re.compile(r"(?:pretrain\.)?(?:trainer|callbacks|logger)\b")  # sectio
 FOLDERS = ("folder", "save_dir", "dirpath", "default_root_dir")  # of their keys, those that name one
 NAME = re.compile(r"(?!/)[\w{}=:,+./ -]*")  # of a file, a metric or a choice, in a folder that is named elsewhere
 
-DATA_DEFAULTS = {key: node.default for key, node in Data.model_fields.items() if not node.is_required()}
+DATA_DEFAULTS = {
+    key: node.get_default(call_default_factory=True)
+    for key, node in Data.model_fields.items()
+    if not node.is_required()
+}
 
 Value = tuple[str, str, Any]  # the place of a section, a key in it, and what is there
 
@@ -116,6 +121,7 @@ def checked(config: DictConfig, folder: Path, conf: Path) -> DictConfig:
     check_words(content, str(source), conf)
     # Runs of earlier versions did by default what they do not speak of.
     found["data"] = OmegaConf.merge(DATA_DEFAULTS, found["data"])
+    found["trainer"] = OmegaConf.merge(TRAINER_DEFAULTS, found["trainer"])
     return found
 
 
@@ -131,8 +137,8 @@ def _check_shape(content: Any, source: Path) -> None:
         )
     if not isinstance(content.get("seed"), int):
         raise UserError(f"{source} must have a whole number as its seed; got {content.get('seed')}.")
-    if content["monitor"].get("mode") not in ("min", "max"):
-        raise UserError(f"{source} must have min or max as its monitor.mode; got {content['monitor'].get('mode')}.")
+    if content["monitor"].get("mode", "auto") not in ("auto", "min", "max"):
+        raise UserError(f"{source} must have auto, min or max as its monitor.mode; got {content['monitor']['mode']}.")
     if hidden := [f"{place}.{key}" for place, key, value in _values(content) if _is_reference(value)]:
         raise UserError(f"{source} may not put references together out of pieces; it does in {', '.join(hidden)}.")
 

@@ -23,7 +23,7 @@ import transformers
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback
 
 from src import predict
@@ -153,6 +153,28 @@ def refusal(command: str, arguments: Sequence[str], capsys: pytest.CaptureFixtur
     assert ended.value.code == 2, said
     assert "Traceback" not in said.out + said.err
     return said.err
+
+
+def longer(folder: RunFolder, *changes: str) -> DictConfig:
+    """The config with which a run that has ended goes on in this process, after some of its values have changed."""
+    changed = OmegaConf.merge(folder.saved_config(), OmegaConf.from_dotlist([*changes]))
+    (folder.path / "config.yaml").write_text(OmegaConf.to_yaml(changed))
+    folder.write_status("interrupted")
+    return composed(f"run={folder.path}", "resume=true")
+
+
+def main(command: str, arguments: Sequence[str]) -> None:
+    """Runs a command in this process, which must end well.
+
+    Args:
+        command: train, predict, …
+        arguments: of the command.
+    """
+    GlobalHydra.instance().clear()
+    file = str(CONF.parent / "src" / f"{command}.py")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [file, *arguments])
+        runpy.run_path(file, run_name="__main__")
 
 
 @pytest.fixture

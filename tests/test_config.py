@@ -13,10 +13,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from src.build import OWN_KEYS
 from src.checking import check
 from src.cli import run_command
 from src.runs import CONF, config_hash
+from src.switches import OWN
 from tests.conftest import composed
 
 REQUIRED = {
@@ -75,13 +75,13 @@ def test_every_strategy_builds(option: str) -> None:
 
 
 @pytest.mark.parametrize("option", targets("trainer"))
-def test_every_trainer_key_is_one_of_lightnings(option: str) -> None:
+def test_the_trainer_has_every_switch_of_lightnings(option: str) -> None:
     import inspect
 
     import pytorch_lightning
 
-    known = inspect.signature(pytorch_lightning.Trainer.__init__).parameters
-    assert set(composed(f"trainer={option}").trainer) - {"_target_", *OWN_KEYS} <= set(known)
+    known = set(inspect.signature(pytorch_lightning.Trainer.__init__).parameters) - {"self"}
+    assert set(composed(f"trainer={option}").trainer) == {"_target_", *OWN, *known}
 
 
 @pytest.mark.parametrize("option", targets("callbacks") + targets("logger"))

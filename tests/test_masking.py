@@ -319,7 +319,7 @@ def test_ten_sentences_are_learned_by_heart(pretrain: Train, tmp_path: Path) -> 
         *("trainer.max_epochs=150", "optimizer.lr=3e-3", "callbacks=no_early_stopping", "callbacks.progress=null"),
         *(
             "model.masking.whole_words=false",
-            "+trainer.enable_checkpointing=true",
+            "trainer.enable_checkpointing=true",
             "trainer.check_val_every_n_epoch=50",
             "monitor.metric=train/loss",
         ),

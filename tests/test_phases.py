@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from src import train as training
 from src.adapting import merge_adapters
-from src.audit import AuditError
+from src.audit import Audit, AuditError
 from src.backbones import load_encoder
 from src.errors import UserError
 from src.freezing import End, Phase
@@ -265,6 +265,32 @@ def test_the_audit_fails_a_run_that_did_not_do_what_it_says(
     message = "frozen parameters have changed" if fault == "frozen moves" else "have not moved"
     with pytest.raises(AuditError, match=rf"phase 1: .*{message}: encoder\.layer\.2\.output\.dense\.weight"):
         run_tiny(*strategy, "activations=off")
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_steps_too_small_to_move_a_parameter_are_named_and_are_no_fault(
+    optimizer: str, run_tiny: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    rates = ["optimizer.lr=1e-12", "optimizer.head_lr=1e-12", f"optimizer={optimizer}"]
+    _, result = run_tiny("model=bert_linear", "freeze=none", "trainer.max_epochs=1", *rates)
+    assert "no step was large enough to change these parameters in their precision: embeddings." in caplog.text
+    rows = {row["stage"]: row for row in result["phases"][0]["audit"]}
+    assert rows["layer.1"]["got_gradient"] == rows["layer.1"]["trainable"]
+
+
+def test_a_step_that_a_scaler_leaves_out_moves_nothing_and_is_no_fault(run_tiny: Run, watch: Watch) -> None:
+    run_tiny("model=bert_linear", "freeze=none", "trainer.max_epochs=1", "scheduler=constant")
+    module, audit = watch.module, Audit()
+    audit.begin(module)
+    for parameter in module.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    module.head.linear.bias.grad[0] = torch.inf
+    audit.watch(module, module.trainer.optimizers[0])
+    assert audit.end(module)[-1]["got_gradient"] == 0
+    module.head.linear.bias.grad[0] = 1.0
+    audit.watch(module, module.trainer.optimizers[0])
+    with pytest.raises(AuditError, match="have not moved"):
+        audit.end(module)
 
 
 def test_phases_show_in_tensorboard(run_tiny: Run) -> None:

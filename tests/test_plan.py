@@ -64,7 +64,7 @@ def test_phases_stand_side_by_side_and_nothing_is_written(shown: Shown, tmp_path
         (
             "trainer.max_epochs=4 freeze.until=plateau",
             "phase 3",
-            ["until a plateau of 1 epoch", "to the end", "not reached"],
+            ["until a plateau of 1 validation", "to the end", "not reached"],
         ),
     ],
 )

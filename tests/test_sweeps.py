@@ -196,7 +196,7 @@ def test_the_jobs_of_a_sweep_are_counted(given: list[str], jobs: int, monkeypatc
 
 def test_a_search_for_the_worst_value_is_refused() -> None:
     hydra = {"sweeper": {"n_trials": 2, "direction": "minimize"}, "overrides": {"task": []}}
-    config = OmegaConf.create({"monitor": {"mode": "max"}, "hydra": hydra})
+    config = OmegaConf.create({"monitor": {"metric": "validation/accuracy"}, "hydra": hydra})
     with pytest.raises(UserError, match=r"hydra\.sweeper\.direction is minimize"):
         sweeps.begin_sweep(config)
 

@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from src.activations import Mapped
+from src.lengths import limited
 
 Batch = dict[str, torch.Tensor]
-Item = tuple[int, NDArray[np.intp]]  # the epoch, and the rows of a batch
+Rows = NDArray[np.intp]
+# The epoch, and the rows of a batch; where several batches make a step of the optimizer, also the rows of that step.
+Item = tuple[int, Rows] | tuple[int, Rows, Rows]
 BUCKET = 50  # batches that are sorted by length together; more means less padding and less chance
 
 
@@ -99,20 +102,28 @@ class EncodedSplit(Dataset[Batch]):
         """int64 [texts], in tokens."""
         return self.tokens.lengths
 
+    def texts(self, rows: Rows) -> Rows:
+        """Which texts are in these rows: one each."""
+        return rows
+
     def __getitem__(self, item: Item) -> Batch:
         """This process's share of a batch, which is the same in all epochs: every `ranks`-th row.
 
         `share` is what the loss is divided by: the weight of the whole batch, over the number of processes. The mean of
-        the processes' gradients is then the gradient of the whole batch, however its rows were shared out.
+        the processes' gradients is then the gradient of the whole batch, however its rows were shared out. `part` is
+        how much of its step's weight the batch has, where it is not all of the step.
         """
-        _, batch = item
+        _, batch, *step = item
         rows = batch[self.rank :: self.ranks]
+        whole = self.weights[batch].sum()
+        part = {"part": torch.tensor(whole / self.weights[step[0]].sum())} if step else {}
         return {
             **(self.states.batch(rows) if self.states else self._ids(rows)),
             "rows": torch.from_numpy(rows.astype(np.int64)),
             "targets": torch.from_numpy(self.targets[rows]),
             "weights": torch.from_numpy(self.weights[rows]),
-            "share": torch.tensor(self.weights[batch].sum() / self.ranks),
+            "share": torch.tensor(whole / self.ranks),
+            **part,
         }
 
     def _ids(self, rows: NDArray[np.intp]) -> Batch:
@@ -130,16 +141,30 @@ class BatchPlan:
         shuffle: False gives one fixed order, by length.
         buckets: put rows of similar length together.
         ranks: no batch is smaller, so that each process gets a row of each.
+        limit: how many batches of an epoch are taken, or which share of them. Without shuffling they are of the rows
+            that come first.
+        group: so many batches make a step of the optimizer.
+        repeat: every epoch is the first one again.
     """
 
     def __init__(
-        self, lengths: NDArray[np.int64], size: int, seed: int, shuffle: bool, buckets: bool = True, ranks: int = 1
+        self,
+        lengths: NDArray[np.int64],
+        size: int,
+        seed: int,
+        shuffle: bool,
+        buckets: bool = True,
+        ranks: int = 1,
+        limit: int | float = 1.0,
+        group: int = 1,
+        repeat: bool = False,
     ) -> None:
         self.lengths, self.size, self.seed = lengths, size, seed
-        self.shuffle, self.buckets, self.ranks = shuffle, buckets, ranks
+        self.shuffle, self.buckets, self.ranks, self.group, self.repeat = shuffle, buckets, ranks, group, repeat
         self.epoch = 0
         self.position = 0  # batches of this epoch handed out so far
         self.count = max(1, -(-len(lengths) // size) - (0 < len(lengths) % size < ranks))
+        self.taken = limited(self.count, limit)
 
     def __len__(self) -> int:
         return self.count
@@ -149,7 +174,16 @@ class BatchPlan:
             self.position = 0
         elif self.position >= self.count:
             self.epoch, self.position = self.epoch + 1, 0
-        yield from ((self.epoch, rows) for rows in self.batches(self.epoch)[self.position :])
+        epoch, begin = 0 if self.repeat else self.epoch, self.position
+        batches = self.batches(epoch)
+        for index, rows in enumerate(batches[begin:], begin):
+            yield (epoch, rows) if self.group == 1 else (epoch, rows, self._step(batches, index, begin))
+
+    def _step(self, batches: list[Rows], index: int, begin: int) -> Rows:
+        """The rows of the optimizer's step that a batch is part of: it begins with an epoch, or where a run goes on."""
+        first = index - index % self.group
+        last = max(index + 1, min(first + self.group, self.taken))
+        return np.concatenate(batches[max(first, begin) : last])
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning at the start of each epoch, of evaluations too, which are all the same one; a position
@@ -160,7 +194,9 @@ class BatchPlan:
     def batches(self, epoch: int) -> list[NDArray[np.intp]]:
         """The rows of every batch of an epoch: a function of the seed and the epoch."""
         if not self.shuffle:
-            return self._cut(np.argsort(-self.lengths, kind="stable"))
+            first = self.taken * self.size if self.taken < self.count else len(self.lengths)
+            parts = np.split(np.arange(len(self.lengths)), [first])
+            return self._cut(np.concatenate([part[np.argsort(-self.lengths[part], kind="stable")] for part in parts]))
         random = np.random.default_rng([self.seed, epoch])
         order = random.permutation(len(self.lengths))
         if self.buckets:

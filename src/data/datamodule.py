@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
+
+Shared = TypeVar("Shared", EncodedSplit, MaskedSplit)
+# What the Trainer calls the share of a split's batches that it takes.
+LIMITS = {"train": "limit_train_batches", "validation": "limit_val_batches", "test": "limit_test_batches"}
 
 
 class TextDataModule(LightningDataModule, ABC):
@@ -59,6 +63,12 @@ class TextDataModule(LightningDataModule, ABC):
     def test_dataloader(self) -> BatchLoader:
         return self._loader("test", self.cfg.eval_batch_size, shuffle=False)
 
+    def measured(self) -> Corpus:
+        """The corpus, with those texts of validation and test that are measured."""
+        texts = {name: self.split(name).texts(self.evaluated(name)) for name in ("validation", "test")}
+        splits = {n: split.take(texts[n]) if n in texts else split for n, split in self.corpus.splits.items()}
+        return Corpus(self.corpus.space, splits)
+
     @property
     def padding(self) -> int:
         """The id of the padding token."""
@@ -69,10 +79,31 @@ class TextDataModule(LightningDataModule, ABC):
         """The number of this process, and how many share every batch."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
+    def _shared(self, split: Shared) -> Shared:
+        """The split as this process sees it, which is settled only once a trainer has begun."""
+        split.rank, split.ranks = self.ranks
+        return split
+
     def _loader(self, name: str, size: int, shuffle: bool) -> BatchLoader:
         split = self.split(name)
-        plan = BatchPlan(split.lengths, max(size, split.ranks), self.seed, shuffle, self.cfg.buckets, split.ranks)
+        given: Any = self.trainer
+        plan = BatchPlan(
+            split.lengths,
+            max(size, split.ranks),
+            self.seed,
+            shuffle,
+            self.cfg.buckets,
+            split.ranks,
+            limit=getattr(given, LIMITS[name], 1.0),
+            group=given.accumulate_grad_batches if given and shuffle else 1,
+            repeat=bool(given and shuffle and given.overfit_batches),
+        )
         return BatchLoader(split, plan, self.cfg.workers)
+
+    def evaluated(self, name: str) -> NDArray[np.intp]:
+        """The rows of validation or test that are measured, in order."""
+        plan = self._loader(name, self.cfg.eval_batch_size, shuffle=False).plan
+        return np.sort(np.concatenate(plan.batches(0)[: plan.taken]))
 
 
 class LabelledDataModule(TextDataModule):
@@ -87,8 +118,8 @@ class LabelledDataModule(TextDataModule):
         if name not in self._splits:
             split = self.corpus.splits[name]
             weights = self.row_weights(split)
-            self._splits[name] = EncodedSplit(self.tokens[name], split.targets, weights, self.padding, *self.ranks)
-        return self._splits[name]
+            self._splits[name] = EncodedSplit(self.tokens[name], split.targets, weights, self.padding)
+        return self._shared(self._splits[name])
 
     def row_weights(self, split: Split) -> NDArray[np.float32]:
         """The weight of each row in the loss; multi-label rows weigh the same, since their weights go by label."""
@@ -146,14 +177,15 @@ class MaskedDataModule(TextDataModule):
                     f"{len(blocks):,}",
                     100 * share,
                 )
-            self._splits[name] = MaskedSplit(tokens, masking, self.padding, *self.ranks, blocks)
-        return self._splits[name]
+            self._splits[name] = MaskedSplit(tokens, masking, self.padding, blocks=blocks)
+        return self._shared(self._splits[name])
 
     def unigram_perplexity(self, name: str) -> float:
-        """The perplexity of a split's hidden tokens for a model that only knows how often each occurs in training."""
+        """The perplexity of the hidden tokens that are measured of a split, for a model that only knows how often each
+        occurs in training."""
         train = self.tokens["train"]
         words = train.flat(np.arange(len(train.lengths)))
         counts = np.bincount(words, minlength=len(self.vocabulary.special)) + 1.0
         counts[self.vocabulary.special] = 0
-        targets = self.split(name).hidden(epoch=0)
+        targets = self.split(name).hidden(0, self.evaluated(name))
         return float(np.exp(-np.log(counts[targets] / counts.sum()).mean())) if len(targets) else float("nan")

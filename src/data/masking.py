@@ -146,19 +146,24 @@ class MaskedSplit(Dataset[Batch]):
             return self.tokens.lengths
         return np.array([self.tokens.lengths[block].sum() for block in self.blocks])
 
+    def texts(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Which texts are in these rows, in order."""
+        return np.sort(self._texts(rows)[0])
+
     def __getitem__(self, item: Item) -> Batch:
         """This process's share of a batch: every `ranks`-th row.
 
         `input_ids` and `mask` are [rows, longest]; `places` [masked] count through `input_ids` row by row, and
         `targets` [masked] belong there. Packed texts have `positions`, of each token in its text, and `segments`, the
         number of the text in its row, both [rows, longest]. `share` is what the sum of losses is divided by: the masked
-        tokens of the whole batch, over the processes.
+        tokens of the whole batch, over the processes. `part` is how many of its step's masked tokens the batch has,
+        where it is not all of the step.
         """
-        epoch, batch = item
+        epoch, batch, *step = item
         rows = batch[self.rank :: self.ranks]
         texts, counts = self._texts(rows)
         ids, seen, chosen = self._masked(texts, epoch)
-        masked = chosen.sum() if self.ranks == 1 else self._masked(self._texts(batch)[0], epoch)[2].sum()
+        masked = chosen.sum() if self.ranks == 1 else self._count(batch, epoch)
         lengths = self.tokens.lengths[texts]
         widths = np.add.reduceat(lengths, np.cumsum(counts) - counts)
         mask = np.arange(widths.max()) < widths[:, None]
@@ -171,6 +176,8 @@ class MaskedSplit(Dataset[Batch]):
             "targets": ids[chosen],
             "share": np.float32(max(1, masked) / self.ranks),
         }
+        if step:
+            found["part"] = np.float32(masked / max(1, self._count(step[0], epoch)))
         if self.blocks is not None:
             positions, segments = np.zeros_like(laid), np.zeros_like(laid)
             positions[mask] = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -179,10 +186,14 @@ class MaskedSplit(Dataset[Batch]):
             found |= {"positions": positions, "segments": segments}
         return {name: torch.as_tensor(values) for name, values in found.items()}
 
-    def hidden(self, epoch: int) -> NDArray[np.int64]:
-        """All tokens of the split that are to be guessed in an epoch, text by text."""
-        ids, _, chosen = self._masked(np.arange(len(self.tokens.lengths)), epoch)
+    def hidden(self, epoch: int, rows: NDArray[np.intp]) -> NDArray[np.int64]:
+        """All tokens of these rows that are to be guessed in an epoch, text by text."""
+        ids, _, chosen = self._masked(self._texts(rows)[0], epoch)
         return ids[chosen]
+
+    def _count(self, rows: NDArray[np.intp], epoch: int) -> int:
+        """How many tokens of these rows are to be guessed."""
+        return int(self._masked(self._texts(rows)[0], epoch)[2].sum())
 
     def _texts(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
         """The texts in these rows, and how many each row has."""

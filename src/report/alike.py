@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from src.report.groups import Run
 
 KIND = "backbone._target_"  # the name of a pretrained backbone, among the values of a run
+LIMITED, SIZE = "trainer.limit_test_batches", "data.eval_batch_size"  # which texts are tested, where not all are
 # What may differ in the data section of runs that are compared: how texts become batches.
-BATCHES = ("data.batch_size", "data.eval_batch_size", "data.buckets", "data.workers", "data.class_weights", "data.pack")
+BATCHES = ("data.batch_size", SIZE, "data.buckets", "data.workers", "data.class_weights", "data.pack")
 
 # What says how texts are cut into tokens.
 TOKENS = tuple(
@@ -25,7 +26,9 @@ def unlike(runs: Sequence[Run]) -> list[str]:
     """In what runs differ that their tests depend on: data, and where they guess hidden words, tokens and masks."""
     masked = any(run.result and run.result["objective"] == "mlm" for run in runs)
     keys = {key for run in runs for key in run.values}
-    tests = sorted(key for key in keys if key.startswith("data.") and key not in BATCHES)
+    limited = any(run.values.get(LIMITED, "1.0") != "1.0" for run in runs)
+    free = [key for key in BATCHES if key != SIZE or not limited]
+    tests = sorted(key for key in keys if key == LIMITED or (key.startswith("data.") and key not in free))
     words = sorted(key for key in keys if masked and key.startswith(("model.masking.", *TOKENS)))
     return [key for key in (*tests, *words) if len({run.values.get(key) for run in runs}) > 1]
 

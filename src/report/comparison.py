@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from src.errors import UserError, nearest
 from src.freezing import percent
+from src.monitoring import LESS_IS_BETTER
 from src.report import statistics
 from src.report.alike import changed_backbones, unlike
 from src.report.groups import STRATEGY, Group
@@ -19,7 +20,6 @@ from src.report.statistics import Interval
 from src.runs import RunFolder
 
 METRICS = ("accuracy", "f1_macro")  # shown where runs have them; the first decides unless another is chosen
-LESS_IS_BETTER = {"loss", "ece", "hamming", "perplexity", "unigram_perplexity"}  # these cannot decide
 # What a verdict means to people who do not read tables.
 WORDS = {
     "superior": "better",

@@ -17,12 +17,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.errors import UserError, nearest, reason
 from src.finding import runs_in
+from src.monitoring import sign
 from src.paths import user_path
 from src.report.alike import check_alike
+from src.results import watched
 from src.runs import PLACES, RunFolder
 
 BUILT = "_target_"  # the key that says what a section builds
 STRATEGY = "strategy"  # the column that stands for everything in the freeze section
+MODES = ("monitor.mode", "scheduler.schedule.mode")  # which follow from the metric; older runs spell them out
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,7 @@ def _values(cfg: DictConfig) -> dict[str, str]:
     assert isinstance(content, dict)
     rest = {key: value for key, value in content.items() if key not in (*PLACES, "seed", "logger", "callbacks")}
     values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in flat(rest)}
+    values = {key: value for key, value in values.items() if not key.endswith(MODES)}
     for key in values:
         if key.endswith(f".{BUILT}"):
             values[key] = values[key].rpartition(".")[2]
@@ -236,16 +240,16 @@ def best_of(groups: Sequence[Group], by: str) -> list[Group]:
 
 def _validation(group: Group) -> float:
     """The mean of the monitored score, turned so that more is better; minus infinity without a finished run."""
-    split, _, score = group.runs[0].values["monitor.metric"].partition("/")
-    sign = 1 if group.runs[0].values["monitor.mode"] == "max" else -1
-    values = list(group.values("metrics", split, score).values())
-    return sign * float(np.mean(values)) if values else -math.inf
+    metric = group.runs[0].values["monitor.metric"]
+    results = [run.result for run in group.finished.values() if run.result]
+    values = [value for result in results if (value := watched(result, metric)) is not None]
+    return sign(metric) * float(np.mean(values)) if values else -math.inf
 
 
 def _columns(runs: Sequence[Run]) -> list[str]:
     """Strategies first, then sections that build different things, then values that differ between runs in which the
     sections around them build the same."""
-    keys = [key for key in sorted({key for run in runs for key in run.values}) if not key.startswith("freeze.")]
+    keys = sorted({key for run in runs for key in run.values if not key.startswith("freeze.")})
     sections = [key.removesuffix(f".{BUILT}") for key in keys if key.endswith(f".{BUILT}")]
     rest = [key for key in keys if not key.endswith(f".{BUILT}") and key not in sections]
     return [STRATEGY, *(column for column in (*sections, *rest) if _differs(runs, column, sections))]

@@ -22,6 +22,7 @@ import src
 from src.adapting import merge_adapters, save_adapters
 from src.audit import count
 from src.data.datamodule import MaskedDataModule, TextDataModule
+from src.ending import sentence
 from src.files import FULL
 from src.freezable import FreezableModule
 from src.freezing import trained_in
@@ -62,7 +63,8 @@ def finish(
     Returns:
         The content of result.json.
     """
-    corpus, space = datamodule.corpus, datamodule.corpus.space
+    corpus, space = datamodule.measured(), datamodule.corpus.space
+    sizes = {name: len(split) for name, split in datamodule.corpus.splits.items()}
     if isinstance(module, TextClassifier):
         outcome = classification.conclude(module, corpus, folder)
     else:
@@ -76,6 +78,7 @@ def finish(
         "metrics": outcome.metrics,
         "best": {"epoch": best["epoch"] + 1, "step": best["global_step"], "phase": best["phase"] + 1},
         "texts": {name: len(split) for name, split in corpus.splits.items()},
+        "texts_left_out": {name: left for name, split in corpus.splits.items() if (left := sizes[name] - len(split))},
         "parameters": {
             "total": sum(p.numel() for p in module.parameters()),
             "trainable": count(module, trained_in(taken(module.phases, known["phases"]))),
@@ -99,11 +102,11 @@ def finish(
     # What follows only shows the result; it must not be lost with a picture that takes more memory than there is.
     last = module.history[-1]
     folder.write_status("finished", epoch=last["epoch"], step=last["step"], report="unfinished")
-    _write_report(module, len(corpus.splits["test"]), folder, result, outcome)
+    _write_report(module, (len(corpus.splits["test"]), sizes["test"]), folder, result, outcome)
     with _worth_a_warning("tensorboard"):
         dashboard.show(trainer, cfg, folder, result, outcome)
     folder.write_status("finished", epoch=last["epoch"], step=last["step"])
-    _say_where_to_look(folder, result, outcome.headline)
+    _say_where_to_look(folder, result, outcome.headline, cfg.trainer.max_epochs)
     return result
 
 
@@ -132,10 +135,11 @@ def _operations(phases: Sequence[Mapping[str, Any]]) -> float | None:
 
 
 def _write_report(
-    module: FreezableModule, texts: int, folder: RunFolder, result: dict[str, Any], outcome: Outcome
+    module: FreezableModule, sizes: tuple[int, int], folder: RunFolder, result: dict[str, Any], outcome: Outcome
 ) -> None:
     name, text = outcome.report
-    title = f"Test of {folder.name} (epoch {result['best']['epoch']}, {texts:,} texts)\n\n"
+    texts = " of ".join(f"{size:,}" for size in dict.fromkeys(sizes))
+    title = f"Test of {folder.name} (epoch {result['best']['epoch']}, {texts} texts)\n\n"
     more = ""
     if learned := result.get("pretraining"):
         test = learned["metrics"]["test"]
@@ -154,8 +158,10 @@ def _write_report(
             draw().savefig(folder.file("report", f"{figure}.png"), dpi=120)
 
 
-def _say_where_to_look(folder: RunFolder, result: dict[str, Any], headline: str) -> None:
+def _say_where_to_look(folder: RunFolder, result: dict[str, Any], headline: str, epochs: int) -> None:
     seconds = result["seconds"]
+    if ended := sentence(result["ended"], result["best"]["epoch"], epochs):
+        log.info(ended)
     log.info(
         "%s with %s of %s parameters trained, in %.0f seconds (%.0f of them training).",
         headline,

@@ -168,9 +168,9 @@ def _watch(rows: Path, moment: Moment | None) -> None:
                 seen = batch["rows"] if "rows" in batch else batch["input_ids"]
                 file.write(json.dumps([f"{trainer.current_epoch}/{batch_idx}", seen.tolist()]) + "\n")
 
-    from src import build
+    from src import trainer as trainers
 
-    real, callback = build.build_trainer, Watch()
+    real, callback = trainers.build_trainer, Watch()
     if moment and ":" in moment.place:
         module, _, name = moment.place.partition(":")
         loaded = importlib.import_module(module)
@@ -183,7 +183,7 @@ def _watch(rows: Path, moment: Moment | None) -> None:
         trainer.callbacks.insert(0, callback)
         return trainer
 
-    build.build_trainer = built
+    trainers.build_trainer = built
 
 
 def _striking(function: Hook, moment: Moment) -> Hook:
