@@ -115,7 +115,7 @@ def test_what_was_written_with_quotes_is_read_as_it_was(kind: str, tmp_path: Pat
 def test_rows_of_a_csv_that_may_be_several_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     content = lines("text,label", "a,no", '"b,yes', 'c",no', '"two', 'lines, really",no', "d,yes")
     assert len(read(tmp_path / "a.csv", content)) == 4
-    assert [record.message for record in caplog.records] == [
+    assert [record.message for record in caplog.records if record.levelno > logging.INFO] == [
         f"{tmp_path / 'a.csv'}: lines 3 to 4 are one row each, held together by quote marks, but each line could be a "
         "row. Where quote marks are part of the texts: quoting=none."
     ]
@@ -335,7 +335,7 @@ def test_headers_that_are_rows_and_rows_that_are_headers_are_suspected(
     assert "has 'text' and 'label': if these are names of columns, data.header=true" in caplog.text
     caplog.clear()
     corpus.load(settings(put(tmp_path / "b.csv", csv().partition(b"\n")[2]), header=False, text=0, label=1))
-    assert not caplog.records
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
     with pytest.raises(UserError, match="at most the first row's 2 cells; row 2 has more"):
         read(tmp_path / "a.xlsx", files.xlsx([("a", "no", "more")]), header=False)
 

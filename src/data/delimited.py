@@ -106,6 +106,14 @@ class _Records:
                 f"{str(error).replace(TAB, '<tab>')}{since}.\n"
                 f"Is a quote left open, or is it another kind of file? {self._no_quotes}"
             ) from None
+        self._tell_doubts()
+
+    def _remembered(self) -> Iterator[str]:
+        for line in self.lines:
+            self.taken.append(line)
+            yield line
+
+    def _tell_doubts(self) -> None:
         if self.doubtful:
             log.warning(
                 "%s: lines %s are one row each, held together by quote marks, but each line could be a row. %s",
@@ -113,11 +121,6 @@ class _Records:
                 listed(self.doubtful[:MOST_NAMED]) + (", …" if len(self.doubtful) > MOST_NAMED else ""),
                 self._no_quotes,
             )
-
-    def _remembered(self) -> Iterator[str]:
-        for line in self.lines:
-            self.taken.append(line)
-            yield line
 
     def _check_lines(self) -> None:
         """

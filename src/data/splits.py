@@ -77,13 +77,17 @@ def find_splits(names: Mapping[str, str], rest: Sequence[str], source: str, cfg:
             splits[split] = _in_order(own, split, source)
     used = ", ".join(f"{split} ({listed(found)})" for split, found in splits.items())
     log.info("Splits of %s: %s", source, used or "none")
+    _tell_unread(source, ignored, mismatched, [*(name for name in names if name not in parts), *rest])
+    return splits
+
+
+def _tell_unread(source: str, ignored: list[str], mismatched: list[str], others: list[str]) -> None:
     if ignored:
         log.info("Left out by data.ignore_splits: %s", listed(ignored))
     if mismatched:
         log.warning("%s: not read, since there are matched ones: %s", source, listed(mismatched))
-    if others := [*(name for name in names if name not in parts), *rest]:
+    if others:
         log.warning("%s: not read, since of another name or kind than a split: %s", source, listed(others))
-    return splits
 
 
 def _in_order(parts: Mapping[str, Part], split: str, source: str) -> list[str]:

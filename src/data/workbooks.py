@@ -8,7 +8,7 @@ import logging
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +45,9 @@ def read_workbook(path: Path, layout: Layout) -> Content:
 
     def rows() -> Iterator[Row]:
         for number, record in found if layout.header else itertools.chain([first], found):
+            if not layout.header:
+                _check_width(path, number, record, len(columns))
             cells = record[: len(columns)]
-            if not layout.header and any(cell is not None for cell in record[len(columns) :]):
-                raise UserError(
-                    f"Every row of {path} must have at most the first row's {len(columns)} cells; row {number} has "
-                    "more.\nFill in the first row, or write the columns' names above the rows."
-                )
             if all(cell is None for cell in cells):
                 yield number, {}
                 continue
@@ -58,6 +55,14 @@ def read_workbook(path: Path, layout: Layout) -> Content:
             yield number, dict(itertools.zip_longest(columns, filled, fillvalue=""))
 
     return Content(columns, rows(), "row", repeated)
+
+
+def _check_width(path: Path, number: int, record: Sequence[Any], width: int) -> None:
+    if any(cell is not None for cell in record[width:]):
+        raise UserError(
+            f"Every row of {path} must have at most the first row's {width} cells; row {number} has more.\n"
+            "Fill in the first row, or write the columns' names above the rows."
+        )
 
 
 def _records(path: Path) -> Iterator[tuple[Any, ...]]:
