@@ -89,7 +89,8 @@ def save_adapters(encoder: PreTrainedModel, folder: Path) -> None:
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    state = get_peft_model_state_dict(encoder)
+    # Left to itself, PEFT looks on the hub for how large the vocabulary was; no adapter changes it.
+    state = get_peft_model_state_dict(encoder, save_embedding_layers=False)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"base_model.model.{name}": tensor.cpu().contiguous() for name, tensor in state.items()}
     save_file(tensors, folder / "adapter_model.safetensors")

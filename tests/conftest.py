@@ -69,6 +69,7 @@ CONFIGS: dict[str, Callable[[int], transformers.PretrainedConfig]] = {
     "albert": lambda vocab: transformers.AlbertConfig(vocab_size=vocab, embedding_size=8, **SMALL),
 }
 ARCHITECTURES = tuple(CONFIGS)
+SIZES = {"model=bert_linear": ["model.dropout=0.1"], "model=bert_mlm": []}  # of heads in short runs
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -189,7 +190,7 @@ def run_tiny(tiny_bert: Path, tmp_path: Path) -> Callable[..., tuple[RunFolder, 
             "data.max_length=32",
             "trainer=cpu",
             "trainer.max_epochs=2",
-            "model.hidden_size=8" if not any("bert_linear" in o for o in overrides) else "model.dropout=0.1",
+            *SIZES.get(next((o for o in overrides if o.startswith("model=")), ""), ["model.hidden_size=8"]),
             "callbacks.progress=null",
             f"cache={tmp_path / 'cache'}",
             *overrides,
