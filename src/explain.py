@@ -19,23 +19,23 @@ from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from src.checking import check_complete
 from src.cli import in_order, run_command
-from src.config import Quoting
-from src.data.content import Layout
-from src.data.tables import stream_table
+from src.config.data import Quoting
+from src.config.validation import check_complete
 from src.errors import UserError, listed, nearest
-from src.finding import find_run
-from src.freezing import trained_in
-from src.paths import user_path
-from src.reaching import taken
-from src.runs import RunFolder
-from src.trust import refuse_links
+from src.files.paths import user_path
+from src.freezing.reached_phases import taken
+from src.freezing.strategy import trained_in
+from src.runs.find import find_run
+from src.runs.folder import RunFolder
+from src.runs.write_guard import refuse_links
+from src.tables.content import Layout
+from src.tables.tables import stream_table
 
 if TYPE_CHECKING:
-    from src.attribution.explanation import Question
-    from src.predictor import Predictor
-    from src.report.explanation import Side
+    from src.explanation.explanation import Question
+    from src.explanation.page import Side
+    from src.prediction.predictor import Predictor
 
 NAME = re.compile(r"(?!\.)[^/\x00]{1,200}")  # of a folder
 METHODS = ("integrated_gradients", "gradient_input", "occlusion", "attention")
@@ -62,9 +62,9 @@ def explain(cfg: DictConfig) -> Path:
 
 
 def _explain(cfg: DictConfig, runs: Sequence[RunFolder], texts: Sequence[str], target: Path) -> Path:
-    from src.attribution import tokens
-    from src.predictor import Predictor
-    from src.report import explanation as report
+    from src.explanation import page as report
+    from src.explanation import tokens
+    from src.prediction.predictor import Predictor
 
     predictors = [Predictor.load(run.path, "float32", "cpu") for run in runs]
     questions = [question(cfg, predictor, run) for predictor, run in zip(predictors, runs, strict=True)]
@@ -104,8 +104,8 @@ def _explain(cfg: DictConfig, runs: Sequence[RunFolder], texts: Sequence[str], t
 def _side(
     title: str, run: RunFolder, predictor: Predictor, read: Any, asked: Question, doing: Callable[[str], object]
 ) -> Side:
-    from src.attribution.explanation import explain as explain_text
-    from src.report.explanation import Side
+    from src.explanation.explanation import explain as explain_text
+    from src.explanation.page import Side
 
     network = predictor.network
     found = explain_text(network, read, asked, doing)
@@ -208,7 +208,7 @@ def question(cfg: DictConfig, predictor: Predictor, run: RunFolder) -> Question:
     Raises:
         UserError: it does not have these layers or heads.
     """
-    from src.attribution.explanation import Question
+    from src.explanation.explanation import Question
 
     model = predictor.network.encoder.config
     layers = numbers("layers", cfg.layers, int(model.num_hidden_layers), run)

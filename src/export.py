@@ -18,14 +18,14 @@ import hydra
 from omegaconf import DictConfig
 from pydantic import Field, model_validator
 
-from src.checking import check_options
 from src.cli import in_order, run_command
+from src.config.sections import Section
+from src.config.validation import check_options
 from src.errors import UserError
-from src.finding import find_run
-from src.paths import user_path
-from src.predictor import Predictor
-from src.runs import RunFolder
-from src.sections import Section
+from src.files.paths import user_path
+from src.prediction.predictor import Predictor
+from src.runs.find import find_run
+from src.runs.folder import RunFolder
 
 
 class Options(Section):
@@ -105,7 +105,7 @@ def _staged(output: Path) -> Iterator[Path]:
 def _write(folder: Path, run: RunFolder, predictor: Predictor, options: Options) -> list[str]:
     """Fills the folder; returns what there is to say of it."""
     from src.exports import formats
-    from src.report.card import write_card
+    from src.exports.card import write_card
 
     cfg = run.saved_config()
     original = formats.Original(run, cfg, predictor)

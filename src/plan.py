@@ -11,23 +11,26 @@ import hydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.table import Table
 
-from src import pretraining
-from src.backbones import Source, read_source
-from src.build import build, check_fit, check_monitor, find_backbone, read_training
-from src.checking import check_options, check_references
 from src.cli import in_order, run_command
+from src.config.length import length
+from src.config.sections import Section
+from src.config.validation import check_options, check_references
 from src.data import corpus as corpora
 from src.errors import UserError
-from src.freezing import Phase, percent
-from src.lengths import length
-from src.reaching import reached, unreached
-from src.runs import RunFolder
-from src.sections import Section
-from src.trainer import check_length
+from src.freezing.reached_phases import reached, unreached
+from src.freezing.strategy import Phase, percent
+from src.models import checks, masked_language
+from src.models.backbones import Source, read_source
+from src.models.checks import check_fit, check_monitor, find_backbone, read_training
+from src.runs import pretrain_config
+from src.runs.folder import RunFolder
+from src.runs.moved_names import with_current_names
+from src.training.build import build
+from src.training.trainer import check_length
 
 if TYPE_CHECKING:
-    from src.costs import Cost
-    from src.freezable import FreezableModule
+    from src.caching.costs import Cost
+    from src.modules.freezable import FreezableModule
 
 
 class Options(Section):
@@ -51,13 +54,14 @@ def plan(cfg: DictConfig) -> str:
     trial = check_options(cfg.plan, Options).trial
     with open_dict(cfg):
         del cfg.plan
+    cfg = with_current_names(cfg)
     return _plan_twice(cfg, trial) if cfg.pretrain else _plan_once(cfg, trial)
 
 
 def _plan_twice(cfg: DictConfig, trial: bool) -> str:
     """Both halves; the second goes on with the first one's backbone as it is before training, which costs the same."""
-    first, second = pretraining.both_configs(cfg, RunFolder(Path(cfg.run)))
-    pretraining.check_both(first, second)
+    first, second = pretrain_config.both_configs(cfg, RunFolder(Path(cfg.run)))
+    checks.check_both(first, second)
     with tempfile.TemporaryDirectory() as folder:
         before = _plan_once(first, trial, leave=Path(folder))
         after = _plan_once(second, trial, read_source(Path(folder), first.run))
@@ -66,9 +70,9 @@ def _plan_twice(cfg: DictConfig, trial: bool) -> str:
 
 def _plan_once(cfg: DictConfig, trial: bool, source: Source | None = None, leave: Path | None = None) -> str:
     """One training, of another backbone than the config's if need be; leaves its own where another goes on with it."""
-    from src.adapting import merge_adapters
-    from src.costs import measure, plan_store
-    from src.phases import as_text, stage_counts
+    from src.caching.costs import measure, plan_store
+    from src.models.adapters import merge_adapters
+    from src.training.tables import as_text, stage_counts
 
     settings, strategy = read_training(cfg)
     source = source or find_backbone(settings.backbone)
@@ -100,13 +104,13 @@ def _plan_once(cfg: DictConfig, trial: bool, source: Source | None = None, leave
     ]
     if leave:  # last, since merged adapters are no longer in the stages
         merge_adapters(module.encoder)
-        pretraining.save_model(leave, module.encoder, module.head, datamodule.tokenizer)
+        masked_language.save_model(leave, module.encoder, module.head, datamodule.tokenizer)
     return "\n".join(lines)
 
 
 def _stages(module: FreezableModule, trained: Sequence[Sequence[int]]) -> Table:
     """Stages by phases: how much of each stage trains."""
-    from src.audit import count
+    from src.training.audit import count
 
     sizes = [count(module, stage.parameters) for stage in module.stages]
     table = _right("trains in phase", "parameters", *(str(number + 1) for number in range(len(trained))))

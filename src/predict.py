@@ -8,13 +8,13 @@ import logging
 import hydra
 from omegaconf import DictConfig
 
-from src.checking import check_options
 from src.cli import in_order, run_command
-from src.data.unread import EMPTY, UNKNOWN, find_unread
+from src.config.validation import check_options
+from src.datamodules.unread import EMPTY, UNKNOWN, find_unread
 from src.errors import SHOWN
-from src.finding import find_run
-from src.labelling import Options, label_file
-from src.predictor import Predictor
+from src.prediction.label_file import Options, label_file
+from src.prediction.predictor import Predictor
+from src.runs.find import find_run
 
 __all__ = ["Predictor"]
 

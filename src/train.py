@@ -19,30 +19,33 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig, open_dict
 
-from src import pretraining
-from src.build import build, check_fit, check_monitor, find_backbone, read_training
-from src.checking import check_references
 from src.cli import fail, run_command
-from src.clock import Clock
-from src.config import Scratch
+from src.config.backbone import Scratch
+from src.config.validation import check_references
 from src.data import corpus as corpora
 from src.errors import UserError
-from src.files import FULL
-from src.importing import without_collection
-from src.placing import given_folder, own_folder
-from src.ranks import is_main_process
-from src.resuming import resumed, suits
-from src.run_log import run_log
-from src.runs import RunFolder
-from src.sweep_folders import with_folder
-from src.sweeps import is_sweep_job, run_job
-from src.trainer import build_trainer, check_length
+from src.files.atomic import FULL
+from src.files.ranks import is_main_process
+from src.models import checks
+from src.models.checks import check_fit, check_monitor, find_backbone, read_training
+from src.models.imports import without_collection
+from src.runs import pretrain_config
+from src.runs.folder import RunFolder
+from src.runs.moved_names import with_current_names
+from src.runs.new_folder import given_folder, own_folder
+from src.runs.resuming import resumed, suits
+from src.sweeps.folders import with_folder
+from src.sweeps.jobs import is_sweep_job, run_job
+from src.training.build import build
+from src.training.clock import Clock
+from src.training.run_log import run_log
+from src.training.trainer import build_trainer, check_length
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
-    from src.data.datamodule import TextDataModule
-    from src.freezable import FreezableModule
+    from src.datamodules.datamodule import TextDataModule
+    from src.modules.freezable import FreezableModule
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +66,7 @@ def train(cfg: DictConfig, folder: RunFolder) -> Result:
         UserError: something in the config or the data cannot be used.
     """
     check_references(cfg)
+    cfg = with_current_names(cfg)
     if os.environ.get("SLURM_RESTART_COUNT", "0") != "0" and (folder.path / "config.yaml").exists():
         cfg.resume = cfg.resume or True  # the same job again, after it was put back into the queue
     if cfg.resume:
@@ -76,8 +80,8 @@ def train(cfg: DictConfig, folder: RunFolder) -> Result:
 
 def _train_twice(cfg: DictConfig, folder: RunFolder) -> Result:
     """Pretrains a backbone in a folder inside the run's, then trains the run with it; what is done already is kept."""
-    first, second = pretraining.both_configs(cfg, folder)
-    pretraining.check_both(first, second)
+    first, second = pretrain_config.both_configs(cfg, folder)
+    checks.check_both(first, second)
     inner = RunFolder(Path(first.run))
 
     def claim_both() -> None:
@@ -118,16 +122,16 @@ def _train_once(
         check_monitor(settings, corpus)
         with clock("import"):
             _import_libraries()
-            from src import backbone_files
-            from src.caching import check
-            from src.checkpoints import newest_valid
-            from src.data.unread import say_unread
-            from src.ending import Ending, check_left, find
-            from src.lineage import Lineage, identity
-            from src.networks import check_state
-            from src.phases import Phases
+            from src.caching.use_store import check
+            from src.datamodules.unread import say_unread
+            from src.models import backbone_files
+            from src.models.networks import check_state
             from src.report.run import finish
-            from src.saving import check_places
+            from src.runs.checkpoints import newest_valid
+            from src.training.ending import Ending, check_left, find
+            from src.training.phases import Phases
+            from src.training.provenance import Lineage, identity
+            from src.training.saving import check_places
         log.info("Strategy %s; run folder %s", strategy.name, folder.path)
         with clock("build"):
             module, datamodule = build(cfg, settings, strategy, source, corpus)
@@ -202,9 +206,9 @@ def _fit(
 ) -> dict[str, Any]:
     """Trains, from a checkpoint on if there is one, then validates and tests the best weights; returns their
     checkpoint."""
-    from src.checkpoints import read_verified
-    from src.divergence import diverged
-    from src.networks import check_state
+    from src.models.networks import check_state
+    from src.runs.checkpoints import read_verified
+    from src.training.divergence import diverged
 
     try:
         with clock("fit"):

@@ -28,10 +28,11 @@ from pytorch_lightning import Callback
 
 from src import predict
 from src import train as training
-from src.build import read_config
-from src.config import Scratch
-from src.pretraining import train_tokenizer
-from src.runs import CONF, RunFolder
+from src.config.backbone import Scratch
+from src.config.folder import CONF
+from src.models.checks import read_config
+from src.models.scratch import train_tokenizer
+from src.runs.folder import RunFolder
 
 REVIEWS = CONF.parent / "src" / "data" / "reviews.csv"
 SHARED = CONF.parent.parent / "shared" / "data"

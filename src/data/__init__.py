@@ -1,1 +1,12 @@
-"""From a file or hub id to padded batches."""
+"""From tables to checked texts and labels in three splits."""
+
+__all__ = [
+    "corpus",
+    "label_columns",
+    "label_matching",
+    "label_task",
+    "label_values",
+    "label_vectors",
+    "labels",
+    "stratify",
+]

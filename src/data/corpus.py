@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import Data
-from src.data import sources
+from src.config.data import Data
 from src.data.label_columns import read_labels
 from src.data.label_matching import check_numbering, encode
 from src.data.label_task import label_space
 from src.data.label_values import number, warn_of_variants
 from src.data.labels import LabelSpace
-from src.data.stratifying import Indices, stratified
-from src.data.tables import Table
+from src.data.stratify import Indices, stratified
 from src.errors import UserError
+from src.tables import sources
+from src.tables.tables import Table
 
 log = logging.getLogger(__name__)
 

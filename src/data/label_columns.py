@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from src.config import Data
+from src.config.data import Data
 from src.data.label_values import Value, value
-from src.data.tables import Table
 from src.errors import UserError
+from src.tables.tables import Table
 
 QUOTED = r"""(?:"[^"]*"|'[^']*')"""
 ITEMS = re.compile(rf"{QUOTED}|[-+0-9.]+|[Tt]rue|[Ff]alse")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import Data
+from src.config.data import Data
 from src.data import label_vectors
 from src.data.label_columns import Labels
 from src.data.label_values import NUMBER, Value, folded, number, plain

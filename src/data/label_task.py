@@ -6,7 +6,7 @@ import logging
 import math
 from typing import Any
 
-from src.config import Data
+from src.config.data import Data
 from src.data import label_vectors
 from src.data.label_columns import Labels
 from src.data.label_matching import names_of

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.data.label_values import Value, number, plain
-from src.data.tables import Table
 from src.errors import UserError
+from src.tables.tables import Table
 
 Row = Sequence[Value]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from src.config import Objective
+from src.config.schema import Objective
 
 SCORES = (
     "accuracy",
@@ -64,7 +64,7 @@ class LabelSpace:
 
     @property
     def scores(self) -> tuple[str, ...]:
-        """The names of what is measured besides the loss; `src.metrics` gives exactly these."""
+        """The names of what is measured besides the loss; `src.modules.metrics` gives exactly these."""
         if self.objective == "mlm":
             return MASKED_SCORES
         return (*SCORES, "subset_accuracy", "hamming") if self.objective == "multilabel" else SCORES

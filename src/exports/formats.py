@@ -11,16 +11,16 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from src import metrics
-from src.adapting import merge_adapters
-from src.backbones import silence_transformers
 from src.data.labels import LabelSpace
 from src.errors import UserError
 from src.exports import native, onnx_model, standalone
-from src.heads import probabilities
-from src.predictor import Predictor
-from src.report.card import Kind, backbone_name
-from src.runs import RunFolder
+from src.exports.card import Kind, backbone_name
+from src.models.adapters import merge_adapters
+from src.models.backbones import silence_transformers
+from src.models.heads import probabilities
+from src.modules import metrics
+from src.prediction.predictor import Predictor
+from src.runs.folder import RunFolder
 
 # What the exported files must say the same of: several lengths, the last beyond what most backbones take.
 SAMPLES = (

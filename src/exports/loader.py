@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-from src.heads import BiLSTMHead, LinearHead, MixedHead, logits_of, probabilities
+from src.models.heads import BiLSTMHead, LinearHead, MixedHead, logits_of, probabilities
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int  # noqa: F401

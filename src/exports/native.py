@@ -16,9 +16,9 @@ from torch import Tensor
 
 from src.errors import UserError
 from src.exports.standalone import plain_settings
-from src.heads import LinearHead
-from src.networks import Network
-from src.pretraining import head_names
+from src.models.heads import LinearHead
+from src.models.masked_language import head_names
+from src.models.networks import Network
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from src.networks import Network
+from src.models.networks import Network
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

@@ -17,11 +17,11 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor
 
-from src import heads
 from src.errors import UserError
 from src.exports import loader
-from src.heads import MixedHead
-from src.networks import Network
+from src.models import heads
+from src.models.heads import MixedHead
+from src.models.networks import Network
 
 # What the loader imports from this project stands in its copy instead.
 PARTS = (

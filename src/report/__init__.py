@@ -1,1 +1,10 @@
-"""What a run shows: text reports and pictures."""
+"""What one run leaves and shows: result.json, predictions, reports, figures, TensorBoard."""
+
+__all__ = [
+    "classification",
+    "dashboard",
+    "masked",
+    "outcome",
+    "plots",
+    "run",
+]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from matplotlib.image import imread
@@ -10,11 +9,10 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from src.checking import check
-from src.freezing import Strategy
-from src.report import markdown
+from src.config.validation import check
+from src.pages import markdown
 from src.report.outcome import Outcome
-from src.runs import RunFolder
+from src.runs.folder import RunFolder
 
 # Keys in the HParams tab, the same for all runs, so that they share its columns.
 CHOSEN = (
@@ -26,6 +24,8 @@ CHOSEN = (
     "trainer.max_epochs",
     "trainer.precision",
 )
+
+
 # Runs that are shown together overlay in these charts.
 LAYOUT = {
     "Strategies": {
@@ -35,14 +35,6 @@ LAYOUT = {
         "trainable parameters": ["Multiline", [r"^freezing/trainable_parameters$"]],
     }
 }
-
-
-def options(cfg: DictConfig, strategy: Strategy) -> dict[str, str]:
-    """What the logger is told of a run besides its config: TensorBoard calls runs by their folders, and the last of
-    them says which strategy the curves are of."""
-    if not cfg.logger._target_.endswith("TensorBoardLogger"):
-        return {}
-    return {"sub_dir": f"{re.sub('[^0-9A-Za-z.+-]+', '_', strategy.name)}_seed_{cfg.seed}"}
 
 
 def show(trainer: Trainer, cfg: DictConfig, folder: RunFolder, result: dict[str, Any], outcome: Outcome) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from src.data.datamodule import MaskedDataModule
-from src.modules import MaskedLanguageModel
+from src.datamodules.datamodule import MaskedDataModule
+from src.modules.masked_language_model import MaskedLanguageModel
 from src.report.outcome import Outcome
 
 LINES = (

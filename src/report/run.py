@@ -19,21 +19,23 @@ from omegaconf import DictConfig
 from pytorch_lightning import Trainer
 
 import src
-from src.adapting import merge_adapters, save_adapters
-from src.audit import count
-from src.data.datamodule import MaskedDataModule, TextDataModule
-from src.ending import sentence
-from src.files import FULL
-from src.freezable import FreezableModule
-from src.freezing import trained_in
-from src.modules import MaskedLanguageModel, TextClassifier
-from src.pretraining import save_model
-from src.reaching import taken
+from src.datamodules.datamodule import MaskedDataModule, TextDataModule
+from src.files.atomic import FULL
+from src.freezing.reached_phases import taken
+from src.freezing.strategy import trained_in
+from src.models.adapters import merge_adapters, save_adapters
+from src.models.masked_language import save_model
+from src.modules.classifier import TextClassifier
+from src.modules.freezable import FreezableModule
+from src.modules.masked_language_model import MaskedLanguageModel
 from src.report import classification, dashboard, masked
 from src.report.outcome import Outcome
 from src.report.plots import curves
-from src.results import FORMAT
-from src.runs import RunFolder, config_hash
+from src.runs.folder import RunFolder
+from src.runs.identity import config_hash
+from src.runs.results import FORMAT
+from src.training.audit import count
+from src.training.ending import sentence
 
 log = logging.getLogger(__name__)
 

@@ -26,11 +26,11 @@ Hook = Callable[..., Any]
 PRELOADED = [
     "datasets",
     "torch.utils.tensorboard",
-    "src.build",
-    "src.sweeps",
+    "src.training.build",
+    "src.sweeps.jobs",
     "src.report.run",
-    "src.phases",
-    "src.modules",
+    "src.training.phases",
+    "src.modules.classifier",
     "transformers.models.bert.modeling_bert",
 ]
 
@@ -168,7 +168,7 @@ def _watch(rows: Path, moment: Moment | None) -> None:
                 seen = batch["rows"] if "rows" in batch else batch["input_ids"]
                 file.write(json.dumps([f"{trainer.current_epoch}/{batch_idx}", seen.tolist()]) + "\n")
 
-    from src import trainer as trainers
+    from src.training import trainer as trainers
 
     real, callback = trainers.build_trainer, Watch()
     if moment and ":" in moment.place:

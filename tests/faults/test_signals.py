@@ -42,7 +42,7 @@ def test_told_to_stop(case: str, make: Make, untouched: Callable[[str], Ended]) 
 
 def test_told_to_stop_before_there_is_anything_to_save(make: Make, untouched: Callable[[str], Ended]) -> None:
     training = make("stored")
-    ended = training(Moment("src.encoding:_encode", 1, signal.SIGTERM))
+    ended = training(Moment("src.caching.encoding:_encode", 1, signal.SIGTERM))
     assert ended.code == 143, ended.output
     same(training(resume=True), untouched("stored"))
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from src.checkpoints import newest_valid
 from src.errors import UserError
-from src.runs import RunFolder
+from src.runs.checkpoints import newest_valid
+from src.runs.folder import RunFolder
 from tests.faults.conftest import Make
 from tests.faults.runs import Ended, Moment
 from tests.faults.test_kills import same

@@ -1,0 +1,8 @@
+"""Runs the frozen prefix once per text, and lets training go on from what the activation store holds."""
+
+__all__ = [
+    "costs",
+    "encoding",
+    "flops",
+    "use_store",
+]

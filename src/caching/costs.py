@@ -1,0 +1,159 @@
+"""What an epoch of each phase would take, from a few batches of it and without training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from src.caching.encoding import Recipe, UnusableError
+from src.caching.flops import counter
+from src.caching.use_store import plan_stores
+from src.config.length import length
+from src.config.schema import RunConfig
+from src.datamodules.batching import Batch
+from src.datamodules.datamodule import TextDataModule
+from src.modules.freezable import FreezableModule
+
+SAMPLE, TEXTS = 5, 4  # so many texts of so many batches, from the shortest to the longest, stand for an epoch
+
+
+TRIAL = 10  # steps
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one epoch of a phase takes, in floating-point operations, bytes and seconds."""
+
+    forward: float
+    backward: float
+    encoding: float  # operations of the pass that fills the activation store, once; 0 without one
+    memory: int  # bytes: weights, gradients, moments and what the backward pass keeps of the largest batch
+    seconds: float | None  # of an epoch, from the trial
+    encoding_seconds: float | None
+
+
+def plan_store(module: FreezableModule, datamodule: TextDataModule, settings: RunConfig) -> Recipe | None:
+    """How the phase's activation store would be filled; None for a phase that runs live."""
+    try:
+        return None if settings.activations.mode == "off" else plan_stores(module, datamodule, settings)[0]
+    except UnusableError:
+        return None
+
+
+def measure(
+    module: FreezableModule, datamodule: TextDataModule, settings: RunConfig, recipe: Recipe | None, trial: bool
+) -> Cost:
+    """What an epoch of the phase that the module is in would take.
+
+    Args:
+        module: in the phase.
+        datamodule: its data.
+        settings: of the run.
+        recipe: of the phase's activation store; None for a phase that runs live.
+        trial: whether to take a few steps and time them; the weights are put back.
+    """
+    module.train()
+    lengths, loader = datamodule.tokens["train"].lengths, datamodule.train_dataloader()
+    taken = loader.plan.batches(0)[: length(settings.trainer, len(loader)).batches]
+    plan = sorted(taken, key=lambda rows: int(lengths[rows].max()))
+    places = sum(len(rows) * int(lengths[rows].max()) for rows in plan)
+    forward = backward = sampled = encoded = 0.0
+    for rows in (plan[i] for i in _evenly(len(plan), SAMPLE)):
+        live = datamodule.split("train")[0, rows[:TEXTS]]
+        with counter() as counted:
+            loss = _loss(module, _stand_in(live, recipe), settings)
+            forward += (before := counted.get_total_flops())
+            torch.autograd.backward(loss)
+            backward += counted.get_total_flops() - before
+        if recipe:
+            with counter() as counted, torch.no_grad():
+                recipe.states(live["input_ids"], live["mask"])
+            encoded += counted.get_total_flops()
+        sampled += live["mask"].numel()
+        module.zero_grad()
+    share = places / sampled
+    largest = datamodule.split("train")[0, plan[-1]]
+    seconds = encoding_seconds = None
+    if trial:
+        rows_tried = [plan[i] for i in _evenly(len(plan), TRIAL)]
+        seconds, encoding_seconds = _timed(module, datamodule, settings, recipe, rows_tried, places)
+    memory = _memory(module, _stand_in(largest, recipe), settings)
+    return Cost(forward * share, backward * share, encoded * share, memory, seconds, encoding_seconds)
+
+
+def _evenly(count: int, wanted: int) -> Iterator[int]:
+    chosen = min(count, wanted)
+    return (round((i + 0.5) * count / chosen - 0.5) for i in range(chosen))
+
+
+def _stand_in(batch: Batch, recipe: Recipe | None) -> Batch:
+    """The batch as the store would give it: of the same shape, with zeros for states."""
+    if recipe is None:
+        return batch
+    rest = {key: value for key, value in batch.items() if key != "input_ids"}
+    texts, tokens = batch["mask"].shape
+    if recipe.pooling:
+        return {**rest, "pooled": torch.zeros(texts, recipe.width)}
+    return {**rest, "states": torch.zeros(texts, tokens, recipe.width)}
+
+
+def _loss(module: FreezableModule, batch: Batch, settings: RunConfig) -> torch.Tensor:
+    with torch.autocast("cpu", torch.bfloat16, enabled=settings.trainer.precision == "bf16-mixed"):
+        return module.step(batch)[0]
+
+
+def _memory(module: FreezableModule, batch: Batch, settings: RunConfig) -> int:
+    """Bytes of weights, gradients, moments, and of what the backward pass keeps of this batch."""
+    weights = {p.untyped_storage().data_ptr(): p for p in module.parameters()}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        _loss(module, batch, settings)
+    trainable = sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
+    own = sum(p.numel() * p.element_size() for p in module.parameters())
+    assert module.optimization is not None
+    # Adam keeps two moments of each gradient, SGD one.
+    moments = 1 if isinstance(module.optimization.optimizer(module), torch.optim.SGD) else 2
+    return own + (1 + moments) * trainable + sum(kept.values())
+
+
+def _timed(
+    module: FreezableModule,
+    datamodule: TextDataModule,
+    settings: RunConfig,
+    recipe: Recipe | None,
+    plan: list[Any],
+    places: int,
+) -> tuple[float, float]:
+    """Seconds of an epoch and of the encoding pass, from a few batches of each length."""
+    state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    assert module.optimization is not None
+    optimizer = module.optimization.optimizer(module)
+    training = encoding = tried = 0.0
+    for number, rows in enumerate([plan[-1], *plan]):  # the first step is slower than all others, and not counted
+        live = datamodule.split("train")[0, rows]
+        batch = _stand_in(live, recipe)
+        begin = time.perf_counter()
+        torch.autograd.backward(_loss(module, batch, settings))
+        optimizer.step()
+        optimizer.zero_grad()
+        middle = time.perf_counter()
+        if recipe:
+            with torch.inference_mode():
+                recipe.states(live["input_ids"], live["mask"])
+        if number:
+            training += middle - begin
+            encoding += time.perf_counter() - middle
+            tried += live["mask"].numel()
+    module.load_state_dict(state)
+    return training * places / tried, encoding * places / tried

@@ -1,0 +1,193 @@
+"""The encoding pass: runs the frozen prefix over every text of a split once and fills an activation store with it."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import logging
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pytorch_lightning import Trainer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from src.datamodules.batching import Ragged
+from src.files.ranks import gather
+from src.models.heads import pool_states, read_states
+from src.models.inference import batches, cast_matrices, side_by_side
+from src.store.store import Mapped, Store
+
+CHUNK_TOKENS = 16_384  # tokens between two lines of the journal: what a killed builder loses at the most
+
+
+class UnusableError(Exception):
+    """The run cannot use a store; says why, and whether the user should hear of it as a warning."""
+
+    level = logging.INFO
+
+
+class UnwritableError(UnusableError):
+    """The disk is full or the folder cannot be written."""
+
+    level = logging.WARNING
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the states of a store are computed from token ids."""
+
+    prefix: nn.Module
+    suffix: nn.Module | None  # what goes on from the states; None: the head itself
+    pooling: str | None  # one vector a text instead of one a token
+    all_layers: bool  # the outputs of all layers side by side instead of the last one's
+    parameters: dict[str, Tensor]  # of the prefix
+    padding: int  # the id of the padding token
+    dtype: torch.dtype
+    width: int
+
+    @property
+    def what(self) -> str:
+        kind = f"{self.pooling} vectors" if self.pooling else "token states"
+        return f"{kind} of all layers" if self.all_layers else kind
+
+    def states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """[texts, width] pooled vectors or [texts, tokens, width] states."""
+        output = self.prefix(input_ids=ids, attention_mask=mask.long())
+        if self.pooling == "pooler":
+            return torch.as_tensor(output.pooler_output)
+        states = read_states(output, self.all_layers)
+        return pool_states(states, mask, self.pooling) if self.pooling else states
+
+
+def read_or_build(store: Store, recipe: Recipe, tokens: Ragged, trainer: Trainer, name: str) -> tuple[Ragged, bool]:
+    """Opens a store in every process of the run, after all of them have built it together if it was not there.
+
+    The first process holds the lock meanwhile, so that other runs that want the same store wait.
+
+    Returns:
+        What the store holds of each text, and whether it was built for that.
+    """
+    order = np.argsort(-tokens.lengths, kind="stable")
+    problem = ""
+    with contextlib.ExitStack() as held:
+        finished: set[tuple[int, int]] | None = None
+        try:
+            if trainer.is_global_zero:
+                held.enter_context(store.locked())
+                finished = None if store.is_intact() else store.start()
+        except OSError as error:
+            problem = str(error.strerror or error)
+        if problem := _first_problem(problem):
+            raise UnwritableError(f"{store.folder} cannot be written: {problem}")
+        finished = trainer.strategy.broadcast(finished)
+        if finished is not None:
+            try:
+                _build(store, recipe, tokens, order, trainer, finished, name)
+            except OSError as error:
+                problem = str(error.strerror or error)
+            if problem := _first_problem(problem):
+                if trainer.is_global_zero:
+                    store.discard()
+                raise UnwritableError(f"{store.folder} cannot be written: {problem}")
+            if trainer.is_global_zero:
+                store.finish()
+    trainer.strategy.barrier()
+    lengths = np.ones_like(tokens.lengths) if recipe.pooling else tokens.lengths
+    starts = np.empty_like(lengths)
+    starts[order] = np.cumsum(lengths[order]) - lengths[order]
+    return Ragged(Mapped(store.values, store.shape), lengths, starts), finished is not None
+
+
+def _first_problem(mine: str) -> str:
+    """The first problem that any process of the run has, in all of them; empty if none has one."""
+    return next(filter(None, gather(mine)), "")
+
+
+def _build(
+    store: Store,
+    recipe: Recipe,
+    tokens: Ragged,
+    order: NDArray[np.intp],
+    trainer: Trainer,
+    finished: set[tuple[int, int]],
+    name: str,
+) -> None:
+    """One pass over the texts, longest first, in batches of as many texts as fit the budget of padded places.
+
+    Each process of the run takes every so many-th chunk. On a processor several batches are computed side by side, a
+    thread each, which keeps all cores busy through operations that are too small to be shared out; while a chunk is
+    written, the next is computed.
+    """
+    device = trainer.strategy.root_device
+    recipe = _for_inference(recipe, device)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    waiting: deque[tuple[int, list[Future[NDArray[Any]]], int]] = deque()
+    done = start = 0
+    with (
+        side_by_side(device) as pool,
+        Progress(*columns, TimeRemainingColumn(), disable=not trainer.progress_bar_callback) as bar,
+    ):
+        task = bar.add_task(f"Encoding {name}", total=len(order), rate="")
+        begun = bar.get_time()
+
+        def write() -> None:
+            nonlocal done
+            first, parts, texts = waiting.popleft()
+            store.write_chunk(first, np.concatenate([part.result() for part in parts]))
+            done += texts
+            rate = done / max(bar.get_time() - begun, 1e-9)
+            bar.update(task, advance=texts, rate=f"{rate:,.0f} texts/s")
+
+        for number, chunk in enumerate(_chunks(tokens.lengths[order], device)):
+            rows = [order[piece] for piece in chunk]
+            texts = sum(map(len, rows))
+            vectors = texts if recipe.pooling else int(sum(tokens.lengths[r].sum() for r in rows))
+            if (start, start + vectors) in finished or number % trainer.world_size != trainer.global_rank:
+                bar.update(task, advance=texts)
+            else:
+                parts = [pool.submit(_encode, recipe, tokens, r, trainer) for r in rows]
+                waiting.append((start, parts, texts))
+                if len(waiting) > 1:
+                    write()
+            start += vectors
+        while waiting:
+            write()
+
+
+def _for_inference(recipe: Recipe, device: torch.device) -> Recipe:
+    """The same on the device, in evaluation mode, with the matrices in the dtype of the pass."""
+    prefix = copy.deepcopy(recipe.prefix).to(device).eval()
+    cast_matrices(prefix, recipe.dtype)
+    return dataclasses.replace(recipe, prefix=prefix)
+
+
+def _chunks(lengths: NDArray[np.int64], device: torch.device) -> Iterator[list[slice]]:
+    """Batches gathered into chunks."""
+    chunk: list[slice] = []
+    size = 0
+    for batch in batches(lengths, device):
+        chunk.append(batch)
+        size += int(lengths[batch].sum())
+        if size >= CHUNK_TOKENS:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _encode(recipe: Recipe, tokens: Ragged, rows: NDArray[np.intp], trainer: Trainer) -> NDArray[Any]:
+    """The vectors of these texts, end to end: [vectors, width], bfloat16 as the bits of uint16."""
+    device = trainer.strategy.root_device
+    ids, mask = (torch.from_numpy(a).to(device) for a in tokens.padded(rows, recipe.padding))
+    with torch.inference_mode(), trainer.precision_plugin.forward_context():
+        states = recipe.states(ids.long(), mask)
+    vectors = (states if recipe.pooling else states[mask]).to(recipe.dtype).cpu()
+    return np.asarray((vectors.view(torch.uint16) if recipe.dtype == torch.bfloat16 else vectors).numpy())

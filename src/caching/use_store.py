@@ -1,0 +1,221 @@
+"""Decides what of a run is computed once instead of in every step, and lets the run go on from there."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning import Trainer
+from torch import Tensor
+
+from src.caching.encoding import Recipe, UnusableError, read_or_build
+from src.caching.flops import counter
+from src.config import schema
+from src.datamodules.batching import Ragged, Stored
+from src.datamodules.datamodule import LabelledDataModule, TextDataModule
+from src.datamodules.tokenizing import tokenizer_state
+from src.errors import UserError
+from src.freezing import strategy
+from src.models.frozen_prefix import CutError, cut
+from src.models.networks import reads_all_layers
+from src.modules.classifier import TextClassifier
+from src.modules.freezable import FreezableModule
+from src.store.store import Shape, Store
+
+log = logging.getLogger(__name__)
+
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}  # of the largest value
+
+
+def check(module: FreezableModule, datamodule: TextDataModule, cfg: schema.RunConfig) -> None:
+    """Whether a run that requires a store can have one, as far as that shows before anything is computed.
+
+    Raises:
+        UserError: the config requires a store and there can be none.
+    """
+    if cfg.activations.mode == "require":
+        try:
+            plan_stores(module, datamodule, cfg)
+        except UnusableError as reason:
+            raise _required(reason) from None
+
+
+def use_store(trainer: Trainer, module: FreezableModule, cfg: schema.RunConfig) -> dict[str, Any]:
+    """Makes a run read its frozen prefix from stores, built first where there are none. Called by all processes.
+
+    Returns:
+        What the run's result says of it: whether stores are used, or why not, and their size.
+
+    Raises:
+        UserError: the config requires a store and there can be none.
+        RuntimeError: a stored batch differs from the same batch computed live.
+    """
+    datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+    try:
+        if cfg.activations.mode == "off":
+            raise UnusableError("activations=off")
+        recipe, stores = plan_stores(module, datamodule, cfg)
+        opened = {name: read_or_build(stores[name], recipe, datamodule.tokens[name], trainer, name) for name in stores}
+    except UnusableError as reason:
+        if cfg.activations.mode == "require":
+            raise _required(reason) from None
+        log.log(reason.level, "No activation store: %s", reason)
+        module.read_store(None)
+        if isinstance(datamodule, LabelledDataModule):
+            datamodule.read_states({})
+        return {"used": False, "reason": str(reason)}
+    module.read_store(recipe.suffix)
+    pooled = recipe.pooling is not None
+    datamodule.read_states({name: Stored(rows, recipe.dtype, pooled) for name, (rows, _) in opened.items()})
+    _check_first_batch(trainer, module, datamodule, recipe.dtype)
+    size = sum(store.shape.bytes for store in stores.values())
+    log.info("Reading %s of %d frozen stages from the store (%s MB)", recipe.what, module.depth, f"{size / 1e6:,.0f}")
+    built = sum(int(datamodule.tokens[name].lengths.sum()) for name, (_, new) in opened.items() if new)
+    operations = 0.0
+    if built and not cfg.trainer.compile:  # compiled code cannot be looked into
+        operations = built * _operations_a_token(recipe, datamodule.tokens["train"], trainer)
+    return {"used": True, "what": recipe.what, "depth": module.depth, "bytes": size, "operations": operations}
+
+
+def _operations_a_token(recipe: Recipe, tokens: Ragged, trainer: Trainer) -> float:
+    """Floating-point operations of the encoding pass, from a few texts."""
+    ids, mask = (torch.from_numpy(a) for a in tokens.padded(np.arange(min(8, len(tokens.lengths))), recipe.padding))
+    device = trainer.strategy.root_device
+    with counter() as counted, torch.no_grad(), trainer.precision_plugin.forward_context():
+        recipe.states(ids.long().to(device), mask.to(device))
+    return float(counted.get_total_flops()) / mask.numel()
+
+
+def _required(reason: UnusableError) -> UserError:
+    return UserError(f"activations=require needs a store, and there can be none: {reason}.\nChoose activations=auto.")
+
+
+def plan_stores(
+    module: FreezableModule, datamodule: TextDataModule, cfg: schema.RunConfig
+) -> tuple[Recipe, dict[str, Store]]:
+    """How the frozen prefix is computed, and the store of each split, whether it is there or not.
+
+    Raises:
+        UnusableError: there can be none: what a text is changes, nothing is frozen, or there is no room.
+    """
+    if not isinstance(module, TextClassifier):
+        raise UnusableError("other words are masked in every epoch")
+    recipe = plan(module, datamodule.padding, _dtype(cfg.trainer.precision))
+    key = _key(recipe, module, datamodule, cfg)
+    stores = {name: _store(recipe, key, tokens, cfg) for name, tokens in datamodule.tokens.items()}
+    _check_room(stores, cfg.activations.max_gb)
+    return recipe, stores
+
+
+def plan(module: TextClassifier, padding: int, dtype: torch.dtype) -> Recipe:
+    """What to store: the smallest tensor that the rest of the run can go on from.
+
+    Raises:
+        UnusableError: nothing is frozen from the input on, or the architecture cannot be cut there.
+    """
+    frozen = module.stages[: module.depth]
+    if not frozen:
+        raise UnusableError("nothing is frozen from the input on")
+    named = module.named_stage_parameters()
+    parameters = {name: named[name].detach() for stage in frozen for name in stage.parameters}
+    width = int(module.encoder.config.hidden_size)
+    if module.stages[module.depth].name == strategy.HEAD:
+        pooling = str(module.head.pooling) if module.head.reads == "pooled" else None
+        every = reads_all_layers(module.head)
+        width *= module.encoder.config.num_hidden_layers + 1 if every else 1
+        return Recipe(module.encoder, None, pooling, every, parameters, padding, dtype, width)
+    try:
+        prefix, suffix = cut(module.encoder, sum(stage.is_layer for stage in frozen))
+    except CutError as error:
+        raise UnusableError(str(error)) from None
+    return Recipe(prefix, suffix, None, False, parameters, padding, dtype, width)
+
+
+def _dtype(precision: str | int) -> torch.dtype:
+    if str(precision) == "64-true":
+        raise UnusableError("stores hold at most 32 bits, and the run computes in 64")
+    if str(precision) == "bf16-true":
+        raise UnusableError("the weights themselves are in bfloat16 from the first step on")
+    kind = str(precision).partition("-")[0]
+    return {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}[kind]
+
+
+def _key(recipe: Recipe, module: TextClassifier, data: TextDataModule, cfg: schema.RunConfig) -> dict[str, Any]:
+    """Everything but the texts that the content of a store depends on."""
+    settings = module.encoder.config.to_dict()
+    return {
+        "prefix": fingerprint(recipe.parameters),
+        "architecture": {k: v for k, v in settings.items() if k not in ("_name_or_path", "transformers_version")},
+        "attention": module.encoder.config._attn_implementation,
+        "tokenizer": hashlib.sha256(tokenizer_state(data.tokenizer).encode()).hexdigest(),
+        "max_length": data.cfg.max_length,
+        "depth": module.depth,
+        "what": recipe.what,
+        "dtype": str(recipe.dtype).removeprefix("torch."),
+        "backbone": cfg.backbone.title,
+    }
+
+
+def _store(recipe: Recipe, key: dict[str, Any], tokens: Ragged, cfg: schema.RunConfig) -> Store:
+    texts = {"values": torch.from_numpy(tokens.values), "lengths": torch.from_numpy(tokens.lengths)}
+    whole = json.loads(json.dumps({**key, "tokens": fingerprint(texts)}, default=str))
+    kind = {torch.float32: "float32", torch.bfloat16: "uint16", torch.float16: "float16"}[recipe.dtype]
+    vectors = len(tokens.lengths) if recipe.pooling else int(tokens.lengths.sum())
+    return Store(Path(cfg.cache), whole, Shape(vectors, recipe.width, kind))
+
+
+def fingerprint(tensors: dict[str, Tensor]) -> str:
+    """A hash of names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _check_room(stores: dict[str, Store], max_gb: float) -> None:
+    needed = sum(store.shape.bytes for store in stores.values() if not store.manifest.exists())
+    if not needed:
+        return
+    room = min(store.room() for store in stores.values())
+    log.info(
+        "Activation store: %.2f GB to build (at most %g GB; %.1f GB of disk to spare)", needed / 1e9, max_gb, room / 1e9
+    )
+    if needed > max_gb * 1e9:
+        raise UnusableError(f"it would take {needed / 1e9:.2f} GB, more than activations.max_gb={max_gb:g}")
+    if needed > room:
+        raise UnusableError(f"it would take {needed / 1e9:.2f} GB, and the disk has {room / 1e9:.2f} GB to spare")
+
+
+def _check_first_batch(
+    trainer: Trainer, module: FreezableModule, datamodule: LabelledDataModule, dtype: torch.dtype
+) -> None:
+    """Computes the first texts live as well.
+
+    Raises:
+        RuntimeError: the two differ by more than rounding.
+    """
+    rows = np.arange(min(8, len(datamodule.corpus.splits["train"])))
+    split = datamodule.split("train")
+    stored, live = split[0, rows], dataclasses.replace(split, states=None)[0, rows]
+    training = module.training
+    module.eval()
+    with torch.inference_mode(), trainer.precision_plugin.forward_context():
+        live_logits, logits = (
+            module({key: value.to(trainer.strategy.root_device) for key, value in batch.items()})
+            for batch in (live, stored)
+        )
+    module.train(training)
+    gap, scale = float((live_logits - logits).abs().max()), max(1.0, float(live_logits.abs().max()))
+    if not gap <= TOLERANCE[dtype] * scale:
+        raise RuntimeError(
+            f"The activation store must agree with the model; on the first texts the logits differ by {gap:.3g}, "
+            f"with logits up to {scale:.3g}. Run with activations=off and report this."
+        )

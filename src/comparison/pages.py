@@ -1,0 +1,75 @@
+"""The page of a comparison of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from src.comparison import differences, plots
+from src.comparison.comparison import Comparison
+from src.comparison.groups import Group
+from src.comparison.tables import tables
+from src.pages.figures import MOST
+from src.pages.html import render, save
+
+
+def write_comparison(comparison: Comparison, groups: Sequence[Group], folder: Path) -> Path:
+    """Leaves compare.html, and its pictures as PNG and SVG in `plots/`; returns the page.
+
+    Args:
+        comparison: of these groups.
+        groups: with their runs, finished or not.
+        folder: of the runs.
+    """
+    finished = [group for group in groups if group.finished]
+    by_name = {group.name: group for group in finished}
+    ordered = [by_name[row.name] for row in comparison.rows]
+    base, best = by_name[comparison.baseline], ordered[0]
+    if best is base and len(ordered) > 1:
+        best = ordered[1]
+    metric = comparison.metric
+    rows, drawn = comparison.rows[:MOST], ordered[:MOST]
+    best_of = f" The best {MOST} of {len(ordered)} groups." if len(ordered) > MOST else ""
+    figures = {
+        "differences": (
+            "Differences to the baseline",
+            "Intervals to the right of the band are better, to the left of it worse; n counts paired seeds.",
+            plots.forest(rows, metric, comparison.baseline, comparison.margin),
+        ),
+        "seeds": ("Every run, by seed", "A line is a seed.", plots.slopes(drawn, metric)),
+        "costs": (
+            "What a score costs",
+            "Orange: no other group is at least as good for less.",
+            plots.tradeoffs(rows, metric),
+        ),
+        "learning": ("Learning curves", "A line is a run.", plots.learning(drawn, "loss")),
+    }
+    if all(row.difference is None for row in rows):
+        del figures["differences"]
+    classes = differences.by_class(ordered)
+    page = render(
+        "compare.html",
+        "sort.js",
+        comparison=comparison,
+        groups=groups,
+        runs=sum(len(group.runs) for group in groups),
+        tables=tables(comparison),
+        by_name={group.name: group for group in groups},
+        texts_p={row.name: row.texts_p for row in comparison.rows},
+        configs={group.name: _config_difference(group, base) for group in groups},
+        figures=[(n, title, note + best_of, save(f, folder / "plots", n)) for n, (title, note, f) in figures.items()],
+        classes=classes,
+        class_names=differences.telling_classes(classes, MOST),
+        all_classes=len({name for shares in classes.values() for name in shares}),
+        flips=differences.flips(best, base) if best is not base else [],
+        best=best.name,
+    )
+    file = folder / "compare.html"
+    file.write_text(page, encoding="utf-8")
+    return file
+
+
+def _config_difference(group: Group, base: Group) -> list[tuple[str, str, str]]:
+    here, there = group.runs[0].values, base.runs[0].values
+    keys = sorted(key for key in here.keys() | there.keys() if here.get(key) != there.get(key))
+    return [(key, here.get(key, "-"), there.get(key, "-")) for key in keys]

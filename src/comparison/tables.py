@@ -1,0 +1,147 @@
+"""A comparison as tables: for the terminal and pages, as Markdown, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from src.comparison.comparison import METRICS, Comparison
+from src.comparison.statistics import Interval
+from src.config.values import flat
+from src.freezing.strategy import percent
+from src.pages import markdown
+from src.tables.writing import harmless
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A table that people read.
+
+    Args:
+        title: what it is about.
+        header: of the columns.
+        labels: how many columns name the group; the others hold numbers, apart from the last of the scores.
+        rows: a group each, the best on top.
+    """
+
+    title: str
+    header: list[str]
+    labels: int
+    rows: list[list[str]]
+
+
+def tables(comparison: Comparison) -> list[Cells]:
+    """What the groups score, and what they cost."""
+    return [_scores(comparison), _costs(comparison)]
+
+
+def _scores(comparison: Comparison) -> Cells:
+    metric = comparison.metric
+    others = [m for m in METRICS if m != metric and all(m in row.scores for row in comparison.rows)]
+    labels = list(comparison.rows[0].label)
+    shown = [metric, *others]
+    header = [*labels, "seeds", *(f"test {m}" for m in shown), "difference", "better", "p", "verdict"]
+    rows = []
+    for row in comparison.rows:
+        missing = f" (without {', '.join(map(str, row.missing))})" if row.missing else ""
+        rows.append(
+            [
+                *row.label.values(),
+                f"{len(row.seeds)}{missing}",
+                *(f"{row.scores[m]:.3f}{_bounds(row.intervals[m])}" for m in shown),
+                "" if row.difference is None else f"{row.difference:+.3f}{_bounds(row.difference_interval, '+.3f')}",
+                "" if row.better is None else f"{row.better:.0%}{_bounds(row.better_interval, '.0%')}",
+                "" if row.p is None else f"{row.p:.3f}",
+                row.verdict,
+            ]
+        )
+    return Cells("Scores", header, len(labels), rows)
+
+
+def _costs(comparison: Comparison) -> Cells:
+    labels = list(comparison.rows[0].label)
+    header = [*labels, "trainable", "epoch", "total", "time ratio", "TFLOP", "memory", "checkpoint"]
+    rows = [
+        [
+            *row.label.values(),
+            f"{row.trainable:,} ({percent(row.share)})",
+            f"{row.epoch_seconds:.1f} s",
+            f"{row.seconds:.0f} s",
+            "" if row.time_ratio is None else f"{row.time_ratio:.2f}{_bounds(row.time_interval, '.2f')}",
+            _teraflop(row.operations),
+            _bytes(row.memory),
+            _bytes(row.checkpoint),
+        ]
+        for row in comparison.rows
+    ]
+    return Cells("Costs", header, len(labels), rows)
+
+
+def _bounds(interval: Interval | None, form: str = ".3f") -> str:
+    return f" [{interval.low:{form}}, {interval.high:{form}}]" if interval else " [n/a]"
+
+
+def _teraflop(operations: float | None) -> str:
+    if operations is None:
+        return "n/a"
+    count = operations / 1e12
+    return f"{count:,.0f}" if count >= 100 else f"{count:.3g}"
+
+
+def _bytes(size: float) -> str:
+    unit, scale = ("GB", 1e9) if size >= 1e9 else ("MB", 1e6) if size >= 1e6 else ("kB", 1e3)
+    return f"{size / scale:.{2 if unit == 'GB' else 1}f} {unit}"
+
+
+def as_markdown(comparison: Comparison) -> str:
+    lines = [markdown.text(comparison.sentence)]
+    for table in tables(comparison):
+        lines += ["", *markdown.table(table.header, table.rows)]
+    if comparison.problems:
+        lines += ["", "Without a result:", ""]
+        lines += [f"- {markdown.text(problem_line(problem))}" for problem in comparison.problems]
+    return "\n".join(lines) + "\n"
+
+
+def problem_line(problem: Mapping[str, str]) -> str:
+    return f"{problem['group']}, seed {problem['seed']}: {problem['problem']} ({problem['log']})"
+
+
+def as_csv(comparison: Comparison) -> str:
+    """One line a group, with plain numbers, and no text that a spreadsheet would run."""
+    text = io.StringIO()
+    rows = [
+        {
+            key: harmless(" ".join(map(str, value)) if isinstance(value, list) else value)
+            for key, value in flat(asdict(row))
+        }
+        for row in comparison.rows
+    ]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    # What is null in one row, such as an interval, has parts in another.
+    columns = [key for key in columns if not any(other.startswith(f"{key}.") for other in columns)]
+    writer = csv.DictWriter(text, columns, extrasaction="ignore")
+    writer.writerow({key: harmless(key) for key in columns})
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def as_json(comparison: Comparison) -> str:
+    return json.dumps(asdict(comparison), indent=2) + "\n"
+
+
+FORMATS = {"md": as_markdown, "csv": as_csv, "json": as_json}
+
+
+def write(comparison: Comparison, folder: Path) -> list[Path]:
+    """Leaves the comparison beside the runs, in every format."""
+    files = []
+    for ending, render in FORMATS.items():
+        file = folder / f"comparison.{ending}"
+        file.write_text(render(comparison), encoding="utf-8")
+        files.append(file)
+    return files

@@ -1,0 +1,83 @@
+"""The data section of a config."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+from pydantic import Field, model_validator
+
+from src.config.sections import Fraction, Natural, Positive, Section, Seed
+
+# A name. On the command line one that looks like a number is one.
+Name = Annotated[str, pydantic.BeforeValidator(lambda node: str(node) if type(node) in (int, float) else node)]
+
+
+def _one_column(name: Any) -> Any:
+    if isinstance(name, list):
+        raise ValueError(
+            f"must name one column; got {', '.join(map(str, name))}: pairs of texts are not supported yet.\n"
+            "Join the columns into one first, such as both sentences with a blank between them"
+        )
+    return name
+
+
+OneColumn = Annotated[Name, pydantic.BeforeValidator(_one_column)]
+
+
+Task = Literal["auto", "binary", "multiclass", "multilabel"]
+
+
+Quoting = Literal["auto", "none", "standard"]
+
+
+# The tags keep the member of the union out of messages, which would name both.
+Label = Annotated[
+    Annotated[Name, pydantic.Tag("src.one")] | Annotated[list[Name], Field(min_length=2), pydantic.Tag("src.several")],
+    pydantic.Discriminator(lambda node: "src.several" if isinstance(node, list) else "src.one"),
+]
+
+
+class Data(Section):
+    path: str | None
+    name: str | None
+    config_name: str | None
+    text: OneColumn
+    label: Label | None
+    label_delimiter: Annotated[str, Field(min_length=1)] | None
+    label_names: Annotated[list[Name], Field(min_length=2)] | None = None
+    task: Task
+    header: bool = True
+    quoting: Quoting = "auto"
+    ignore_splits: Annotated[list[Literal["validation", "test"]], Field(default_factory=list)]
+    validation_fraction: Fraction
+    test_fraction: Fraction
+    seed: Seed
+    limit: Positive | None
+    class_weights: Literal["balanced"] | None
+    max_length: Annotated[int, Field(ge=3)]
+    pack: bool
+    batch_size: Positive
+    eval_batch_size: Positive
+    buckets: bool
+    workers: Natural
+
+    @model_validator(mode="after")
+    def is_consistent(self) -> Self:
+        if not self.path and not self.name:
+            raise ValueError("needs a path (a file or folder) or a name (a hub data set)")
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                "validation_fraction and test_fraction must leave rows to train on; "
+                f"they add up to {self.validation_fraction + self.test_fraction:g}"
+            )
+        if isinstance(self.label, list) and self.task not in ("auto", "multilabel"):
+            raise ValueError(f"several label columns make multi-label data, but task is {self.task}")
+        if isinstance(self.label, list) and self.label_delimiter:
+            raise ValueError("label_delimiter goes with one label column, but label lists several")
+        if isinstance(self.label, list) and self.label_names:
+            raise ValueError("label_names goes with one label column; the names of several columns are the labels")
+        names = self.label_names or []
+        if len({" ".join(name.split()) for name in names} - {""}) < len(names):
+            raise ValueError(f"label_names must be different names, none of them blank; got {names}")
+        return self

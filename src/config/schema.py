@@ -1,0 +1,128 @@
+"""The schema of a run: what a composed config must hold, and its typed form."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+from pydantic import Field, model_validator
+
+from src.config.backbone import FromRun, Pretrained, Scratch
+from src.config.data import Data
+from src.config.model import BiLSTMHead, LinearHead, MaskedLanguageHead
+from src.config.sections import Component, Fraction, Rate, Section, Seed, Share
+from src.config.trainer_switches import Trainer
+
+Objective = Literal["binary", "multiclass", "multilabel", "mlm"]
+
+
+class Activations(Section):
+    mode: Literal["auto", "off", "require"]
+    max_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Monitor(Section):
+    metric: Annotated[str, Field(pattern=r"^(train|validation)/\w+$")]
+    mode: Literal["auto", "min", "max"] = "auto"
+
+
+class Optimizer(Component):
+    lr: Rate
+    head_lr: Rate | None = None
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    thaw_warmup: Annotated[float, Field(ge=0, le=1)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+
+class Schedule(Component):
+    warmup: Share | None = None
+    rise: Fraction | None = None
+
+
+class Scheduler(Section):
+    interval: Literal["step", "epoch"]
+    monitor: str | None = None
+    schedule: Schedule
+
+    @property
+    def is_plateau(self) -> bool:
+        return self.schedule.target.endswith("ReduceLROnPlateau")
+
+    @model_validator(mode="after")
+    def watches_epochs(self) -> Self:
+        if self.is_plateau and not self.monitor:
+            raise ValueError("needs a monitor, the metric whose plateaus lower it: scheduler.monitor=validation/loss")
+        if self.is_plateau and self.interval == "step":
+            raise ValueError("must have interval=epoch for a plateau, which shows when a metric is measured; got step")
+        return self
+
+
+class Sweep(Section):
+    rerun: Literal["failed", "all"]
+    by: str | None
+
+
+class RunConfig(Section):
+    """Everything a run is made from. Built by `checking.check`; its parts are plain typed values."""
+
+    seed: Seed
+    monitor: Monitor
+    run: Annotated[str, Field(min_length=1)]
+    resume: bool | Literal["force"]
+    cache: str
+    backbone: Annotated[
+        Annotated[Pretrained, pydantic.Tag("src.pretrained")]
+        | Annotated[FromRun, pydantic.Tag("src.run")]
+        | Annotated[Scratch, pydantic.Tag("src.scratch")],
+        pydantic.Discriminator(lambda node: _backbone_kind(node)),
+    ]
+    model: Annotated[
+        Annotated[LinearHead, pydantic.Tag("src.models.heads.LinearHead")]
+        | Annotated[BiLSTMHead, pydantic.Tag("src.models.heads.BiLSTMHead")]
+        | Annotated[MaskedLanguageHead, pydantic.Tag("src.models.heads.MaskedLanguageHead")]
+        | Annotated[Component, pydantic.Tag("other")],
+        pydantic.Discriminator(lambda node: _head_kind(node)),
+    ]
+    data: Data
+    freeze: Component
+    activations: Activations
+    optimizer: Optimizer
+    scheduler: Scheduler
+    trainer: Trainer
+    callbacks: dict[str, Component | None]
+    logger: Component
+    pretrain: dict[str, Any] | None = None
+    sweep: Sweep
+
+    @property
+    def masks(self) -> bool:
+        """Whether the run learns to fill in masked words instead of labels."""
+        return isinstance(self.model, MaskedLanguageHead)
+
+    @model_validator(mode="after")
+    def is_complete(self) -> Self:
+        if self.data.label is None and not self.masks:
+            raise ValueError(
+                "data.label must name the column with the labels; it is null.\n"
+                "Give one: data.label=COLUMN, or learn without labels: model=bert_mlm"
+            )
+        every, last = self.trainer.check_val_every_n_epoch, self.trainer.max_epochs
+        if every > last and self.monitor.metric.startswith("validation/"):
+            raise ValueError(
+                f"trainer.check_val_every_n_epoch must be at most trainer.max_epochs, since {self.monitor.metric} says "
+                f"which epoch is the best; got {every} of {last}"
+            )
+        if self.data.pack and not self.masks:
+            raise ValueError("data.pack=true goes with masked language modelling (model=bert_mlm) only")
+        return self
+
+
+def _head_kind(node: Any) -> str:
+    target = node.get("_target_") if isinstance(node, dict) else getattr(node, "target", None)
+    known = ("src.models.heads.LinearHead", "src.models.heads.BiLSTMHead", "src.models.heads.MaskedLanguageHead")
+    return target if target in known else "other"
+
+
+def _backbone_kind(node: Any) -> str:
+    keys = node if isinstance(node, dict) else vars(node)
+    return "src.run" if "run" in keys else "src.scratch" if "hidden_size" in keys else "src.pretrained"

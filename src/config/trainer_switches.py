@@ -1,0 +1,220 @@
+"""The switches of Lightning's Trainer: their types, and which of their values a run cannot go by."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import BeforeValidator, Field, PlainValidator
+
+from src.config.sections import Component, Natural, Positive
+
+OWN = ("compile", "gradient_checkpointing")  # of the trainer section; the others are Lightning's
+
+
+ALIASES = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}  # of precisions
+
+
+UNITS = ("weeks", "days", "hours", "minutes", "seconds")
+
+
+def _batches(value: Any) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or (value % 1 > 0 and value > 1):
+        raise ValueError(f"must be a number of batches, or a share of them from 0.0 to 1.0; got {value}")
+    return value if value <= 1 else int(value)
+
+
+def _steps(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or (value < 1 and value != -1):
+        raise ValueError(f"must be a number of steps, at least 1, or -1 for no such end; got {value}")
+    return value
+
+
+def _duration(value: Any) -> str | dict[str, float] | None:
+    written = isinstance(value, str) and re.fullmatch(r"\d+:\d\d:\d\d:\d\d", value)
+    counted = isinstance(value, dict) and {*value} <= {*UNITS}
+    amounts = value.split(":") if written else value.values() if counted else ()
+    if value is not None and not any(isinstance(n, int | float | str) and float(n) > 0 for n in amounts):
+        raise ValueError(f"must be DAYS:HOURS:MINUTES:SECONDS, such as 00:01:30:00, or {{hours: 1.5}}; got {value}")
+    found: str | dict[str, float] | None = value
+    return found
+
+
+def _deterministic(value: Any) -> bool | str:
+    if value not in (True, False, None, "warn"):
+        raise ValueError(f"must be true, false or warn; got {value}")
+    return value or False
+
+
+Batches = Annotated[int | float, PlainValidator(_batches)]
+
+
+Precision = Annotated[
+    Literal[
+        "32-true",
+        "bf16-mixed",
+        "16-mixed",
+        "64-true",
+        "bf16-true",
+        "16-true",
+        "transformer-engine",
+        "transformer-engine-float16",
+    ],
+    BeforeValidator(lambda value: ALIASES.get(str(value), value)),
+]
+
+
+class Trainer(Component):
+    """Every switch of Lightning's Trainer, and two of this project's own. Those of type Any are for Lightning to check,
+    or have one value only; `refusals` says why."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", populate_by_name=True)
+
+    accelerator: Any = "auto"
+    devices: Any = 1
+    num_nodes: Positive = 1
+    strategy: Any = "auto"
+    precision: Precision
+    max_epochs: Positive
+    min_epochs: Natural | None = None
+    max_steps: Annotated[int, PlainValidator(_steps)] = -1
+    min_steps: Natural | None = None
+    max_time: Annotated[str | dict[str, float] | None, PlainValidator(_duration)] = None
+    limit_train_batches: Batches = 1.0
+    limit_val_batches: Batches = 1.0
+    limit_test_batches: Batches = 1.0
+    overfit_batches: Batches = 0
+    accumulate_grad_batches: Positive = 1
+    gradient_clip_val: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    gradient_clip_algorithm: Literal["norm", "value"] = "norm"
+    check_val_every_n_epoch: Positive = 1
+    num_sanity_val_steps: Annotated[int, Field(ge=-1)] = 0
+    log_every_n_steps: Natural = 10
+    enable_progress_bar: bool = True
+    enable_model_summary: bool = False
+    profiler: Literal["simple", "advanced", "pytorch", "xla"] | None = None
+    deterministic: Annotated[bool | str, PlainValidator(_deterministic)] = False
+    benchmark: bool | None = None
+    detect_anomaly: bool = False
+    inference_mode: bool = True
+
+    val_check_interval: Any = 1.0
+    fast_dev_run: Any = False
+    barebones: Any = False
+    enable_checkpointing: Any = True
+    enable_autolog_hparams: Any = True
+    use_distributed_sampler: Any = False
+    sync_batchnorm: Any = False
+    reload_dataloaders_every_n_epochs: Any = 0
+    limit_predict_batches: Any = None
+    default_root_dir: Any = None
+    model_registry: Any = None
+    logger: Any = None
+    callbacks: Any = None
+    plugins: Any = None
+
+    compile: bool = False
+    gradient_checkpointing: bool = False
+
+    @property
+    def evaluated(self) -> dict[str, int | float]:
+        """How many batches of validation and test are taken, or which share of them."""
+        return {"validation": self.overfit_batches or self.limit_val_batches, "test": self.limit_test_batches}
+
+
+DEFAULTS = {name: field.default for name, field in Trainer.model_fields.items() if not field.is_required()}
+
+
+# The only value, why, and what to do instead.
+ONLY: dict[str, tuple[Any, str, str]] = {
+    "fast_dev_run": (
+        False,
+        "it leaves out the log and the checkpoints, which results are made of",
+        "For a quick trial: trainer.max_epochs=1 trainer.limit_train_batches=1 trainer.limit_val_batches=1 "
+        "trainer.limit_test_batches=1.",
+    ),
+    "barebones": (False, "it leaves out the log and the checkpoints, which results are made of", "Leave it out."),
+    "enable_checkpointing": (True, "results are those of the best checkpoint", "Leave it out."),
+    "val_check_interval": (
+        1.0,
+        "phases, the history and the best checkpoint go by whole epochs",
+        "For more frequent validations make epochs shorter: trainer.limit_train_batches=0.5 with twice "
+        "trainer.max_epochs.",
+    ),
+    "reload_dataloaders_every_n_epochs": (0, "the data of a run stays the same", "Leave it out."),
+    "use_distributed_sampler": (False, "the processes share every batch already, each row once", "Leave it out."),
+    "sync_batchnorm": (False, "no part of a network here has batch normalisation", "Leave it out."),
+    "enable_autolog_hparams": (True, "a run's line among the hyper-parameters has its scores", "Leave it out."),
+    "limit_predict_batches": (
+        None,
+        "a training predicts nothing besides its validation and test",
+        "python -m src.predict reads as many texts as its input has.",
+    ),
+    "default_root_dir": (None, "all that a run writes is in its folder", "Choose that: run=FOLDER."),
+    "model_registry": (None, "checkpoints stay in the run's folder", "Hand a run on with python -m src.export."),
+    "logger": (None, "it is a group of its own", "Choose logger=tensorboard or logger=csv."),
+    "callbacks": (None, "they are a group of their own", "Choose callbacks=default or callbacks=no_early_stopping."),
+    "plugins": (None, "precision, checkpoints and processes have their own keys", "Leave it out."),
+}
+
+
+COARSE = "steps of usual size are lost in the rounding of weights with so few bits"
+
+
+PRECISIONS = {
+    "bf16-true": (COARSE, "bf16-mixed"),
+    "16-true": (COARSE, "16-mixed (GPU) or bf16-mixed"),
+    "transformer-engine": ("its layers are not those of the backbone", "bf16-mixed"),
+    "transformer-engine-float16": ("its layers are not those of the backbone", "16-mixed (GPU)"),
+}
+
+
+PROFILERS = {
+    "pytorch": "it breaks runs off whose numbers of steps do not suit its schedule",
+    "xla": "it is for TPUs",
+}
+
+
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false")
+
+
+def refusals(trainer: Trainer) -> Iterator[str]:
+    """What a training cannot go by, a message each. Not part of the schema, since older runs stay readable."""
+    for key, (value, why, instead) in ONLY.items():
+        found = getattr(trainer, key)
+        if found != value or (isinstance(value, float) and not isinstance(found, float)):
+            yield f"trainer.{key} must be {_shown(value)}, since {why}; got {_shown(found)}.\n{instead}"
+    if trainer.precision in PRECISIONS:
+        why, instead = PRECISIONS[trainer.precision]
+        yield f"trainer.precision cannot be {trainer.precision}: {why}.\nChoose {instead}."
+    if trainer.profiler in PROFILERS:
+        yield (
+            f"trainer.profiler cannot be {trainer.profiler}: {PROFILERS[trainer.profiler]}.\nChoose simple or advanced."
+        )
+    if trainer.strategy not in STRATEGIES:
+        yield (
+            "trainer.strategy must be auto or ddp, since each process audits all parameters; "
+            f"got {trainer.strategy}.\nChoose trainer=ddp."
+        )
+    for split in ("train", "val", "test"):
+        if not getattr(trainer, f"limit_{split}_batches"):
+            yield f"trainer.limit_{split}_batches must leave a batch; got 0.\n{_without(split)}"
+    for least, most in (("min_epochs", "max_epochs"), ("min_steps", "max_steps")):
+        low, high = getattr(trainer, least) or 0, getattr(trainer, most)
+        if 0 < high < low:
+            yield f"trainer.{least} must be at most trainer.{most}; got {low} and {high}.\nLower the first."
+
+
+def _without(split: str) -> str:
+    if split == "val":
+        return (
+            "A run ends with scores of validation and test. To train without validations: "
+            "trainer.check_val_every_n_epoch=1000 monitor.metric=train/loss."
+        )
+    return "A run ends with scores of validation and test." if split == "test" else "A run trains."
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,106 @@
+"""Composed config -> typed config, with every problem of it at once, before anything is loaded."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import pydantic
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from src.config.backbone import BACKBONES
+from src.config.schema import RunConfig
+from src.config.sections import Section
+from src.errors import UserError, nearest
+
+Options = TypeVar("Options", bound=Section)
+
+
+def check(cfg: DictConfig) -> RunConfig:
+    """The typed form of a composed config.
+
+    Raises:
+        UserError: one message with every value that is missing, unknown, of the wrong type or out of range.
+    """
+    check_complete(cfg)
+    values = OmegaConf.to_container(cfg, resolve=True)
+    try:
+        return RunConfig.model_validate(values)
+    except pydantic.ValidationError as error:
+        raise UserError("\n".join(_problem(p) for p in error.errors())) from None
+
+
+def check_options(cfg: DictConfig, options: type[Options]) -> Options:
+    """The typed form of a command's config.
+
+    Args:
+        cfg: of a command other than train.
+        options: its schema.
+
+    Raises:
+        UserError: as `check`.
+    """
+    check_complete(cfg)
+    try:
+        return options.model_validate(OmegaConf.to_container(cfg, resolve=True))
+    except pydantic.ValidationError as error:
+        problems = (value_problem(".".join(_keys(problem)), problem) for problem in error.errors())
+        raise UserError("\n".join(problems)) from None
+
+
+def check_references(cfg: DictConfig) -> None:
+    """
+    Raises:
+        UserError: a value refers to another that there is not.
+    """
+    try:
+        OmegaConf.to_container(cfg, resolve=True)
+    except OmegaConfBaseException as error:
+        reason = str(error.msg or error).splitlines()[0]
+        raise UserError(
+            f"{error.full_key or 'A value'} refers to what there is not: {reason}.\n"
+            "Write ${KEY} for a key of this config, or \\${ where no reference is meant."
+        ) from None
+
+
+def check_complete(cfg: DictConfig) -> None:
+    """
+    Raises:
+        UserError: one message with every value that is missing, or the first that refers to what there is not.
+    """
+    check_references(cfg)
+    if missing := sorted(OmegaConf.missing_keys(cfg)):
+        raise UserError(
+            "\n".join(f"{key} has no value.\nGive one: {key}=…" for key in missing)
+            + "\nThe comments in conf/ say what each key is."
+        )
+
+
+def value_problem(key: str, problem: Any) -> str:
+    """What pydantic found wrong with one value, as a message."""
+    if problem["type"] == "missing":
+        return f"{key} has no value.\nGive one: {key}=…"
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should", "It should")
+    if problem["type"] == "value_error":
+        return f"{key} {message}.".lstrip()
+    return f"{key} has a value that it cannot take: {problem['input']!r}.\n{message}."
+
+
+def _problem(problem: Any) -> str:
+    keys = _keys(problem)
+    key = ".".join(keys)
+    if problem["type"] == "extra_forbidden":
+        model: Any = RunConfig
+        for part in map(str, problem["loc"][:-1]):
+            # The tag of a union stands behind the key and says which of its members was meant.
+            model = BACKBONES[part] if part in BACKBONES else getattr(model.model_fields.get(part), "annotation", None)
+            model = model if hasattr(model, "model_fields") else RunConfig
+        if key == "experiment":
+            return f"{key} is not a key of this config.\nBegin the file of {key}=… with the line: # @package _global_"
+        return f"{key} is not a key of this config.\n{nearest(keys[-1], model.model_fields)}"
+    return value_problem(key, problem)
+
+
+def _keys(problem: Any) -> list[str]:
+    # The tag of a union is part of pydantic's location, but not of the config's key.
+    return [str(key) for key in problem["loc"] if not str(key).startswith("src.") and key != "other"]

@@ -1,0 +1,9 @@
+"""From texts to padded batches: tokens, masks, order, and the LightningDataModules."""
+
+__all__ = [
+    "batching",
+    "datamodule",
+    "masking",
+    "tokenizing",
+    "unread",
+]

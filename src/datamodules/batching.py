@@ -1,0 +1,260 @@
+"""Padded batches from ragged rows, in an order that is a function of (seed, epoch) and of nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from src.config.length import limited
+from src.store.store import Mapped
+
+Batch = dict[str, torch.Tensor]
+
+
+Rows = NDArray[np.intp]
+
+
+# The epoch, and the rows of a batch; where several batches make a step of the optimizer, also the rows of that step.
+Item = tuple[int, Rows] | tuple[int, Rows, Rows]
+
+
+BUCKET = 50  # batches that are sorted by length together; more means less padding and less chance
+
+
+class Ragged:
+    """Rows of different lengths, end to end without padding.
+
+    Args:
+        values: [tokens] ids, or [tokens, width] states, in memory or mapped from a file.
+        lengths: int64 [rows], in tokens.
+        starts: int64 [rows], where each row's values begin; None where the rows lie in order.
+    """
+
+    def __init__(
+        self, values: NDArray[Any] | Mapped, lengths: NDArray[np.int64], starts: NDArray[np.int64] | None = None
+    ) -> None:
+        self.values, self.lengths = values, lengths
+        self.starts = np.cumsum(lengths) - lengths if starts is None else starts
+
+    def flat(self, rows: NDArray[np.intp]) -> NDArray[Any]:
+        """The values of these rows, end to end."""
+        lengths = self.lengths[rows]
+        # Where each value lies: its row's start, plus how far into the row it is.
+        shifts = np.repeat(self.starts[rows] - np.cumsum(lengths) + lengths, lengths)
+        found: NDArray[Any] = self.values[shifts + np.arange(lengths.sum())]
+        return found
+
+    def padded(self, rows: NDArray[np.intp], padding: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """The values of these rows as [rows, longest, …], and the mask [rows, longest] of what is not padding."""
+        lengths = self.lengths[rows]
+        mask = np.arange(lengths.max()) < lengths[:, None]
+        values = np.full((*mask.shape, *self.values.shape[1:]), padding, dtype=self.values.dtype)
+        values[mask] = self.flat(rows)
+        return values, mask
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What the frozen prefix makes of every text, read from an activation store.
+
+    `rows` have the token states of each text, or its one pooled vector; bfloat16 comes as the bits of uint16.
+    """
+
+    rows: Ragged
+    dtype: torch.dtype
+    pooled: bool
+
+    def batch(self, rows: NDArray[np.intp]) -> Batch:
+        """`pooled` [rows, width], or `states` [rows, longest, width] with their `mask`, in float32."""
+        values, mask = self.rows.padded(rows, padding=0)
+        tensor = torch.from_numpy(values)
+        tensor = (tensor.view(torch.bfloat16) if self.dtype == torch.bfloat16 else tensor).float()
+        return {"pooled": tensor[:, 0]} if self.pooled else {"states": tensor, "mask": torch.from_numpy(mask)}
+
+
+@dataclass
+class EncodedSplit(Dataset[Batch]):
+    """A split as token ids and targets. An item is a whole batch, asked for by its epoch and rows.
+
+    Args:
+        tokens: the ids of each text.
+        targets: int64 [texts] or float32 [texts, labels].
+        weights: float32 [texts], of each text in the loss.
+        padding: the id of the padding token.
+        rank: of this process.
+        ranks: how many processes share every batch.
+        states: what stands in for the ids of a text where the frozen prefix has been computed; None for live runs.
+    """
+
+    tokens: Ragged
+    targets: NDArray[Any]
+    weights: NDArray[np.float32]
+    padding: int
+    rank: int = 0
+    ranks: int = 1
+    states: Stored | None = None
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """int64 [texts], in tokens."""
+        return self.tokens.lengths
+
+    def texts(self, rows: Rows) -> Rows:
+        """Which texts are in these rows: one each."""
+        return rows
+
+    def __getitem__(self, item: Item) -> Batch:
+        """This process's share of a batch, which is the same in all epochs: every `ranks`-th row.
+
+        `share` is what the loss is divided by: the weight of the whole batch, over the number of processes. The mean of
+        the processes' gradients is then the gradient of the whole batch, however its rows were shared out. `part` is
+        how much of its step's weight the batch has, where it is not all of the step.
+        """
+        _, batch, *step = item
+        rows = batch[self.rank :: self.ranks]
+        whole = self.weights[batch].sum()
+        part = {"part": torch.tensor(whole / self.weights[step[0]].sum())} if step else {}
+        return {
+            **(self.states.batch(rows) if self.states else self._ids(rows)),
+            "rows": torch.from_numpy(rows.astype(np.int64)),
+            "targets": torch.from_numpy(self.targets[rows]),
+            "weights": torch.from_numpy(self.weights[rows]),
+            "share": torch.tensor(whole / self.ranks),
+            **part,
+        }
+
+    def _ids(self, rows: NDArray[np.intp]) -> Batch:
+        ids, mask = self.tokens.padded(rows, self.padding)
+        return {"input_ids": torch.from_numpy(ids.astype(np.int64)), "mask": torch.from_numpy(mask)}
+
+
+class BatchPlan:
+    """Which rows form which batch, in which order, and how far this epoch has come.
+
+    Args:
+        lengths: of the rows, in tokens.
+        size: rows a batch.
+        seed: of the order.
+        shuffle: False gives one fixed order, by length.
+        buckets: put rows of similar length together.
+        ranks: no batch is smaller, so that each process gets a row of each.
+        limit: how many batches of an epoch are taken, or which share of them. Without shuffling they are of the rows
+            that come first.
+        group: so many batches make a step of the optimizer.
+        repeat: every epoch is the first one again.
+    """
+
+    def __init__(
+        self,
+        lengths: NDArray[np.int64],
+        size: int,
+        seed: int,
+        shuffle: bool,
+        buckets: bool = True,
+        ranks: int = 1,
+        limit: int | float = 1.0,
+        group: int = 1,
+        repeat: bool = False,
+    ) -> None:
+        self.lengths, self.size, self.seed = lengths, size, seed
+        self.shuffle, self.buckets, self.ranks, self.group, self.repeat = shuffle, buckets, ranks, group, repeat
+        self.epoch = 0
+        self.position = 0  # batches of this epoch handed out so far
+        self.count = max(1, -(-len(lengths) // size) - (0 < len(lengths) % size < ranks))
+        self.taken = limited(self.count, limit)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Item]:
+        if not self.shuffle:
+            self.position = 0
+        elif self.position >= self.count:
+            self.epoch, self.position = self.epoch + 1, 0
+        epoch, begin = 0 if self.repeat else self.epoch, self.position
+        batches = self.batches(epoch)
+        for index, rows in enumerate(batches[begin:], begin):
+            yield (epoch, rows) if self.group == 1 else (epoch, rows, self._step(batches, index, begin))
+
+    def _step(self, batches: list[Rows], index: int, begin: int) -> Rows:
+        """The rows of the optimizer's step that a batch is part of: it begins with an epoch, or where a run goes on."""
+        first = index - index % self.group
+        last = max(index + 1, min(first + self.group, self.taken))
+        return np.concatenate(batches[max(first, begin) : last])
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning at the start of each epoch, of evaluations too, which are all the same one; a position
+        restored inside this epoch stays."""
+        if self.shuffle and epoch != self.epoch:
+            self.epoch, self.position = epoch, 0
+
+    def batches(self, epoch: int) -> list[NDArray[np.intp]]:
+        """The rows of every batch of an epoch: a function of the seed and the epoch."""
+        if not self.shuffle:
+            first = self.taken * self.size if self.taken < self.count else len(self.lengths)
+            parts = np.split(np.arange(len(self.lengths)), [first])
+            return self._cut(np.concatenate([part[np.argsort(-self.lengths[part], kind="stable")] for part in parts]))
+        random = np.random.default_rng([self.seed, epoch])
+        order = random.permutation(len(self.lengths))
+        if self.buckets:
+            span = BUCKET * self.size
+            pools = [order[i : i + span] for i in range(0, len(order), span)]
+            order = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
+        batches = self._cut(order)
+        # The last batch may be smaller; it moves with the rest.
+        return [batches[i] for i in random.permutation(len(batches))] if self.buckets else batches
+
+    def _cut(self, order: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+        return np.split(order, range(self.size, self.count * self.size, self.size))
+
+
+class BatchLoader:
+    """Batches of a split. Its state is the epoch and position, which Lightning keeps in checkpoints, so that a resumed
+    run goes on with the very batch that comes next.
+
+    Args:
+        split: the rows.
+        plan: the order.
+        workers: processes that prepare batches.
+    """
+
+    def __init__(self, split: Dataset[Batch], plan: BatchPlan, workers: int = 0) -> None:
+        self.split, self.plan, self.workers = split, plan, workers
+        # Where Lightning looks for `set_epoch`; where there is a sampler it asks for a batch sampler too.
+        self.sampler, self.batch_sampler = plan, None
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __iter__(self) -> Iterator[Batch]:
+        # The body runs at the first batch, when Lightning has set the epoch.
+        for batch in self._in_workers() if self.workers else map(self.split.__getitem__, self.plan):
+            self.plan.position += 1
+            yield batch
+
+    def _in_workers(self) -> DataLoader[Batch]:
+        # A generator of its own keeps the loader from drawing from the global one, which would tie dropout to how often
+        # a loader was opened.
+        return DataLoader(
+            self.split,
+            sampler=self.plan,
+            batch_size=None,
+            num_workers=self.workers,
+            generator=torch.Generator(),
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def state_dict(self) -> dict[str, int]:
+        return {"epoch": self.plan.epoch, "position": self.plan.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.plan.epoch, self.plan.position = state["epoch"], state["position"]

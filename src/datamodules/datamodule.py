@@ -1,0 +1,193 @@
+"""The LightningDataModules: a corpus, tokenised, as batches."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pytorch_lightning import LightningDataModule
+
+from src.config import model
+from src.config.data import Data
+from src.data.corpus import Corpus, Split
+from src.datamodules.batching import BatchLoader, BatchPlan, EncodedSplit, Stored
+from src.datamodules.masking import MaskedSplit, Masking, pack, read_vocabulary
+from src.datamodules.tokenizing import Tokens, tokenize
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+Shared = TypeVar("Shared", EncodedSplit, MaskedSplit)
+
+
+# What the Trainer calls the share of a split's batches that it takes.
+LIMITS = {"train": "limit_train_batches", "validation": "limit_val_batches", "test": "limit_test_batches"}
+
+
+class TextDataModule(LightningDataModule, ABC):
+    """Batches for training, validation and test. Objectives say what is in a batch.
+
+    Args:
+        corpus: the checked rows.
+        tokenizer: the backbone's.
+        cfg: the data section of the config.
+        seed: of the order of the training texts.
+        cache: the folder for tokenised texts.
+    """
+
+    def __init__(self, corpus: Corpus, tokenizer: PreTrainedTokenizerBase, cfg: Data, seed: int, cache: Path) -> None:
+        super().__init__()
+        self.corpus, self.tokenizer, self.cfg, self.seed, self.cache = corpus, tokenizer, cfg, seed, cache
+        self.tokens: dict[str, Tokens] = {}
+
+    @abstractmethod
+    def split(self, name: str) -> EncodedSplit | MaskedSplit:
+        """A split as batches of this process see it: the same object in every call."""
+
+    def setup(self, stage: str | None = None) -> None:
+        """Tokenises every split, or reads the cache; called by Lightning before each stage, in every process."""
+        for name, split in self.corpus.splits.items():
+            if name not in self.tokens:
+                self.tokens[name] = tokenize(split.texts, self.tokenizer, self.cfg.max_length, self.cache, name)
+
+    def train_dataloader(self) -> BatchLoader:
+        return self._loader("train", self.cfg.batch_size, shuffle=True)
+
+    def val_dataloader(self) -> BatchLoader:
+        return self._loader("validation", self.cfg.eval_batch_size, shuffle=False)
+
+    def test_dataloader(self) -> BatchLoader:
+        return self._loader("test", self.cfg.eval_batch_size, shuffle=False)
+
+    def measured(self) -> Corpus:
+        """The corpus, with those texts of validation and test that are measured."""
+        texts = {name: self.split(name).texts(self.evaluated(name)) for name in ("validation", "test")}
+        splits = {n: split.take(texts[n]) if n in texts else split for n, split in self.corpus.splits.items()}
+        return Corpus(self.corpus.space, splits)
+
+    @property
+    def padding(self) -> int:
+        """The id of the padding token."""
+        return int(self.tokenizer.pad_token_id or 0)
+
+    @property
+    def ranks(self) -> tuple[int, int]:
+        """The number of this process, and how many share every batch."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _shared(self, split: Shared) -> Shared:
+        """The split as this process sees it, which is settled only once a trainer has begun."""
+        split.rank, split.ranks = self.ranks
+        return split
+
+    def _loader(self, name: str, size: int, shuffle: bool) -> BatchLoader:
+        split = self.split(name)
+        given: Any = self.trainer
+        plan = BatchPlan(
+            split.lengths,
+            max(size, split.ranks),
+            self.seed,
+            shuffle,
+            self.cfg.buckets,
+            split.ranks,
+            limit=getattr(given, LIMITS[name], 1.0),
+            group=given.accumulate_grad_batches if given and shuffle else 1,
+            repeat=bool(given and shuffle and given.overfit_batches),
+        )
+        return BatchLoader(split, plan, self.cfg.workers)
+
+    def evaluated(self, name: str) -> NDArray[np.intp]:
+        """The rows of validation or test that are measured, in order."""
+        plan = self._loader(name, self.cfg.eval_batch_size, shuffle=False).plan
+        return np.sort(np.concatenate(plan.batches(0)[: plan.taken]))
+
+
+class LabelledDataModule(TextDataModule):
+    """Batches of token ids, or of what an activation store holds in their place, and labels."""
+
+    def __init__(self, corpus: Corpus, tokenizer: PreTrainedTokenizerBase, cfg: Data, seed: int, cache: Path) -> None:
+        super().__init__(corpus, tokenizer, cfg, seed, cache)
+        self.label_weights = corpus.label_weights() if cfg.class_weights else None
+        self._splits: dict[str, EncodedSplit] = {}
+
+    def split(self, name: str) -> EncodedSplit:
+        if name not in self._splits:
+            split = self.corpus.splits[name]
+            weights = self.row_weights(split)
+            self._splits[name] = EncodedSplit(self.tokens[name], split.targets, weights, self.padding)
+        return self._shared(self._splits[name])
+
+    def row_weights(self, split: Split) -> NDArray[np.float32]:
+        """The weight of each row in the loss; multi-label rows weigh the same, since their weights go by label."""
+        if self.label_weights is None or split.targets.ndim == 2:
+            return np.ones(len(split), dtype=np.float32)
+        return np.asarray(self.label_weights[split.targets], dtype=np.float32)
+
+    def read_states(self, stored: dict[str, Stored]) -> None:
+        """From now on batches of these splits hold stored states, and those of the other splits hold token ids."""
+        for name in self.corpus.splits:
+            self.split(name).states = stored.get(name)
+
+
+class MaskedDataModule(TextDataModule):
+    """Batches in which some tokens are hidden: others in each epoch of the training, the same in every validation.
+
+    Args:
+        corpus: the checked rows.
+        tokenizer: the backbone's.
+        cfg: the data section of the config.
+        seed: of the order and the masks of the training texts; other splits are masked by `cfg.seed`, so that runs of
+            different seeds are measured on the same words.
+        cache: the folder for tokenised texts.
+        masking: what is hidden, and how.
+
+    Raises:
+        UserError: the tokenizer has no mask token.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        tokenizer: PreTrainedTokenizerBase,
+        cfg: Data,
+        seed: int,
+        cache: Path,
+        masking: model.Masking,
+    ) -> None:
+        super().__init__(corpus, tokenizer, cfg, seed, cache)
+        self.vocabulary = read_vocabulary(tokenizer)
+        self.masking = masking
+        self._splits: dict[str, MaskedSplit] = {}
+
+    def split(self, name: str) -> MaskedSplit:
+        if name not in self._splits:
+            tokens = self.tokens[name]
+            masking = Masking(self.vocabulary, self.masking, self.seed if name == "train" else self.cfg.seed)
+            blocks = pack(tokens.lengths, self.cfg.max_length) if self.cfg.pack else None
+            if blocks:
+                share = tokens.lengths.sum() / (len(blocks) * self.cfg.max_length)
+                log.info(
+                    "Packed %s texts of %s into %s rows, %.0f%% full",
+                    f"{len(tokens.lengths):,}",
+                    name,
+                    f"{len(blocks):,}",
+                    100 * share,
+                )
+            self._splits[name] = MaskedSplit(tokens, masking, self.padding, blocks=blocks)
+        return self._shared(self._splits[name])
+
+    def unigram_perplexity(self, name: str) -> float:
+        """The perplexity of the hidden tokens that are measured of a split, for a model that only knows how often each
+        occurs in training."""
+        train = self.tokens["train"]
+        words = train.flat(np.arange(len(train.lengths)))
+        counts = np.bincount(words, minlength=len(self.vocabulary.special)) + 1.0
+        counts[self.vocabulary.special] = 0
+        targets = self.split(name).hidden(0, self.evaluated(name))
+        return float(np.exp(-np.log(counts[targets] / counts.sum()).mean())) if len(targets) else float("nan")

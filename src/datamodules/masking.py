@@ -1,0 +1,227 @@
+"""Masked language modelling: which tokens a model has to guess, as a function of seed, epoch and text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from src.config import model
+from src.datamodules.batching import Batch, Item, Ragged
+from src.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TOKENS, REPLACEMENT, RANDOM = 0, 1, 2  # what a draw decides: which tokens, what the model sees instead, which word
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What masking has to know of a tokenizer.
+
+    Args:
+        mask: the id of the token that stands for a masked one.
+        special: bool [vocabulary], tokens that are no text, such as [CLS].
+        continues: bool [vocabulary], tokens that go on with the word before them.
+    """
+
+    mask: int
+    special: NDArray[np.bool_]
+    continues: NDArray[np.bool_]
+
+
+def read_vocabulary(tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
+    """
+    Raises:
+        UserError: the tokenizer has no mask token.
+    """
+    if tokenizer.mask_token_id is None:
+        raise UserError(
+            "model=bert_mlm needs a tokenizer with a mask token; this one has none.\nChoose backbone=scratch."
+        )
+    size = max(tokenizer.get_vocab().values()) + 1
+    tokens, special = [""] * size, np.zeros(size, dtype=np.bool_)
+    for token, index in tokenizer.get_vocab().items():
+        tokens[index] = token
+    special[tokenizer.all_special_ids] = True
+    # WordPiece marks what goes on with a word; the other kinds mark what begins one, and leave punctuation bare.
+    begins = ("\u0120", "\u2581")
+    if any(token.startswith(begins) for token in tokens):
+        continues = [not t.startswith(begins) and any(c.isalnum() for c in t) for t in tokens]
+    else:
+        continues = [t.startswith("##") for t in tokens]
+    return Vocabulary(int(tokenizer.mask_token_id), special, np.array(continues) & ~special)
+
+
+class Masking:
+    """Hides tokens of texts (Devlin et al. 2019), whole words at a time if wanted.
+
+    Args:
+        vocabulary: of the tokenizer.
+        cfg: how many tokens, and what stands in their place.
+        seed: of all draws.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, cfg: model.Masking, seed: int) -> None:
+        self.vocabulary, self.cfg, self.seed = vocabulary, cfg, seed
+        self.ordinary = np.flatnonzero(~vocabulary.special)
+
+    def __call__(
+        self, ids: NDArray[np.int64], lengths: NDArray[np.int64], rows: NDArray[np.intp], epoch: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """What the model sees of some texts, and which tokens it has to guess.
+
+        Args:
+            ids: [tokens], the texts end to end.
+            lengths: [texts], in tokens.
+            rows: [texts], the number of each in its split.
+            epoch: other epochs hide other tokens.
+
+        Returns:
+            [tokens] ids, some of them hidden, and bool [tokens].
+        """
+        starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
+        places = np.arange(len(ids)) - starts
+        texts = np.repeat(rows, lengths)
+        units = places
+        if self.cfg.whole_words:
+            begun = np.cumsum((places == 0) | ~self.vocabulary.continues[ids])
+            units = begun - begun[starts]
+        chosen = self._draw(TOKENS, epoch, texts, units) < self.cfg.probability
+        chosen &= ~self.vocabulary.special[ids]
+        kind = self._draw(REPLACEMENT, epoch, texts, places)
+        random = self.ordinary[(self._draw(RANDOM, epoch, texts, places) * len(self.ordinary)).astype(np.intp)]
+        seen = np.where(chosen & (kind < self.cfg.mask), self.vocabulary.mask, ids)
+        between = (kind >= self.cfg.mask) & (kind < self.cfg.mask + self.cfg.random)
+        return np.where(chosen & between, random, seen), chosen
+
+    def _draw(self, what: int, epoch: int, texts: NDArray[np.intp], units: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Uniform numbers in [0, 1), each a hash of all that it may depend on."""
+        state = _mixed(np.array([self.seed], dtype=np.uint64))
+        for part in (np.array([what]), np.array([epoch]), texts, units):
+            state = _mixed(state ^ _mixed(part.astype(np.uint64) + np.uint64(1)))
+        return (state >> np.uint64(11)).astype(np.float64) / (1 << 53)
+
+
+def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The output function of SplitMix64 (Steele et al. 2014): every bit of the input changes half of the output's."""
+    values = values + np.uint64(0x9E3779B97F4A7C15)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+@dataclass
+class MaskedSplit(Dataset[Batch]):
+    """A split of which the model has to guess masked tokens. An item is a whole batch, asked for by its epoch and rows.
+
+    Args:
+        tokens: the ids of each text.
+        masking: decides what is masked.
+        padding: the id of the padding token.
+        rank: of this process.
+        ranks: how many processes share every batch.
+        blocks: the texts that share a row, for packed data; None: a row is a text.
+    """
+
+    tokens: Ragged
+    masking: Masking
+    padding: int
+    rank: int = 0
+    ranks: int = 1
+    blocks: list[NDArray[np.intp]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """int64 [rows], in tokens."""
+        if self.blocks is None:
+            return self.tokens.lengths
+        return np.array([self.tokens.lengths[block].sum() for block in self.blocks])
+
+    def texts(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Which texts are in these rows, in order."""
+        return np.sort(self._texts(rows)[0])
+
+    def __getitem__(self, item: Item) -> Batch:
+        """This process's share of a batch: every `ranks`-th row.
+
+        `input_ids` and `mask` are [rows, longest]; `places` [masked] count through `input_ids` row by row, and
+        `targets` [masked] belong there. Packed texts have `positions`, of each token in its text, and `segments`, the
+        number of the text in its row, both [rows, longest]. `share` is what the sum of losses is divided by: the masked
+        tokens of the whole batch, over the processes. `part` is how many of its step's masked tokens the batch has,
+        where it is not all of the step.
+        """
+        epoch, batch, *step = item
+        rows = batch[self.rank :: self.ranks]
+        texts, counts = self._texts(rows)
+        ids, seen, chosen = self._masked(texts, epoch)
+        masked = chosen.sum() if self.ranks == 1 else self._count(batch, epoch)
+        lengths = self.tokens.lengths[texts]
+        widths = np.add.reduceat(lengths, np.cumsum(counts) - counts)
+        mask = np.arange(widths.max()) < widths[:, None]
+        laid = np.full(mask.shape, self.padding, dtype=np.int64)
+        laid[mask] = seen
+        found = {
+            "input_ids": laid,
+            "mask": mask,
+            "places": np.flatnonzero(mask)[chosen],
+            "targets": ids[chosen],
+            "share": np.float32(max(1, masked) / self.ranks),
+        }
+        if step:
+            found["part"] = np.float32(masked / max(1, self._count(step[0], epoch)))
+        if self.blocks is not None:
+            positions, segments = np.zeros_like(laid), np.zeros_like(laid)
+            positions[mask] = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+            numbers = np.arange(len(texts)) - np.repeat(np.cumsum(counts) - counts, counts)
+            segments[mask] = np.repeat(numbers + 1, lengths)
+            found |= {"positions": positions, "segments": segments}
+        return {name: torch.as_tensor(values) for name, values in found.items()}
+
+    def hidden(self, epoch: int, rows: NDArray[np.intp]) -> NDArray[np.int64]:
+        """All tokens of these rows that are to be guessed in an epoch, text by text."""
+        ids, _, chosen = self._masked(self._texts(rows)[0], epoch)
+        return ids[chosen]
+
+    def _count(self, rows: NDArray[np.intp], epoch: int) -> int:
+        """How many tokens of these rows are to be guessed."""
+        return int(self._masked(self._texts(rows)[0], epoch)[2].sum())
+
+    def _texts(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+        """The texts in these rows, and how many each row has."""
+        if self.blocks is None:
+            return rows, np.ones(len(rows), dtype=np.int64)
+        blocks = [self.blocks[row] for row in rows]
+        return np.concatenate(blocks), np.array([len(block) for block in blocks])
+
+    def _masked(
+        self, texts: NDArray[np.intp], epoch: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        ids = self.tokens.flat(texts).astype(np.int64)
+        return ids, *self.masking(ids, self.tokens.lengths[texts], texts, epoch)
+
+
+def pack(lengths: NDArray[np.int64], size: int) -> list[NDArray[np.intp]]:
+    """Texts that fill rows of `size` tokens: each goes, the longest first, into the row that it fills best (best-fit
+    decreasing, which needs at most 11/9 of the fewest rows there could be, and one more)."""
+    blocks: list[list[int]] = []
+    with_room: list[list[int]] = [[] for _ in range(size + 1)]  # rows by the room that is left in them
+    for text in np.argsort(-lengths, kind="stable").tolist():
+        length = int(lengths[text])
+        room = next((r for r in range(length, size + 1) if with_room[r]), None)
+        if room is None:
+            room = size
+            with_room[room].append(len(blocks))
+            blocks.append([])
+        row = with_room[room].pop()
+        blocks[row].append(text)
+        with_room[room - length].append(row)
+    return [np.array(block, dtype=np.intp) for block in blocks]

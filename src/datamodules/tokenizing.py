@@ -1,0 +1,146 @@
+"""Texts to token ids, once: cached on disk by content, tokenised in parallel by the tokenizer's own threads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.datamodules.batching import Ragged
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+TEXTS_A_CALL = 4_096
+
+
+WHOLE = "whole"  # the column with the lengths of uncut texts
+
+
+class Tokens(Ragged):
+    """The token ids of texts, special tokens included.
+
+    Args:
+        values: [tokens] ids.
+        lengths: int64 [texts], in tokens.
+        whole: int64 [texts], how many tokens each text has where it is not cut.
+    """
+
+    values: NDArray[Any]
+
+    def __init__(self, values: NDArray[Any], lengths: NDArray[np.int64], whole: NDArray[np.int64]) -> None:
+        super().__init__(values, lengths)
+        self.whole = whole
+
+
+def tokenize(
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int, cache: Path, name: str
+) -> Tokens:
+    """The token ids of every text, special tokens included, cut at `max_length` tokens.
+
+    Args:
+        texts: of one split.
+        tokenizer: the backbone's.
+        max_length: in tokens.
+        cache: a folder for the result; a later call with the same texts, tokenizer and length reads it back.
+        name: what the progress bar says is tokenised.
+    """
+    import pyarrow
+    from datasets import Dataset, disable_progress_bars, enable_progress_bars
+
+    key = fingerprint(texts, tokenizer, max_length)
+    file = _cache_file(cache / "tokens", key)
+
+    def encode(batch: dict[str, list[str]]) -> dict[str, Any]:
+        return dict(zip(("ids", WHOLE), token_ids(batch["text"], tokenizer, max_length), strict=True))
+
+    short = len(texts) < 10 * TEXTS_A_CALL
+    (disable_progress_bars if short else enable_progress_bars)()
+
+    def encode_all(file: Path | None) -> Dataset:
+        return Dataset.from_dict({"text": list(texts)}).map(
+            encode,
+            batched=True,
+            batch_size=TEXTS_A_CALL,
+            remove_columns=["text"],
+            desc=f"Tokenising {name}",
+            cache_file_name=str(file) if file else None,
+            keep_in_memory=not file,
+            new_fingerprint=key,
+        )
+
+    try:
+        try:
+            encoded = encode_all(file)
+        except pyarrow.ArrowInvalid:
+            if not (file and file.exists()):
+                raise
+            log.warning("%s is damaged; the texts are tokenised again.", file)
+            file.unlink()
+            encoded = encode_all(file)
+        if file and WHOLE not in encoded.column_names:  # of an older version
+            file.unlink()
+            encoded = encode_all(file)
+    except OSError as error:
+        log.warning("%s cannot be written (%s); tokens are kept in memory.", file, error.strerror or error)
+        encoded = encode_all(None)
+    column = encoded.data.column("ids").combine_chunks()
+    lists = column.chunk(0) if hasattr(column, "chunk") else column
+    lengths = np.asarray(lists.value_lengths()).astype(np.int64)
+    return Tokens(np.asarray(lists.flatten()).astype(np.int32), lengths, np.asarray(encoded[WHOLE], dtype=np.int64))
+
+
+def token_ids(
+    texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> tuple[list[list[int]], list[int]]:
+    """The token ids of each text, special tokens included, cut at `max_length` tokens; and how many it has uncut."""
+    # The tokenizer is written in Rust and uses all cores by itself; processes on top would only slow it down.
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"
+    options: dict[str, Any] = {"return_attention_mask": False, "return_token_type_ids": False}
+    found = tokenizer(texts, truncation=True, max_length=max_length, **options)
+    ids: list[list[int]] = found["input_ids"]
+    special = tokenizer.num_special_tokens_to_add()
+    if found.encodings is None:  # a tokenizer in Python does not keep what it cuts off
+        return ids, [special + len(tokenizer.tokenize(text)) for text in texts]
+    return ids, [len(e.ids) + sum(len(rest.ids) - special for rest in e.overflowing) for e in found.encodings]
+
+
+def _cache_file(folder: Path, key: str) -> Path | None:
+    """Where the tokens of this key are or will be; None if they are not there and the folder cannot be written."""
+    file = folder / f"{key}.arrow"
+    if not file.exists():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            log.warning("%s cannot be written (%s); tokens are kept in memory.", folder, error.strerror)
+            return None
+    return file
+
+
+def fingerprint(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> str:
+    """A key of content: the same texts, tokenizer and length give the same key, and nothing else does."""
+    digest = hashlib.sha256(json.dumps([max_length, tokenizer_state(tokenizer)]).encode())
+    for text in texts:
+        encoded = text.encode("utf-8", "surrogatepass")
+        digest.update(len(encoded).to_bytes(8, "little") + encoded)
+    return digest.hexdigest()[:32]
+
+
+def tokenizer_state(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Everything that decides what a tokenizer makes of a text; padding and truncation are set by each call."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return json.dumps([repr(tokenizer), sorted(tokenizer.get_vocab().items())])
+    state = json.loads(backend.to_str())
+    return json.dumps({k: v for k, v in state.items() if k not in ("padding", "truncation")}, sort_keys=True)

@@ -1,0 +1,213 @@
+"""What is left of an explanation: its page, pictures, attention weights and values; and an index of several."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from src.errors import UserError
+from src.explanation import plots as plots
+from src.explanation.explanation import Explanation, Question, as_record, attention_record
+from src.explanation.gradients import TOLERANCE
+from src.pages.figures import MOST
+from src.pages.html import render, save
+
+LARGEST = 24_000_000  # attention weights in a page, of some 2 bytes each
+
+
+LEVELS = 65535  # of attention weights in a page; attention.npz has them in full
+
+
+@dataclass(frozen=True)
+class Side:
+    """A text under one run.
+
+    Args:
+        title: how the page calls the run.
+        run: its folder.
+        strategy: how it froze.
+        stages: by name, `frozen`, `trained` or `in part`.
+        found: the explanation.
+        given: the labels whose thresholds a multi-label run finds reached; None: it gives the likeliest.
+    """
+
+    title: str
+    run: str
+    strategy: str
+    stages: dict[str, str]
+    found: Explanation
+    given: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A page as the index lists it: its folder, the text, and for each run the likeliest label, its probability and the
+    words that matter most."""
+
+    name: str
+    text: str
+    said: list[tuple[str, float, list[str]]]
+
+    @property
+    def agreed(self) -> bool:
+        """Whether all runs have the same likeliest label."""
+        return len({label for label, _, _ in self.said}) == 1
+
+
+def check_size(tokens: int, question: Question) -> None:
+    """
+    Raises:
+        UserError: a page could not hold that much attention.
+    """
+    size = tokens * tokens * len(question.layers) * (len(question.heads) + 2)
+    if "attention" in question.methods and size > LARGEST:
+        raise UserError(
+            f"A page must hold at most {LARGEST / 1e6:.0f} million attention weights; {len(question.layers)} layers "
+            f"and {len(question.heads)} heads of {tokens} tokens are {size / 1e6:.0f} million.\n"
+            "Choose some: layers=[0,…] heads=[0,…]."
+        )
+
+
+def write_page(sides: Sequence[Side], folder: Path) -> Entry:
+    """Leaves `index.html`, `explanation.json`, `attention.npz` and the pictures of one text in a folder.
+
+    Args:
+        sides: the text under one run, or under two.
+        folder: is made if need be.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = []
+    for side, ending in zip(sides, ("", "_against"), strict=False):
+        curves = _write_figures(side, folder, ending)
+        figures.append((side, curves, as_record(side.found)))
+        if side.found.attention:
+            arrays = {"weights": _chosen(side.found), "rollout": side.found.attention.flow.numpy()}
+            arrays["gradient_weighted"] = side.found.attention.relevance.numpy()
+            np.savez_compressed(folder / f"attention{ending}.npz", **arrays)
+    runs = [
+        {"run": side.run, "strategy": side.strategy, "stages": side.stages, "given": side.given, **record}
+        for side, _, record in figures
+    ]
+    content = json.dumps({"format": 1, "runs": runs}, indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / "explanation.json").write_text(content + "\n", encoding="utf-8")
+    page = render(
+        "explain.html",
+        "explain.js",
+        sides=figures,
+        text=sides[0].found.tokens.text,
+        data={"sides": [_payload(side) for side in sides]},
+        tolerance=TOLERANCE,
+        likeliest=_likeliest,
+    )
+    (folder / "index.html").write_text(page, encoding="utf-8")
+    return Entry(folder.name, sides[0].found.tokens.text, [_said(side.found) for side in sides])
+
+
+def _likeliest(probabilities: dict[str, float]) -> list[tuple[str, float]]:
+    """The labels with their probabilities, in the run's order; of more than MOST, the likeliest, from the first on."""
+    found = list(probabilities.items())
+    return found if len(found) <= MOST else sorted(found, key=lambda scored: -scored[1])[:MOST]
+
+
+def write_index(entries: Sequence[Entry], runs: Sequence[str], folder: Path) -> None:
+    """Leaves the page that lists the pages of several texts under these runs."""
+    page = render("explain_index.html", "sort.js", entries=entries, runs=runs)
+    (folder / "index.html").write_text(page, encoding="utf-8")
+
+
+def _write_figures(side: Side, folder: Path, ending: str) -> str | None:
+    """The pictures of one run; returns that of faithfulness, for the page."""
+    found, tokens = side.found, side.found.tokens
+    words = [tokens.text[begin:end] for begin, end in tokens.spans.values()]
+    for name, attribution in found.attributions.items():
+        title = f"{name.replace('_', ' ')} of {found.labels[0]}, {side.title}"
+        figure = plots.importance(words, tokens.by_word(attribution.values[0]).tolist(), title)
+        save(figure, folder, f"{name}{ending}")
+    if found.attention:
+        weights = _chosen(found)
+        save(plots.layer_means(weights, found.layers, tokens.names), folder, f"attention_layers{ending}")
+        save(plots.all_heads(weights, found.layers, found.heads), folder, f"attention_heads{ending}")
+    if not found.curves:
+        return None
+    return save(plots.faithfulness(found.curves, found.labels[0]), folder, f"faithfulness{ending}")
+
+
+def _said(found: Explanation) -> tuple[str, float, list[str]]:
+    label, tokens = found.likeliest, found.tokens
+    spans = list(tokens.spans.values())
+    top: list[str] = []
+    for attribution in list(found.attributions.values())[:1]:
+        values = tokens.by_word(attribution.values[0])
+        order = values.argsort(descending=True).tolist()
+        named = [tokens.text[slice(*spans[i])] for i in order if values[i] > 0]
+        top = [word for word in named if any(map(str.isalnum, word))][:3]  # what is said by signs is on the page
+        if top and found.labels[0] != label:  # others were asked for
+            top[0] = f"for {found.labels[0]}: {top[0]}"
+    return label, found.probabilities[label], top
+
+
+def _chosen(found: Explanation) -> Any:
+    """Attention of the chosen layers and heads, float32 [layers, heads, tokens, tokens]."""
+    assert found.attention
+    return found.attention.weights[list(found.layers)][:, list(found.heads)].numpy()
+
+
+def _payload(side: Side) -> dict[str, Any]:
+    """What the page's script reads of one run."""
+    found, tokens = side.found, side.found.tokens
+    return {
+        "title": side.title,
+        "text": tokens.text,
+        "labels": found.labels,
+        "tokens": tokens.names,
+        "special": tokens.special.tolist(),
+        "words": tokens.words,
+        "spans": [[number, *span] for number, span in tokens.spans.items()],
+        "methods": {
+            name: {
+                "values": [[float(f"{v:.6g}") for v in row] for row in a.values.tolist()],
+                "change": a.change.tolist(),
+                "missing": a.missing.tolist(),
+                "steps": a.steps,
+            }
+            for name, a in found.attributions.items()
+        },
+        "attention": _attention_payload(found) if found.attention else None,
+    }
+
+
+def _attention_payload(found: Explanation) -> dict[str, Any]:
+    """Attention maps, packed: first [layers, heads + 2], the last two of a row being the mean and the maximum over all
+    heads; then rollout, and the gradient-weighted map of each label."""
+    assert found.attention
+    every = found.attention.weights[list(found.layers)]
+    rows = torch.cat([every[:, list(found.heads)], every.mean(1, keepdim=True), every.amax(1, keepdim=True)], dim=1)
+    maps = torch.cat([rows.flatten(0, 1), found.attention.flow[None], found.attention.relevance])
+    peaks = maps.amax((1, 2))
+    return {
+        "layers": list(found.layers),
+        "columns": [*(f"head {head}" for head in found.heads), "mean", "max"],
+        "extra": ["rollout", *(f"gradient-weighted: {label}" for label in found.labels)],
+        "heads": attention_record(found),
+        "peaks": peaks.tolist(),
+        "levels": LEVELS,
+        "packed": base64.b64encode(pack(maps, peaks)).decode(),
+    }
+
+
+def pack(maps: Float[Tensor, "maps tokens tokens"], peaks: Float[Tensor, " maps"]) -> bytes:
+    """Each weight as one of LEVELS up to its map's peak, compressed by zlib: the low bytes of all, then the high bytes,
+    which are mostly 0. With eight bits, two runs that differ little would differ by nothing but rounding."""
+    shares = maps / peaks.clamp_min(1e-12)[:, None, None]
+    levels = (shares.double() * LEVELS).round().int().flatten()
+    return zlib.compress(torch.stack([levels % 256, levels // 256]).byte().numpy().tobytes())

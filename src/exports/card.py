@@ -1,0 +1,181 @@
+"""The model card of an exported run: what it is, what it was made from, how good it is, how to use it. Every value is
+read from the run's result and config."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from omegaconf import DictConfig, OmegaConf
+
+from src.config.values import flat
+from src.errors import SHOWN, listed
+from src.freezing.strategy import percent
+from src.pages import markdown
+
+Kind = Literal["pipeline", "fill-mask", "loader", "weights", "onnx"]  # how the exported folder is loaded
+
+
+LIBRARIES = {"onnx": "onnx", "weights": "safetensors"}  # the others need transformers
+
+
+HOW: dict[str, str] = {
+    "pipeline": """\
+from transformers import pipeline
+
+classify = pipeline("text-classification", model=".", truncation=True, top_k=None)
+print(classify(["A text."]))""",
+    "pipeline, multilabel": """\
+from transformers import pipeline
+
+classify = pipeline("text-classification", model=".", truncation=True, top_k=None)
+thresholds = classify.model.config.thresholds
+for scores in classify(["A text."]):
+    print([scored for scored in scores if scored["score"] >= thresholds[scored["label"]]])""",
+    "fill-mask": """\
+from transformers import pipeline
+
+fill = pipeline("fill-mask", model=".")
+print(fill(f"A {fill.tokenizer.mask_token} text."))""",
+    "loader": """\
+from load import load
+
+classify = load(".")
+print(classify(["A text."]))""",
+    "weights": """\
+from safetensors.torch import load_file
+
+weights = load_file("model.safetensors")  # encoder.… and head.…; config.json says what they are
+print({name: tuple(tensor.shape) for name, tensor in weights.items()})""",
+    "onnx": """\
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from transformers import AutoTokenizer
+
+config = json.loads(Path("config.json").read_text(encoding="utf-8"))
+tokenizer = AutoTokenizer.from_pretrained(".")
+session = onnxruntime.InferenceSession("model.onnx")
+encoded = tokenizer(["A text."], truncation=True, padding=True, return_tensors="np")
+(logits,) = session.run(["logits"], {name: encoded[name].astype(np.int64) for name in ("input_ids", "attention_mask")})
+""",
+}
+
+
+# How ONNX's logits become probabilities of `config["labels"]`.
+PROBABILITIES = {
+    "multiclass": "exponents = np.exp(logits - logits.max(1, keepdims=True))\n"
+    "probabilities = exponents / exponents.sum(1, keepdims=True)",
+    "binary": "positive = 1 / (1 + np.exp(-logits))\nprobabilities = np.concatenate([1 - positive, positive], axis=1)",
+    "multilabel": 'probabilities = 1 / (1 + np.exp(-logits))  # a label counts from its config["thresholds"] on',
+}
+
+
+SETTINGS = {
+    "trainer": ("max_epochs", "precision", "accumulate_grad_batches", "gradient_clip_val"),
+    "data": ("batch_size", "max_length", "class_weights", "limit"),
+}
+
+
+def write_card(folder: Path, result: Mapping[str, Any], cfg: DictConfig, kind: Kind, notes: Sequence[str]) -> None:
+    """Leaves README.md.
+
+    Args:
+        folder: with the model.
+        result: the content of the run's result.json.
+        cfg: the run's config.
+        kind: how the model is loaded.
+        notes: what else there is to know of its limits.
+    """
+    masked = result["objective"] == "mlm"
+    title = "A masked language model" if masked else "A text classifier"
+    lines = [
+        "---",
+        f"library_name: {LIBRARIES.get(kind, 'transformers')}",
+        f"pipeline_tag: {'fill-mask' if masked else 'text-classification'}",
+        "---",
+        f"# {title}, trained with Thaw",
+        "",
+        *markdown.table(["what", "value"], list(_facts(result, cfg))),
+        *("", "## How to use it", "", "In this folder:", "", "```python", _how(kind, result["objective"]), "```"),
+        *("", "## Scores", "", "Of the best epoch, on texts that it was not trained on:", ""),
+        *markdown.table(["score", "validation", "test"], list(_scores(result["metrics"]))),
+    ]
+    if thresholds := result.get("thresholds"):
+        rows = [[label, f"{limit:.4g}"] for label, limit in thresholds.items()]
+        lines += ["", "## Thresholds", "", "A label counts as given from this probability on, tuned on validation:", ""]
+        lines += markdown.table(["label", "threshold"], rows[:SHOWN])
+        lines += ["", f"Those of {len(rows) - SHOWN:,} more labels are in config.json."] if len(rows) > SHOWN else []
+    lines += ["", "## Hyperparameters", "", *markdown.table(["key", "value"], list(_hyperparameters(cfg)))]
+    lines += ["", "## Limits", "", *(f"- {limit}" for limit in [*_limits(result, cfg), *notes]), ""]
+    (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def place_name(place: str) -> str:
+    """A hub id as it is; of a path its last part, since the rest says only how a machine is arranged."""
+    local = place.startswith(("/", ".", "~")) or Path(place).exists()
+    return Path(place).name if local else place
+
+
+def backbone_name(cfg: DictConfig) -> str:
+    """What a run's backbone is called."""
+    chosen = cfg.backbone
+    place = chosen.get("name") or chosen.get("package") or chosen.get("run")
+    return place_name(str(place)) if place else "a BERT from scratch"
+
+
+def _facts(result: Mapping[str, Any], cfg: DictConfig) -> Iterator[list[str]]:
+    total, trained = result["parameters"]["total"], result["parameters"]["trainable"]
+    made = result["environment"]
+    yield ["backbone", backbone_name(cfg)]
+    yield ["data", place_name(str(cfg.data.path or cfg.data.name))]
+    yield ["texts", ", ".join(f"{count:,} {split}" for split, count in result["texts"].items())]
+    yield ["task", result["objective"]]
+    if result["labels"]:
+        yield ["number of labels", f"{len(result['labels']):,}"]
+        yield ["labels", listed(result["labels"])]
+    yield ["freezing strategy", result["strategy"]]
+    yield ["trained parameters", f"{trained:,} of {total:,} ({percent(trained / total)})"]
+    yield ["frozen parameters", f"{total - trained:,}"]
+    yield ["best epoch", str(result["best"]["epoch"])]
+    yield ["seed", str(result["seed"])]
+    yield ["trained on", f"{made['device']}, {made['time']}"]
+    yield ["versions", f"Thaw {made['thaw']}, torch {made['torch']}, transformers {made['transformers']}"]
+
+
+def _how(kind: Kind, objective: str) -> str:
+    if kind == "onnx":
+        return f"{HOW[kind]}{PROBABILITIES[objective]}\nprint(dict(zip(config['labels'], probabilities[0])))"
+    return HOW.get(f"{kind}, {objective}", HOW[kind])
+
+
+def _scores(metrics: Mapping[str, Mapping[str, float | None]]) -> Iterator[list[str]]:
+    for name in metrics["test"]:
+        values = (metrics[split].get(name) for split in ("validation", "test"))
+        yield [name, *("-" if value is None else f"{value:.4f}" for value in values)]
+
+
+def _hyperparameters(cfg: DictConfig) -> Iterator[list[str]]:
+    parts = {name: cfg[name] for name in ("model", "freeze", "optimizer", "scheduler")}
+    parts |= {name: OmegaConf.masked_copy(cfg[name], list(keys)) for name, keys in SETTINGS.items()}
+    for section, node in parts.items():
+        values: Any = OmegaConf.to_container(node, resolve=True)
+        for key, value in flat(values):
+            name = f"{section}.{key}"
+            if name not in ("freeze._target_", "scheduler.schedule._partial_"):  # the strategy has a name of its own
+                shown = str(value).rpartition(".")[2] if key.endswith("_target_") else str(value)
+                yield [name.removesuffix("._target_"), shown]
+
+
+def _limits(result: Mapping[str, Any], cfg: DictConfig) -> Iterator[str]:
+    yield f"Texts are cut at {cfg.data.max_length} tokens."
+    if result["objective"] in ("binary", "multiclass"):
+        yield "Every text gets one of the labels, even a text that none of them fits."
+    yield (
+        f"The scores are of one training and {result['texts']['test']:,} test texts from the same source as the "
+        "training texts; other seeds and other texts come out differently."
+    )
+    yield "Licences of the backbone and of the data are not recorded here; theirs hold for this model too."

@@ -1,0 +1,204 @@
+"""Strategies of several phases: gradual unfreezing, a linear probe before fine-tuning, and the user's own chain."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
+
+import pydantic
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from src.config.sections import Positive, Rate
+from src.errors import UserError, nearest
+from src.freezing.strategy import HEAD, STRICT, End, Phase, Stage, Strategy
+from src.freezing.whole_stages import sample_names
+
+Until = Literal["epochs", "plateau"]
+
+
+Improvement = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _end(until: Until, epochs: int, patience: int, min_delta: float) -> End:
+    return End(epochs=epochs) if until == "epochs" else End(None, patience, min_delta)
+
+
+@dataclass(frozen=True, config=STRICT)
+class Gradual(Strategy):
+    """The head first, then more and more stages from the output to the input (ULMFiT, Howard & Ruder 2018).
+
+    Args:
+        every: epochs a phase.
+        until: `epochs`, or `plateau` for phases that end when the monitored metric does not improve.
+        patience: plateau only: validations without improvement.
+        min_delta: plateau only: what counts as an improvement.
+        stages_per_phase: how many stages thaw at a time.
+        down_to: the last stage to thaw.
+        restore_best: begin each phase with the best weights so far.
+    """
+
+    every: Positive
+    until: Until
+    patience: Positive
+    min_delta: Improvement
+    stages_per_phase: Positive
+    down_to: str
+    restore_best: bool
+
+    @property
+    def kind(self) -> str:
+        pace = str(self.every) if self.until == "epochs" else "plateau"
+        return f"gradual:{pace}" + (f"x{self.stages_per_phase}" if self.stages_per_phase > 1 else "")
+
+    def phases(self, stages: Sequence[Stage]) -> list[Phase]:
+        names = [stage.name for stage in stages if stage.name != HEAD]
+        if self.down_to not in names:
+            raise UserError(
+                f"freeze.down_to must be a stage of the backbone; got {self.down_to}.\n{nearest(self.down_to, names)}"
+            )
+        thawing = names[names.index(self.down_to) :][::-1]
+        end = _end(self.until, self.every, self.patience, self.min_delta)
+        counts = [*range(0, len(thawing), self.stages_per_phase), len(thawing)]
+        return [
+            Phase(_parameters(stages, {HEAD, *thawing[:count]}), end, restore_best=self.restore_best and count > 0)
+            for count in counts
+        ]
+
+
+@dataclass(frozen=True, config=STRICT)
+class LpFt(Strategy):
+    """A linear probe, then full fine-tuning from there (LP-FT, Kumar et al. 2022).
+
+    Args:
+        epochs: of the probe.
+        lr: the backbone's peak rate in the fine-tuning; None: the optimizer's.
+        head_lr: the head's in the fine-tuning; None: the optimizer's.
+        restore_best: fine-tune from the best probe instead of the latest.
+    """
+
+    epochs: Positive
+    lr: Rate | None
+    head_lr: Rate | None
+    restore_best: bool
+
+    @property
+    def kind(self) -> str:
+        return f"lp_ft:{self.epochs}"
+
+    def phases(self, stages: Sequence[Stage]) -> list[Phase]:
+        everything = {stage.name for stage in stages}
+        return [
+            Phase(_parameters(stages, {HEAD}), End(epochs=self.epochs)),
+            Phase(_parameters(stages, everything), End(), self.lr, self.head_lr, self.restore_best),
+        ]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Link:
+    """One phase of a chain.
+
+    Args:
+        train: what trains: stages (`head`, `layer.3`), ranges of layers (`layer.2-5`), `all`, or regular expressions
+            that are searched in parameter names.
+        epochs: how long; not for a phase that ends on a plateau, nor needed for the last.
+        until: `epochs` or `plateau`.
+        patience: plateau only: validations without improvement.
+        min_delta: plateau only: what counts as an improvement.
+        lr: the backbone's peak rate; None: the optimizer's.
+        head_lr: the head's.
+        restore_best: begin with the best weights so far.
+    """
+
+    train: Annotated[list[str], Field(min_length=1)]
+    epochs: Positive | None = None
+    until: Until = "epochs"
+    patience: Positive = 1
+    min_delta: Improvement = 0.0
+    lr: Rate | None = None
+    head_lr: Rate | None = None
+    restore_best: bool = False
+
+    @pydantic.model_validator(mode="after")
+    def ends(self) -> Self:
+        if self.until == "plateau" and self.epochs:
+            raise ValueError("ends after its epochs or on a plateau, not both")
+        return self
+
+
+@dataclass(frozen=True, config=STRICT)
+class Chain(Strategy):
+    """The user's own phases, one after the other."""
+
+    by_name = True
+    links: Annotated[list[Link], Field(min_length=1)]
+
+    @property
+    def kind(self) -> str:
+        return "chain:" + ">".join("+".join(link.train) for link in self.links)
+
+    @pydantic.model_validator(mode="after")
+    def lasts(self) -> Self:
+        for number, link in enumerate(self.links[:-1]):
+            if link.until == "epochs" and not link.epochs:
+                raise ValueError(f"must say how long each phase but the last is; phase {number + 1} has no epochs")
+        return self
+
+    def phases(self, stages: Sequence[Stage]) -> list[Phase]:
+        return [
+            Phase(
+                _chosen(link.train, stages, f"freeze.links.{number}.train"),
+                _end(link.until, link.epochs or 1, link.patience, link.min_delta),
+                link.lr,
+                link.head_lr,
+                link.restore_best,
+            )
+            for number, link in enumerate(self.links)
+        ]
+
+
+def _parameters(stages: Sequence[Stage], chosen: set[str]) -> frozenset[str]:
+    return frozenset(n for stage in stages if stage.name in chosen for n in stage.parameters)
+
+
+def _chosen(train: Sequence[str], stages: Sequence[Stage], key: str) -> frozenset[str]:
+    """The parameters that the entries of one phase mean.
+
+    Raises:
+        UserError: an entry means nothing, or a stage is named twice.
+    """
+    names = [stage.name for stage in stages]
+    named: list[str] = []
+    parameters: set[str] = set()
+    for entry in train:
+        if entry == "all":
+            named += names
+        elif entry in names:
+            named.append(entry)
+        elif match := re.fullmatch(r"layer\.(\d+)-(\d+)", entry):
+            wanted = [f"layer.{i}" for i in range(int(match[1]), int(match[2]) + 1)]
+            if not wanted or not {*wanted} <= {*names}:
+                raise UserError(
+                    f"{key} must name layers of this backbone; got {entry}.\nThere are: {', '.join(names)}."
+                )
+            named += wanted
+        else:
+            parameters |= _matching(entry, stages, key)
+    if twice := sorted({name for name in named if named.count(name) > 1}):
+        raise UserError(f"{key} must name each stage once; {', '.join(twice)} is there twice.")
+    return _parameters(stages, set(named)) | parameters
+
+
+def _matching(pattern: str, stages: Sequence[Stage], key: str) -> set[str]:
+    try:
+        found = {n for stage in stages for n in stage.parameters if re.search(pattern, n)}
+    except re.error as error:
+        raise UserError(f"{key} holds {pattern}, which is no stage and not a regular expression: {error}.") from None
+    if not found:
+        raise UserError(
+            f"{key} must name stages or match parameters; {pattern} is neither.\n"
+            f"Stages: {', '.join(stage.name for stage in stages)}. Parameters look like this: "
+            f"{', '.join(sample_names(stages))}."
+        )
+    return found

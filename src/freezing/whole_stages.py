@@ -1,0 +1,139 @@
+"""Strategies that freeze whole stages for the whole training."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from src.errors import UserError
+from src.freezing.strategy import EMBEDDINGS, HEAD, STRICT, Patterns, Phase, Stage, Strategy, training
+
+
+def _layers(stages: Sequence[Stage]) -> int:
+    return sum(stage.is_layer for stage in stages)
+
+
+@dataclass(frozen=True, config=STRICT)
+class Nothing(Strategy):
+    """Nothing frozen."""
+
+    kind = "none"
+
+    def phases(self, stages: Sequence[Stage]) -> list[Phase]:
+        return training(stages, [True for _ in stages])
+
+
+@dataclass(frozen=True, config=STRICT)
+class Everything(Strategy):
+    """The whole backbone frozen; the head trains."""
+
+    kind = "all"
+
+    def phases(self, stages: Sequence[Stage]) -> list[Phase]:
+        return training(stages, [stage.name == HEAD for stage in stages])
+
+
+@dataclass(frozen=True, config=STRICT)
+class Embeddings(Strategy):
+    """Only the embeddings frozen."""
+
+    kind = "embeddings"
+
+    def phases(self, stages: Sequence[Stage]) -> list[Phase]:
+        return training(stages, [stage.name != EMBEDDINGS for stage in stages])
+
+
+@dataclass(frozen=True, config=STRICT)
+class Bottom(Strategy):
+    """The embeddings and the first `layers` layers frozen."""
+
+    layers: Annotated[int, Field(ge=0)]
+
+    @property
+    def kind(self) -> str:
+        return f"bottom:{self.layers}"
+
+    def phases(self, stages: Sequence[Stage]) -> list[Phase]:
+        _check_layers(self.layers, stages)
+        return training(stages, [index > self.layers for index in range(len(stages))])
+
+
+@dataclass(frozen=True, config=STRICT)
+class Top(Strategy):
+    """Everything frozen but the last `layers` layers and what follows them."""
+
+    layers: Annotated[int, Field(ge=0)]
+
+    @property
+    def kind(self) -> str:
+        return f"top:{self.layers}"
+
+    def phases(self, stages: Sequence[Stage]) -> list[Phase]:
+        _check_layers(self.layers, stages)
+        if self.layers == 0:
+            return Everything().phases(stages)
+        return Bottom(_layers(stages) - self.layers).phases(stages)
+
+
+@dataclass(frozen=True, config=STRICT)
+class Pattern(Strategy):
+    """Backbone parameters whose name matches a regular expression frozen."""
+
+    by_name = True
+    frozen: Patterns
+
+    @property
+    def kind(self) -> str:
+        return f"pattern:{'|'.join(self.frozen)}"
+
+    def phases(self, stages: Sequence[Stage]) -> list[Phase]:
+        backbone = [n for stage in stages if stage.name != HEAD for n in stage.parameters]
+        for pattern in self.frozen:
+            if not any(re.search(pattern, name) for name in backbone):
+                raise UserError(
+                    f"freeze.frozen must match parameters of the backbone; {pattern} matches none of "
+                    f"{len(backbone)}.\nTheir names look like this: {', '.join(sample_names(stages))}."
+                )
+        frozen = {n for n in backbone if any(re.search(pattern, n) for pattern in self.frozen)}
+        return [Phase(frozenset(n for stage in stages for n in stage.parameters) - frozen)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Surgical(Strategy):
+    """Only the layers `first` to `last` and the head train (Lee et al. 2023)."""
+
+    first: Annotated[int, Field(ge=0)]
+    last: Annotated[int, Field(ge=0)]
+
+    @property
+    def kind(self) -> str:
+        return f"surgical:{self.first}-{self.last}"
+
+    def phases(self, stages: Sequence[Stage]) -> list[Phase]:
+        count = _layers(stages)
+        if not self.first <= self.last < count:
+            raise UserError(
+                f"freeze.first and freeze.last must lie in 0..{count - 1} for this backbone ({count} layers), "
+                f"first not above last; got {self.first} and {self.last}.\n"
+                "One layer alone: give both the same number."
+            )
+        block = {f"layer.{i}" for i in range(self.first, self.last + 1)} | {HEAD}
+        return training(stages, [stage.name in block for stage in stages])
+
+
+def _check_layers(layers: int, stages: Sequence[Stage]) -> None:
+    count = _layers(stages)
+    if layers > count:
+        raise UserError(
+            f"freeze.layers must lie in 0..{count} for this backbone ({count} layers); got {layers}.\n"
+            "Choose freeze=all to freeze the whole backbone, freeze=none to freeze nothing."
+        )
+
+
+def sample_names(stages: Sequence[Stage]) -> list[str]:
+    """The name of one parameter of each of the first stages, to show what names look like."""
+    return [stage.parameters[0] for stage in stages if stage.name != HEAD and stage.parameters][:3]

@@ -1,0 +1,148 @@
+"""What can be checked of a config before the backbone is loaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from src.config.backbone import Backbone, FromRun, Scratch
+from src.config.instantiate import instantiate
+from src.config.monitor import best_mode, contradiction
+from src.config.schema import RunConfig
+from src.config.trainer_switches import refusals
+from src.config.validation import check
+from src.data.corpus import Corpus
+from src.errors import UserError, nearest
+from src.freezing.strategy import HEAD, Stage, Strategy, check_reinit
+from src.models import backbones
+from src.models import stages as models_stages
+from src.models.backbones import Source
+
+if TYPE_CHECKING:
+    pass
+if TYPE_CHECKING:
+    pass
+
+
+def check_both(first: DictConfig, second: DictConfig) -> None:
+    """What would stop a training that begins where another ends, to be found before that one begins.
+
+    Args:
+        first: the config of the training that leaves the backbone.
+        second: of the one that goes on with it.
+
+    Raises:
+        UserError: the second could not be.
+    """
+    from src.data import corpus as corpora
+
+    settings, strategy = read_training(second)
+    check_fit(settings, strategy, find_backbone(read_training(first)[0].backbone))
+    check_monitor(settings, corpora.load(settings.data))
+
+
+def read_config(cfg: DictConfig) -> tuple[RunConfig, Strategy]:
+    """The typed config and the freezing strategy.
+
+    Raises:
+        UserError: one message with all problems of both.
+    """
+    problems: list[str] = []
+    strategy: Strategy | None = None
+    try:
+        settings = check(cfg)
+    except UserError as error:
+        problems.append(str(error))
+    try:
+        if isinstance(cfg.freeze, DictConfig) and not OmegaConf.missing_keys(cfg.freeze):
+            strategy = instantiate(cfg.freeze, "freeze")
+    except UserError as error:
+        problems.append(str(error))
+    except OmegaConfBaseException:
+        pass  # what is missing or refers to nothing has been told already
+    if problems or strategy is None:
+        raise UserError("\n".join(problems))
+    return settings, strategy
+
+
+def read_training(cfg: DictConfig) -> tuple[RunConfig, Strategy]:
+    """As `read_config`, for a run that is to train; older runs may have trained with what is refused today.
+
+    Raises:
+        UserError: one message with all that no training can go by.
+    """
+    settings, strategy = read_config(cfg)
+    mode, metric = settings.monitor.mode, settings.monitor.metric
+    problems = list(refusals(settings.trainer))
+    if mode not in ("auto", best_mode(metric)):
+        problems.append(f"monitor.{contradiction(mode, metric)}.\nLeave monitor.mode out: it follows from the metric.")
+    if problems:
+        raise UserError("\n".join(problems))
+    return settings, strategy
+
+
+def check_fit(settings: RunConfig, strategy: Strategy, source: Source) -> None:
+    """Whether the backbone can do what the config asks, as far as its files tell without loading it.
+
+    Raises:
+        UserError: max_length is beyond the backbone's positions, or the strategy does not fit its layers.
+    """
+    if settings.data.max_length > source.longest:
+        other = "choose a backbone for longer texts, such as backbone=modernbert"
+        if isinstance(settings.backbone, Scratch):
+            other = "raise backbone.max_length"
+        raise UserError(
+            f"data.max_length must be at most {source.longest} for {source.name}; got {settings.data.max_length}.\n"
+            f"Lower it, or {other}."
+        )
+    declared = models_stages.declared_stages(source) or [
+        Stage(name, (name,)) for name in ("embeddings", *(f"layer.{i}" for i in range(source.layers)))
+    ]
+    with_names = all(len(stage.parameters) > 1 for stage in declared if stage.is_layer)
+    if with_names or not strategy.by_name:
+        stages = [*declared, Stage(HEAD, (HEAD,))]
+        phases = strategy.phases(stages)
+        check_reinit(strategy.reinit_top, stages, phases)
+        if any(phase.end.epochs is None for phase in phases[:-1]) and settings.monitor.metric.startswith("train/"):
+            raise UserError(
+                f"A phase that ends on a plateau watches validation; monitor.metric is {settings.monitor.metric}.\n"
+                "Choose a score of validation, such as monitor.metric=validation/loss, or freeze.until=epochs."
+            )
+
+
+def check_monitor(settings: RunConfig, corpus: Corpus) -> None:
+    """
+    Raises:
+        UserError: a metric that decides something is not one of this task's scores.
+    """
+    known = {"loss", *corpus.space.scores}
+    for key, metric in _watched(settings).items():
+        split, _, score = metric.partition("/")
+        if split not in ("train", "validation") or score not in known:
+            place = split if split == "train" else "validation"
+            raise UserError(
+                f"{key} must be {place}/ and a score of this task; got {metric}.\n{nearest(score or split, known)}"
+            )
+
+
+def _watched(settings: RunConfig) -> dict[str, str]:
+    """The metrics that something of a training goes by, by their key in the config."""
+    found = {"monitor.metric": settings.monitor.metric, "scheduler.monitor": settings.scheduler.monitor}
+    for name, callback in settings.callbacks.items():
+        found[f"callbacks.{name}.monitor"] = (callback.model_extra or {}).get("monitor") if callback else None
+    return {key: metric for key, metric in found.items() if isinstance(metric, str)}
+
+
+def find_backbone(cfg: Backbone) -> Source:
+    """The files of the backbone, or its description where it is to be made.
+
+    Raises:
+        UserError: there is no such backbone.
+    """
+    from src.models import masked_language, scratch
+
+    if isinstance(cfg, Scratch):
+        return scratch.describe(cfg)
+    return masked_language.find_pretrained(cfg) if isinstance(cfg, FromRun) else backbones.find(cfg)

@@ -1,0 +1,101 @@
+"""Cuts an encoder at a depth: a prefix that computes hidden states and a suffix that goes on from them.
+
+Both are views that share the encoder's own modules, so training the suffix trains the encoder, and the architecture's
+own forward code, with its masks and position biases, runs in both.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from torch import Tensor, nn
+from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
+
+LAYER_LISTS = ("encoder.layer", "transformer.layer", "layers")
+
+
+# What runs once, after the last layer: the prefix must leave it out.
+AFTER_LAST = ("final_norm", "pooler")
+
+
+class CutError(Exception):
+    """This architecture has no list of layers that can be cut; says why."""
+
+
+class PassThrough(nn.Module):
+    """Stands in for the embeddings: hands the hidden states on that the suffix is given as `inputs_embeds`."""
+
+    def forward(self, *args: Any, inputs_embeds: Tensor | None = None, **kwargs: Any) -> Tensor:
+        return inputs_embeds if inputs_embeds is not None else next(a for a in args if a is not None and a.ndim == 3)
+
+
+class NoLayers(nn.Module):
+    """Stands in for a stack of layers that has none: not every architecture's own code can do without any."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> BaseModelOutputWithPastAndCrossAttentions:
+        states = args[0] if args else kwargs["hidden_states"]
+        return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=states, hidden_states=(states,))
+
+
+def cut(encoder: nn.Module, layers: int) -> tuple[nn.Module, nn.Module]:
+    """The embeddings with the first `layers` layers, and the rest.
+
+    Args:
+        encoder: a transformers encoder.
+        layers: how many layers the prefix has, from 0 to all.
+
+    Returns:
+        The prefix, called like the encoder, whose `last_hidden_state` are the states at the cut; and the suffix, called
+        with `inputs_embeds` (these states) and `attention_mask`, whose output is the encoder's.
+
+    Raises:
+        CutError: the layers are shared or not in a list.
+    """
+    path = next((p for p in LAYER_LISTS if isinstance(_get(encoder, p), nn.ModuleList)), None)
+    if path is None:
+        raise CutError(f"{type(encoder).__name__} has no list of layers of its own to cut")
+    whole = _get(encoder, path)
+    if layers > len(whole):
+        raise CutError(f"{type(encoder).__name__} has {len(whole)} layers, fewer than {layers}")
+    prefix, suffix = _view(encoder, path), _view(encoder, path)
+    for view, kept in ((prefix, whole[:layers]), (suffix, whole[layers:])):
+        stack = path.rpartition(".")[0]
+        if stack and not len(kept):
+            _set(view, stack, NoLayers())
+        else:
+            _set(view, path, nn.ModuleList(kept))
+    for name in AFTER_LAST:
+        if getattr(prefix, name, None) is not None:
+            setattr(prefix, name, None if name == "pooler" else nn.Identity())
+    suffix.embeddings = PassThrough()
+    if hasattr(suffix, "embeddings_project"):
+        # ELECTRA widens its embeddings before the first layer, which the prefix has done.
+        suffix._modules.pop("embeddings_project")
+    if layers and isinstance(_get(suffix, "encoder.conv"), nn.Module):
+        # DeBERTa's convolution follows the first layer, whichever that is.
+        _set(suffix, "encoder.conv", None)
+    return prefix, suffix
+
+
+def _view(module: nn.Module, path: str) -> nn.Module:
+    """A copy of the modules along a path that shares everything beside the path."""
+    view = copy.copy(module)
+    view._modules = dict(module._modules)
+    name, _, rest = path.partition(".")
+    if rest:
+        view._modules[name] = _view(module.get_submodule(name), rest)
+    return view
+
+
+def _get(module: nn.Module, path: str) -> Any:
+    """What lies at a path below a module; None where nothing does."""
+    found: Any = module
+    for name in filter(None, path.split(".")):
+        found = getattr(found, name, None)
+    return found
+
+
+def _set(module: nn.Module, path: str, value: nn.Module | None) -> None:
+    parent, _, name = path.rpartition(".")
+    setattr(_get(module, parent), name, value)

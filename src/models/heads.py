@@ -1,0 +1,187 @@
+"""Heads: what turns the backbone's output into logits. A head declares what it reads, `pooled` or `tokens`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from src.config.model import Pooling, StatePooling
+from src.config.schema import Objective
+
+Reads = Literal["pooled", "tokens"]
+
+
+class LinearHead(nn.Module):
+    """Dropout and a linear layer on one vector a text.
+
+    Args:
+        width: of the backbone's vectors.
+        outputs: how many logits a text.
+        pooling: how the backbone makes one vector of a text's tokens.
+        dropout: the share of the vector's values that training sets to zero.
+    """
+
+    reads: ClassVar[Reads] = "pooled"
+
+    def __init__(self, width: int, outputs: int, pooling: Pooling, dropout: float) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(width, outputs)
+
+    def forward(self, pooled: Float[Tensor, "texts width"]) -> Float[Tensor, "texts outputs"]:
+        logits: Tensor = self.linear(self.dropout(pooled))
+        return logits
+
+
+class BiLSTMHead(nn.Module):
+    """A bidirectional LSTM over the token states, pooling over the tokens, dropout, a linear layer.
+
+    Padding never changes a logit: the backward direction reads each text from its own last token, and the pooling
+    passes over padded places. Two plain LSTMs on padded input do this in half the time that packed sequences take.
+
+    Args:
+        width: of the backbone's token states.
+        outputs: how many logits a text.
+        hidden_size: of the LSTM's state, per direction.
+        layers: of the LSTM.
+        pooling: over the tokens; `last` takes the last state of each direction.
+        dropout: the share of values that training sets to zero, between LSTM layers and before the linear layer.
+    """
+
+    reads: ClassVar[Reads] = "tokens"
+
+    def __init__(
+        self, width: int, outputs: int, hidden_size: int, layers: int, pooling: StatePooling, dropout: float
+    ) -> None:
+        super().__init__()
+        self.pooling = pooling
+        widths = [width] + [2 * hidden_size] * (layers - 1)
+        self.rightward = nn.ModuleList(nn.LSTM(w, hidden_size, batch_first=True) for w in widths)
+        self.leftward = nn.ModuleList(nn.LSTM(w, hidden_size, batch_first=True) for w in widths)
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(2 * hidden_size, outputs)
+
+    def forward(
+        self, states: Float[Tensor, "texts tokens width"], mask: Bool[Tensor, "texts tokens"]
+    ) -> Float[Tensor, "texts outputs"]:
+        lengths = mask.sum(1, keepdim=True)
+        places = torch.arange(mask.shape[1], device=mask.device)
+        mirrored = torch.where(places < lengths, lengths - 1 - places, places)
+        for layer, (rightward, leftward) in enumerate(zip(self.rightward, self.leftward, strict=True)):
+            states = self.dropout(states) if layer else states
+            right, _ = rightward(states)
+            left, _ = leftward(_reorder(states, mirrored))
+            states = torch.cat([right, _reorder(left, mirrored)], dim=2)
+        if self.pooling == "last":
+            right, left = states.chunk(2, dim=2)
+            pooled = torch.cat([_reorder(right, lengths - 1)[:, 0], left[:, 0]], dim=1)
+        else:
+            pooled = pool_states(states, mask, self.pooling)
+        logits: Tensor = self.linear(self.dropout(pooled))
+        return logits
+
+
+class MaskedLanguageHead(nn.Module):
+    """What BERT puts behind its encoder to guess masked tokens (Devlin et al. 2019): a dense layer, GELU, a norm, and
+    the input embeddings again as the output matrix. It is given with each call, so that there is only one of it.
+
+    Args:
+        width: of the backbone's token states.
+        embedding_width: of the backbone's input embeddings.
+        vocabulary: how many tokens there are.
+    """
+
+    reads: ClassVar[Reads] = "tokens"
+
+    def __init__(self, width: int, embedding_width: int, vocabulary: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, embedding_width)
+        self.norm = nn.LayerNorm(embedding_width, eps=1e-12)
+        self.bias = nn.Parameter(torch.zeros(vocabulary))
+
+    def forward(
+        self,
+        states: Float[Tensor, "masked width"],
+        embeddings: Float[Tensor, "vocabulary embedding_width"],
+    ) -> Float[Tensor, "masked vocabulary"]:
+        return nn.functional.linear(self.norm(nn.functional.gelu(self.dense(states))), embeddings, self.bias)
+
+
+class MixedHead(nn.Module):
+    """A head that reads a learned mix of all layers' outputs: a weighted mean, scaled (Peters et al. 2018, eq. 1).
+
+    Args:
+        inner: the head that reads the mix.
+        layers: how many outputs are mixed: the embeddings' and each layer's.
+    """
+
+    all_layers: ClassVar[bool] = True  # it reads the outputs of all layers, side by side
+
+    def __init__(self, inner: nn.Module, layers: int) -> None:
+        super().__init__()
+        self.reads, self.pooling = inner.reads, inner.pooling
+        self.layers = layers
+        self.weights, self.scale = nn.Parameter(torch.zeros(layers)), nn.Parameter(torch.ones(()))
+        self.inner = inner
+
+    def forward(
+        self, states: Float[Tensor, "texts *tokens all_layers_width"], *mask: Bool[Tensor, "texts tokens"]
+    ) -> Float[Tensor, "texts outputs"]:
+        parts = states.view(*states.shape[:-1], self.layers, -1)
+        mixed = self.scale * torch.einsum("...lw,l->...w", parts, self.weights.softmax(0).to(parts.dtype))
+        logits: Tensor = self.inner(mixed, *mask)
+        return logits
+
+
+def _reorder(
+    states: Float[Tensor, "texts tokens width"], order: Int[Tensor, "texts places"]
+) -> Float[Tensor, "texts places width"]:
+    return states.gather(1, order.unsqueeze(-1).expand(-1, -1, states.shape[2]))
+
+
+def logits_of(
+    head: nn.Module, output: Any, mask: Bool[Tensor, "texts tokens"], all_layers: bool
+) -> Float[Tensor, "texts outputs"]:
+    """What a head makes of an encoder's output.
+
+    Args:
+        head: reads pooled vectors or token states.
+        output: the encoder's.
+        mask: true for tokens, false for padding.
+        all_layers: the head reads the outputs of all layers, and the output has them one by one.
+    """
+    if head.reads == "pooled" and head.pooling == "pooler":
+        return torch.as_tensor(head(output.pooler_output))
+    states = read_states(output, all_layers)
+    return torch.as_tensor(
+        head(states, mask) if head.reads == "tokens" else head(pool_states(states, mask, str(head.pooling)))
+    )
+
+
+def read_states(output: Any, all_layers: bool) -> Float[Tensor, "texts tokens width"]:
+    """What a head reads of an encoder's output: the last layer's states, or those of all layers side by side."""
+    return torch.cat(output.hidden_states, dim=-1) if all_layers else torch.as_tensor(output.last_hidden_state)
+
+
+def pool_states(
+    states: Float[Tensor, "texts tokens width"], mask: Bool[Tensor, "texts tokens"], pooling: str
+) -> Float[Tensor, "texts width"]:
+    """One vector a text: the first token's state (`cls`), or the mean or maximum over the tokens without padding."""
+    if pooling == "cls":
+        return states[:, 0]
+    real = mask.unsqueeze(-1)
+    if pooling == "max":
+        return states.masked_fill(~real, -torch.inf).amax(1)
+    return (states * real).sum(1) / real.sum(1)
+
+
+def probabilities(logits: Float[Tensor, "rows outputs"], objective: Objective) -> Float[Tensor, "rows labels"]:
+    """Probabilities per label: binary gives two columns that sum to 1, multi-label independent ones."""
+    if objective == "multiclass":
+        return logits.softmax(1)
+    positive = logits.sigmoid()
+    return torch.cat([1 - positive, positive], dim=1) if objective == "binary" else positive

@@ -1,0 +1,110 @@
+"""What an encoder and a head make of a batch, and both as a run has left them. Nothing here trains: to import what
+does takes longer than to label a text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers.modeling_outputs import BaseModelOutput
+
+from src.data.labels import LabelSpace
+from src.datamodules.batching import Batch
+from src.freezing.strategy import HEAD, Phase, Stage, trained_in
+from src.models.heads import logits_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class Network(nn.Module):
+    """The encoder and the head of a finished run.
+
+    Args:
+        encoder: the backbone.
+        head: reads the encoder's pooled vectors or token states.
+        stages: the backbone's and the head's, from the input to the output.
+        phases: of the freezing strategy.
+        space: the labels and the objective.
+    """
+
+    def __init__(
+        self,
+        encoder: PreTrainedModel,
+        head: nn.Module,
+        stages: Sequence[Stage],
+        phases: Sequence[Phase],
+        space: LabelSpace,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+        self.stages, self.phases, self.space = list(stages), list(phases), space
+        self.trained = trained_in(phases)  # if all phases are reached
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def forward(self, batch: Batch) -> Float[Tensor, "rows outputs"]:
+        """The logits of a batch of token ids: of each text, or of each masked token."""
+        return (token_logits if self.space.objective == "mlm" else label_logits)(self.encoder, self.head, batch)
+
+
+def label_logits(
+    encoder: PreTrainedModel, head: nn.Module, batch: Batch, suffix: nn.Module | None = None
+) -> Float[Tensor, "texts outputs"]:
+    """The logits of texts.
+
+    Args:
+        encoder: the backbone.
+        head: reads pooled vectors or token states.
+        batch: token ids, or what the activation store holds in their place.
+        suffix: the part of the encoder that stored states go on through; None: they are for the head.
+    """
+    if "pooled" in batch:
+        logits: Tensor = head(batch["pooled"])
+        return logits.float()
+    mask = batch["mask"]
+    if "states" not in batch:
+        output = encoder(input_ids=batch["input_ids"], attention_mask=mask.long())
+    elif suffix:
+        output = suffix(inputs_embeds=batch["states"], attention_mask=mask.long())
+    else:
+        output = BaseModelOutput(last_hidden_state=batch["states"])
+    # What a store holds for a head that reads all layers lies side by side already.
+    return logits_of(head, output, mask, reads_all_layers(head) and "states" not in batch).float()
+
+
+def token_logits(encoder: PreTrainedModel, head: nn.Module, batch: Batch) -> Float[Tensor, "masked vocabulary"]:
+    """The logits of the tokens at `places`, which count through the padded batch row by row."""
+    mask, options = batch["mask"].long(), {}
+    if "segments" in batch:
+        # Texts that share a row do not see each other, and each counts its positions from its own start.
+        segments = batch["segments"]
+        mask = segments[:, None, :, None] == segments[:, None, None, :]
+        options = {"position_ids": batch["positions"]}
+    states = encoder(input_ids=batch["input_ids"], attention_mask=mask, **options).last_hidden_state
+    logits: Tensor = head(states.flatten(0, 1)[batch["places"]], encoder.get_input_embeddings().weight)
+    return logits.float()
+
+
+def reads_all_layers(head: nn.Module) -> bool:
+    """Whether a head reads the outputs of all layers side by side instead of the last one's."""
+    return bool(getattr(head, "all_layers", False))
+
+
+def checkpoint_names(trained: Iterable[str]) -> set[str]:
+    """What trained, as checkpoints name it; the frozen weights are the backbone's own and are read from there again."""
+    return {name if name.startswith(f"{HEAD}.") else f"encoder.{name}" for name in trained}
+
+
+def check_state(state: dict[str, Any], trained: Iterable[str]) -> None:
+    """
+    Raises:
+        ValueError: a tensor that trained is missing, or one that did not is there.
+    """
+    if differing := sorted(state.keys() ^ checkpoint_names(trained)):
+        raise ValueError(f"the checkpoint is of another model or strategy: {', '.join(differing[:5])}")

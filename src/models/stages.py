@@ -1,0 +1,81 @@
+"""What the stages of an encoder are, by the names of its parameters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from src.errors import UserError, reason
+from src.freezing.strategy import EMBEDDINGS, POOLER, Stage
+
+if TYPE_CHECKING:
+    from src.models.backbones import Source
+
+# The ordered layers of an encoder: encoder.layer.3.…, transformer.layer.3.…, layers.3.…; ALBERT shares one group.
+LAYER = re.compile(r"^(?:encoder\.|transformer\.)?(?:layers?|albert_layer_groups)\.(\d+)\.")
+
+
+# What runs once after the last layer belongs to it; DeBERTa's convolution runs after the first layer.
+AFTER_LAST = re.compile(r"^(?:final_norm|norm|ln_f|encoder\.(?:final_)?norm)\.")
+
+
+AFTER_FIRST = re.compile(r"^encoder\.conv\.")
+
+
+# In a checkpoint with a task head the encoder stands behind the name of the model, as in bert.encoder.layer.0.….
+INNER = re.compile(r"^\w+\.((?:embeddings|encoder|layers|transformer|pooler)\..*)$")
+
+
+def stages(names: Iterable[str]) -> list[Stage]:
+    """Sorts the parameter names of an encoder into its stages, from the input to the output.
+
+    A parameter that several layers share, such as a relative-position table, belongs to the embeddings: it can only be
+    frozen together with everything before the first layer.
+
+    Raises:
+        UserError: the names show no ordered list of layers.
+    """
+    names = list(names)
+    found = [int(m.group(1)) for n in names if (m := LAYER.match(n))]
+    if not found:
+        raise UserError(
+            "The backbone must have an ordered list of layers (encoder.layer.0.…); its parameters are named "
+            f"{', '.join(names[:3])}, ….\nChoose an encoder of the BERT family."
+        )
+    last = max(found)
+    order = [EMBEDDINGS, *(f"layer.{i}" for i in range(last + 1)), POOLER]
+    members: dict[str, list[str]] = {stage: [] for stage in order}
+    for name in names:
+        if match := LAYER.match(name):
+            stage = f"layer.{match.group(1)}"
+        elif name.startswith("pooler."):
+            stage = POOLER
+        elif AFTER_LAST.match(name):
+            stage = f"layer.{last}"
+        else:
+            stage = "layer.0" if AFTER_FIRST.match(name) else EMBEDDINGS
+        members[stage].append(name)
+    return [Stage(stage, tuple(members[stage])) for stage in order if members[stage] or stage != POOLER]
+
+
+def declared_stages(source: Source) -> list[Stage] | None:
+    """The stages by the weight file's table of contents, read without loading a tensor; None where that cannot be.
+
+    Raises:
+        UserError: a weight file cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    names: list[str] = []
+    for file in sorted(source.folder.glob("model*.safetensors")) if source.folder else ():
+        try:
+            with safe_open(file, framework="numpy") as content:
+                names += content.keys()
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"{file} must be weights that can be read; they cannot: {reason(error)}.") from None
+    inner = [match.group(1) for name in names if (match := INNER.match(name))]
+    try:
+        return stages(inner if any(LAYER.match(n) for n in inner) else names)
+    except UserError:
+        return None

@@ -1,0 +1,12 @@
+"""The LightningModules: steps, metrics, optimizers and schedules."""
+
+__all__ = [
+    "classification_report",
+    "classifier",
+    "freezable",
+    "masked_language_model",
+    "metrics",
+    "optimizers",
+    "optimizing",
+    "schedules",
+]

@@ -1,0 +1,35 @@
+"""The classification report as text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import classification_report
+
+from src.data.labels import LabelSpace
+from src.errors import listed
+from src.modules import metrics
+
+
+def report_text(predicted: NDArray[Any], targets: NDArray[Any], space: LabelSpace) -> str:
+    """Precision, recall, F1 and support of each label that occurs in targets or predictions, and their macro, micro (or
+    accuracy) and weighted averages; these are the scores of `metrics.measure`.
+
+    Args:
+        predicted: int64 [rows] label indices, or [rows, labels] of 0 and 1.
+        targets: likewise.
+        space: the labels.
+    """
+    given = metrics.occurring(torch.from_numpy(predicted), torch.from_numpy(targets), len(space.names)).numpy()
+    labels = np.flatnonzero(given) if given.any() else np.arange(len(space.names))
+    names = [space.names[label] for label in labels]
+    table = classification_report(targets, predicted, labels=labels, target_names=names, digits=3, zero_division=0)
+    absent = [name for name, occurs in zip(space.names, given, strict=True) if not occurs]
+    if absent:
+        table += (
+            f"\nMacro averages are over the labels that texts have or are given, which leaves out: {listed(absent)}\n"
+        )
+    return str(table)

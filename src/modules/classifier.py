@@ -1,0 +1,100 @@
+"""The LightningModules: what each objective computes in a step, and how it is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from src.data.labels import LabelSpace
+from src.datamodules.batching import Batch
+from src.freezing.strategy import Phase, Stage
+from src.models.heads import probabilities
+from src.models.networks import label_logits
+from src.modules import metrics
+from src.modules.freezable import FreezableModule, Seen, joined
+from src.modules.optimizing import Optimization
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of a split, in the order of its rows."""
+
+    logits: Float[Tensor, "rows outputs"]
+    targets: Shaped[Tensor, "rows ..."]
+    weights: Float[Tensor, " rows"]
+
+
+class TextClassifier(FreezableModule):
+    """Labels texts.
+
+    Args:
+        encoder: the backbone.
+        head: reads the encoder's pooled vectors or token states.
+        stages: the backbone's and the head's, from the input to the output.
+        phases: of the freezing strategy.
+        optimization: builds the optimizer; None for a model that does not train.
+        space: the labels and the objective.
+        label_weights: float32 [labels], multi-label only: the weight of each label's positive term in the loss.
+    """
+
+    def __init__(
+        self,
+        encoder: PreTrainedModel,
+        head: nn.Module,
+        stages: Sequence[Stage],
+        phases: Sequence[Phase],
+        optimization: Optimization | None,
+        space: LabelSpace,
+        label_weights: Tensor | None = None,
+    ) -> None:
+        super().__init__(encoder, head, stages, phases, optimization)
+        self.space = space
+        self.register_buffer("label_weights", label_weights, persistent=False)
+        self.predictions: dict[str, Predictions] = {}  # the latest of each split
+
+    @property
+    def scores(self) -> Sequence[str]:
+        return self.space.scores
+
+    def forward(self, batch: Batch) -> Float[Tensor, "texts outputs"]:
+        return label_logits(self.encoder, self.head, batch, *self._suffix)
+
+    def losses(
+        self, logits: Float[Tensor, "texts outputs"], targets: Shaped[Tensor, "texts ..."]
+    ) -> Float[Tensor, " texts"]:
+        """The loss of each text: cross-entropy, or binary cross-entropy with logits, averaged over labels."""
+        if self.space.objective == "multiclass":
+            return F.cross_entropy(logits, targets, reduction="none")
+        if self.space.objective == "binary":
+            return F.binary_cross_entropy_with_logits(logits[:, 0], targets.float(), reduction="none")
+        weights = self.label_weights if isinstance(self.label_weights, Tensor) else None
+        losses = F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights, reduction="none")
+        return losses.mean(1)
+
+    def step(self, batch: Batch) -> tuple[Float[Tensor, ""], Seen]:
+        logits = self(batch)
+        loss = (self.losses(logits, batch["targets"]) * batch["weights"]).sum() / batch["share"]
+        return loss, {"logits": logits.detach(), **{key: batch[key] for key in ("rows", "targets", "weights")}}
+
+    def measure(self, seen: list[Seen], split: str) -> dict[str, float]:
+        whole = joined(seen)
+        order = whole["rows"].argsort()
+        found = Predictions(whole["logits"][order], whole["targets"][order], whole["weights"][order])
+        self.predictions[split] = found
+        return self.score(found)
+
+    def score(self, predictions: Predictions, thresholds: Tensor | None = None) -> dict[str, float]:
+        """The loss and all scores of a split's predictions."""
+        logits, targets, weights = predictions.logits, predictions.targets, predictions.weights
+        losses = self.losses(logits.to(self.device), targets.to(self.device)).cpu()
+        probs = probabilities(logits, self.space.objective)
+        loss = float((losses * weights).sum() / weights.sum())
+        return {"loss": loss, **metrics.measure(probs, targets, self.space, thresholds)}

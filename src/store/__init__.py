@@ -1,0 +1,6 @@
+"""The activation store on disk."""
+
+__all__ = [
+    "entries",
+    "store",
+]

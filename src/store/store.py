@@ -1,0 +1,207 @@
+"""The activation store on disk: rows of hidden states end to end, checked, locked, counted.
+
+A store is a folder named by a hash of everything its content depends on. `values.bin` is allocated at once and filled
+in chunks; each finished chunk is a line of `journal.jsonl`; `manifest.json` is written last. A builder that dies leaves
+a journal from which the next one continues.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import mmap
+import os
+import shutil
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+FORMAT = 1
+
+
+RESERVE = 1 << 30  # bytes of the disk that a store leaves free
+
+
+# What a line of the journal raises that its writer did not finish, or that another hand has changed.
+DAMAGED = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a store holds: so many vectors (tokens, or texts where they are pooled) of `width` values of a dtype.
+
+    bfloat16 is kept as `uint16` of its bits, since numpy has no such type.
+    """
+
+    vectors: int
+    width: int
+    dtype: str  # numpy's name
+
+    @property
+    def vector_bytes(self) -> int:
+        return self.width * np.dtype(self.dtype).itemsize
+
+    @property
+    def bytes(self) -> int:
+        return self.vectors * self.vector_bytes
+
+
+class Mapped:
+    """The vectors of a finished store, [vectors, width], read from the file as they are asked for.
+
+    Pages that have been read count as the process's memory until they are given back, which happens at once, so that a
+    run's memory does not grow with its store. They stay in the system's cache.
+    """
+
+    def __init__(self, file: Path, shape: Shape) -> None:
+        self.file, self.stored = file, shape
+        with file.open("rb") as opened:
+            self._map = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        self._map.madvise(mmap.MADV_RANDOM)
+        values = np.frombuffer(self._map, shape.dtype, count=shape.vectors * shape.width)
+        self._values = values.reshape(shape.vectors, shape.width)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._values.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._values.dtype
+
+    def __getitem__(self, vectors: NDArray[np.int64]) -> NDArray[Any]:
+        """A copy of these vectors."""
+        found: NDArray[Any] = self._values[vectors]
+        # Reading one address may map megabytes around it, so that giving back now and then is not enough.
+        self._map.madvise(mmap.MADV_DONTNEED)
+        return found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Mapped, (self.file, self.stored)
+
+
+class Store:
+    """One store: filled with `locked`, `start`, `write_chunk` and `finish`, read through `Mapped`."""
+
+    def __init__(self, root: Path, key: dict[str, Any], shape: Shape) -> None:
+        self.key, self.shape = key, shape
+        self.folder = root / "activations" / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+        self.values, self.journal = self.folder / "values.bin", self.folder / "journal.jsonl"
+        self.manifest = self.folder / "manifest.json"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Only one process builds; others wait here and then find the store finished. The lock dies with its holder."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / "lock"):
+            yield
+
+    def is_intact(self) -> bool:
+        """Whether the store is finished and every chunk has its checksum.
+
+        Chunks whose checksum is wrong are struck from the journal, so that only they are built again.
+        """
+        if not self.manifest.exists():
+            return False
+        if not self._is_described():
+            self.manifest.unlink()
+            return False
+        chunks = self._intact_chunks()
+        if sum(stop - start for start, stop in chunks) != self.shape.vectors:
+            self.manifest.unlink()
+            self._rewrite_journal(chunks)
+            return False
+        os.utime(self.manifest)  # the time of the last use
+        return True
+
+    def _is_described(self) -> bool:
+        """Whether the manifest is one of this version, of this key and shape."""
+        try:
+            content = json.loads(self.manifest.read_text(encoding="utf-8"))
+            described = (content["format"], content["key"], content["shape"])
+        except (OSError, *DAMAGED):
+            return False
+        # The key as it comes back from JSON, which has lists for tuples.
+        return described == (FORMAT, json.loads(json.dumps(self.key)), asdict(self.shape))
+
+    def start(self) -> set[tuple[int, int]]:
+        """Allocates the file; returns the chunks (first and last vector) that an earlier builder has finished.
+
+        Raises:
+            OSError: the disk is full or the folder cannot be written.
+        """
+        finished = self._intact_chunks()
+        with self.values.open("ab") as file:
+            # Without this a full disk would only show when a page is written back, as a killed process.
+            os.posix_fallocate(file.fileno(), 0, max(1, self.shape.bytes))
+        self._rewrite_journal(finished)
+        return set(finished)
+
+    def write_chunk(self, start: int, values: NDArray[Any]) -> None:
+        """Puts vectors at their place, and says so in the journal once they are safely on disk."""
+        data = np.ascontiguousarray(values).tobytes()
+        with self.values.open("r+b") as file:
+            file.seek(start * self.shape.vector_bytes)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        entry = {"start": start, "stop": start + len(values), "crc32": zlib.crc32(data)}
+        with self.journal.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def finish(self) -> None:
+        """Declares the store complete."""
+        content = {"format": FORMAT, "key": self.key, "shape": asdict(self.shape), "created": time.time()}
+        temporary = self.folder / f".manifest.{os.getpid()}"
+        temporary.write_text(json.dumps(content, indent=2), encoding="utf-8")
+        temporary.replace(self.manifest)
+
+    def discard(self) -> None:
+        """Takes the whole store away."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def room(self) -> int:
+        """How many bytes the disk has left for a store."""
+        place = next(p for p in (self.folder, *self.folder.parents) if p.exists())
+        return shutil.disk_usage(place).free - RESERVE
+
+    def _intact_chunks(self) -> list[tuple[int, int]]:
+        chunks: list[tuple[int, int]] = []
+        if not (self.journal.exists() and self.values.exists()):
+            return chunks
+        with self.values.open("rb") as file:
+            for line in self._journal_lines():
+                with contextlib.suppress(*DAMAGED):
+                    entry = json.loads(line)
+                    start, stop = int(entry["start"]), int(entry["stop"])
+                    if not 0 <= start < stop <= self.shape.vectors:
+                        continue
+                    file.seek(start * self.shape.vector_bytes)
+                    data = file.read((stop - start) * self.shape.vector_bytes)
+                    if zlib.crc32(data) == entry["crc32"] and (start, stop) not in chunks:
+                        chunks.append((start, stop))
+        return chunks
+
+    def _journal_lines(self) -> list[str]:
+        if not self.journal.exists():
+            return []
+        return self.journal.read_text(encoding="utf-8", errors="replace").splitlines()
+
+    def _rewrite_journal(self, chunks: Sequence[tuple[int, int]]) -> None:
+        kept = []
+        for line in self._journal_lines():
+            with contextlib.suppress(*DAMAGED):
+                entry = json.loads(line)
+                if (entry["start"], entry["stop"]) in chunks:
+                    kept.append(line)
+        temporary = self.folder / f".journal.{os.getpid()}"
+        temporary.write_text("".join(f"{line}\n" for line in dict.fromkeys(kept)), encoding="utf-8")
+        temporary.replace(self.journal)

@@ -1,0 +1,6 @@
+"""Multiruns: one process per job, one folder per sweep."""
+
+__all__ = [
+    "folders",
+    "jobs",
+]

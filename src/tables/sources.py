@@ -1,0 +1,92 @@
+"""Where the splits of a data set come from: a file, a folder of files, a saved `datasets` folder, the hub."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import Any
+
+from src.config.data import Data
+from src.errors import UserError
+from src.files.paths import user_path
+from src.tables.content import Layout
+from src.tables.folders import read_folder, stem
+from src.tables.saved_datasets import read_hub, read_saved
+from src.tables.splits import part_named
+from src.tables.tables import Table, read_table
+
+log = logging.getLogger(__name__)
+
+HIDDEN = ("-1", "-1.0")  # what test splits that are to stay secret have for labels
+
+
+def read_splits(cfg: Data) -> dict[str, Table]:
+    """The tables of a data set by split. A single file is the split `train`; the others may be missing.
+
+    Raises:
+        UserError: nothing is there, or it cannot be read.
+    """
+    found = _read_path(user_path(cfg.path), cfg) if cfg.path else read_hub(cfg)
+    if not cfg.header:
+        for table in found.values():
+            _warn_of_header(table, cfg)
+    remedies = {name: f"\nOr have this split cut from train: data.ignore_splits=[{name}]" for name in found}
+    return {
+        name: table if name == "train" else dataclasses.replace(table, remedy=remedies[name])
+        for name, table in found.items()
+    }
+
+
+def _read_path(path: Path, cfg: Data) -> dict[str, Table]:
+    try:
+        path.stat()
+        if path.is_file():
+            return {"train": _read_file(path, cfg)}
+        if not path.is_dir():
+            raise UserError(
+                f"data.path must be a file or folder; {path} is a device, a pipe or a socket.\n"
+                "Write it to a file first."
+            )
+        if (path / "dataset_dict.json").exists() or (path / "dataset_info.json").exists():
+            return read_saved(path, cfg)
+        return read_folder(path, cfg)
+    except OSError as error:
+        raise UserError(
+            f"data.path must be a file or folder that can be read; {path}: {error.strerror or error}.\n"
+            "Check the spelling and the permissions."
+        ) from None
+
+
+def _read_file(path: Path, cfg: Data) -> Table:
+    part = part_named(stem(path))
+    if part and part.count > 1:
+        log.warning("%s is one of %d parts; data.path=%s reads them all", path, part.count, path.parent)
+    return read_table(path, Layout.of(cfg))
+
+
+def _warn_of_header(table: Table, cfg: Data) -> None:
+    """Says that the first row seems to hold names: one word for a text, and a label that no other row has."""
+    texts, labels = (table.columns.get(str(name), []) for name in (cfg.text, cfg.label))
+    if labels and texts and len(str(texts[0]).split()) == 1 and labels.count(labels[0]) == 1:
+        row = f"{texts[0]!r} and {labels[0]!r}"
+        log.warning("The first row of %s has %s: if these are names of columns, data.header=true", table.source, row)
+
+
+def refuse_hidden(tables: dict[str, Table], cfg: Data) -> None:
+    """
+    Raises:
+        UserError: nobody is to know the labels of a split.
+    """
+    if not isinstance(cfg.label, str):
+        return
+    known, *others = ((name, table, table.columns.get(cfg.label, [])) for name, table in tables.items())
+    for name, table, values in others:
+        if values and all(map(_is_hidden, values)) and not any(map(_is_hidden, known[2])):
+            raise UserError(
+                f"The {name} split must have labels; those of {table.source} are hidden, all are -1.{table.remedy}"
+            )
+
+
+def _is_hidden(value: Any) -> bool:
+    return str(value).strip() in HIDDEN

@@ -1,0 +1,219 @@
+"""Reads one file as a table: columns, with row numbers; whole, or part by part."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from src.errors import UserError, listed, nearest
+from src.tables.content import LARGEST_FIELD, Content, Layout, Row
+from src.tables.lines import STDIN, name_of
+from src.tables.reading import HEADLESS, READERS, kind_of, kinds
+
+HALF = re.compile("[\ud800-\udfff]")  # of a character that takes two 16-bit units
+
+
+MOST_WORDS = 4  # in the name of a column
+
+
+LAYOUT = Layout()
+
+
+@dataclass(frozen=True)
+class Table:
+    """The columns of one file, or of several that are one split, and for each row the number by which its author finds
+    it; of several files these numbers go on from one to the next.
+
+    Args:
+        source: the file, or what it is a part of.
+        columns: each with a value for every row.
+        rows: their numbers.
+        unit: what a row number counts.
+        repeated: names that the file gives to several columns, and to how many.
+        files: of several files each with the index of its first row and what is added to its row numbers.
+        remedy: what else can be done about rows that cannot be used, as a sentence.
+    """
+
+    source: str
+    columns: dict[str, list[Any]]
+    rows: list[int]
+    unit: str = "line"
+    repeated: Mapping[str, int] = field(default_factory=dict)
+    files: Sequence[tuple[str, int, int]] = ()
+    remedy: str = ""
+
+    def column(self, name: str, key: str) -> list[Any]:
+        """The values of a column.
+
+        Raises:
+            UserError: there is no such column, or several; `key` is the config key that named it.
+        """
+        if name in self.repeated:
+            raise UserError(
+                f"{key} must name one column of {self.source}; {name!r} occurs {self.repeated[name]} times.\n"
+                "Rename one of them."
+            )
+        if name in self.columns:
+            return self.columns[name]
+        raise UserError(
+            f"{key} must name a column of {self.source}; got {name!r}.\n{self._hint(name, key)}{self.remedy}"
+        )
+
+    def _hint(self, name: str, key: str) -> str:
+        names = list(self.columns)
+        section = "data." if key.startswith("data.") else ""
+        if len(names) == 1 and (mark := next((m for m in ";\t|," if m in names[0]), None)):
+            return (
+                f"Columns seem to be divided by {mark!r}; save as .csv with commas between them, or as .tsv with tabs."
+            )
+        hint = f"{nearest(repr(name), map(repr, names))} Name one: {key}=…"
+        numbered = names == [str(place) for place in range(len(names))]
+        if numbered and name in (values[0] for values in self.columns.values()):
+            return f"{hint}\nThe first row has it; where that names the columns: {section}header=true"
+        if not numbered and any(_is_no_name(found) or found in values for found, values in self.columns.items()):
+            return f"{hint}\nAre there no names above the rows? {section}header=false calls the columns 0, 1, …"
+        return hint
+
+    def texts(self, name: str, key: str) -> list[str]:
+        """The values of a column as texts; where a row has none (null or NaN), an empty one.
+
+        Raises:
+            UserError: there is no such column, or a row has something there that is no text.
+        """
+        values = self.column(name, key)
+        self.refuse(
+            [i for i, value in enumerate(values) if isinstance(value, list | dict | bytes)],
+            f"a list, an object or bytes for a text in column {name!r}",
+            "Make texts of them.",
+        )
+        texts = ["" if value is None or value != value else str(value) for value in values]
+        self.refuse(
+            [i for i, text in enumerate(texts) if len(text) > LARGEST_FIELD],
+            f"more than {LARGEST_FIELD:,} characters in column {name!r}",
+            "Is it several texts in one?",
+        )
+        halves = [i for i, text in enumerate(texts) if not text.isascii() and HALF.search(text)]
+        self.refuse(halves, f"half of a character, a lone surrogate, in column {name!r}", "Write the whole character.")
+        return texts
+
+    def refuse(self, indices: Sequence[int], problem: str, fix: str = "Fill them in or delete them.") -> None:
+        """
+        Args:
+            indices: of rows that cannot be used, in order; with none nothing happens.
+            problem: what they have.
+            fix: what the user can do.
+
+        Raises:
+            UserError: there is such a row.
+        """
+        if not indices:
+            return
+        files = [file for file in self.files or [(self.source, 0, 0)] if file[1] <= indices[0]]
+        source, _, added = files[-1]
+        end = next((begin for _, begin, _ in self.files[len(files) :]), len(self.rows))
+        within = [i for i in indices if i < end]
+        shown = ", ".join(str(self.rows[i] - added) for i in within[:5]) + (", …" if len(within) > 5 else "")
+        count = f"{len(within)} rows" if len(within) > 1 else "1 row"
+        raise UserError(
+            f"Every row must be usable; {source} has {count} with {problem}: {self.unit} {shown}.\n{fix}{self.remedy}"
+        )
+
+
+def _is_no_name(name: str) -> bool:
+    """Whether what stands in the first row is more likely a number or a text than the name of a column."""
+    return len(name.split()) > MOST_WORDS or name.replace(".", "", 1).isdecimal()
+
+
+def join(tables: Sequence[Table], source: str) -> Table:
+    """Several tables with the same columns as one; where a table lacks a column, its rows have nothing there.
+
+    Args:
+        tables: of files.
+        source: what the files are parts of.
+    """
+    rows: list[int] = []
+    files: list[tuple[str, int, int]] = []
+    for table in tables:
+        added = rows[-1] if rows else 0
+        files.append((table.source, len(rows), added))
+        rows += [number + added for number in table.rows]
+    names = dict.fromkeys(name for table in tables for name in table.columns)
+    columns = {
+        name: [value for table in tables for value in table.columns.get(name, [None] * len(table.rows))]
+        for name in names
+    }
+    repeated = {name: count for table in tables for name, count in table.repeated.items()}
+    return Table(source, columns, rows, tables[0].unit, repeated, files)
+
+
+def read_table(path: Path, layout: Layout = LAYOUT) -> Table:
+    """One file as a table; blank rows are left out.
+
+    Raises:
+        UserError: the file's kind is not known, or its content is not of that kind, or it holds no rows.
+    """
+    content = _open(path, layout)
+    kept = [(number, values) for number, values in _readable(path, content.rows) if values]
+    if not kept:
+        named = content.columns and kind_of(path) not in HEADLESS and layout.header
+        what = (
+            f"a header ({listed(content.columns or ())}) and nothing below"
+            if named
+            else f"nothing but blank {content.unit}s"
+        )
+        raise UserError(f"{path} must hold rows; it has {what}.\nIs it the right file?")
+    return _table(path, content, kept)
+
+
+def stream_table(path: Path, size: int, layout: Layout = LAYOUT) -> Iterator[Table]:
+    """One file as tables of so many rows, of which only one is in memory. Blank rows are kept; they have no values.
+
+    Raises:
+        UserError: as `read_table`, as soon as the problem is met.
+    """
+    content = _open(path, layout)
+    found = _readable(path, content.rows)
+    empty = True
+    while part := list(itertools.islice(found, size)):
+        empty = False
+        yield _table(path, content, part)
+    if empty:
+        raise UserError(f"{name_of(path)} must hold rows; it has none.\nIs it the right file?")
+
+
+def _open(path: Path, layout: Layout) -> Content:
+    if path != STDIN and path.is_dir():
+        raise UserError(f"{path} must be a file; it is a folder.\nName a file in it.")
+    kind = kind_of(path)
+    if kind is None:
+        raise UserError(
+            f"{path} must be one of {kinds()}; it ends with {path.suffix or 'nothing'}.\nSave it as one of these."
+        )
+    try:
+        if path != STDIN and path.stat().st_size == 0:
+            what = "lines" if kind in HEADLESS else "a header and rows"
+            raise UserError(f"{path} must hold {what}; it is empty.\nIs it the right file?")
+        return READERS[kind](path, layout)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _readable(path: Path, rows: Iterator[Row]) -> Iterator[Row]:
+    try:
+        yield from rows
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path} cannot be read: {error.strerror or error}.\nCheck the file and its permissions.")
+
+
+def _table(path: Path, content: Content, rows: Sequence[Row]) -> Table:
+    names = dict.fromkeys([*(content.columns or ()), *(key for _, values in rows for key in values)])
+    columns = {name: [values.get(name) for _, values in rows] for name in names}
+    return Table(name_of(path), columns, [number for number, _ in rows], content.unit, content.repeated)

@@ -1,0 +1,17 @@
+"""Builds and runs one training: trainer, phases, audit, checkpoints."""
+
+__all__ = [
+    "audit",
+    "build",
+    "callbacks",
+    "clock",
+    "divergence",
+    "ending",
+    "loggers",
+    "phases",
+    "provenance",
+    "run_log",
+    "saving",
+    "tables",
+    "trainer",
+]

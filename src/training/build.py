@@ -1,0 +1,102 @@
+"""From a composed config to what a training is made of: checked settings, strategy, module, data.
+
+Torch and what stands on it are imported inside functions: a mistake in the config or the data is answered before.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from src.config.backbone import Scratch
+from src.config.instantiate import instantiate, told
+from src.config.length import length
+from src.config.model import MaskedLanguageHead
+from src.config.monitor import best_mode
+from src.config.schema import RunConfig
+from src.data.corpus import Corpus
+from src.freezing.strategy import Strategy, depth
+from src.models import backbones
+from src.models.backbones import Source
+from src.models.build import build_network, stages_and_phases
+
+if TYPE_CHECKING:
+    from src.datamodules.datamodule import TextDataModule
+    from src.modules.freezable import FreezableModule
+    from src.modules.optimizing import Optimization
+
+log = logging.getLogger(__name__)
+
+
+def build(
+    cfg: DictConfig, settings: RunConfig, strategy: Strategy, source: Source, corpus: Corpus
+) -> tuple[FreezableModule, TextDataModule]:
+    """The module and its data. The seed also decides everything that is drawn from here on.
+
+    Raises:
+        UserError: the weights, the tokenizer or the strategy cannot be used.
+    """
+    import pytorch_lightning as pl
+    import torch
+
+    from src.datamodules.datamodule import LabelledDataModule, MaskedDataModule
+    from src.modules.classifier import TextClassifier
+    from src.modules.masked_language_model import MaskedLanguageModel
+
+    pl.seed_everything(settings.seed, workers=True, verbose=False)
+    texts = corpus.splits["train"].texts
+    encoder, head, tokenizer = build_network(cfg, settings, strategy, source, corpus.space.outputs, texts)
+    if settings.trainer.gradient_checkpointing:
+        backbones.enable_checkpointing(encoder)
+    stages, phases = stages_and_phases(encoder, head, strategy)
+    if isinstance(settings.backbone, Scratch) and depth(stages, phases):
+        log.warning("The backbone starts from random weights, and freeze=%s leaves some as they are.", strategy.name)
+    network = (encoder, head, stages, phases, _optimization(cfg, settings))
+    data = (corpus, tokenizer, settings.data, settings.seed, Path(settings.cache))
+    if isinstance(settings.model, MaskedLanguageHead):
+        return _checked(MaskedLanguageModel(*network)), MaskedDataModule(*data, settings.model.masking)
+    datamodule = LabelledDataModule(*data)
+    weights = datamodule.label_weights if corpus.space.objective == "multilabel" else None
+    module = TextClassifier(*network, corpus.space, None if weights is None else torch.from_numpy(weights))
+    return _checked(module), datamodule
+
+
+def _checked(module: FreezableModule) -> FreezableModule:
+    """The same, after making an optimizer and a schedule for nothing: Lightning makes them when a run has begun."""
+    assert module.optimization is not None
+    with told("optimizer"):
+        optimizer = module.optimization.optimizer(module)
+    with told("scheduler"):
+        module.optimization.scheduler(optimizer, 10)
+    return module
+
+
+def _optimization(cfg: DictConfig, settings: RunConfig) -> Optimization:
+    """How optimizer and schedule are built, once the number of steps is known."""
+    import torch
+
+    from src.modules import optimizers
+    from src.modules.optimizing import Optimization
+
+    def optimizer(module: FreezableModule) -> torch.optim.Optimizer:
+        return optimizers.build_optimizer(cfg.optimizer, settings.trainer.precision, module)
+
+    chosen, schedule = settings.optimizer, settings.scheduler
+
+    def scheduler(built: torch.optim.Optimizer, moves: int) -> Any:
+        known = {"mode": best_mode(schedule.monitor or "")} if schedule.is_plateau else {"steps": moves}
+        return instantiate(cfg.scheduler.schedule, "scheduler", **known)(built)
+
+    return Optimization(
+        optimizer,
+        scheduler,
+        lambda batches: length(settings.trainer, batches),
+        schedule.interval,
+        schedule.monitor,
+        chosen.lr,
+        chosen.head_lr or chosen.lr,
+        chosen.thaw_warmup,
+    )

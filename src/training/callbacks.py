@@ -1,0 +1,83 @@
+"""What every training is watched by: run status, random states, the progress bar."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import RichProgressBar
+
+from src.runs.folder import RunFolder
+
+
+class Status(Callback):
+    """Keeps status.json true while a run goes on."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            self.folder.write_status("running", epoch=trainer.current_epoch + 1, step=trainer.global_step)
+
+
+class RandomStates(Callback):
+    """Keeps all random states in the checkpoint, as tensors and primitives, so that a resumed run draws what an
+    uninterrupted one would have drawn."""
+
+    def __init__(self) -> None:
+        self._restore: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+        version, internal, gauss_next = random.getstate()
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        return {
+            "torch": torch.get_rng_state(),
+            "cuda": cuda,
+            "numpy": [
+                str(name),
+                torch.from_numpy(np.array(keys, dtype=np.int64)),
+                int(position),
+                int(has_gauss),
+                float(gauss),
+            ],
+            "python": [version, list(internal), gauss_next],
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        # Setting up a training draws numbers too; the states are put back when it starts.
+        self._restore = state_dict
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._restore is None:
+            return
+        states, self._restore = self._restore, None
+        torch.set_rng_state(states["torch"].cpu())
+        if states["cuda"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
+        name, keys, position, has_gauss, gauss = states["numpy"]
+        np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), position, has_gauss, gauss))
+        version, internal, gauss_next = states["python"]
+        random.setstate((version, tuple(internal), gauss_next))
+
+
+class Progress(RichProgressBar):
+    """Lightning's bar, counting epochs from 1 and without the version number of the logger."""
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, i: int
+    ) -> None:
+        # The parent draws the whole bar anew after each batch, which takes longer than a step on stored vectors.
+        if (i + 1) % self.refresh_rate == 0 or i + 1 == trainer.num_training_batches:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, i)
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"Epoch {current_epoch + 1}/{self.trainer.max_epochs}"
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        metrics = super().get_metrics(trainer, pl_module)
+        return {name: value for name, value in metrics.items() if name != "v_num"}

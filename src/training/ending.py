@@ -1,0 +1,135 @@
+"""When a training ends, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import EarlyStopping, Timer
+from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason as Reason
+
+from src.config.schema import RunConfig
+from src.datamodules.batching import Batch
+from src.errors import UserError
+from src.modules.freezable import FreezableModule
+
+
+class Ending(Callback):
+    """Ends a training after `trainer.max_steps`, with the validation and the checkpoint of an epoch's end.
+
+    Lightning's own max_steps leaves out that validation, and a run that it has ended would go on within the epoch.
+
+    Args:
+        settings: of the run.
+    """
+
+    def __init__(self, settings: RunConfig) -> None:
+        self.settings = settings.trainer
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._end(trainer)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        self._end(trainer)
+
+    def _end(self, trainer: Trainer) -> None:
+        if 0 < self.settings.max_steps <= trainer.global_step:
+            trainer.should_stop = True
+
+    def describe(self, trainer: Trainer, module: FreezableModule) -> dict[str, Any]:
+        """What a result says of the end of a training that is over: `by` which key, after which epoch and step, and, of
+        one that has stopped early, the `reason`."""
+        last = module.history[-1]
+        found: dict[str, Any] = {"by": "max_epochs", "epoch": int(last["epoch"]), "step": int(last["step"])}
+        stopping = find(trainer, EarlyStopping)
+        if 0 < self.settings.max_steps <= found["step"]:
+            return {**found, "by": "max_steps"}
+        if found["epoch"] >= self.settings.max_epochs:
+            return found
+        if stopping and stopping.stopping_reason != Reason.NOT_STOPPED:
+            return {**found, "by": "early_stopping", "reason": reason(stopping)}
+        return {**found, "by": "max_time"}
+
+
+def sentence(ended: Mapping[str, Any], best_epoch: int, most: int) -> str:
+    """How a training has ended that did not have all of its epochs; empty for one that had.
+
+    Args:
+        ended: as `Ending` describes it.
+        best_epoch: counted from 1.
+        most: epochs that it could have had.
+    """
+    if ended["by"] == "max_epochs":
+        return ""
+    when = f"after step {ended['step']:,}, in epoch {ended['epoch']} of {most}"
+    if ended["by"] != "early_stopping":
+        return f"Ended by trainer.{ended['by']} {when}; the best is epoch {best_epoch}."
+    return f"Stopped early, {when}: {ended['reason']}. The best is epoch {best_epoch}."
+
+
+def find(trainer: Trainer, kind: type[Any]) -> Any:
+    """The trainer's callback of a kind; None if it has none."""
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    return next((callback for callback in callbacks if isinstance(callback, kind)), None)
+
+
+def reason(stopping: EarlyStopping) -> str:
+    """Why a training has stopped early."""
+    if stopping.stopping_reason == Reason.PATIENCE_EXHAUSTED:
+        return (
+            f"{stopping.monitor} has not improved for {stopping.wait_count} {_times(stopping)} "
+            f"(callbacks.early_stopping.patience={stopping.patience})"
+        )
+    if stopping.stopping_reason == Reason.NON_FINITE_METRIC:
+        return f"{stopping.monitor} is no finite number"
+    kind = stopping.stopping_reason.name.lower()
+    return f"{stopping.monitor} has reached callbacks.early_stopping.{kind}={getattr(stopping, kind)}"
+
+
+def _times(stopping: EarlyStopping) -> str:
+    """What its patience counts."""
+    return "validations" if stopping.monitor.startswith("validation/") else "epochs"
+
+
+def check_left(checkpoint: Mapping[str, Any], settings: RunConfig, trainer: Trainer, finished: bool) -> None:
+    """Whether a run that goes on has something left to train; one that was interrupted may have only its results left.
+
+    Args:
+        checkpoint: to go on from.
+        settings: of the run as it goes on.
+        trainer: likewise, with its callbacks.
+        finished: whether the run has its results.
+
+    Raises:
+        UserError: it has trained for longer than it is to, or has finished and nothing is left.
+    """
+    epochs = int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+    chosen, steps = settings.trainer, int(checkpoint["global_step"])
+    for key, most, done in (("max_epochs", chosen.max_epochs, epochs), ("max_steps", chosen.max_steps, steps)):
+        if 0 < most < done or (finished and most == done):
+            least = "more than" if most == done else "at least"
+            raise UserError(
+                f"trainer.{key} must be {least} what the run has done, {done} {key.removeprefix('max_')}; got {most}.\n"
+                "Give more to train it longer, or start a new run."
+            )
+    if not finished:
+        return
+    states = checkpoint["callbacks"]
+    stopping, timer = find(trainer, EarlyStopping), find(trainer, Timer)
+    if stopping and (state := states.get(stopping.state_key)) and state["wait_count"] >= stopping.patience:
+        raise UserError(
+            f"The run has stopped early, after epoch {epochs}, since {stopping.monitor} had not improved for "
+            f"{state['wait_count']} {_times(stopping)}; more epochs alone change nothing.\n"
+            "Train it longer with callbacks.early_stopping.patience=N, above that number, or without early stopping: "
+            "callbacks.early_stopping=null."
+        )
+    if timer and (state := states.get(timer.state_key)) and timer.time_remaining() is not None:
+        timer.load_state_dict(state)
+        if (timer.time_remaining() or 0) <= 0:
+            raise UserError(
+                f"trainer.max_time must be longer than the run has trained, {timer.time_elapsed():.0f} seconds; got "
+                f"{chosen.max_time}.\nGive more to train it longer, or start a new run."
+            )

@@ -1,0 +1,81 @@
+"""What a run is made of, and from where it was gone on with: a resumed run must be the one that was interrupted."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import TYPE_CHECKING, Any
+
+from pytorch_lightning import Callback
+
+from src.datamodules.tokenizing import fingerprint
+from src.errors import UserError
+from src.models import backbone_files
+from src.training.audit import fingerprints
+
+if TYPE_CHECKING:
+    from src.datamodules.datamodule import TextDataModule
+    from src.modules.freezable import FreezableModule
+
+Identity = dict[str, str]
+
+
+def identity(datamodule: TextDataModule, module: FreezableModule, backbone: backbone_files.Record | None) -> Identity:
+    """What must not change between the parts of a run, in words and checksums.
+
+    Args:
+        datamodule: of the run.
+        module: before it has trained.
+        backbone: what the result says of it; None for one that was made.
+    """
+    corpus, cfg = datamodule.corpus, datamodule.cfg
+    found = {"labels": ", ".join(corpus.space.names), "batch size": str(cfg.batch_size)}
+    for name, split in corpus.splits.items():
+        texts = fingerprint(split.texts, datamodule.tokenizer, cfg.max_length)
+        found[f"texts of {name}, as tokens"] = f"{len(split):,}, {texts[:12]}"
+        found[f"targets of {name}"] = hashlib.sha256(split.targets.tobytes()).hexdigest()[:12]
+    found["tokenizer"] = backbone_files.fingerprint(datamodule.tokenizer)
+    weights = repr(sorted(fingerprints(module).items()))
+    found["weights before training"] = hashlib.sha256(weights.encode()).hexdigest()[:12]
+    if backbone:
+        found[f"{backbone_files.CONFIG} of the backbone"] = backbone["files"][backbone_files.CONFIG][:12]
+    return found
+
+
+class Lineage(Callback):
+    """Keeps in each checkpoint what the run is made of, and each time that it was gone on with.
+
+    Args:
+        made_of: the identity of the run.
+    """
+
+    def __init__(self, made_of: Identity) -> None:
+        self.made_of = made_of
+        self.resumed: list[dict[str, Any]] = []
+
+    def go_on(self, checkpoint: dict[str, Any], force: bool) -> None:
+        """Notes that the run goes on from a checkpoint.
+
+        Args:
+            checkpoint: its content.
+            force: whether the run may be made of something else than before, which is noted then.
+
+        Raises:
+            UserError: it is, and may not be.
+        """
+        saved = checkpoint["callbacks"][self.state_key]
+        # Checkpoints of older versions say nothing of some.
+        pairs = {name: (before, self.made_of.get(name)) for name, before in saved["made_of"].items()}
+        changed = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+        if changed and not force:
+            listed = "\n".join(f"  {name}: {before} then, {now} now" for name, (before, now) in changed.items())
+            raise UserError(
+                "A resumed run must go on with the data, labels, tokenizer, model and batch size that it began with; "
+                f"different are\n{listed}\nPut them back, start a new run, or go on all the same: resume=force."
+            )
+        point = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "step": checkpoint["global_step"]}
+        changes = {name: {"before": before, "now": now} for name, (before, now) in changed.items()}
+        self.resumed = [*saved["resumed"], {**point, "changed": changes}]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"made_of": self.made_of, "resumed": self.resumed}

@@ -1,0 +1,240 @@
+"""When a training is saved: after each epoch, every so many minutes, and when it is asked to stop."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning_fabric.plugins import TorchCheckpointIO
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
+
+from src.config.monitor import resolved, sign
+from src.errors import UserError
+from src.runs.checkpoints import give_name, read_verified, write
+
+log = logging.getLogger(__name__)
+
+VALIDATION = "epoch_loop.val_loop.batch_progress"  # Lightning's name for how far a validation is
+
+
+DUE = 1  # below the signals that ask to stop
+
+
+class CheckpointFiles(TorchCheckpointIO):
+    """How Lightning writes and reads checkpoints here.
+
+    Its own way loses errors of a full disk, and tears the old file where $TMPDIR is on another disk.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
+    ) -> None:
+        write(checkpoint, Path(path))
+
+    def load_checkpoint(
+        self, path: str | os.PathLike[str], map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        return read_verified(Path(path))
+
+
+class Saving(Checkpoint):
+    """Keeps a training's last state and its best in a folder, as last.ckpt and best.ckpt.
+
+    A training that is asked to stop (SIGINT, SIGTERM) goes on to the next moment that can be gone on from exactly,
+    mostly the end of a step, saves, and exits with 130 or 143. Asked a second time it ends at once. A job of SLURM
+    whose time is nearly up (SIGUSR1) also puts itself back into the queue.
+
+    Args:
+        folder: for the checkpoints.
+        monitor: the metric that says which epoch is the best.
+        mode: `auto`, or the one that the metric has in any case.
+        every_minutes: of training, between two checkpoints within an epoch.
+    """
+
+    def __init__(self, folder: str, monitor: str, mode: str = "auto", every_minutes: float = 15.0) -> None:
+        if not every_minutes >= 0:
+            raise ValueError(f"every_minutes must be a number of minutes, at least 0; got {every_minutes}.")
+        self.last, self.best = Path(folder) / "last.ckpt", Path(folder) / "best.ckpt"
+        resolved(mode, monitor)
+        self.monitor, self.sign, self.every = monitor, sign(monitor), 60 * every_minutes
+        self.best_value, self.best_step = math.nan, -1
+        self.validated = False  # in this epoch
+        self.saved_at = 0.0
+        self.asked: int | None = None  # the signal that asked to stop
+        self.stepping = False  # steps and validations can be waited for; all else ends at once
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.saved_at = time.monotonic()
+        self._rehearse(trainer, pl_module)
+        self._listen()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.stepping = True
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if ends_here(trainer):
+            if self.best_step < 0:  # there must be a best epoch, whatever trainer.check_val_every_n_epoch says
+                trainer.check_val_every_n_epoch = 1
+            return
+        # Gradients that are still being added up are in no checkpoint, and after the last batch comes the validation.
+        if (batch_idx + 1) % trainer.accumulate_grad_batches or batch_idx + 1 == trainer.num_training_batches:
+            return
+        if wish := self._wish(trainer, due=time.monotonic() - self.saved_at >= self.every):
+            self._save(trainer)
+            _stop(trainer, wish)
+
+    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and (wish := self._wish(trainer)):
+            # A training that ends within an epoch could not be gone on from here.
+            if not ends_here(trainer):
+                self._save(trainer)
+            _stop(trainer, wish)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.validated = trainer.state.fn == "fit" and not trainer.sanity_checking
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        value = float(trainer.callback_metrics.get(self.monitor, math.nan))
+        known = self.validated or self.monitor.startswith("train/")
+        better = known and (self.best_step < 0 or self._improves(value))
+        if better:
+            self.best_value, self.best_step = value, trainer.global_step
+        self.validated = False
+        self._save(trainer)
+        if better and trainer.is_global_zero:
+            give_name(self.last, self.best)
+        _stop(trainer, self._wish(trainer))
+        self.stepping = False
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.stepping = False
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        # The run may have ended between the two names of this state; after its last epoch no other hook is called.
+        best_step = checkpoint["callbacks"][self.state_key]["best_step"]
+        if (
+            trainer.is_global_zero
+            and best_step == checkpoint["global_step"]
+            and str(trainer.ckpt_path) == str(self.last)
+        ):
+            give_name(self.last, self.best)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if trainer.validating and trainer.state.fn == "fit":
+            # Half of a validation is worth nothing: as if its first batch had just been handed out.
+            first = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+            checkpoint["loops"]["fit_loop"][VALIDATION] |= {"total": first, "current": dict(first)}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best_value": self.best_value, "best_step": self.best_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best_value, self.best_step = state_dict["best_value"], state_dict["best_step"]
+
+    def _improves(self, value: float) -> bool:
+        return not math.isnan(value) and (math.isnan(self.best_value) or self.sign * (value - self.best_value) > 0)
+
+    def _save(self, trainer: Trainer) -> None:
+        trainer.save_checkpoint(self.last)
+        self.saved_at = time.monotonic()
+
+    def _wish(self, trainer: Trainer, due: bool = False) -> int:
+        """What the processes wish, since all must save at the same step: 0 to go on, DUE to save, or the signal that
+        asks one of them to stop."""
+        mine = self.asked or (DUE if due else 0)
+        if trainer.world_size == 1:
+            return mine
+        device = trainer.strategy.root_device
+        return int(trainer.strategy.reduce(torch.tensor(mine, device=device), reduce_op="max"))
+
+    def _listen(self) -> None:
+        # Lightning's handlers, set before this, exit with 0 or without a checkpoint; it puts the earlier ones back.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if SLURMEnvironment.detect() else [])):
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.asked is not None:
+            os._exit(128 + number)
+        self.asked = number
+        if not self.stepping:
+            raise SystemExit(128 + number)
+        log.warning("%s: saving, then the run ends. Once more ends it at once.", signal.Signals(number).name)
+
+    def _rehearse(self, trainer: Trainer, module: LightningModule) -> None:
+        """Writes the state as it is, reads it back and takes it away again, before any work could be lost.
+
+        Raises:
+            UserError: it cannot be done, or there is too little space for what will be written.
+        """
+        trial = self.last.with_name("trial.ckpt")
+        trainer.save_checkpoint(trial)
+        if not trainer.is_global_zero:
+            return
+        moments = 2 * sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
+        # Two names of two states, and the next while it is written.
+        needed = 3 * (trial.stat().st_size + moments)
+        trial.unlink()
+        trial.with_name("trial.ckpt.sha256").unlink()
+        free = shutil.disk_usage(self.last.parent).free
+        if free < needed:
+            raise UserError(
+                f"The disk of {self.last.parent} must have room for the checkpoints, {needed / 1e6:,.0f} MB; "
+                f"{free / 1e6:,.0f} MB are free.\nFree some space, or choose another folder: run=FOLDER."
+            )
+
+
+def ends_here(trainer: Trainer) -> bool:
+    """Whether a training has been told to end and will, maybe within an epoch, after a validation."""
+    return trainer.should_stop and trainer.fit_loop._can_stop_early
+
+
+def check_places(trainer: Trainer, run: Path) -> None:
+    """
+    Args:
+        trainer: of the run.
+        run: its folder; what lies in it is not looked at.
+
+    Raises:
+        UserError: the logs or checkpoints belong into a folder that cannot be made or written.
+    """
+    places = [logger.save_dir for logger in trainer.loggers]
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    places += [str(callback.last.parent) for callback in callbacks if isinstance(callback, Saving)]
+    for place in (Path(found) for found in places if found and "://" not in found):
+        if place.absolute().is_relative_to(run.absolute()):
+            continue
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            reason = None if os.access(place, os.W_OK) else "Permission denied"
+        except OSError as error:
+            reason = error.strerror
+        if reason:
+            raise UserError(
+                f"{place} must be a folder that can be made and written; it cannot: {reason}.\n"
+                "Choose another: logger.save_dir=… or callbacks.checkpoint.folder=…, or leave these out."
+            )
+
+
+def _stop(trainer: Trainer, wish: int) -> None:
+    if wish <= DUE:
+        return
+    if wish == signal.SIGUSR1 and trainer.is_global_zero:
+        # SLURM sends it when the time is nearly up (#SBATCH --signal=SIGUSR1@90).
+        subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
+    raise SystemExit(128 + wish)

@@ -1,0 +1,98 @@
+"""The benchmarks compare like with like. Their timings are not tested."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import strategies
+from benchmarks import train as benchmark
+from benchmarks.limit import forward_products, products_per_second
+from benchmarks.trainer import Classifier, freeze, groups
+from src.freezing.strategy import Stage
+from src.models.backbones import load_encoder
+from src.models.checks import read_config
+from src.models.heads import LinearHead
+from src.models.stages import stages
+from tests.conftest import composed
+from tests.models.test_backbones import source_of
+
+
+@pytest.mark.parametrize("name", benchmark.JOBS)
+def test_both_sides_train_the_same_parameters_at_the_same_rates(name: str, tiny_bert: Path) -> None:
+    job = benchmark.JOBS[name]
+    strategy = job.freeze.replace("4", "2")  # the tiny backbone has three layers
+    kind, _, layers = strategy.partition(":")
+    settings, thaw = read_config(composed(f"freeze={kind}", *([f"freeze.layers={layers}"] if layers else [])))
+    encoder = load_encoder(source_of(tiny_bert))
+    freeze(encoder, strategy)
+    head = LinearHead(encoder.config.hidden_size, 1, "mean", 0.1)
+    backbone = stages(n for n, _ in encoder.named_parameters())
+    [phase] = thaw.phases([*backbone, Stage("head", ("head.linear.weight", "head.linear.bias"))])
+    named = dict(encoder.named_parameters())
+    assert {n for n, p in named.items() if p.requires_grad} == {n for n in phase.trainable if n in named}
+    rates = {id(p): group["lr"] for group in groups(Classifier(encoder, head)) for p in group["params"]}
+    assert rates.keys() == {id(p) for p in [*named.values(), *head.parameters()] if p.requires_grad}
+    assert {rates[id(p)] for p in head.parameters()} == {settings.optimizer.head_lr}
+    assert {rates[id(p)] for p in named.values() if p.requires_grad} <= {settings.optimizer.lr}
+
+
+@pytest.mark.parametrize("name", benchmark.JOBS)
+def test_every_job_is_a_run(name: str) -> None:
+    cfg = composed(*benchmark.JOBS[name].thaw)
+    assert read_config(cfg)[1].name == benchmark.JOBS[name].freeze
+    assert cfg.trainer.max_epochs == benchmark.JOBS[name].epochs
+
+
+@pytest.mark.parametrize("name", strategies.STRATEGIES)
+def test_every_strategy_is_a_run_of_its_name(name: str) -> None:
+    _, strategy = read_config(composed("model=bert_linear", *strategies.STRATEGIES[name]))
+    assert name in (
+        strategy.name,
+        f"{strategy.name}, BiLSTM",
+        strategy.name.replace("+reinit:", ", reinit_top="),
+        "gradual:2",
+    )
+
+
+def test_the_table_of_strategies_has_the_best_on_top(tmp_path: Path) -> None:
+    chosen = argparse.Namespace(strategies=["all", "none", "mix"], seeds=[1, 2], runs=tmp_path)
+    for name, seed, accuracy in (("all", 1, 0.7), ("all", 2, 0.8), ("none", 1, 0.9)):
+        folder = strategies.place(name, seed, tmp_path)
+        folder.mkdir()
+        found = {"metrics": {"test": {"accuracy": accuracy}}, "parameters": {"trainable": 5, "total": 10}}
+        (folder / "result.json").write_text(json.dumps({**found, "seconds": {"total": 60 + seed}, "history": [1]}))
+    lines = strategies.table(chosen).splitlines()[2:]
+    assert lines[0].startswith("| `none` | 5 (50.00%) | 1 | 0.900")
+    assert lines[1].startswith("| `all` | 5 (50.00%) | 1 | 0.750 ± 0.071 | 61 s | 2 |")
+    assert len(lines) == 2
+
+
+def test_the_limit_counts_the_products_of_a_forward_pass(tiny_bert: Path) -> None:
+    encoder = transformers.AutoModel.from_pretrained(
+        tiny_bert, attn_implementation="eager", add_pooling_layer=False
+    ).eval()
+    cfg = encoder.config
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        for length in (7, 19):
+            encoder(input_ids=torch.zeros(1, length, dtype=torch.long))
+    work = forward_products(np.array([7, 19]), cfg.num_hidden_layers, cfg.hidden_size, cfg.intermediate_size)
+    assert counter.get_total_flops() == work
+    assert products_per_second(torch.float32, 8, 16) > 0
+
+
+def test_the_table_says_what_was_measured_and_draws_it(tmp_path: Path) -> None:
+    trainer = {"1": {"seconds": 100.0, "accuracy": None}}
+    sides = {"trainer": trainer, "float32, warm store": {s: {"seconds": 20.0, "accuracy": 0.75} for s in ("1", "2")}}
+    lines = benchmark.table({"all-linear": sides}).splitlines()
+    assert lines[2] == "| all-linear | trainer | 100 |  | not trained to the end | 1 |"
+    assert lines[3] == "| all-linear | float32, warm store | 20 | 5.0x | 0.750 | 2 |"
+    benchmark.draw({"all-linear": sides}, tmp_path / "train.png")
+    assert (tmp_path / "train.png").stat().st_size > 5_000

@@ -1,0 +1,157 @@
+"""What `python -m src.plan` says of a run is what the run would do and cost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+from hydra import compose, initialize_config_dir
+
+from src.config.folder import CONF
+from src.data import corpus
+from src.errors import UserError
+from src.freezing.strategy import percent
+from src.plan import plan
+
+Shown = Callable[..., str]
+
+
+@pytest.fixture
+def shown(tiny_bert: Path, tmp_path: Path) -> Shown:
+    def show(*overrides: str, scratch: bool = False) -> str:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            options = ["run=unset", "data.limit=60", "data.max_length=32", "trainer=cpu"]
+            options += [] if scratch else [f"backbone.name={tiny_bert}"]
+            cfg = compose("plan", [*options, f"cache={tmp_path / 'cache'}", *overrides])
+        return plan(cfg)
+
+    return show
+
+
+def numbers(text: str, column: str) -> list[float]:
+    """A column of the table of costs, a number for each phase."""
+    header, *rows = (re.split(r" {2,}", line.strip()) for line in text[text.index("\nphase ") :].split("\n")[1:])
+    return [float(row[header.index(column)].replace(",", "")) for row in rows if len(row) == len(header)]
+
+
+def test_phases_stand_side_by_side_and_nothing_is_written(shown: Shown, tmp_path: Path) -> None:
+    text = shown("freeze=gradual", "freeze.down_to=layer.1", "model=bert_linear", "trainer.max_epochs=7")
+    assert text.startswith("gradual:1: 3 phases, at most 7 epochs of 2 steps")
+    shares = {row[0]: row[2:] for row in map(str.split, text.splitlines()) if len(row) == 5}
+    assert shares["layer.0"] == ["-", "-", "-"]
+    assert shares["layer.1"] == ["-", "-", "all"]
+    assert shares["layer.2"] == ["-", "all", "all"]
+    assert shares["head"] == ["all", "all", "all"]
+    assert re.findall(r"^\d +(.*?)  ", text, re.MULTILINE) == ["1 epoch", "1 epoch", "to the end"]
+    (total,) = re.findall(r"^total +([\d,]+)", text, re.MULTILINE)
+    of_all = [trainable / int(total.replace(",", "")) for trainable in numbers(text, "trainable")]
+    assert shares["total"] == [percent(share) for share in of_all]
+    assert all(min(numbers(text, cost)) > 0 for cost in ("forward", "backward", "encoding"))
+    assert len(numbers(text, "memory")) == 3
+    assert {folder.name for folder in (tmp_path / "cache").iterdir()} == {"tokens"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said", "lasts"),
+    [
+        ("trainer.max_epochs=1", "phases 2 to 3", ["to the end", "not reached", "not reached"]),
+        ("trainer.max_epochs=2", "phase 3", ["1 epoch", "to the end", "not reached"]),
+        ("trainer.max_epochs=3", "", ["1 epoch", "1 epoch", "to the end"]),
+        (
+            "trainer.max_epochs=4 freeze.until=plateau",
+            "phase 3",
+            ["until a plateau of 1 validation", "to the end", "not reached"],
+        ),
+    ],
+)
+def test_phases_that_the_epochs_do_not_reach_are_named(options: str, said: str, lasts: list[str], shown: Shown) -> None:
+    text = shown("freeze=gradual", "freeze.down_to=layer.1", "model=bert_linear", *options.split())
+    epochs = "1 epoch" if "max_epochs=1" in options else r"\d epochs"
+    assert re.match(rf"gradual:\w+: 3 phases, at most {epochs} of 2 steps\n", text)
+    assert re.findall(r"The epochs do not reach (.*?)\. Raise trainer\.max_epochs", text) == [said] * bool(said)
+    assert re.findall(r"^\d +(\S.*?)  ", text, re.MULTILINE) == lasts
+
+
+def test_of_a_run_in_two_halves_both_are_shown(shown: Shown, tmp_path: Path) -> None:
+    halves = ["experiment=mlm_then_classify", "backbone/size=tiny", "backbone.vocabulary=400"]
+    # Too few texts for such a vocabulary: the second half takes the tokenizer of the first.
+    halves += ["data.limit=9", "+pretrain.data.limit=60", "pretrain.trainer.max_epochs=3", "trainer.max_epochs=1"]
+    halves += ["freeze@pretrain.freeze=lora"]
+    text = shown(*halves, "freeze=gradual", "freeze.down_to=layer.1", scratch=True)
+    first, second = text.split("Then, the training that goes on with it\n\n")
+    assert first.startswith("First, the pretraining of the backbone\n\nlora:8: 1 phase, at most 3 epochs of 2 steps\n")
+    assert second.startswith("gradual:1: 2 phases, at most 1 epoch of 1 step\nThe epochs do not reach phase 2.")
+    embeddings = [re.findall(r"^embeddings +([\d,]+)", half, re.MULTILINE) for half in (first, second)]
+    assert embeddings[0] == embeddings[1]
+    assert {folder.name for folder in tmp_path.iterdir()} == {"cache"}
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [("freeze=bottom freeze.layers=9", r"freeze\.layers must lie in 0\.\.2"), ("pretrain.model=null", "sections")],
+)
+def test_what_a_run_in_two_halves_refuses_a_plan_refuses(mistake: str, message: str, shown: Shown) -> None:
+    with pytest.raises(UserError, match=message):
+        shown("experiment=mlm_then_classify", "backbone/size=tiny", *mistake.split(), scratch=True)
+
+
+def test_a_stage_that_trains_in_part_says_how_much(shown: Shown) -> None:
+    assert re.search(r"^layer\.0 +2,224 +6\.\d%$", shown("freeze=bitfit", "model=bert_linear"), re.MULTILINE)
+
+
+def test_operations_are_those_of_the_matrix_products(shown: Shown, tiny_bert: Path, tokenizer: Any) -> None:
+    live = shown("freeze=none", "model=bert_linear")
+    cfg = transformers.AutoConfig.from_pretrained(tiny_bert)
+    width, inner = cfg.hidden_size, cfg.intermediate_size
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        settings = compose("train", ["data.limit=60", "run=unset"]).data
+    from src.config.data import Data
+
+    texts = corpus.load(Data.model_validate(dict(settings))).splits["train"].texts
+    lengths = sorted(len(ids) for ids in tokenizer(list(texts), truncation=True, max_length=32)["input_ids"])
+    # Pools of one bucket are sorted by length and cut in batches of 32.
+    places = [(32, lengths[31]), (28, lengths[-1])]
+    expected = 0
+    for rows, longest in places:
+        tokens = rows * longest
+        dense = 2 * tokens * (4 * width * width + 2 * width * inner)
+        expected += cfg.num_hidden_layers * (dense + 4 * tokens * longest * width) + 2 * rows * width * 3
+    assert numbers(live, "forward") == [pytest.approx(expected / 1e12, rel=0.01)]
+    assert numbers(live, "backward") == [pytest.approx(2 * expected / 1e12, rel=0.1)]
+    stored = shown("freeze=all", "model=bert_linear")
+    assert numbers(stored, "encoding")[0] == pytest.approx(expected / 1e12, rel=0.01)
+    assert numbers(stored, "forward")[0] < expected / 1e12 / 100
+    assert numbers(shown("freeze=all", "model=bert_linear", "activations=off"), "forward")[0] > expected / 1e12 * 0.99
+
+
+def test_a_run_does_the_operations_of_its_plan(shown: Shown, run_tiny: Any) -> None:
+    live = shown("freeze=none", "model=bert_linear")
+    _, result = run_tiny("freeze=none", "model=bert_linear", "callbacks=no_early_stopping")
+    (phase,) = result["phases"]
+    planned = numbers(live, "forward")[0] + numbers(live, "backward")[0]
+    assert phase["operations"] / 1e12 == pytest.approx(len(result["history"]) * planned, rel=0.05)
+    assert result["operations"] == phase["operations"]
+    stored = shown("freeze=all", "model=bert_linear")
+    results = [run_tiny("freeze=all", "model=bert_linear", name=name)[1] for name in ("first", "second")]
+    encoding = [result["phases"][0]["activations"]["operations"] for result in results]
+    # All three splits are encoded, and the plan counts the first.
+    texts = results[0]["texts"]
+    planned = numbers(stored, "encoding")[0] * sum(texts.values()) / texts["train"]
+    assert encoding[0] / 1e12 == pytest.approx(planned, rel=0.1)
+    assert encoding[1] == 0
+    assert results[0]["operations"] == results[1]["operations"] + encoding[0]
+
+
+def test_a_trial_takes_steps_and_says_how_long(shown: Shown) -> None:
+    text = shown("freeze=lp_ft", "plan.trial=true")
+    assert len(numbers(text, "time")) == 2
+    assert min(numbers(text, "time")) >= 0
+
+
+def test_what_a_run_refuses_a_plan_refuses(shown: Shown) -> None:
+    with pytest.raises(UserError, match=r"must lie in 0\.\.3"):
+        shown("freeze=bottom", "freeze.layers=9")

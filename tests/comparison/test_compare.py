@@ -1,0 +1,494 @@
+"""Runs side by side: groups, rows, verdicts, and what is left in files."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import html
+import json
+import random
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+from omegaconf import OmegaConf
+from scipy import stats
+
+from src.compare import Multirun
+from src.comparison import plots
+from src.comparison.alike import unlike
+from src.comparison.comparison import compare
+from src.comparison.differences import flips
+from src.comparison.groups import Run, best_of, group, read_runs
+from src.comparison.pages import write_comparison
+from src.comparison.statistics import Interval
+from src.comparison.tables import FORMATS
+from src.errors import UserError
+from src.pages.html import save
+from src.runs.folder import RunFolder
+from tests.conftest import composed
+
+Make = Callable[..., RunFolder]
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Make:
+    """A run folder with a result of a given accuracy; None leaves a run that failed."""
+
+    def make(
+        *overrides: str, accuracy: float | None = 0.8, seed: int = 1, seconds: float = 100.0, objective: str = "binary"
+    ) -> RunFolder:
+        folder = RunFolder(tmp_path / "sweep" / str(len(list(tmp_path.glob("sweep/*")))))
+        folder.claim(composed(*overrides, f"seed={seed}"))
+        if accuracy is None:
+            folder.write_status("failed", error="RuntimeError: out of luck")
+            return folder
+        scores = {"accuracy": accuracy, "loss": 1 - accuracy}
+        scores |= {"perplexity": 9.0} if objective == "mlm" else {"f1_macro": accuracy}
+        result = {
+            "format": 1,
+            "objective": objective,
+            "labels": [] if objective == "mlm" else ["no", "yes"],
+            "metrics": {"validation": scores, "test": scores},
+            "parameters": {"trainable": 10, "total": 40},
+            "seconds": {"fit": seconds / 2, "total": seconds},
+            "history": [{}, {}],
+            "peak_memory_bytes": 2_000_000_000,
+            "environment": {"gpu": None, "device": "cpu"},
+            "seed": seed,
+        }
+        folder.write_json("result.json", result)
+        return folder
+
+    return make
+
+
+def runs(folder: RunFolder) -> list[Run]:
+    return read_runs(folder.path.parent)
+
+
+def test_groups_differ_in_what_their_columns_say(made: Make) -> None:
+    for seed in (1, 2):
+        made("freeze=all", "optimizer.lr=1e-4", seed=seed)
+        made("freeze=none", "optimizer.lr=1e-4", seed=seed)
+        last = made("freeze=none", "model=bert_linear", "optimizer.lr=1e-5", seed=seed)
+    groups = group(runs(last))
+    assert [g.label for g in groups] == [
+        {"strategy": "all", "model": "BiLSTMHead", "optimizer.lr": "0.0001"},
+        {"strategy": "none", "model": "BiLSTMHead", "optimizer.lr": "0.0001"},
+        {"strategy": "none", "model": "LinearHead", "optimizer.lr": "1e-05"},
+    ]
+    assert [g.name for g in groups] == ["all", "none (BiLSTMHead, 0.0001)", "none (LinearHead, 1e-05)"]
+    assert all(sorted(g.finished) == [1, 2] for g in groups)
+
+
+def test_sections_that_build_the_same_are_told_apart_by_their_values(made: Make) -> None:
+    for seed in (1, 2):
+        made("model.hidden_size=32", seed=seed)
+        made("model.hidden_size=64", seed=seed)
+        last = made("model=bert_linear", seed=seed)
+    found = [(g.label["model"], g.label["model.hidden_size"]) for g in group(runs(last))]
+    assert found == [("BiLSTMHead", "32"), ("BiLSTMHead", "64"), ("LinearHead", "-")]
+
+
+def test_a_pretraining_counts_by_how_it_was_trained_not_by_where_it_is(made: Make, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        for share in ("0.15", "0.4"):
+            first = RunFolder(tmp_path / "pretrained" / f"{share}_{seed}")
+            masks = f"model.masking.probability={share}"
+            first.claim(composed("model=bert_mlm", "backbone=scratch", masks, f"seed={seed}"))
+            made("backbone=run", f"backbone.run={first.path}", "optimizer.lr=1e-4", seed=seed)
+        last = made("backbone=scratch", "optimizer.lr=1e-4", seed=seed)
+    column = "backbone.run.model.masking.probability"
+    groups = group(runs(last))
+    assert [g.label for g in groups] == [
+        {"strategy": "all", "backbone": "run", column: "0.15"},
+        {"strategy": "all", "backbone": "run", column: "0.4"},
+        {"strategy": "all", "backbone": "scratch", column: "-"},
+    ]
+    assert all(sorted(g.finished) == [1, 2] for g in groups)
+    shutil.rmtree(tmp_path / "pretrained")
+    assert len(group(runs(last))) == 5  # nothing says any more that two pretrainings were the same
+
+
+def test_runs_in_two_halves_are_held_against_runs_without_the_first(made: Make) -> None:
+    for seed in (1, 2):
+        run = made("experiment=mlm_then_classify", seed=seed)
+        first = run.path / "pretrain"
+        first.mkdir()
+        (first / "result.json").write_bytes((run.path / "result.json").read_bytes())
+        last = made("experiment=mlm_then_classify", "pretrain=null", seed=seed, accuracy=0.7)
+    groups = group(runs(last))
+    assert [g.label for g in groups] == [
+        {"strategy": "none", "pretrain": "mlm first"},
+        {"strategy": "none", "pretrain": "no mlm"},
+    ]
+    found = compare(groups, "accuracy", "no mlm", 0.01)
+    assert (found.baseline, found.rows[0].name) == ("none (no mlm)", "none (mlm first)")
+    assert found.rows[0].seconds == pytest.approx(200)  # of both halves
+
+
+def test_any_order_of_the_runs_gives_the_same_bytes(made: Make) -> None:
+    for seed in range(1, 7):
+        made("freeze=all", accuracy=0.7 + seed / 100, seed=seed)
+        last = made("freeze=none", accuracy=0.8 + seed / 200, seed=seed)
+    found, texts = runs(last), []
+    for shuffle in range(3):
+        random.Random(shuffle).shuffle(found)
+        comparison = compare(group(found), "accuracy", None, 0.01)
+        texts.append([render(comparison) for render in FORMATS.values()])
+    assert texts[0] == texts[1] == texts[2]
+
+
+def test_failed_runs_are_listed_and_missing_seeds_named(made: Make) -> None:
+    made("freeze=all", seed=1)
+    made("freeze=all", accuracy=None, seed=2)
+    made("freeze=none", seed=1)
+    last = made("freeze=none", seed=2)
+    comparison = compare(group(runs(last)), "accuracy", None, 0.01)
+    (problem,) = comparison.problems
+    assert (problem["group"], problem["seed"], problem["problem"]) == ("all", "2", "RuntimeError: out of luck")
+    assert {row.name: row.missing for row in comparison.rows} == {"all": [2], "none": []}
+    text = FORMATS["md"](comparison)
+    assert "1 (without 2)" in text
+    assert "- all, seed 2: RuntimeError: out of luck" in text
+
+
+def test_few_seeds_are_described_and_six_can_be_judged(made: Make) -> None:
+    noise = np.random.default_rng(0).normal(scale=0.002, size=6)
+    for seed in range(1, 6):
+        made("freeze=none", accuracy=0.85 + noise[seed], seed=seed)
+        last = made("freeze=all", accuracy=0.80, seed=seed, seconds=20)
+    few = compare(group(runs(last)), "accuracy", None, 0.01)
+    assert few.baseline == "none"
+    assert {row.name: row.verdict for row in few.rows} == {"none": "baseline", "all": "descriptive only: 5 of 6 seeds"}
+    assert "prove nothing" in few.sentence
+    assert few.rows[1].time_ratio == pytest.approx(0.2)
+    made("freeze=none", accuracy=0.85 + noise[0], seed=6)
+    last = made("freeze=all", accuracy=0.80, seed=6, seconds=20)
+    enough = compare(group(runs(last)), "accuracy", None, 0.01)
+    assert enough.rows[1].verdict == "inferior"
+    assert enough.rows[1].p == pytest.approx(2 / 64)
+    turned = compare(group(runs(last)), "accuracy", "all", 0.01)
+    assert turned.rows[0].verdict == "superior"
+    assert "95% confidence" in turned.sentence
+
+
+def test_one_seed_or_equal_scores_have_no_interval(made: Make) -> None:
+    made("freeze=none", accuracy=0.9)
+    last = made("freeze=all", accuracy=0.8)
+    row = compare(group(runs(last)), "accuracy", None, 0.01).rows[1]
+    assert row.intervals == {"accuracy": None, "f1_macro": None}
+    assert row.time_interval is None
+    assert row.difference_interval is None
+    assert row.difference == pytest.approx(-0.1)
+    assert row.p is None
+    assert "n/a" in FORMATS["md"](compare(group(runs(last)), "accuracy", None, 0.01))
+
+
+def test_test_rows_count_where_there_are_predictions(made: Make) -> None:
+    random_numbers = np.random.default_rng(1)
+    for seed in (1, 2):
+        for strategy, share in (("none", 0.9), ("all", 0.7)):
+            last = made(f"freeze={strategy}", accuracy=share, seed=seed)
+            right = random_numbers.random(300) < share
+            table = pyarrow.table({"true": ["a"] * 300, "predicted": np.where(right, "a", "b").tolist()})
+            pyarrow.parquet.write_table(table, last.file("predictions", "test.parquet"))
+    comparison = compare(group(runs(last)), "accuracy", None, 0.01)
+    row = comparison.rows[1]
+    assert row.rows_interval is not None
+    assert row.rows_interval.low < -0.2 < row.rows_interval.high < 0
+    hits = {(g.label["strategy"], seed): run.hits() for g in group(runs(last)) for seed, run in g.finished.items()}
+    for seed in (1, 2):
+        mine, theirs = hits["all", seed], hits["none", seed]
+        assert mine is not None
+        assert theirs is not None
+        only = int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
+        assert row.texts_p[seed] == pytest.approx(stats.binomtest(only[0], sum(only)).pvalue)
+    assert "texts_p.2" in FORMATS["csv"](comparison).splitlines()[0]
+
+
+def test_one_run_has_the_interval_of_its_texts(made: Make) -> None:
+    made("freeze=none")
+    last = made("freeze=all", accuracy=0.75)
+    table = pyarrow.table({"true": ["a"] * 40, "predicted": ["a"] * 30 + ["b"] * 10})
+    pyarrow.parquet.write_table(table, last.file("predictions", "test.parquet"))
+    row = compare(group(runs(last)), "accuracy", None, 0.01).rows[1]
+    low, high = stats.binomtest(30, 40).proportion_ci(method="wilson")
+    assert row.intervals["accuracy"] == Interval(0.75, low, high)
+    assert row.better == 0
+    assert row.better_interval is None
+
+
+def test_masked_words_are_compared_by_their_own_scores(made: Make) -> None:
+    made("model=bert_mlm", "freeze=none", objective="mlm")
+    last = made("model=bert_mlm", "freeze=embeddings", objective="mlm", accuracy=0.3)
+    comparison = compare(group(runs(last)), "accuracy", None, 0.01)
+    assert [row.name for row in comparison.rows] == ["none", "embeddings"]
+    with pytest.raises(UserError, match="metric must be a test score that all runs have"):
+        compare(group(runs(last)), "f1_macro", None, 0.01)
+
+
+@pytest.mark.parametrize("metric", ["loss", "auroc"])
+def test_a_score_that_cannot_decide_is_refused(made: Make, metric: str) -> None:
+    """Of a loss less is better; a score that one run has no value for, such as of a label it never saw, is null."""
+    made("freeze=none")
+    last = made("freeze=all")
+    result = last.read_result()
+    result["metrics"]["test"] |= {"auroc": None}
+    (last.path / "result.json").write_text(json.dumps(result))
+    with pytest.raises(UserError, match="of which more is better"):
+        compare(group(runs(last)), metric, None, 0.01)
+
+
+def test_a_group_alone_is_not_called_the_best(made: Make) -> None:
+    made(accuracy=None, seed=2)
+    sentence = compare(group(runs(made(accuracy=0.8))), "accuracy", None, 0.01).sentence
+    assert "highest" not in sentence
+    assert "There is nothing to compare it with. 1 of 2 runs have no result." in sentence
+
+
+def test_groups_without_a_common_seed_have_no_difference(made: Make) -> None:
+    made("freeze=none", accuracy=0.7, seed=1)
+    groups = group(runs(made("freeze=all", accuracy=0.8, seed=2)))
+    comparison = compare(groups, "accuracy", None, 0.01)
+    assert [row.difference for row in comparison.rows] == [None, None]
+    assert "It has no seed in common with none" in comparison.sentence
+
+
+def test_the_sentence_says_in_words_what_the_verdict_means(made: Make) -> None:
+    noise = np.random.default_rng(0).normal(scale=0.001, size=6)
+    for seed in range(1, 7):
+        made("freeze=none", accuracy=0.85 + noise[seed - 1], seed=seed)
+        made("freeze=embeddings", accuracy=0.849, seed=seed, seconds=20)
+        last = made("freeze=all", accuracy=0.80, seed=seed, seconds=10)
+    comparison = compare(group(runs(last)), "accuracy", None, 0.01)
+    assert [row.verdict for row in comparison.rows] == ["baseline", "non-inferior", "inferior"]
+    assert "none (25.0% of the weights train) has the highest test accuracy" in comparison.sentence
+    assert re.search(r"embeddings .* comes to 0\.849 \(-0\.001: as good\) in 20% of", comparison.sentence)
+
+
+def test_seeds_that_came_to_different_phases_are_counted_by_their_mean(made: Make) -> None:
+    for seed, trained in ((1, 40), (2, 10)):
+        last = made("freeze=gradual", seed=seed)
+        last.write_json("result.json", {**last.read_result(), "parameters": {"trainable": trained, "total": 40}})
+    comparison = compare(group(runs(last)), "accuracy", None, 0.01)
+    assert [(row.trainable, row.share) for row in comparison.rows] == [(25, 0.625)]
+    assert "gradual:1 (62.5% of the weights train)" in comparison.sentence
+
+
+def test_a_text_flips_only_where_most_runs_agree(made: Make) -> None:
+    for seed, mine in ((1, ["b", "b"]), (2, ["a", "b"])):
+        for strategy, said in (("none", ["a", "a"]), ("all", mine)):
+            last = made(f"freeze={strategy}", seed=seed)
+            table = pyarrow.table({"row": [1, 2], "text": ["x", "y"], "true": ["a", "a"], "predicted": said})
+            pyarrow.parquet.write_table(table, last.file("predictions", "test.parquet"))
+    mine, theirs = group(runs(last))
+    assert [flip.row for flip in flips(mine, theirs)] == [2]
+
+
+def test_long_names_leave_room_for_the_plots(made: Make, recwarn: pytest.WarningsRecorder) -> None:
+    stages = ",".join(f"encoder.layer.{number}.attention" for number in range(9))
+    made("freeze=pattern", f"freeze.frozen=[{stages}]")
+    last = made("freeze=none")
+    groups = group(runs(last))
+    comparison = compare(groups, "accuracy", None, 0.01)
+    for number, figure in enumerate((plots.slopes(groups, "accuracy"), plots.tradeoffs(comparison.rows, "accuracy"))):
+        save(figure, last.path, str(number))
+    assert not [warning for warning in recwarn if "layout" in str(warning.message)]
+
+
+def test_files_hold_the_numbers(made: Make) -> None:
+    made("freeze=pattern", "freeze.frozen=[layer.0,layer.1]", accuracy=0.6)
+    last = made("freeze=none", accuracy=0.7)
+    comparison = compare(group(runs(last)), "accuracy", None, 0.01)
+    rows = list(csv.DictReader(FORMATS["csv"](comparison).splitlines()))
+    assert [float(row["scores.accuracy"]) for row in rows] == [0.7, 0.6]
+    assert rows[1]["name"] == "pattern:layer.0|layer.1"
+    assert json.loads(FORMATS["json"](comparison))["rows"][1]["difference"] == pytest.approx(-0.1)
+    assert "pattern:layer.0\\|layer.1" in FORMATS["md"](comparison)
+
+
+def test_each_strategy_is_compared_at_the_rate_that_validates_best(made: Make) -> None:
+    for seed in (1, 2):
+        for rate, accuracies in (("1e-5", (0.6, 0.8)), ("1e-4", (0.9, 0.7))):
+            for strategy, accuracy in zip(("all", "none"), accuracies, strict=True):
+                last = made(f"freeze={strategy}", f"optimizer.lr={rate}", accuracy=accuracy, seed=seed)
+    made("freeze=none", "optimizer.lr=1e-4", accuracy=None, seed=3)
+    groups = best_of(group(runs(last)), "freeze")
+    comparison = compare(groups, "accuracy", None, 0.01)
+    rows = [(row.name, row.label["optimizer.lr"], row.scores["accuracy"]) for row in comparison.rows]
+    assert rows == [("all", "0.0001", 0.9), ("none", "1e-05", 0.8)]
+    assert "best by validation of its trials: all of 2, none of 2." in comparison.sentence
+    assert [problem["seed"] for problem in comparison.problems] == ["3"]
+    with pytest.raises(UserError, match="by must be something in which these runs differ"):
+        best_of(group(runs(last)), "model")
+
+
+HOSTILE = "</script><img src=x onerror=\"document.title='owned'\">"
+
+
+@pytest.fixture
+def page(made: Make) -> Path:
+    """Of two groups of two runs whose texts and labels are markup."""
+    for seed in (1, 2):
+        for strategy, said in (("none", HOSTILE), ("all", "b")):
+            last = made(f"freeze={strategy}", accuracy=0.9 if said == HOSTILE else 0.5, seed=seed)
+            table = pyarrow.table(
+                {"row": [1, 2], "text": [HOSTILE] * 2, "true": [HOSTILE, "b"], "predicted": [said, "b"]}
+            )
+            pyarrow.parquet.write_table(table, last.file("predictions", "test.parquet"))
+            (last.path / "result.json").write_text(
+                json.dumps(
+                    last.read_result() | {"history": [{"epoch": 1, "validation/loss": 0.5}], "best": {"epoch": 1}}
+                )
+            )
+    groups = group(runs(last))
+    return write_comparison(compare(groups, "accuracy", None, 0.01), groups, last.path.parent)
+
+
+def test_a_page_stands_alone_and_shows_markup_as_text(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert "<img src=x" not in text
+    assert text.count("</script>") == 1
+    assert html.unescape(text).count(HOSTILE) == 4  # its class, its text, its label, and what the baseline said
+    assert not re.search(r"(src|href)=[\"'](?!data:)|https?://|url\(", text)
+    (script,) = re.findall(r"<script>(.*)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text
+    assert "default-src 'none'" in text
+    again = page.read_bytes()
+    groups = group(read_runs(page.parent))
+    write_comparison(compare(groups, "accuracy", None, 0.01), groups, page.parent)
+    assert page.read_bytes() == again
+    for name in ("differences", "seeds", "costs", "learning"):
+        assert (page.parent / "plots" / f"{name}.png").stat().st_size > 5_000
+        assert (page.parent / "plots" / f"{name}.svg").exists()
+
+
+def test_classes_are_held_against_the_baseline(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>.*?</tr>", text)]
+    assert ["none", "1.000", "1.000"] in rows
+    assert ["all", "0.000 (-1.000)", "1.000 (+0.000)"] in rows
+
+
+def test_a_multirun_ends_with_the_comparison_that_the_config_describes(
+    page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "compare.yaml").write_text("{metric: f1_macro, baseline: all, margin: 0.03}")
+    monkeypatch.setattr("src.compare.CONF", tmp_path)
+    Multirun().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(page.parent)}}, "sweep": {"by": None}}))
+    found = json.loads(page.with_name("comparison.json").read_text())
+    assert (found["metric"], found["baseline"], found["margin"]) == ("f1_macro", "all", 0.03)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("chromium"), reason="there is no browser")
+def test_a_browser_sorts_the_table_and_runs_nothing_else(page: Path) -> None:
+    press = page.with_name("press.html")
+    # The same page with a script of the test's own: it presses the heading and writes down what it sees.
+    tried = """
+    const heading = [...document.querySelectorAll("th button")].find((b) => b.textContent === "test accuracy");
+    const rows = () => [...document.querySelectorAll("table.sortable")[0].tBodies].map((body) => body.rows[0]);
+    const order = () => rows().map((row) => row.cells[0].textContent).join();
+    const seen = [order()]; heading.click(); seen.push(order()); heading.click(); seen.push(order());
+    document.querySelectorAll("details").forEach((d) => d.open = true);
+    const asked = [...document.images].filter((image) => !image.src.startsWith("data:"));
+    document.title = seen.join(" ") + " images:" + asked.length;
+    """
+    text = re.sub(r"script-src '[^']*'", "script-src 'unsafe-inline'", page.read_text(encoding="utf-8"))
+    press.write_text(text.replace("</body>", f"<script>{tried}</script></body>"), encoding="utf-8")
+    ended = subprocess.run(
+        [
+            "chromium",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--virtual-time-budget=3000",
+            "--dump-dom",
+            press.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert "<title>none,all all,none none,all images:0</title>" in ended.stdout
+    assert "CONSOLE" not in ended.stderr
+
+
+def test_intervals_of_scores_stay_where_scores_can_be(made: Make) -> None:
+    for seed, accuracy in ((1, 0.02), (2, 0.3)):
+        last = made("freeze=all", seed=seed, accuracy=accuracy)
+    (row,) = compare(group(runs(last)), "accuracy", None, 0.01).rows
+    interval = row.intervals["accuracy"]
+    assert interval is not None
+    assert (interval.low, interval.high) == (0, 1)
+
+
+def test_equal_scores_share_the_first_place(made: Make) -> None:
+    made("freeze=none")
+    sentence = compare(group(runs(made("freeze=all"))), "accuracy", None, 0.01).sentence
+    assert re.match(r"none .* has the highest test accuracy, .* over 1 seed, and all the same\.", sentence)
+
+
+def test_other_tests_are_refused_or_told(made: Make) -> None:
+    made("freeze=none", "data.limit=50")
+    found = runs(made("freeze=none", "data.limit=60"))
+    with pytest.raises(UserError, match=r"same test to be compared; these differ in data\.limit"):
+        group(found)
+    sentence = compare(group(found, mixed=True), "accuracy", None, 0.01).sentence
+    assert "differ in data.limit, so their tests may not be the same one" in sentence
+
+
+def test_masks_and_tokens_are_part_of_the_test_where_they_are_guessed(made: Make) -> None:
+    for value in ("500", "600"):
+        labelled = made("backbone=scratch", f"backbone.vocabulary={value}")
+    assert unlike(runs(labelled)) == []
+    for place in ("backbone.vocabulary=700", "model.masking.probability=0.4"):
+        masked = made("model=bert_mlm", "backbone=scratch", place, objective="mlm")
+    found = [run for run in runs(masked) if run.result and run.result["objective"] == "mlm"]
+    assert unlike(found) == ["backbone.vocabulary", "model.masking.probability"]
+
+
+def test_what_cannot_be_compared_is_refused(made: Make, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="runs must be a folder with runs"):
+        read_runs(tmp_path)
+    last = made("freeze=all", accuracy=None)
+    with pytest.raises(UserError, match="None of these runs has finished"):
+        compare(group(runs(last)), "accuracy", None, 0.01)
+    made("freeze=all")
+    made("freeze=all")
+    with pytest.raises(UserError, match="has seed 1 twice"):
+        group(runs(last))
+
+
+def test_other_data_is_refused_without_a_flag(made: Make) -> None:
+    made("freeze=all", "data.batch_size=16")
+    last = made("freeze=none")
+    assert len(group(runs(last))) == 2
+    with pytest.raises(UserError, match="baseline must name one group"):
+        compare(group(runs(last)), "accuracy", "top:9", 0.01)
+    made("freeze=none", "data.limit=50", seed=2)
+    with pytest.raises(UserError, match=r"these differ in data\.limit"):
+        group(runs(last))
+    assert len(group(runs(last), mixed=True)) == 3
+
+
+def test_a_config_with_a_foreign_target_is_refused(made: Make) -> None:
+    last = made("freeze=all")
+    file = last.path / "config.yaml"
+    content: Any = OmegaConf.load(file)
+    content.freeze._target_ = "os.system"
+    file.write_text(OmegaConf.to_yaml(content))
+    with pytest.raises(UserError, match="may only build what the files in conf/ build"):
+        runs(last)

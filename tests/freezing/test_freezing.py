@@ -1,0 +1,78 @@
+"""Strategies: the exact set of parameters that trains, and what does not fit."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from src.errors import UserError
+from src.freezing.strategy import Phase, Stage, Strategy, depth
+from src.freezing.whole_stages import Bottom, Embeddings, Everything, Nothing, Pattern, Top
+
+STAGES = [
+    Stage("embeddings", ("embeddings.word.weight", "embeddings.norm.bias")),
+    Stage("layer.0", ("encoder.layer.0.attention.weight", "encoder.layer.0.output.bias")),
+    Stage("layer.1", ("encoder.layer.1.attention.weight", "encoder.layer.1.output.bias")),
+    Stage("pooler", ("pooler.dense.weight",)),
+    Stage("head", ("head.linear.weight",)),
+]
+EMBEDDINGS, FIRST, SECOND, POOLER, HEAD = (set(stage.parameters) for stage in STAGES)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "trains", "frozen_stages", "name"),
+    [
+        (Nothing(), EMBEDDINGS | FIRST | SECOND | POOLER | HEAD, 0, "none"),
+        (Everything(), HEAD, 4, "all"),
+        (Embeddings(), FIRST | SECOND | POOLER | HEAD, 1, "embeddings"),
+        (Bottom(0), FIRST | SECOND | POOLER | HEAD, 1, "bottom:0"),
+        (Bottom(1), SECOND | POOLER | HEAD, 2, "bottom:1"),
+        (Bottom(2), POOLER | HEAD, 3, "bottom:2"),
+        (Top(0), HEAD, 4, "top:0"),
+        (Top(1), SECOND | POOLER | HEAD, 2, "top:1"),
+        (Pattern([r"layer\.0\."]), EMBEDDINGS | SECOND | POOLER | HEAD, 0, r"pattern:layer\.0\."),
+        (
+            Pattern(["^embeddings", "attention"]),
+            {*FIRST, *SECOND, *POOLER, *HEAD}
+            - {"encoder.layer.0.attention.weight", "encoder.layer.1.attention.weight"},
+            1,
+            "pattern:^embeddings|attention",
+        ),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_each_strategy_trains_exactly_its_parameters(
+    strategy: Strategy, trains: set[str], frozen_stages: int, name: str
+) -> None:
+    phases = strategy.phases(STAGES)
+    assert phases == [Phase(frozenset(trains))]
+    assert depth(STAGES, phases) == frozen_stages
+    assert strategy.name == name
+
+
+def test_depth_counts_what_trains_in_no_phase() -> None:
+    phases = [Phase(frozenset(HEAD)), Phase(frozenset(SECOND))]
+    assert depth(STAGES, phases) == 2
+
+
+@pytest.mark.parametrize("strategy", [Bottom(3), Top(3)])
+def test_a_layer_out_of_range_is_answered_with_the_range(strategy: Strategy) -> None:
+    with pytest.raises(UserError, match=r"must lie in 0\.\.2 .* got 3\.\nChoose freeze=all"):
+        strategy.phases(STAGES)
+
+
+def test_a_pattern_that_matches_nothing_is_answered_with_names() -> None:
+    with pytest.raises(UserError, match=r"decoder matches none of 7\.\nTheir names look like this: embeddings\.word"):
+        Pattern(["attention", "decoder"]).phases(STAGES)
+
+
+def test_a_pattern_never_freezes_the_head() -> None:
+    with pytest.raises(UserError, match="matches none"):
+        Pattern(["^head"]).phases(STAGES)
+    assert set(Pattern([".*"]).phases(STAGES)[0].trainable) == HEAD
+
+
+def test_bad_arguments_are_refused() -> None:
+    for make in (lambda: Bottom(-1), lambda: Pattern([]), lambda: Pattern(["("])):
+        with pytest.raises(ValidationError):
+            make()

@@ -1,0 +1,117 @@
+"""What only shows a result costs no run that result."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+from matplotlib.figure import Figure
+
+from src.errors import UserError
+from src.predict import Predictor
+from src.report import dashboard
+from src.report import run as reporting
+from src.runs.folder import RunFolder
+from src.sweeps import jobs
+
+Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
+LINEAR = ("model=bert_linear", "trainer.max_epochs=1")
+
+
+def raising(error: BaseException) -> Callable[..., Any]:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return fail
+
+
+def is_whole(folder: RunFolder) -> None:
+    assert folder.state() == "finished"
+    assert folder.read_result()["history"]
+    assert pyarrow.parquet.read_table(folder.path / "predictions" / "test.parquet").num_rows
+    assert Predictor.load(folder.path).probabilities(["good"]).shape == (1, 3)
+
+
+def test_a_picture_that_takes_too_much_memory_is_a_warning(
+    run_tiny: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Figure, "savefig", raising(MemoryError("10.9 GB")))
+    monkeypatch.setattr(dashboard, "show", raising(ValueError("no board")))
+    folder, _ = run_tiny(*LINEAR)
+    is_whole(folder)
+    for line in (
+        "report/curves.png could not be made: MemoryError: 10.9 GB",
+        "report/confusion_matrix.png could not be made: MemoryError: 10.9 GB",
+        "tensorboard could not be made: ValueError: no board",
+    ):
+        assert line in caplog.text
+        assert line in folder.log.read_text()
+    assert {file.name for file in (folder.path / "report").iterdir()} == {"classification_report.txt"}
+    assert folder.is_shown
+
+
+def test_adapters_that_cannot_be_written_alone_are_a_warning(
+    run_tiny: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(reporting, "save_adapters", raising(ConnectionError("no hub")))
+    folder, _ = run_tiny(*LINEAR, "freeze=lora")
+    is_whole(folder)
+    assert "adapter could not be made: ConnectionError: no hub" in caplog.text
+
+
+def test_the_result_is_there_before_anything_that_shows_it(run_tiny: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    real = reporting._write_report
+
+    def watch(module: Any, texts: int, folder: RunFolder, *rest: Any) -> None:
+        seen.append((folder.state(), folder.is_shown, sorted(folder.read_result())))
+        real(module, texts, folder, *rest)
+
+    monkeypatch.setattr(reporting, "_write_report", watch)
+    folder, _ = run_tiny(*LINEAR)
+    assert seen == [("finished", False, sorted(folder.read_result()))]
+    assert folder.is_shown
+
+
+@pytest.mark.parametrize(
+    ("ended", "raised"),
+    [
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (OSError(errno.ENOSPC, "No space left on device", "curves.png"), UserError),
+    ],
+    ids=["Ctrl-C", "full disk"],
+)
+def test_a_run_that_ends_while_it_is_shown_can_be_gone_on_with(
+    ended: BaseException, raised: type[BaseException], run_tiny: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Figure, "savefig", raising(ended))
+        with pytest.raises(raised):
+            run_tiny(*LINEAR)
+    folder, _ = run_tiny(*LINEAR, "resume=true")
+    is_whole(folder)
+    assert (folder.path / "report" / "curves.png").exists()
+    assert folder.is_shown
+    with pytest.raises(UserError, match="is finished"):
+        run_tiny(*LINEAR, "resume=true")
+
+
+def test_a_job_that_is_killed_while_it_is_shown_has_finished(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = json.loads((run.path / "status.json").read_text())
+    cfg = run.saved_config()
+    (run.path / "status.json").write_text("{}")
+
+    def kill(arguments: Any) -> tuple[int, str]:
+        (run.path / "status.json").write_text(json.dumps({**given, "report": "unfinished"}))
+        return -9, ""
+
+    monkeypatch.setattr(jobs, "run_process", kill)
+    task = SimpleNamespace(overrides=SimpleNamespace(task=[]), sweep=SimpleNamespace(dir=str(run.path.parent)))
+    monkeypatch.setattr(jobs.HydraConfig, "get", lambda: task)
+    assert jobs.run_job(cfg, run) == run.read_result()["metrics"]["validation"]["loss"]
+    assert run.state() == "finished"

@@ -1,0 +1,225 @@
+"""Jobs of a sweep: each in a process of its own, none twice, and none that takes others with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from src.config.folder import CONF
+from src.errors import UserError
+from src.files import locks
+from src.runs.folder import RunFolder
+from src.sweeps import folders
+from src.sweeps import jobs as sweeps_jobs
+from tests.conftest import Command, composed
+
+JOBS = {
+    1: "import json, pathlib; write(accuracy=0.5)",
+    2: "raise RuntimeError('out of luck')",
+    3: "sys.exit(3)",
+    4: "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+    5: "import resource; resource.setrlimit(resource.RLIMIT_DATA, (2**28, 2**28)); bytearray(2**30)",
+    6: "print('freeze.layers must lie in 0..6', file=sys.stderr); sys.exit(2)",
+}
+JOB = """
+import json, pathlib, sys
+folder = pathlib.Path(sys.argv[-2].removeprefix('run="').removesuffix('"'))
+def write(accuracy):
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(pathlib.Path({config!r}).read_text())
+    (folder / "status.json").write_text(json.dumps({{"state": "finished"}}))
+    metrics = {{"validation": {{"loss": 1 - accuracy}}, "test": {{"accuracy": accuracy}}}}
+    result = {{"format": 1, "objective": "mlm", "labels": [], "metrics": metrics}}
+    (folder / "result.json").write_text(json.dumps(result))
+{body}
+"""
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
+    """Makes small scripts of the jobs; the seeds of those that were started."""
+    seeds: list[int] = []
+    real = sweeps_jobs.run_process
+
+    def run(arguments: Sequence[str]) -> tuple[int, str]:
+        (seed,) = (int(a.removeprefix("seed=")) for a in arguments if a.startswith("seed="))
+        seeds.append(seed)
+        config = tmp_path / f"{seed}.yaml"
+        RunFolder(tmp_path / f"job-{seed}-{len(seeds)}").claim(composed(f"seed={seed}"))
+        config.write_text((tmp_path / f"job-{seed}-{len(seeds)}" / "config.yaml").read_text())
+        return real(["-c", JOB.format(config=str(config), body=JOBS[seed]), *arguments])
+
+    monkeypatch.setattr(sweeps_jobs, "run_process", run)
+    return seeds
+
+
+def sweep(monkeypatch: pytest.MonkeyPatch, root: Path, seeds: Sequence[int]) -> dict[int, float | None]:
+    found = {}
+    for number, seed in enumerate(seeds):
+        given = SimpleNamespace(task=[f"seed={seed}", "run=elsewhere"])
+        task = SimpleNamespace(overrides=given, sweep=SimpleNamespace(dir=str(root)))
+        monkeypatch.setattr(sweeps_jobs.HydraConfig, "get", lambda task=task: task)
+        found[seed] = sweeps_jobs.run_job(
+            composed(f"seed={seed}"), RunFolder(Path(os.path.relpath(root / str(number))))
+        )
+    return found
+
+
+def test_a_job_that_fails_costs_only_itself(
+    started: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    root = tmp_path / "sweep"
+    found = sweep(monkeypatch, root, [2, 3, 4, 5, 6, 1])
+    assert found == {1: 0.5, 2: None, 3: None, 4: None, 5: None, 6: None}
+    reasons = {int(folder.saved_config().seed): folder.problem() for folder in map(RunFolder, root.iterdir())}
+    assert "RuntimeError: out of luck" in reasons[2]
+    assert "exit code 3" in reasons[3]
+    assert reasons[4] == "killed by SIGKILL"
+    assert "MemoryError" in reasons[5]
+    assert reasons[6] == "freeze.layers must lie in 0..6"
+    logs = {int(folder.saved_config().seed): folder.log for folder in map(RunFolder, root.iterdir())}
+    assert "Traceback" in logs[2].read_text()
+    assert logs[4].read_text() == "Failed: killed by SIGKILL\n\n"
+
+
+def test_the_same_sweep_again_runs_what_has_not_finished(
+    started: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    root = tmp_path / "sweep"
+    sweep(monkeypatch, root, [1, 2, 3])
+    started.clear()
+    assert sweep(monkeypatch, root, [2, 1, 3])[1] == 0.5
+    assert started == [2, 3]
+    assert sorted(folder.name for folder in root.iterdir()) == ["0", "1", "2"]
+    sweep(monkeypatch, root, [4])
+    assert sorted(folder.name for folder in root.iterdir()) == ["0", "1", "2", "3"]
+
+
+def test_the_same_command_goes_on_in_its_folder(tmp_path: Path) -> None:
+    def choose(*arguments: str) -> Path:
+        folder, lock = folders.choose_folder(arguments, tmp_path)
+        locks.give_back(lock)
+        return folder
+
+    one = choose("-m", "freeze=all,none", "seed=1")
+    assert choose("seed=1", "freeze=all,none", "--multirun") == one
+    other = choose("-m", "freeze=all,none", "seed=2")
+    anew = choose("-m", "freeze=all,none", "seed=1", "sweep.rerun=all")
+    assert len({one, other, anew}) == 3
+    assert choose("-m", "freeze=all,none", "seed=1") == anew
+
+
+def test_only_the_command_of_a_sweep_makes_it_a_folder() -> None:
+    assert folders.is_sweep(["-m", "seed=1,2"])
+    assert folders.is_sweep(["sweep=frozen_vs_unfrozen"])
+    assert not folders.is_sweep(["sweep=frozen_vs_unfrozen", "seed=1", "run=x", "hydra.mode=RUN"])
+    assert not folders.is_sweep(["seed=1"])
+
+
+@pytest.mark.parametrize("command", [["-m", "a=1", "b=2"], ["a=1", "b=2", "-m"], ["--config-dir", "x", "a=1", "-m"]])
+def test_the_folder_stands_where_hydra_reads_the_other_values(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = ["src/train.py", *command]
+    with folders.with_folder(given):
+        place = next(i for i, argument in enumerate(given) if argument.startswith("hydra.sweep.dir="))
+        assert given[place + 1] == "a=1"
+        assert [*given[:place], *given[place + 1 :]] == ["src/train.py", *command]
+
+
+def test_two_sweeps_at_once_never_share_a_folder(tmp_path: Path) -> None:
+    chosen = [folders.choose_folder(["-m", "seed=1,2"], tmp_path) for _ in range(5)]
+    assert len({folder for folder, _ in chosen}) == 5
+    for _, lock in chosen:
+        locks.give_back(lock)
+
+
+@pytest.mark.slow
+def test_a_whole_sweep_ends_with_its_failures_and_goes_on(multirun: Command, tmp_path: Path) -> None:
+    command = ("freeze=bottom", "freeze.layers=1,9")
+    first = multirun(*command)
+    assert first.returncode == 1
+    assert "Sweep: 1 of 2 jobs done, 1 failed, 0 running\n" in first.stdout
+    shown = first.stdout[first.stdout.index("Runs in") :]
+    assert re.search(r"^bottom:1 +1 ", shown, re.MULTILINE)
+    assert "bottom:9, seed 42: freeze.layers must lie in 0..3" in shown
+    when = (tmp_path / "sweep" / "0" / "result.json").stat().st_mtime_ns
+    again = multirun(*command)
+    assert again.returncode == 1
+    assert "sweep/0 is finished already" in again.stdout
+    assert (tmp_path / "sweep" / "0" / "result.json").stat().st_mtime_ns == when
+    assert json.loads((tmp_path / "sweep" / "comparison.json").read_text())["problems"][0]["group"] == "bottom:9"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_other_launchers_run_each_job_in_its_own_process_too(multirun: Command, tmp_path: Path, launcher: str) -> None:
+    jobs = "hydra.launcher.n_jobs=2" if launcher == "joblib" else "hydra.launcher.timeout_min=5"
+    ended = multirun("freeze=bottom", "freeze.layers=1,9", f"hydra/launcher={launcher}", jobs)
+    assert ended.returncode == 1, ended.stderr
+    found = json.loads((tmp_path / "sweep" / "comparison.json").read_text())
+    assert [row["name"] for row in found["rows"]] == ["bottom:1"]
+    assert "layers must lie in 0..3" in found["problems"][0]["problem"]
+
+
+def test_a_cluster_gets_what_it_is_asked_for() -> None:
+    pytest.importorskip("submitit")
+    options = ["hydra/launcher=submitit_slurm", "hydra.launcher.partition=gpu", "hydra.launcher.gpus_per_node=1"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        launcher = compose("train", ["run=unset", *options], return_hydra_config=True).hydra.launcher
+    assert launcher._target_.endswith("SlurmLauncher")
+    assert (launcher.partition, launcher.gpus_per_node, launcher.tasks_per_node) == ("gpu", 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "jobs"),
+    [
+        (["freeze=glob(*)", "seed=1,2"], 2 * len(list(CONF.glob("freeze/*.yaml")))),
+        (["freeze=glob([a*,l*],exclude=lp*)"], 2),
+        (["sweep=frozen_vs_unfrozen", "seed=range(1,3)"], 12),
+    ],
+)
+def test_the_jobs_of_a_sweep_are_counted(given: list[str], jobs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(sweeps_jobs.JOBS, "")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        config = loader.load_configuration("train", given, run_mode=RunMode.MULTIRUN)
+        sweeps_jobs.begin_sweep(config)
+    assert os.environ[sweeps_jobs.JOBS].split()[0] == str(jobs)
+
+
+def test_a_search_for_the_worst_value_is_refused() -> None:
+    hydra = {"sweeper": {"n_trials": 2, "direction": "minimize"}, "overrides": {"task": []}}
+    config = OmegaConf.create({"monitor": {"metric": "validation/accuracy"}, "hydra": hydra})
+    with pytest.raises(UserError, match=r"hydra\.sweeper\.direction is minimize"):
+        sweeps_jobs.begin_sweep(config)
+
+
+@pytest.mark.slow
+def test_a_search_leaves_its_best_values_as_an_experiment(multirun: Command, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    space = ("optimizer.head_lr=interval(1e-4, 1e-1)", "freeze=choice(all,embeddings)")
+    mode = ("monitor.metric=validation/accuracy", "monitor.mode=max")
+    command = ("sweep=search", "hydra.sweeper.n_trials=2", *space, *mode)
+    ended = multirun(*command)
+    assert ended.returncode == 0, ended.stderr
+    root = tmp_path / "sweep"
+    jobs = [(run.saved_config(), run.read_result()) for run in (RunFolder(root / name) for name in ("0", "1"))]
+    cfg, _ = max(jobs, key=lambda job: job[1]["metrics"]["validation"]["accuracy"])
+    assert f"--config-dir {root} experiment=best" in ended.stdout
+    best = OmegaConf.load(root / "experiment" / "best.yaml")
+    assert best.optimizer.head_lr == cfg.optimizer.head_lr
+    assert {"override /freeze": "all" if cfg.freeze._target_.endswith("Everything") else "embeddings"} in best.defaults
+    again = multirun(*command)
+    assert again.stdout.count("is finished already") == 2

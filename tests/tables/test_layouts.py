@@ -1,0 +1,441 @@
+"""How files are laid out: quotes, delimiters, headers, names of columns, lists of JSON objects, packed and converted
+files. One rule for training and for predictions."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import logging
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pandas
+import pyarrow
+import pyarrow.parquet
+import pytest
+from omegaconf import OmegaConf
+
+from src import explain
+from src.data import corpus
+from src.errors import UserError
+from src.runs.folder import RunFolder
+from src.runs.identity import config_hash
+from src.tables.content import Layout
+from src.tables.tables import read_table
+from src.tables.writing import open_table
+from tests.conftest import refusal
+from tests.runs.foreign_runs import command
+from tests.tables import files
+from tests.tables.files import ROWS, csv, jsonl, put
+from tests.tables.test_odd_input import settings
+
+Predict = Callable[..., str]
+TSV = csv().replace(b",", b"\t")
+FRAME = pandas.DataFrame(ROWS, columns=["text", "label"])
+
+
+def lines(*rows: str) -> bytes:
+    return "\n".join([*rows, ""]).encode()
+
+
+def read(path: Path, content: Any, **layout: Any) -> list[tuple[Any, ...]]:
+    """The rows of a file."""
+    table = read_table(put(path, content), Layout(**layout))
+    return list(zip(*table.columns.values(), strict=True))
+
+
+UNQUOTED = ["text\tlabel", "a\tyes", '"b, they said\tno', "c\tyes", 'd"\tno', '5" wide\tyes', ""]
+
+
+def test_a_row_of_a_tsv_that_may_be_several_is_refused(tmp_path: Path) -> None:
+    file = put(tmp_path / "a.tsv", lines(*UNQUOTED))
+    with pytest.raises(
+        UserError, match=r"opens on line 3 .* closes on line 5, (.*\n)+.*quoting=none.*quoting=standard"
+    ):
+        read_table(file)
+    rows = [("a", "yes"), ('"b, they said', "no"), ("c", "yes"), ('d"', "no"), ('5" wide', "yes")]
+    assert read(file, None, quoting="none") == rows
+    assert read_table(file, Layout(quoting="none")).rows == [2, 3, 4, 5, 6]
+    assert read(file, None, quoting="standard") == [rows[0], ("b, they said\tno\nc\tyes\nd", "no"), rows[4]]
+
+
+AMBIGUOUS = {
+    "in the last column": lines("label\ttext", 'no\t"a', "yes\tb", 'no\tc"'),
+    "with a blank line": lines("text\tlabel", '"a\tno', "", 'b"\tyes'),
+    "one column": lines("text", '"a', 'b"'),
+    "tabs in a .csv": lines("text\tlabel", '"a\tno', 'b"\tyes'),
+}
+
+
+@pytest.mark.parametrize("case", AMBIGUOUS)
+def test_rows_that_may_be_several_are_found_wherever_they_are(case: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"opens on line 2 and another closes on line [34]"):
+        read_table(put(tmp_path / ("a.csv" if ".csv" in case else "a.tsv"), AMBIGUOUS[case]))
+
+
+def test_a_first_row_without_a_header_may_be_several_too(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="opens on line 1 and another closes on line 2"):
+        read(tmp_path / "a.tsv", lines('"a\tno', 'b"\tyes', "c\tno"), header=False)
+
+
+def test_quotes_that_are_left_open_say_where(tmp_path: Path) -> None:
+    for kind, tab in (("tsv", "\t"), ("csv", ",")):
+        rows = (row.replace("\t", tab) for row in ("text\tlabel", "a\tno", '"b\tyes', "c\tno"))
+        with pytest.raises(
+            UserError, match=r"line 4: unexpected end of data, in quotes since line 3\.\n.*quoting=none"
+        ):
+            read_table(put(tmp_path / f"a.{kind}", lines(*rows)))
+    with pytest.raises(UserError, match=r"line 2: '<tab>' expected after '\"'\.\n.*quoting=none"):
+        read_table(put(tmp_path / "a.tsv", lines("text\tlabel", '"Good" he said\tyes')))
+    with pytest.raises(UserError, match=r"line 2 has 1, since a quote goes on to line 3\.\n.*quoting=none"):
+        read_table(put(tmp_path / "b.tsv", lines("text\tlabel", '"a\tno\t1', 'b"', "c\tno")))
+    with pytest.raises(UserError, match=r"line 2 has 3\.\nTake '\\t' out of the texts"):
+        read(tmp_path / "c.tsv", lines("text\tlabel", "a\tb\tno"), quoting="none")
+
+
+HARD = ['line\nbreak, "quoted"\tand a tab', "a\n\nb", '"', "x\ny", 'all of it "quoted"', "'=1", "tab\there"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv"])
+def test_what_was_written_with_quotes_is_read_as_it_was(kind: str, tmp_path: Path) -> None:
+    frame = pandas.DataFrame({"text": HARD, "n": range(len(HARD)), "label": "no"})
+    expected = [(text, str(n), "no") for n, text in enumerate(HARD)]
+    for quoting in (0, 1):  # minimal, all
+        written = frame.to_csv(sep="," if kind == "csv" else "\t", index=False, quoting=quoting)
+        assert read(tmp_path / f"a.{kind}", written.encode()) == expected
+    with open_table(tmp_path / f"b.{kind}") as write:
+        write({"text": [t for t in HARD if t != "'=1"], "label": ["no"] * 6})
+    assert [text for text, _ in read(tmp_path / f"b.{kind}", None)] == [t for t in HARD if t != "'=1"]
+
+
+def test_rows_of_a_csv_that_may_be_several_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    content = lines("text,label", "a,no", '"b,yes', 'c",no', '"two', 'lines, really",no', "d,yes")
+    assert len(read(tmp_path / "a.csv", content)) == 4
+    assert [record.message for record in caplog.records if record.levelno > logging.INFO] == [
+        f"{tmp_path / 'a.csv'}: lines 3 to 4 are one row each, held together by quote marks, but each line could be a "
+        "row. Where quote marks are part of the texts: quoting=none."
+    ]
+    assert (
+        len(read(tmp_path / "a.csv", content.replace(b"two", b"two,no").replace(b"lines, ", b""), quoting="none")) == 6
+    )
+
+
+DELIMITED: dict[str, tuple[bytes, int]] = {  # and the line of the first row
+    "semicolons": (csv().replace(b",", b";"), 2),
+    "tabs": (TSV, 2),
+    "bars": (csv().replace(b",", b"|"), 2),
+    "a line of Excel": (b"sep=;\r\n" + csv().replace(b",", b";"), 3),
+    "such a line in quotes": (b'\xef\xbb\xbf"SEP=^"\n' + csv().replace(b",", b"^"), 3),
+    "such a line with a tab": (b"sep=\t\n" + TSV, 3),
+    "such a line with a comma": (b"sep=,\n" + csv(), 3),
+}
+
+
+@pytest.mark.parametrize("case", DELIMITED)
+def test_the_first_line_says_what_divides_columns(case: str, tmp_path: Path) -> None:
+    content, first = DELIMITED[case]
+    table = read_table(put(tmp_path / "a.csv", content))
+    assert list(table.columns) == ["text", "label"]
+    assert list(zip(*table.columns.values(), strict=True)) == ROWS
+    assert table.rows == list(range(first, first + len(ROWS)))
+
+
+def test_commas_in_texts_or_quotes_do_not_divide_other_columns(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert read(tmp_path / "a.csv", lines('"text, raw";label', "a, b;no", '"c; d";yes')) == [
+        ("a, b", "no"),
+        ("c; d", "yes"),
+    ]
+    assert "a.csv: the first line has no comma, so columns are divided by ';'" in caplog.text
+    assert read(tmp_path / "b.csv", lines('"one; two",label', "a;b,no")) == [("a;b", "no")]
+    with pytest.raises(UserError, match=r"line 2 has 1.*\n.*in a line above all others: sep=;"):
+        read_table(put(tmp_path / "c.csv", lines("text, raw;label", "a;no")))
+    assert read(tmp_path / "c.csv", lines("sep=;", "text, raw;label", "a;no")) == [("a", "no")]
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonl", "json.gz", "jsonl.gz"])
+def test_json_may_be_a_list_or_lines(kind: str, tmp_path: Path) -> None:
+    pack = gzip.compress if kind.endswith(".gz") else bytes
+    contents = [
+        *(files.json_list(), files.json_list().replace(b"\n", b"\r\n"), b"\xef\xbb\xbf \n" + files.json_list()),
+        *(FRAME.to_json(orient="records").encode(), FRAME.to_json(orient="records", lines=True).encode(), jsonl()),
+    ]
+    for content in contents:
+        assert read(tmp_path / f"a.{kind}", pack(content)) == ROWS
+    table = read_table(put(tmp_path / f"a.{kind}", pack(files.json_list([("a", "x"), ("b", "y")]))))
+    assert (table.rows, table.unit) == ([1, 2], "row")
+
+
+def test_a_list_is_read_whole_wherever_its_pieces_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [(f'{"x" * (i * 7 % 50)} {{"[é😀,\\', f"l{i % 3}") for i in range(200)]
+    file = put(tmp_path / "a.json", json.dumps([dict(zip(("text", "label"), r, strict=True)) for r in rows]).encode())
+    for size in (1, 2, 3, 7, 64):
+        monkeypatch.setattr("src.tables.lines.CHUNK", size)
+        assert read(file, None) == rows
+
+
+NO_LISTS: dict[str, tuple[bytes, str]] = {
+    "pandas": (FRAME.to_json().encode(), r"holds whole columns, or lists \(text, label\)\.\n.*orient='records'"),
+    "split": (FRAME.to_json(orient="split").encode(), "holds whole columns"),
+    "lists of columns": (json.dumps(FRAME.to_dict("list")).encode(), "holds whole columns"),
+    "in an object": (json.dumps({"data": [{"text": "a"}]}).encode(), r"lists \(data\)"),
+    "lists": (FRAME.to_json(orient="values").encode(), r"row 1 is not an object\.\n.*\[\{…\}, \{…\}\]"),
+    "objects over several lines": (b'{\n "text": "a"\n}\n', r"line 1 is not: .*\n.*\[\{…\}, \{…\}\]"),
+    "cut off": (files.json_list()[:-40], "row 30 is not an object: "),
+    "no end": (files.json_list()[:-1], r"'\]' is missing at its end"),
+    "no comma": (b'[{"text": "a"} {"text": "b"}]', r"'\]' is missing"),
+    "comma at the end": (b'[{"text": "a"},]', "row 2 is not an object"),
+    "two": (files.json_list() * 2, "something stands behind it"),
+    "not a number": (b'[{"text": NaN}]', "row 1 is not an object: NaN is not a JSON value"),
+    "twice": (b'[{"a": 1}, {"a": 1, "a": 2}]', "row 2 is not an object: the key 'a' occurs twice"),
+    "nesting": (b'[{"a": ' + b"[" * 100_000, "row 1 is not an object: .*recursion"),
+    "half a character": (b'[{"text": "\\ud83d"}]', "half of a character"),
+    "long number": (b'[{"text": ' + b"1" * 5000 + b"}]", "row 1 is not an object: Exceeds the limit"),
+    "endless": (b'[{"text": "' + b"x" * (17 << 20), "row 1 has more than 16,777,216 characters"),
+    "zero bytes": (b"[\0{\0", "line 1 holds zero bytes"),
+    "nothing": (b"[]", "nothing but blank rows"),
+}
+
+
+@pytest.mark.parametrize("case", NO_LISTS)
+def test_other_json_is_refused_by_row(case: str, tmp_path: Path) -> None:
+    content, message = NO_LISTS[case]
+    with pytest.raises(UserError, match=message):
+        read_table(put(tmp_path / "a.json", content))
+
+
+def test_packed_texts_are_read_and_damaged_or_hostile_ones_refused(tmp_path: Path) -> None:
+    for kind, content in {"csv": csv(), "tsv": TSV, "jsonl": jsonl(), "CSV": csv()}.items():
+        assert read(tmp_path / f"a.{kind}.gz", gzip.compress(content)) == ROWS
+    assert read(tmp_path / "a.txt.gz", gzip.compress(b"one\n") + gzip.compress(b"two\n")) == [("one",), ("two",)]
+    damaged = {
+        "cut": gzip.compress(csv())[:-20],
+        "flipped": files.flipped(gzip.compress(csv()), 40),
+        "plain": csv(),
+        "checksum": files.flipped(gzip.compress(csv()), len(gzip.compress(csv())) - 6),
+    }
+    for name, content in damaged.items():
+        with pytest.raises(UserError, match="must be a file packed with gzip; it is damaged or a renamed file: "):
+            read_table(put(tmp_path / f"{name}.csv.gz", content))
+    with pytest.raises(UserError, match=r"unpacks from .* to more than 13,631,488 bytes, as a bomb does"):
+        read_table(put(tmp_path / "bomb.csv.gz", gzip.compress(b"text,label\n" + b"a,b\n" * (1 << 22))))
+    for name in ("a.xlsx.gz", "a.parquet.gz", "a.gz", "a.csv.bz2"):
+        with pytest.raises(UserError, match=r"or a text file packed as \.gz; it ends with \.(gz|bz2)"):
+            read_table(put(tmp_path / name, b"x"))
+
+
+WESTERN = "text,label\n“Café”… 5 €,no\nÜber,yes\n"
+RUSSIAN = "text,label\nФильм был хороший,да\nФильм был плохой,нет\n"
+ENCODINGS: dict[str, tuple[str, str, str]] = {
+    "cp1252": (WESTERN, "cp1252", "WINDOWS-1252"),
+    "latin-1": ("text,label\ncafé,no\n", "latin-1", "WINDOWS-1252"),
+    "utf-16-le": (WESTERN, "utf-16-le", "UTF-16LE"),
+    "utf-16-be": (WESTERN, "utf-16-be", "UTF-16BE"),
+    "plain utf-16-le": ("text,label\na,no\n", "utf-16-le", "UTF-16LE"),
+    "plain utf-16-be": ("text,label\na,no\n", "utf-16-be", "UTF-16BE"),
+    "russian utf-16-le": (RUSSIAN, "utf-16-le", "UTF-16LE"),
+    "chinese utf-16-be": ("text,label\n电影好看,好\n", "utf-16-be", "UTF-16BE"),
+    "utf-16 with a mark": (WESTERN, "utf-16", "UTF-16"),
+    "utf-32 with a mark": (WESTERN, "utf-32", "UTF-32"),
+}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("case", ENCODINGS)
+def test_the_advice_for_another_encoding_gives_back_the_text(case: str, packed: bool, tmp_path: Path) -> None:
+    text, encoding, name = ENCODINGS[case]
+    content = text.encode(encoding)
+    file = put(tmp_path / f"my file.csv{'.gz' if packed else ''}", gzip.compress(content) if packed else content)
+    with pytest.raises(UserError, match=r"UTF-8[;,]") as refused:
+        read_table(file)
+    advice = str(refused.value).splitlines()[1].partition("convert it: ")[2]
+    assert f"iconv -f {name} -t UTF-8" in advice
+    subprocess.run(advice, shell=True, check=True, cwd=tmp_path)
+    assert (tmp_path / "converted.csv").read_text(encoding="utf-8-sig") == text
+
+
+@pytest.mark.parametrize("encoding", ["cp1251", "koi8-r"])
+def test_no_encoding_is_named_that_would_damage_the_text(encoding: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"from what it was saved in, such as WINDOWS-1251 .*: iconv -f ENCODING -t UTF-8"
+    ):
+        read_table(put(tmp_path / "a.csv", RUSSIAN.encode(encoding)))
+
+
+def test_columns_that_are_not_used_may_have_any_name(tmp_path: Path) -> None:
+    tsv = lines("\tUnnamed: 0\ttext\t\tlabel\tnote\tnote\tnote.1", "0\t0\ta\tx\tno\t1\t2\t3")
+    tables = {
+        "a.csv": tsv.replace(b"\t", b","),
+        "a.tsv": tsv,
+        "a.xlsx": files.xlsx([], lambda book: fill(book, tsv)),
+        "a.parquet": repeated(tsv),
+    }
+    names = ["Unnamed: 0.1", "Unnamed: 0", "text", "Unnamed: 3", "label", "note", "note.2", "note.1"]
+    assert names == list(pandas.read_csv(io.BytesIO(tables["a.csv"])).columns)
+    for name, content in tables.items():
+        table = read_table(put(tmp_path / name, content))
+        assert list(table.columns) == names
+        assert [values[0] for values in table.columns.values()] == ["0", "0", "a", "x", "no", "1", "2", "3"]
+        with pytest.raises(UserError, match=r"data\.text must name one column .* 'note' occurs 2 times\.\nRename one"):
+            table.column("note", "data.text")
+
+
+def fill(book: Any, tsv: bytes) -> None:
+    book.active.delete_rows(1)
+    for row in tsv.decode().splitlines():
+        book.active.append([cell or None for cell in row.split("\t")])
+
+
+def repeated(tsv: bytes) -> bytes:
+    names, values = (row.split("\t") for row in tsv.decode().splitlines())
+    content = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_arrays([[value] for value in values], names=names), content)
+    return content.getvalue()
+
+
+def test_more_columns_than_a_sheet_has_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"at most 16,384 columns; .* has 20,000"):
+        read_table(put(tmp_path / "a.csv", b"text" + b"," * 19_999))
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "xlsx"])
+def test_a_file_without_a_header_has_numbers_for_names(kind: str, tmp_path: Path) -> None:
+    def drop(book: Any) -> None:
+        book.active.delete_rows(1)
+
+    content = {"csv": csv(), "tsv": TSV}.get(kind, b"").partition(b"\n")[2] or files.xlsx(change=drop)
+    file = put(tmp_path / f"a.{kind}", content)
+    table = read_table(file, Layout(header=False))
+    assert list(table.columns) == ["0", "1"]
+    assert list(zip(*table.columns.values(), strict=True)) == ROWS
+    assert table.rows == list(range(1, len(ROWS) + 1))
+    splits = corpus.load(settings(file, header=False, text=0, label=1)).splits
+    assert {text for split in splits.values() for text in split.texts} == {text for text, _ in ROWS}
+    with pytest.raises(
+        UserError, match=r"data\.label must name a column .*\n.*\nAre there no names .*data\.header=false"
+    ):
+        corpus.load(settings(file))
+
+
+def test_headers_that_are_rows_and_rows_that_are_headers_are_suspected(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = put(tmp_path / "a.csv", csv())
+    with pytest.raises(UserError, match=r"got 'label'(.*\n)+The first row has it; .*data\.header=true"):
+        corpus.load(settings(file, header=False))
+    with pytest.raises(UserError, match=r"'label' \(1: line 1\)"):
+        corpus.load(settings(file, header=False, text=0, label=1))
+    assert "The first row of" in caplog.text
+    assert "has 'text' and 'label': if these are names of columns, data.header=true" in caplog.text
+    caplog.clear()
+    corpus.load(settings(put(tmp_path / "b.csv", csv().partition(b"\n")[2]), header=False, text=0, label=1))
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+    with pytest.raises(UserError, match="at most the first row's 2 cells; row 2 has more"):
+        read(tmp_path / "a.xlsx", files.xlsx([("a", "no", "more")]), header=False)
+
+
+ODD = ("Review Text (en) [raw], v1.0", "star rating = x")
+
+
+def test_columns_are_named_on_the_command_line_as_they_are_called(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [*ODD, "0", "a,b", "Wie war's?", "${x", "{a} b", "2.5"]
+    lists = ["[raw]", "[a,b]"]  # which would be several columns for labels
+    header = lines(",".join(f'"{name}"' for name in names))
+    file = put(tmp_path / "a.csv", header + b"".join(b",".join([b"t%d" % i] * 8) + b"\n" for i in range(30)))
+    for name in names:
+        given = [f"data.path={file}", f"data.text={name}", f"data.label={name}", f"run={tmp_path / 'run'}"]
+        assert "Each label needs at least 3 rows" in refusal("train", ["data=table", *given], capsys), name
+    for name in lists:
+        given = [f"data.path={file}", f"data.text={name}", "data.label=0", f"run={tmp_path / 'run'}"]
+        assert f"data.text must name a column of {file}; got {name!r}" in refusal(
+            "train", ["data=table", *given], capsys
+        )
+    wrong = [f"data.path={file}", 'data.text="a,b"', "data.label=x=y", f"run={tmp_path / 'run'}"]
+    assert re.search(
+        r"data\.label must name a column of .*; got 'x=y'", refusal("train", ["data=table", *wrong], capsys)
+    )
+
+
+def test_predictions_read_files_as_the_run_did(
+    run_tiny: Callable[..., tuple[RunFolder, dict[str, Any]]],
+    said: Predict,
+    tmp_path: Path,
+) -> None:
+    rows = [
+        f"{label}\t{'' if i % 4 else chr(34)}{text}{'' if i % 4 else chr(34) * (i % 8 == 0)}"
+        for i, (text, label) in enumerate(ROWS)
+    ]
+    source, target = put(tmp_path / "in.tsv", lines(*rows)), tmp_path / "out.tsv"
+    layout = ("data.header=false", "data.quoting=none", "data.text=1", "data.label=0")
+    folder, result = run_tiny("model=bert_linear", "data=table", f"data.path={source}", *layout)
+    assert sum(result["texts"].values()) == 30
+    said(run=str(folder.path), input=str(source), output=str(target), evaluate=True)
+    table = read_table(target)
+    assert table.columns["1"] == [row.partition("\t")[2] for row in rows]
+    assert len(table.columns["prediction"]) == 30
+    with pytest.raises(UserError, match=r"got 'text'\.\n(.*\n)*The first row has it; .*: header=true"):
+        said(run=str(folder.path), input=str(put(tmp_path / "b.csv", csv())), text_column="text")
+    found = said(run=str(folder.path), input=str(tmp_path / "b.csv"), text_column="text", header=True)
+    assert [json.loads(line)["text"] for line in found.splitlines()] == [text for text, _ in ROWS]
+    found = said(run=str(folder.path), input=str(target), text_column=1, header=True, quoting="auto")
+    assert [json.loads(line)["1"] for line in found.splitlines()] == table.columns["1"]
+    cfg = command("explain", folder, input=str(source), limit=30)
+    assert explain.read_texts(source, cfg, folder) == table.columns["1"]
+
+
+def test_predictions_take_what_a_training_takes(finished: RunFolder, said: Predict, tmp_path: Path) -> None:
+    texts = [text for text, _ in ROWS]
+    inputs = {
+        "a.json": files.json_list(),
+        "a.csv.gz": gzip.compress(csv()),
+        "b.csv": b"sep=;\n" + csv().replace(b",", b";"),
+        "c.csv": csv().replace(b",", b";"),
+    }
+    for name, content in inputs.items():
+        found = said(run=str(finished.path), input=str(put(tmp_path / name, content)))
+        assert [json.loads(line)["text"] for line in found.splitlines()] == texts
+    with pytest.raises(UserError, match=r"opens on line 3 .*\n.*texts: quoting=none\. .*: quoting=standard"):
+        said(run=str(finished.path), input=str(put(tmp_path / "a.tsv", lines(*UNQUOTED))))
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "xlsx", "jsonl", "parquet"])
+def test_predictions_keep_columns_without_a_name_of_their_own(
+    kind: str,
+    finished: RunFolder,
+    said: Predict,
+    tmp_path: Path,
+) -> None:
+    source = put(tmp_path / "in.csv", lines(",text,note,note,", "1,good,a,b,", "2,bad,c,d,"))
+    target = tmp_path / f"out.{kind}"
+    said(run=str(finished.path), input=str(source), output=str(target))
+    columns = read_table(target).columns
+    assert list(columns)[:6] == ["Unnamed: 0", "text", "note", "note.1", "Unnamed: 4", "prediction"]
+    assert [columns[name] for name in list(columns)[:4]] == [["1", "2"], ["good", "bad"], ["a", "c"], ["b", "d"]]
+    if kind == "xlsx":
+        assert openpyxl.load_workbook(target).worksheets[0]["A1"].value == "Unnamed: 0"
+
+
+def test_configs_of_earlier_versions_read_as_by_default(
+    run: RunFolder,
+    said: Predict,
+    tmp_path: Path,
+) -> None:
+    before = config_hash(run.saved_config())
+    saved = OmegaConf.load(run.path / "config.yaml")
+    for key in ("header", "quoting", "ignore_splits"):
+        del saved.data[key]
+    OmegaConf.save(saved, run.path / "config.yaml")
+    found = run.saved_config().data
+    assert config_hash(run.saved_config()) == before
+    assert (found.header, found.quoting, found.ignore_splits) == (True, "auto", [])
+    source = put(tmp_path / "in.csv", csv(ROWS[:3]))
+    assert len(said(run=str(run.path), input=str(source)).splitlines()) == 3
