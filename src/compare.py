@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import hydra
 from hydra.experimental.callback import Callback
@@ -19,6 +21,7 @@ from src.checking import check_options
 from src.cli import fail, in_order, run_command
 from src.config import Section
 from src.errors import UserError
+from src.finding import runs_in
 from src.paths import user_path
 from src.runs import CONF
 from src.sweep_folders import check_folders
@@ -76,7 +79,10 @@ def compare(root: Path, metric: str, baseline: str | None, by: str | None, margi
 class Multirun(Callback):
     """A Hydra callback: counts the jobs before a multirun begins, and compares its runs when it has ended."""
 
+    begun: ClassVar[DictConfig | None] = None  # the config of this process's multirun
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        Multirun.begun = config
         try:
             check_folders(config)
             begin_sweep(config)
@@ -97,6 +103,28 @@ class Multirun(Callback):
             failed = 1
         if failed:
             sys.exit(1)
+
+
+def compared(main: Callable[[], object]) -> Callable[[], object]:
+    """The same, but a search of which no trial has finished, where Optuna has no best one to give, ends as every other
+    multirun does.
+
+    Args:
+        main: that may start a multirun.
+    """
+
+    @functools.wraps(main)
+    def run() -> None:
+        try:
+            main()
+        except ValueError:
+            config = Multirun.begun
+            states = [] if config is None else [found.state() for found in runs_in(Path(config.hydra.sweep.dir))]
+            if config is None or "failed" not in states or "finished" in states:
+                raise
+            Multirun().on_multirun_end(config)
+
+    return run
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="compare")

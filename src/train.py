@@ -24,8 +24,10 @@ from src.build import build, build_trainer, check_fit, check_monitor, find_backb
 from src.checking import check_references
 from src.cli import fail, run_command
 from src.clock import Clock
+from src.compare import compared
 from src.config import Scratch
 from src.data import corpus as corpora
+from src.effects import given_keys, warn_of_idle
 from src.errors import UserError
 from src.files import FULL
 from src.importing import without_collection
@@ -133,6 +135,8 @@ def _train_once(
             if is_main_process():
                 max_length = settings.data.max_length
                 say_unread(corpus.splits, datamodule.tokens, datamodule.tokenizer, max_length, source.longest)
+                if not whole:  # the first of two trainings has values of its own
+                    warn_of_idle(given_keys(), strategy.name, settings, module.stages, module.phases)
             backbone = backbone_files.record(source, datamodule.tokenizer)
             lineage = Lineage(identity(datamodule, module, backbone))
             trainer = build_trainer(cfg, settings, strategy, folder, len(module.phases), lineage)
@@ -262,4 +266,4 @@ def main(cfg: DictConfig) -> float | None:
 
 if __name__ == "__main__":
     with with_folder(sys.argv):
-        run_command(main, "train", paths=("run",))
+        run_command(compared(main), "train", paths=("run",))

@@ -16,6 +16,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from src import locks, sweep_folders, sweeps
+from src.compare import Multirun, compared
 from src.errors import UserError
 from src.runs import CONF, RunFolder
 from tests.conftest import Command, composed
@@ -218,3 +219,30 @@ def test_a_search_leaves_its_best_values_as_an_experiment(multirun: Command, tmp
     assert {"override /freeze": "all" if cfg.freeze._target_.endswith("Everything") else "embeddings"} in best.defaults
     again = multirun(*command)
     assert again.stdout.count("is finished already") == 2
+
+
+@pytest.mark.slow
+def test_a_search_of_which_all_trials_fail_ends_like_any_other_multirun(multirun: Command, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    command = ("sweep=search", "hydra.sweeper.n_trials=2", "freeze=bottom", "freeze.layers=choice(8,9)")
+    ended = multirun(*command)
+    assert ended.returncode == 1, ended.stderr
+    *_, last = ended.stderr.strip().split("None of these runs has finished:\n")
+    assert len(last.splitlines()) == 2
+    assert all("train.log: freeze.layers must lie in 0..3 for this backbone" in line for line in last.splitlines())
+    assert "cannot be composed" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_mistake_in_a_search_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mistaken() -> None:
+        raise ValueError("no such distribution")
+
+    monkeypatch.setattr(Multirun, "begun", OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
+    with pytest.raises(ValueError, match="no such distribution"):  # no job has begun
+        compared(mistaken)()
+    for name, state in (("0", "failed"), ("1", "finished")):
+        RunFolder(tmp_path / name).claim(composed())
+        RunFolder(tmp_path / name).write_status(state)
+    with pytest.raises(ValueError, match="no such distribution"):
+        compared(mistaken)()
