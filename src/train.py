@@ -36,8 +36,10 @@ from src.runs.new_folder import given_folder, own_folder
 from src.runs.resuming import resumed, suits
 from src.sweeps.folders import with_folder
 from src.sweeps.jobs import is_sweep_job, run_job
+from src.sweeps.multirun import compared
 from src.training.build import build
 from src.training.clock import Clock
+from src.training.effects import given_keys, warn_of_idle
 from src.training.run_log import run_log
 from src.training.trainer import build_trainer, check_length
 
@@ -139,6 +141,8 @@ def _train_once(
             if is_main_process():
                 max_length = settings.data.max_length
                 say_unread(corpus.splits, datamodule.tokens, datamodule.tokenizer, max_length, source.longest)
+                if not whole:  # the first of two trainings has values of its own
+                    warn_of_idle(given_keys(), strategy.name, settings, module.stages, module.phases)
             backbone = backbone_files.record(source, datamodule.tokenizer)
             lineage = Lineage(identity(datamodule, module, backbone))
             check_length(settings, datamodule)
@@ -279,4 +283,4 @@ def main(cfg: DictConfig) -> float | None:
 
 if __name__ == "__main__":
     with with_folder(sys.argv):
-        run_command(main, "train", paths=("run",))
+        run_command(compared(main), "train", paths=("run",))

@@ -2,6 +2,7 @@
 
 __all__ = [
     "alike",
+    "compare_runs",
     "comparison",
     "differences",
     "groups",

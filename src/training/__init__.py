@@ -6,6 +6,7 @@ __all__ = [
     "callbacks",
     "clock",
     "divergence",
+    "effects",
     "ending",
     "loggers",
     "phases",

@@ -22,7 +22,6 @@ import pytest
 from omegaconf import OmegaConf
 from scipy import stats
 
-from src.compare import Multirun
 from src.comparison import plots
 from src.comparison.alike import unlike
 from src.comparison.comparison import compare
@@ -34,6 +33,7 @@ from src.comparison.tables import FORMATS
 from src.errors import UserError
 from src.pages.html import save
 from src.runs.folder import RunFolder
+from src.sweeps.multirun import Multirun
 from tests.conftest import composed
 
 Make = Callable[..., RunFolder]
@@ -385,7 +385,7 @@ def test_a_multirun_ends_with_the_comparison_that_the_config_describes(
     page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "compare.yaml").write_text("{metric: f1_macro, baseline: all, margin: 0.03}")
-    monkeypatch.setattr("src.compare.CONF", tmp_path)
+    monkeypatch.setattr("src.sweeps.multirun.CONF", tmp_path)
     Multirun().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(page.parent)}}, "sweep": {"by": None}}))
     found = json.loads(page.with_name("comparison.json").read_text())
     assert (found["metric"], found["baseline"], found["margin"]) == ("f1_macro", "all", 0.03)

@@ -11,7 +11,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from src.compare import compare
+from src.comparison.compare_runs import compare
 from src.config.backbone import FromRun
 from src.config.folder import CONF
 from src.explain import explain

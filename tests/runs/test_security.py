@@ -29,7 +29,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from src import activations
-from src.compare import compare
+from src.comparison.compare_runs import compare
 from src.config.data import Data
 from src.config.folder import CONF
 from src.errors import UserError

@@ -121,7 +121,7 @@ CALLS: dict[str, Content] = {
     "src.files.hub.download_model": {"name": "a/b", "revision": None},
     # What conf/ builds too, in another section or for Hydra itself.
     "pytorch_lightning.callbacks.ModelCheckpoint": {"dirpath": "CANARY"},
-    "src.compare.Multirun": {},
+    "src.sweeps.multirun.Multirun": {},
     "hydra_plugins.ray_launcher.RayLauncher": {},
 }
 # Those that Hydra itself would go through with, and that end the canary's test in no harm.

@@ -21,6 +21,7 @@ from src.files import locks
 from src.runs.folder import RunFolder
 from src.sweeps import folders
 from src.sweeps import jobs as sweeps_jobs
+from src.sweeps.multirun import Multirun, compared
 from tests.conftest import Command, composed
 
 JOBS = {
@@ -223,3 +224,30 @@ def test_a_search_leaves_its_best_values_as_an_experiment(multirun: Command, tmp
     assert {"override /freeze": "all" if cfg.freeze._target_.endswith("Everything") else "embeddings"} in best.defaults
     again = multirun(*command)
     assert again.stdout.count("is finished already") == 2
+
+
+@pytest.mark.slow
+def test_a_search_of_which_all_trials_fail_ends_like_any_other_multirun(multirun: Command, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    command = ("sweep=search", "hydra.sweeper.n_trials=2", "freeze=bottom", "freeze.layers=choice(8,9)")
+    ended = multirun(*command)
+    assert ended.returncode == 1, ended.stderr
+    *_, last = ended.stderr.strip().split("None of these runs has finished:\n")
+    assert len(last.splitlines()) == 2
+    assert all("train.log: freeze.layers must lie in 0..3 for this backbone" in line for line in last.splitlines())
+    assert "cannot be composed" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_mistake_in_a_search_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mistaken() -> None:
+        raise ValueError("no such distribution")
+
+    monkeypatch.setattr(Multirun, "begun", OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
+    with pytest.raises(ValueError, match="no such distribution"):  # no job has begun
+        compared(mistaken)()
+    for name, state in (("0", "failed"), ("1", "finished")):
+        RunFolder(tmp_path / name).claim(composed())
+        RunFolder(tmp_path / name).write_status(state)
+    with pytest.raises(ValueError, match="no such distribution"):
+        compared(mistaken)()

@@ -1,0 +1,48 @@
+"""Compares the runs in a folder, shows the tables, and writes the comparison beside the runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from src.runs.write_guard import refuse_links
+
+
+def compare(root: Path, metric: str, baseline: str | None, by: str | None, margin: float, mixed: bool) -> int:
+    """Prints the comparison of the runs in a folder, and leaves it there as Markdown, CSV, JSON and a page.
+
+    Returns:
+        How many runs have no result.
+
+    Raises:
+        UserError: the runs cannot be compared.
+    """
+    from src.comparison import comparison
+    from src.comparison.groups import best_of, group, read_runs
+    from src.comparison.pages import write_comparison
+    from src.comparison.tables import problem_line, tables, write
+
+    refuse_links([*root.glob("compar*"), *root.glob("plots"), *root.glob("plots/*")], root)
+    groups = group(read_runs(root), mixed)
+    if by:
+        groups = best_of(groups, by)
+    found = comparison.compare(groups, metric, baseline, margin)
+    console = Console(width=200 if not sys.stdout.isatty() else None)
+    for cells in tables(found):
+        table = Table(box=None, pad_edge=False)
+        for index, name in enumerate(cells.header):
+            text = index < cells.labels or name == "verdict"
+            table.add_column(Text(name), justify="left" if text else "right", overflow="fold")
+        for row in cells.rows:
+            table.add_row(*(Text(cell) for cell in row))
+        console.print(table, "")
+    for problem in found.problems:
+        console.print(problem_line(problem), markup=False)
+    console.print(found.sentence, markup=False)
+    for file in [*write(found, root), write_comparison(found, groups, root)]:
+        console.print(f"Written: {file}", soft_wrap=True, markup=False)
+    return len(found.problems)

@@ -1,0 +1,72 @@
+"""The Hydra callback of multiruns: counts the jobs before they begin, and compares the runs at the end."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from src.cli import fail
+from src.comparison.compare_runs import compare
+from src.config.folder import CONF
+from src.errors import UserError
+from src.runs.find import runs_in
+from src.sweeps.folders import check_folders
+from src.sweeps.jobs import begin_sweep, write_best
+
+
+class Multirun(Callback):
+    """A Hydra callback: counts the jobs before a multirun begins, and compares its runs when it has ended."""
+
+    begun: ClassVar[DictConfig | None] = None  # the config of this process's multirun
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        Multirun.begun = config
+        try:
+            check_folders(config)
+            begin_sweep(config)
+        except UserError as error:
+            fail(str(error))  # Hydra makes a warning of every exception in a callback
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        root = Path(config.hydra.sweep.dir)
+        print(f"\nRuns in {root}")
+        if best := write_best(root):
+            command = f"python -m src.train --config-dir {shlex.quote(str(root))} experiment=best"
+            print(f"The best values: {best}\nTrain with them: {command}")
+        defaults = OmegaConf.load(CONF / "compare.yaml")
+        try:
+            failed = compare(root, defaults.metric, defaults.baseline, config.sweep.by, defaults.margin, mixed=True)
+        except UserError as error:
+            print(error, file=sys.stderr)
+            failed = 1
+        if failed:
+            sys.exit(1)
+
+
+def compared(main: Callable[[], object]) -> Callable[[], object]:
+    """The same, but a search of which no trial has finished, where Optuna has no best one to give, ends as every other
+    multirun does.
+
+    Args:
+        main: that may start a multirun.
+    """
+
+    @functools.wraps(main)
+    def run() -> None:
+        try:
+            main()
+        except ValueError:
+            config = Multirun.begun
+            states = [] if config is None else [found.state() for found in runs_in(Path(config.hydra.sweep.dir))]
+            if config is None or "failed" not in states or "finished" in states:
+                raise
+            Multirun().on_multirun_end(config)
+
+    return run

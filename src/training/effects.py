@@ -1,0 +1,74 @@
+"""Values of the command line that a training does not feel, such as the rate of a backbone that is frozen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+
+from hydra.core.hydra_config import HydraConfig
+
+from src.config.schema import RunConfig
+from src.freezing.strategy import HEAD, Phase, Stage, depth, trained_in
+
+log = logging.getLogger(__name__)
+
+
+def given_keys() -> list[str]:
+    """The keys on the command line, or in the sweep that this is a job of; none where there is no command line."""
+    given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    return [str(override).partition("=")[0].lstrip("+") for override in given]
+
+
+def warn_of_idle(
+    keys: Iterable[str], name: str, settings: RunConfig, stages: Sequence[Stage], phases: Sequence[Phase]
+) -> None:
+    """
+    Args:
+        keys: that the user gives.
+        name: of the strategy.
+        settings: of the run.
+        stages: of its network.
+        phases: of the strategy on this network.
+    """
+    idle = find_idle(settings, stages, phases)
+    for key in dict.fromkeys(keys):
+        if key in idle:
+            log.warning("%s has no effect: with freeze=%s %s.", key, name, idle[key])
+
+
+def find_idle(settings: RunConfig, stages: Sequence[Stage], phases: Sequence[Phase]) -> dict[str, str]:
+    """The keys whose values change nothing, each with the reason."""
+    found: dict[str, str] = {}
+    trained, rates = _training(stages, phases), settings.optimizer
+    backbone = [stage for stage in stages if stage.name in trained - {HEAD}]
+    layers = [stage for stage in stages if stage.is_layer]
+    if not backbone:
+        found["backbone.dropout"] = "nothing of the backbone trains, and what is frozen has no dropout"
+        found["trainer.gradient_checkpointing"] = "nothing of the backbone trains"
+    if rates.head_lr is not None and not _take_rate(backbone, phases):
+        why = "nothing of the backbone trains" if not backbone else "every phase has a rate of its own"
+        found |= dict.fromkeys(("optimizer.lr", "backbone.lr"), f"{why}; the head's rate is optimizer.head_lr")
+    # The last layer, what follows it, and the head have the whole rate.
+    if not any(stage in stages[: stages.index(layers[-1])] for stage in backbone if layers):
+        found["optimizer.layer_decay"] = "no stage below the last layer trains"
+    first, later = _training(stages, phases[:1]), _training(stages, phases[1:])
+    if later <= first:
+        found["optimizer.thaw_warmup"] = "no stage thaws while it trains"
+    if settings.masks or not depth(stages, phases[:1]):
+        why = "other words are hidden in every epoch" if settings.masks else "nothing is frozen from the input on"
+        found |= dict.fromkeys(
+            ("activations", "activations.mode", "activations.max_gb"), f"{why}, so there is no store"
+        )
+    return found
+
+
+def _training(stages: Iterable[Stage], phases: Iterable[Phase]) -> set[str]:
+    """The names of the stages that train in any of the phases."""
+    trained = trained_in(phases)
+    return {stage.name for stage in stages if trained & set(stage.parameters)}
+
+
+def _take_rate(backbone: Iterable[Stage], phases: Iterable[Phase]) -> bool:
+    """Whether some of these stages train at the optimizer's rate in any phase."""
+    names = {name for stage in backbone for name in stage.parameters}
+    return any(phase.lr is None and phase.trainable & names for phase in phases)

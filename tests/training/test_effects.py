@@ -1,0 +1,92 @@
+"""Values that a training does not feel are named, and those that are named are not felt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from src.build import build_network, find_backbone, read_config, stages_and_phases
+from src.effects import find_idle, warn_of_idle
+
+from src.runs import RunFolder
+from tests.conftest import Command, composed
+
+Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
+LP_FT = "freeze=lp_ft freeze.epochs=1"
+CASES = [
+    # how it is trained, a key with two values, and whether it makes no difference
+    ("freeze=all", "optimizer.lr", (1e-5, 1e-2), True),
+    ("freeze=all", "backbone.lr", (1e-5, 1e-2), True),
+    ("freeze=all optimizer.head_lr=null", "optimizer.lr", (1e-5, 1e-2), False),
+    ("freeze=all", "optimizer.head_lr", (1e-4, 1e-2), False),
+    ("freeze=all", "optimizer.layer_decay", (0.5, 1.0), True),
+    ("freeze=all", "optimizer.thaw_warmup", (0.1, 1.0), True),
+    ("freeze=all", "backbone.dropout", (0.1, 0.5), True),
+    ("freeze=mix", "optimizer.lr", (1e-5, 1e-2), True),
+    ("freeze=top freeze.layers=0", "optimizer.lr", (1e-5, 1e-2), True),
+    ("freeze=top freeze.layers=1", "optimizer.lr", (1e-5, 1e-2), False),
+    ("freeze=top freeze.layers=1", "optimizer.layer_decay", (0.5, 1.0), True),
+    ("freeze=top freeze.layers=2", "optimizer.layer_decay", (0.5, 1.0), False),
+    ("freeze=bitfit", "optimizer.lr", (1e-5, 1e-2), False),
+    ("freeze=lora", "optimizer.lr", (1e-5, 1e-2), False),
+    ("freeze=none", "optimizer.lr", (1e-5, 1e-2), False),
+    ("freeze=none", "optimizer.thaw_warmup", (0.1, 1.0), True),
+    ("freeze=none", "backbone.dropout", (0.1, 0.5), False),
+    (f"{LP_FT} freeze.lr=1e-4", "optimizer.thaw_warmup", (0.1, 1.0), False),
+    (LP_FT, "optimizer.lr", (1e-5, 1e-2), False),
+    ("freeze=gradual", "optimizer.thaw_warmup", (0.1, 1.0), False),
+]
+
+
+@pytest.mark.parametrize(("how", "key", "values", "idle"), CASES)
+def test_what_has_no_effect_is_told(
+    how: str, key: str, values: tuple[float, float], idle: bool, run_tiny: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    states = []
+    for number, value in enumerate(values):
+        overrides = ("model=bert_linear", "activations=off", *how.split(), f"{key}={value}")
+        folder, _ = run_tiny(*overrides, name=str(number))
+        states.append(torch.load(folder.path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"])
+    same = all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
+    assert same == idle
+    cfg = folder.saved_config()
+    settings, strategy = read_config(cfg)
+    encoder, head, _ = build_network(cfg, settings, strategy, find_backbone(settings.backbone), 3, ())
+    stages, phases = stages_and_phases(encoder, head, strategy)
+    assert (key in find_idle(settings, stages, phases)) == idle
+    caplog.clear()
+    warn_of_idle([key, "model.dropout", "seed"], strategy.name, settings, stages, phases)
+    assert [f"{key} has no effect: with freeze={strategy.name} " in message for message in caplog.messages] == [
+        True
+    ] * idle
+
+
+@pytest.mark.parametrize(
+    ("overrides", "idle"),
+    [
+        (("freeze=none",), "nothing is frozen from the input on"),
+        (("freeze=none", "model=bert_mlm"), "other words are hidden in every epoch"),
+        (("freeze=bottom", "freeze.layers=1"), None),
+        (("freeze=gradual",), None),
+    ],
+)
+def test_a_store_that_there_cannot_be_needs_no_room(
+    overrides: tuple[str, ...], idle: str | None, tiny_bert: Path
+) -> None:
+    cfg = composed("model=bert_linear", f"backbone.name={tiny_bert}", *overrides)
+    settings, strategy = read_config(cfg)
+    encoder, head, _ = build_network(cfg, settings, strategy, find_backbone(settings.backbone), 3, ())
+    found = find_idle(settings, *stages_and_phases(encoder, head, strategy))
+    for key in ("activations", "activations.max_gb"):
+        assert found.get(key) == (f"{idle}, so there is no store" if idle else None)
+
+
+@pytest.mark.slow
+def test_a_sweep_over_what_no_job_feels_says_so(multirun: Command) -> None:
+    ended = multirun("model=bert_linear", "optimizer.lr=1e-5,1e-3")
+    said = "optimizer.lr has no effect: with freeze=all nothing of the backbone trains; the head's rate is "
+    assert ended.stdout.count(said) == 2
+    assert "has no effect" not in multirun("model=bert_linear", "freeze=none", "optimizer.lr=1e-5,1e-3").stdout
