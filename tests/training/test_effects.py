@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from src.build import build_network, find_backbone, read_config, stages_and_phases
-from src.effects import find_idle, warn_of_idle
 
-from src.runs import RunFolder
+from src.models.build import build_network, stages_and_phases
+from src.models.checks import find_backbone, read_config
+from src.runs.folder import RunFolder
+from src.training.effects import find_idle, warn_of_idle
 from tests.conftest import Command, composed
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
