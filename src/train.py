@@ -251,6 +251,7 @@ def _import_libraries() -> None:
         r"It is recommended to use .self\.log",  # scores are of the predictions of all processes already
         r"Glyph \d+ .* missing from font",  # a label in a script that the picture's font lacks
         r"Be aware that when using .ckpt_path",  # a resumed run may be given other callbacks
+        r"Detected call of .lr_scheduler.step",  # a float16 scaler leaves out steps, mostly the first
         r"You requested to overfit but enabled",  # every epoch is the first one again, in its order
         r"The number of training batches .* is smaller than the logging interval",  # epochs are logged in any case
         r".isinstance\(treespec, LeafSpec\). is deprecated",  # about Lightning's own code

@@ -118,11 +118,6 @@ class Trainer(Component):
     compile: bool = False
     gradient_checkpointing: bool = False
 
-    @property
-    def evaluated(self) -> dict[str, int | float]:
-        """How many batches of validation and test are taken, or which share of them."""
-        return {"validation": self.overfit_batches or self.limit_val_batches, "test": self.limit_test_batches}
-
 
 DEFAULTS = {name: field.default for name, field in Trainer.model_fields.items() if not field.is_required()}
 

@@ -34,14 +34,25 @@ def resumed(cfg: DictConfig, folder: RunFolder) -> DictConfig:
     same = config_hash(cfg) == config_hash(saved)  # the whole command again changes nothing
     changes = [] if same else _changes(saved, folder)
     if folder.state() == "finished" and folder.is_shown and not changes:
-        raise UserError(f"{folder.path} is finished.\nTrain it longer with trainer.max_epochs=N, or start a new run.")
+        raise UserError(f"{folder.path} is finished.\nTrain it longer with {_longer(folder)}, or start a new run.")
     given_again: dict[str, Any] = {"resume": cfg.resume}
+    if chosen := [change for change in changes if change.startswith("callbacks=")]:
+        saved.callbacks = OmegaConf.to_container(cfg.callbacks, resolve=False)
+        changes = [change for change in changes if change not in chosen]
     if "tokenizer" in saved.backbone and any(file.exists() for file in folder.checkpoints):
         given_again["backbone"] = {"tokenizer": str(folder.model)}
     # What the whole command says is the user's own, whatever it is.
     found = OmegaConf.merge(cfg if same else saved, OmegaConf.from_dotlist(changes), given_again)
     assert isinstance(found, DictConfig)
     return found
+
+
+def _longer(folder: RunFolder) -> str:
+    """What has to be raised so that a finished run trains on."""
+    by = folder.read_result().get("ended", {}).get("by", "max_epochs")
+    if by == "early_stopping":
+        return "callbacks.early_stopping.patience=N or callbacks=no_early_stopping"
+    return f"trainer.{by}=N"
 
 
 @contextlib.contextmanager

@@ -22,9 +22,9 @@ NAME = re.compile(r"(?!/)[\w{}=:,+./ -]*")  # of a file, a metric or a choice, i
 
 
 def changeable(config: DictConfig, overrides: Iterable[str]) -> list[str]:
-    """Those that may be given for a resumed run: values of the sections that say how long and where it trains, and what
-    the config, which was read, has from outside of it."""
-    sections = ("trainer.", "callbacks.", "logger.")
+    """Those that may be given for a resumed run: values of the sections that say how long and where it trains, other
+    callbacks, and what the config, which was read, has from outside of it."""
+    sections = ("trainer.", "callbacks.", "callbacks=", "logger.")
     return [o for o in overrides if o.startswith(sections) or is_outside(OmegaConf.select(config, o.partition("=")[0]))]
 
 

@@ -92,6 +92,10 @@ class Audit:
             raise AuditError(
                 f"phase {module.phase + 1}: parameters that train and got a gradient have not moved: {_some(broken)}"
             )
+        if not self.graded:
+            log.warning(
+                "In phase %d no gradient was finite and other than zero, so nothing was learned.", module.phase + 1
+            )
         if stuck:
             log.warning(
                 "In phase %d no step was large enough to change these parameters in their precision: %s.\n"

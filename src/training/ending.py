@@ -124,7 +124,7 @@ def check_left(checkpoint: Mapping[str, Any], settings: RunConfig, trainer: Trai
             f"The run has stopped early, after epoch {epochs}, since {stopping.monitor} had not improved for "
             f"{state['wait_count']} {_times(stopping)}; more epochs alone change nothing.\n"
             "Train it longer with callbacks.early_stopping.patience=N, above that number, or without early stopping: "
-            "callbacks.early_stopping=null."
+            "callbacks=no_early_stopping."
         )
     if timer and (state := states.get(timer.state_key)) and timer.time_remaining() is not None:
         timer.load_state_dict(state)

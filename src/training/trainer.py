@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from src.config.instantiate import instantiate
-from src.config.length import length, limited
+from src.config.length import Length, length, limited
 from src.config.schema import RunConfig
 from src.config.trainer_switches import ONLY, OWN
 from src.config.trainer_switches import Trainer as Switches
@@ -56,24 +56,23 @@ def build_trainer(
     nodes = {name: node for name, node in cfg.callbacks.items() if node and (shown or name != "progress")}
     callbacks = [instantiate(node, f"callbacks.{name}") for name, node in nodes.items()]
     own = [Divergence(), Status(folder), RandomStates(), lineage, Ending(settings), Phases(settings)]
-    several = phases > 1 and chosen.strategy == "ddp"
-    trainer: Trainer = instantiate(
-        OmegaConf.create({"_target_": chosen.target, "_convert_": "all"}),
-        "trainer",
-        **{
-            **{name: getattr(chosen, name) for name in Switches.model_fields.keys() - HANDLED},
-            # In each phase some of the parameters that the processes share have no gradient.
-            **({"strategy": "ddp_find_unused_parameters_true"} if several else {}),
-        },
-        callbacks=[*own, *callbacks],
-        plugins=[CheckpointFiles()],
-        logger=instantiate(cfg.logger, "logger", **loggers.options(cfg, strategy)),
-        profiler=_profiler(chosen.profiler, folder),
-        default_root_dir=str(folder.path),
-        use_distributed_sampler=False,  # the batch plan shares rows out, and keeps every row once
-        enable_progress_bar=shown,
-    )
+    arguments = {
+        **{name: getattr(chosen, name) for name in Switches.model_fields.keys() - HANDLED},
+        "callbacks": [*own, *callbacks],
+        "plugins": [CheckpointFiles()],
+        "logger": instantiate(cfg.logger, "logger", **loggers.options(cfg, strategy)),
+        "profiler": _profiler(chosen.profiler, folder),
+        "default_root_dir": str(folder.path),
+        "use_distributed_sampler": False,  # the batch plan shares rows out, and keeps every row once
+        "enable_progress_bar": shown,
+    }
+    node = OmegaConf.create({"_target_": chosen.target, "_convert_": "all"})
+    trainer: Trainer = instantiate(node, "trainer", **arguments)
     _check_devices(trainer)
+    if phases > 1 and trainer.world_size > 1 and chosen.strategy in ("auto", "ddp"):
+        # In each phase some of the parameters that the processes share have no gradient.
+        arguments["strategy"] = "ddp_find_unused_parameters_true"
+        trainer = instantiate(node, "trainer", **arguments)
     return trainer
 
 
@@ -119,26 +118,38 @@ def check_length(settings: RunConfig, datamodule: TextDataModule) -> None:
         UserError: a share of batches is none, or the training would end too soon.
     """
     chosen, metric = settings.trainer, settings.monitor.metric
-    loaders = (datamodule.train_dataloader(), datamodule.val_dataloader(), datamodule.test_dataloader())
-    for split, loader in zip(("train", "val", "test"), loaders, strict=True):
-        key = f"limit_{split}_batches" if split == "test" or not chosen.overfit_batches else "overfit_batches"
-        if not limited(len(loader), share := getattr(chosen, key)):
+    batches = len(datamodule.train_dataloader())
+    limits = {"train": chosen.limit_train_batches, "val": chosen.limit_val_batches}
+    if chosen.overfit_batches:
+        limits = dict.fromkeys(limits, chosen.overfit_batches)
+    sizes = {"train": batches, "val": len(datamodule.val_dataloader()), "test": len(datamodule.test_dataloader())}
+    for split, limit in (limits | {"test": chosen.limit_test_batches}).items():
+        if not limited(sizes[split], limit):
+            key = "overfit_batches" if chosen.overfit_batches and split != "test" else f"limit_{split}_batches"
             raise UserError(
-                f"trainer.{key} must leave a batch of the {len(loader)} that there are; got {share}.\n"
-                f"Give {1 / len(loader):.3g} or more, or a number of batches: trainer.{key}=1."
+                f"trainer.{key} must leave a batch of the {sizes[split]} that there are; got {limit}.\n"
+                f"Give a number of batches, trainer.{key}=1, a larger share, or smaller batches: "
+                f"data.{'batch_size' if split == 'train' else 'eval_batch_size'}."
             )
-    found = length(chosen, len(loaders[0]))
-    if chosen.max_steps > 0 and chosen.min_epochs and found.steps < chosen.min_epochs * found.epoch_steps:
+    if chosen.max_steps > 0:
+        _check_steps(chosen, length(chosen, batches), metric)
+
+
+def _check_steps(chosen: Switches, found: Length, metric: str) -> None:
+    """
+    Args:
+        chosen: the trainer's section, with an end after so many steps.
+        found: how long the training is.
+        metric: that says which epoch is the best.
+
+    Raises:
+        UserError: that end comes too soon.
+    """
+    least = (chosen.min_epochs or 0) * found.epoch_steps
+    if found.steps < least:
         raise UserError(
-            f"trainer.min_epochs must end before trainer.max_steps; {chosen.min_epochs} epochs have "
-            f"{chosen.min_epochs * found.epoch_steps} steps, more than {chosen.max_steps}.\nLower the first."
-        )
-    if found.steps < chosen.max_steps:
-        log.warning(
-            "trainer.max_epochs=%d ends the training after %d steps, before trainer.max_steps=%d.",
-            chosen.max_epochs,
-            found.steps,
-            chosen.max_steps,
+            f"trainer.min_epochs must end before trainer.max_steps; {chosen.min_epochs} epochs have {least} steps, "
+            f"more than {chosen.max_steps}.\nLower the first."
         )
     # A training that ends within an epoch ends with a validation if that epoch has one.
     if metric.startswith("validation/") and found.epochs < chosen.check_val_every_n_epoch:
@@ -147,3 +158,6 @@ def check_length(settings: RunConfig, datamodule: TextDataModule) -> None:
             f"is the best; {chosen.max_steps} steps end in epoch {found.epochs}, trainer.check_val_every_n_epoch is "
             f"{chosen.check_val_every_n_epoch}.\nRaise the first or lower the second."
         )
+    if found.steps < chosen.max_steps:
+        said = "trainer.max_epochs=%d ends the training after %d steps, before trainer.max_steps=%d."
+        log.warning(said, chosen.max_epochs, found.steps, chosen.max_steps)

@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 import torch
 from pytorch_lightning import Callback
+from pytorch_lightning.plugins.precision import MixedPrecision
 
 from src import train as training
 from src.config.folder import CONF
 from src.modules.classifier import TextClassifier
 from src.runs.folder import RunFolder
 from src.training import divergence
+from src.training import trainer as trainers
 from src.training.divergence import DivergenceError
 from tests.conftest import Command, composed, refusal
 from tests.datamodules.test_masking import Train, pretrain  # noqa: F401
@@ -134,6 +136,31 @@ def test_a_step_of_several_batches_is_counted_as_one(run_tiny: Run, monkeypatch:
     add(monkeypatch, Losses(4))
     with pytest.raises(DivergenceError, match="diverged at step 2: the loss"):
         run_tiny(*SMALL, "trainer.accumulate_grad_batches=3")
+
+
+@pytest.mark.parametrize("scale", [2.0**16, 2.0**40])
+def test_steps_that_a_float16_scaler_leaves_out_are_no_divergence(
+    scale: float, run_tiny: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # As on a GPU: the config asks for 16-mixed, which Lightning has on processors only when it is made by hand.
+    real = trainers.instantiate
+
+    def instantiate(node: Any, key: str, **given: Any) -> Any:
+        if key == "trainer":
+            plugin = MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", init_scale=scale))
+            given |= {"precision": None, "plugins": [*given["plugins"], plugin]}
+        return real(node, key, **given)
+
+    monkeypatch.setattr(trainers, "instantiate", instantiate)
+    monkeypatch.setattr(trainers, "_check_precision", lambda chosen: None)
+    _, result = run_tiny(
+        *SMALL, "trainer.precision=16-mixed", "trainer.max_epochs=1", "trainer.accumulate_grad_batches=2"
+    )
+    rows = result["phases"][0]["audit"]
+    overflows = scale > 2.0**16  # in each of the four steps
+    assert all((row["before"] == row["after"]) == overflows for row in rows)
+    assert ("no gradient was finite" in caplog.text) == overflows
+    assert all(math.isfinite(epoch["train/loss"]) for epoch in result["history"])
 
 
 def test_masked_language_models_diverge_too(pretrain: Train, tmp_path: Path) -> None:  # noqa: F811

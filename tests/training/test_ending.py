@@ -61,18 +61,22 @@ def test_a_stopped_run_says_how_it_goes_on(run_tiny: Run, capsys: pytest.Capture
     said = refusal("train", [*place, "trainer.max_epochs=20"], capsys)
     assert "stopped early, after epoch 3, since validation/loss had not improved for 2 validations" in said
     assert "callbacks.early_stopping.patience=N" in said
-    assert "callbacks.early_stopping=null" in said
+    assert "callbacks=no_early_stopping" in said
+    assert "Train it longer with callbacks.early_stopping.patience=N or callb" in refusal("train", place, capsys)
     assert (folder.state(), folder.read_result()) == ("finished", before)
     main("train", [*place, "callbacks.early_stopping.patience=4"])
     assert [epoch["epoch"] for epoch in folder.read_result()["history"]] == [1, 2, 3, 4, 5]
     assert folder.read_result()["ended"]["epoch"] == 5
     main("train", [*place, "callbacks.early_stopping=null", "trainer.max_epochs=7"])
     assert folder.read_result()["ended"] == {"by": "max_epochs", "epoch": 7, "step": 56}
+    main("train", [*place, "callbacks=no_early_stopping", "callbacks.progress=null", "trainer.max_epochs=8"])
+    assert folder.read_result()["ended"] == {"by": "max_epochs", "epoch": 8, "step": 64}
 
 
 def test_a_finished_run_with_nothing_left_says_what_to_raise(run_tiny: Run, capsys: pytest.CaptureFixture[str]) -> None:
     folder, before = run_tiny(*SMALL, "trainer.max_steps=12", "trainer.max_epochs=9")
     place = [f"run={folder.path}", "resume=true"]
+    assert "Train it longer with trainer.max_steps=N" in refusal("train", place, capsys)
     same = refusal("train", [*place, "trainer.max_epochs=30"], capsys)
     assert "trainer.max_steps must be more than what the run has done, 12 steps; got 12" in same
     fewer = refusal("train", [*place, "trainer.max_steps=11"], capsys)

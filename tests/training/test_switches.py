@@ -135,7 +135,7 @@ def test_limited_training_takes_other_batches_in_each_epoch(run_tiny: Run, watch
 @pytest.mark.parametrize("split", ["train", "val", "test"])
 def test_a_share_that_leaves_no_batch_is_refused(split: str, run_tiny: Run, tmp_path: Path) -> None:
     key = f"trainer.limit_{split}_batches"
-    with pytest.raises(UserError, match=rf"{key} must leave a batch of the 8 that there are; got 0\.1\.\nGive 0\.125"):
+    with pytest.raises(UserError, match=rf"{key} must leave a batch of the 8 that there are; got 0\.1\.\nGive a numb"):
         run_tiny(*SMALL, f"{key}=0.1")
     with pytest.raises(UserError, match=rf"{key} must leave a batch; got 0\."):
         run_tiny(*SMALL, f"{key}=0")
