@@ -15,17 +15,16 @@ from src.cli import in_order, run_command
 from src.config.length import length
 from src.config.sections import Section
 from src.config.validation import check_options, check_references
-from src.data import corpus as corpora
 from src.errors import UserError
 from src.freezing.reached_phases import reached, unreached
 from src.freezing.strategy import Phase, percent
 from src.models import checks, masked_language
 from src.models.backbones import Source, read_source
-from src.models.checks import check_fit, check_monitor, find_backbone, read_training
 from src.runs import pretrain_config
 from src.runs.folder import RunFolder
 from src.runs.moved_names import with_current_names
 from src.training.build import build
+from src.training.inputs import read_inputs
 from src.training.trainer import check_length
 
 if TYPE_CHECKING:
@@ -74,12 +73,9 @@ def _plan_once(cfg: DictConfig, trial: bool, source: Source | None = None, leave
     from src.models.adapters import merge_adapters
     from src.training.tables import as_text, stage_counts
 
-    settings, strategy = read_training(cfg)
-    source = source or find_backbone(settings.backbone)
-    check_fit(settings, strategy, source)
-    corpus = corpora.load(settings.data, settings.masks)
-    check_monitor(settings, corpus)
-    module, datamodule = build(cfg, settings, strategy, source, corpus)
+    inputs = read_inputs(cfg, source)
+    settings, strategy = inputs.settings, inputs.strategy
+    module, datamodule = build(cfg, settings, strategy, inputs.source, inputs.corpus)
     datamodule.setup()
     check_length(settings, datamodule)
     whole = length(settings.trainer, len(datamodule.train_dataloader()))

@@ -33,6 +33,7 @@ from src.config.folder import CONF
 from src.models.checks import read_config
 from src.models.scratch import train_tokenizer
 from src.runs.folder import RunFolder
+from src.training import parts
 
 REVIEWS = CONF.parent / "src" / "data" / "reviews.csv"
 SHARED = CONF.parent.parent / "shared" / "data"
@@ -280,7 +281,7 @@ def power_cut(epoch: int, batch: int | None) -> Iterator[None]:
             if trainer.current_epoch == epoch and batch is None:
                 raise RuntimeError("power cut")
 
-    real = training.build_trainer
+    real = parts.build_trainer
 
     def build(*arguments: Any) -> Any:
         trainer = real(*arguments)
@@ -288,6 +289,6 @@ def power_cut(epoch: int, batch: int | None) -> Iterator[None]:
         return trainer
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "build_trainer", build)
+        patch.setattr(parts, "build_trainer", build)
         with pytest.raises(RuntimeError, match="power cut"):
             yield

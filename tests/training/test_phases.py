@@ -22,6 +22,7 @@ from src.models.adapters import merge_adapters
 from src.models.backbones import load_encoder
 from src.modules.classifier import TextClassifier
 from src.runs.folder import RunFolder
+from src.training import parts
 from src.training.audit import Audit, AuditError
 from src.training.phases import Phases
 from tests.commands.test_commands import run as command
@@ -88,7 +89,7 @@ class Watch(Callback):
 
 def add(monkeypatch: pytest.MonkeyPatch, *callbacks: Callback) -> None:
     """Puts callbacks behind the project's own in the trainers of the runs to come."""
-    real = training.build_trainer
+    real = parts.build_trainer
 
     def build(*arguments: Any) -> Any:
         trainer = real(*arguments)
@@ -96,7 +97,7 @@ def add(monkeypatch: pytest.MonkeyPatch, *callbacks: Callback) -> None:
         trainer.callbacks[place:place] = callbacks
         return trainer
 
-    monkeypatch.setattr(training, "build_trainer", build)
+    monkeypatch.setattr(parts, "build_trainer", build)
 
 
 @pytest.fixture

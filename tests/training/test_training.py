@@ -25,6 +25,7 @@ from src.models.stages import stages
 from src.modules import freezable
 from src.modules.classifier import TextClassifier
 from src.runs.folder import RunFolder
+from src.training import parts
 from tests.conftest import LAYERS, composed
 from tests.models.test_backbones import source_of
 
@@ -57,14 +58,14 @@ class Watch(Callback):
 def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
     """Watches the next run."""
     watching = Watch()
-    real = training.build_trainer
+    real = parts.build_trainer
 
     def build(*arguments: Any) -> Any:
         trainer = real(*arguments)
         trainer.callbacks.insert(0, watching)
         return trainer
 
-    monkeypatch.setattr(training, "build_trainer", build)
+    monkeypatch.setattr(parts, "build_trainer", build)
     return watching
 
 

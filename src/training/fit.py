@@ -1,0 +1,90 @@
+"""Fits a module, then validates and tests its best weights; whatever ends it before is recorded in the run's folder."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from pytorch_lightning import Trainer
+
+from src.errors import UserError
+from src.files.atomic import FULL
+from src.files.ranks import is_main_process
+from src.models.networks import check_state
+from src.runs.checkpoints import read_verified
+from src.runs.folder import RunFolder
+from src.training.clock import Clock
+from src.training.divergence import diverged
+from src.training.parts import Parts
+
+log = logging.getLogger(__name__)
+
+
+def fit_and_test(parts: Parts, folder: RunFolder, clock: Clock) -> dict[str, Any]:
+    """Trains, from the checkpoint of a resumed run on, then validates and tests the best weights.
+
+    Args:
+        parts: of the training.
+        folder: of the run.
+        clock: takes the time of both.
+
+    Returns:
+        The best checkpoint.
+    """
+    trainer, module, datamodule = parts.trainer, parts.module, parts.datamodule
+    with clock("fit"):
+        _fit(parts)
+    with clock("test"):
+        best = read_verified(folder.best_checkpoint)
+        check_state(best["state_dict"], module.trained)
+        module.load_state_dict(best["state_dict"], strict=False)
+        trainer.validate(module, datamodule, verbose=False)
+        trainer.test(module, datamodule, verbose=False)
+    return best
+
+
+def _fit(parts: Parts) -> None:
+    try:
+        parts.trainer.fit(parts.module, parts.datamodule, ckpt_path=parts.checkpoint, weights_only=True)
+    except RuntimeError as error:
+        if "returned nan values" in str(error):  # found by trainer.detect_anomaly
+            raise diverged(parts.module, parts.trainer.global_step + 1, str(error).rstrip(".")) from error
+        raise
+    except SystemExit as ended:
+        if isinstance(ended.__context__, KeyboardInterrupt):  # before the first step Lightning makes 1 of it
+            raise SystemExit(130) from None
+        raise
+
+
+@contextlib.contextmanager
+def recorded(trainer: Trainer, folder: RunFolder, whole: RunFolder) -> Iterator[None]:
+    """Writes into status.json why a training ended early, and says how to resume it.
+
+    Args:
+        trainer: of the training.
+        folder: of the run.
+        whole: the run to resume: the same, or the one that this is a stage of.
+
+    Raises:
+        UserError: the disk is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        if is_main_process() and folder.state() != "finished":
+            with contextlib.suppress(OSError):  # the disk may be what has failed
+                folder.write_status("failed", error=f"{type(error).__name__}: {error}")
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise UserError(
+                f"A run must be able to write its files; {error.filename or folder.path}: {error.strerror}.\n"
+                f"Free some space, then resume it with: {whole.go_on}"
+            ) from error
+        raise
+    except (KeyboardInterrupt, SystemExit):
+        if is_main_process():
+            if folder.state() != "finished":
+                folder.write_status("interrupted", epoch=trainer.current_epoch + 1, step=trainer.global_step)
+            log.warning("Interrupted. Resume it with: %s", whole.go_on)
+        raise

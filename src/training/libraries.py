@@ -1,0 +1,37 @@
+"""Importing PyTorch, Lightning and what stands on them, which takes seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+
+from src.models.imports import without_collection
+
+REPEATED = (
+    r"Found \d+ module\(s\) in eval mode",  # they are frozen on purpose
+    r"Checkpoint directory .* exists and is not empty",  # a resumed run continues in its own folder
+    r"It is recommended to use .self\.log",  # scores are of the predictions of all processes already
+    r"Glyph \d+ .* missing from font",  # a label in a script that the figure's font lacks
+    r"Be aware that when using .ckpt_path",  # a resumed run may be given other callbacks
+    r"Detected call of .lr_scheduler.step",  # a float16 scaler skips steps, mostly the first
+    r"You requested to overfit but enabled",  # every epoch is the first one again, in its order
+    r"The number of training batches .* is smaller than the logging interval",  # epochs are logged in any case
+    r".isinstance\(treespec, LeafSpec\). is deprecated",  # about Lightning's own code
+)
+
+
+@contextlib.contextmanager
+def importing_libraries() -> Iterator[None]:
+    """Imports within are quicker, and Lightning stays quiet afterwards where the run logs the same."""
+    first = "pytorch_lightning" not in sys.modules
+    with without_collection():
+        yield
+        if first:  # in a later run of the same process this would keep what the run before has left
+            gc.freeze()
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for message in REPEATED:
+        warnings.filterwarnings("ignore", message=message)
