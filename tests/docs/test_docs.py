@@ -135,6 +135,14 @@ def test_every_path_that_is_named_exists(page: str) -> None:
     assert [name for name in named if name not in made and not (ROOT / name).exists()] == []
 
 
+@pytest.mark.parametrize("page", CONTENT)
+def test_every_row_of_a_table_has_the_cells_of_its_header(page: str) -> None:
+    prose = re.sub(r"^```.*?^```", "", CONTENT[page], flags=re.DOTALL | re.MULTILINE)
+    for table in re.findall(r"(?:^\|.*\n)+", prose, re.MULTILINE):
+        header, *rows = (len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines())
+        assert {*rows} == {header}, table
+
+
 def test_the_examples_of_new_files_are_in_folders_that_there_are() -> None:
     assert all((ROOT / name).parent.is_dir() and not (ROOT / name).exists() for name in EXAMPLES)
 
