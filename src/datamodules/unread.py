@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from src.data.corpus import Split
-    from src.datamodules.tokenizing import Tokens
+    from src.datamodules import tokenizing
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Unread:
     cut: NDArray[np.intp]
 
 
-def find_unread(tokens: Tokens, tokenizer: PreTrainedTokenizerBase) -> Unread:
+def find_unread(tokens: tokenizing.Tokens, tokenizer: PreTrainedTokenizerBase) -> Unread:
     """
     Args:
         tokens: of the texts.
@@ -69,7 +69,7 @@ def find_unread(tokens: Tokens, tokenizer: PreTrainedTokenizerBase) -> Unread:
 
 def say_unread(
     splits: Mapping[str, Split],
-    tokens: Mapping[str, Tokens],
+    tokens: Mapping[str, tokenizing.Tokens],
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     longest: int,

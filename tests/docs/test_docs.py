@@ -19,8 +19,9 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_method
 
 from src import activations
+from src.config import trainer_switches
 from src.config.folder import CONF
-from src.freezing.strategy import Stage
+from src.freezing import Stage
 
 ROOT = CONF.parent
 DOCS = ROOT / "docs"
@@ -34,6 +35,7 @@ PAGES = [
 ]
 CONTENT = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
 README = CONTENT["README.md"]
+EXAMPLES = ("conf/data/tickets.yaml", "conf/logger/wandb.yaml")  # files that a user may add
 STRATEGIES = [option.choice.partition("=")[2] for option in config_reference.options("freeze")]
 
 
@@ -123,6 +125,64 @@ def test_every_link_leads_somewhere(page: str) -> None:
         if not target.startswith("http"):
             file = ((ROOT / page).parent / target).resolve()
             assert file.exists() or file in generated, target
+
+
+@pytest.mark.parametrize("page", CONTENT)
+def test_every_path_that_is_named_exists(page: str) -> None:
+    prose = re.sub(r"^```.*?^```", "", CONTENT[page], flags=re.DOTALL | re.MULTILINE)
+    named = re.findall(r"`((?:src|conf|tests|docs|benchmarks)/[\w./]*)`", prose)
+    made = {"docs/_build/html", *EXAMPLES}
+    assert [name for name in named if name not in made and not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", CONTENT)
+def test_every_row_of_a_table_has_the_cells_of_its_header(page: str) -> None:
+    prose = re.sub(r"^```.*?^```", "", CONTENT[page], flags=re.DOTALL | re.MULTILINE)
+    for table in re.findall(r"(?:^\|.*\n)+", prose, re.MULTILINE):
+        header, *rows = (len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines())
+        assert {*rows} == {header}, table
+
+
+def test_the_examples_of_new_files_are_in_folders_that_there_are() -> None:
+    assert all((ROOT / name).parent.is_dir() and not (ROOT / name).exists() for name in EXAMPLES)
+
+
+def _layers() -> list[str]:
+    """The rooms and commands of each layer, as the contract of import-linter has them."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    (layers,) = (contract["layers"] for contract in contracts["contracts"] if contract["type"] == "layers")
+    return [layer.replace("src.", "") for layer in layers]
+
+
+def _rows(title: str) -> list[list[str]]:
+    """The cells of the rows of the table of the architecture page that has this header."""
+    table = CONTENT["docs/architecture.md"].partition(f"| {title} |\n| --- | --- |\n")[2].partition("\n\n")[0]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+
+
+def test_the_table_of_rooms_is_that_of_src() -> None:
+    rooms = {folder.parent.name for folder in (ROOT / "src").glob("*/__init__.py")}
+    assert rooms
+    assert {name.strip("`") for name, _ in _rows("room | what is in it")} == rooms
+
+
+def test_the_table_of_layers_is_the_contract() -> None:
+    commands, *rooms = _layers()
+    shown = [" | ".join(re.findall(r"`(\w+)`", names)) for _, names in _rows("layer | rooms")]
+    assert shown == ["", *rooms]
+    first = CONTENT["docs/architecture.md"].partition("(`train`")[2].partition(")")[0]
+    assert ["train", *re.findall(r"`(\w+)`", first)] == commands.split(" | ")
+
+
+def test_every_switch_of_the_trainer_is_in_its_table() -> None:
+    tables = [part for part in CONTENT["docs/trainer.md"].split("\n\n") if part.startswith("| switch |")]
+    works, fixed = ([name for row in part.splitlines()[2:] for name in _names(row)] for part in tables)
+    assert sorted(fixed) == sorted(trainer_switches.ONLY)
+    assert sorted(works + fixed) == sorted({*trainer_switches.Trainer.model_fields} - {"target"})
+
+
+def _names(row: str) -> list[str]:
+    return re.findall(r"`(\w+)`", row.split("|")[1])
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/strategies.md"])
