@@ -17,7 +17,7 @@ from src.config.sections import Section
 from src.config.validation import check_options, check_references
 from src.data import corpus as corpora
 from src.errors import UserError
-from src.freezing.reached_phases import reached, unreached
+from src.freezing.reached_phases import reached, unreached_warning
 from src.freezing.strategy import Phase, percent
 from src.models import checks, masked_language
 from src.models.backbones import Source, read_source
@@ -95,7 +95,7 @@ def _plan_once(cfg: DictConfig, trial: bool, source: Source | None = None, leave
     lasts = f"at most {_counted(whole.epochs, 'epoch')} of {_counted(whole.epoch_steps, 'step')}"
     cut = f", {_counted(whole.steps, 'step')} in all" if whole.steps < steps else ""
     lines = [f"{strategy.name}: {_counted(phases, 'phase')}, {lasts}{cut}"]
-    if left := unreached(begun, phases, "max_steps" if cut else "max_epochs"):
+    if left := unreached_warning(begun, phases, "max_steps" if cut else "max_epochs"):
         lines.append(left)
     lines += [
         f"\n{as_text(_stages(module, trained))}\n",

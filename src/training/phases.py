@@ -17,7 +17,7 @@ from src.caching.use_store import use_store
 from src.config.monitor import resolved, sign
 from src.config.schema import RunConfig
 from src.datamodules.batching import Batch
-from src.freezing.reached_phases import taken, unreached
+from src.freezing.reached_phases import trained_phases, unreached_warning
 from src.freezing.strategy import End
 from src.models.networks import check_state
 from src.modules.freezable import FreezableModule
@@ -110,7 +110,7 @@ class Phases(Callback):
             self._finish(trainer, module)
         # A resumed run may have begun a phase and have no step left to take in it.
         limit = find(trainer, Ending).describe(trainer, module)["by"]
-        if left := unreached(len(taken(module.phases, self.done)), len(module.phases), limit):
+        if left := unreached_warning(len(trained_phases(module.phases, self.done)), len(module.phases), limit):
             log.warning("%s", left)
 
     def _has_ended(self, end: End) -> bool:
