@@ -28,7 +28,7 @@ from src.files.atomic import FULL
 from src.files.ranks import is_main_process
 from src.models import checks
 from src.models.checks import check_fit, check_monitor, find_backbone, read_training
-from src.models.imports import without_collection
+from src.models.imports import without_garbage_collection
 from src.runs import pretrain_config
 from src.runs.folder import RunFolder
 from src.runs.moved_names import with_current_names
@@ -233,7 +233,7 @@ def _fit(
 def _import_libraries() -> None:
     """Imports what takes seconds, and keeps it quiet where it would only repeat what the run says itself."""
     first = "pytorch_lightning" not in sys.modules
-    with without_collection():
+    with without_garbage_collection():
         import pytorch_lightning  # noqa: F401
 
         import src.report.run  # noqa: F401

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from src.datamodules.batching import Ragged
 from src.files.ranks import gather
 from src.models.heads import pool_states, read_states
-from src.models.inference import batches, cast_matrices, side_by_side
+from src.models.inference import batch_threads, batches, cast_matrices
 from src.store.store import Mapped, Store
 
 CHUNK_TOKENS = 16_384  # tokens between two lines of the journal: what a killed builder loses at the most
@@ -132,7 +132,7 @@ def _build(
     waiting: deque[tuple[int, list[Future[NDArray[Any]]], int]] = deque()
     done = start = 0
     with (
-        side_by_side(device) as pool,
+        batch_threads(device) as pool,
         Progress(*columns, TimeRemainingColumn(), disable=not trainer.progress_bar_callback) as bar,
     ):
         task = bar.add_task(f"Encoding {name}", total=len(order), rate="")

@@ -172,7 +172,7 @@ class MaskedSplit(Dataset[Batch]):
         found = {
             "input_ids": laid,
             "mask": mask,
-            "places": np.flatnonzero(mask)[chosen],
+            "masked_positions": np.flatnonzero(mask)[chosen],
             "targets": ids[chosen],
             "share": np.float32(max(1, masked) / self.ranks),
         }

@@ -406,7 +406,7 @@ BAD = {
     "freeze=chain freeze.links=[{train:[head],epochs:1,until:plateau}]": "not both",
     "freeze=chain freeze.links=[{train:[head],epoch:1}]": "epoch",
     "freeze=mix model=bert_linear model.pooling=pooler": "the pooler only the last",
-    "freeze=gradual freeze.until=plateau monitor.metric=train/loss": "watches validation",
+    "freeze=gradual freeze.until=plateau monitor.metric=train/loss": "needs a validation metric",
     "freeze=none freeze.reinit_top=4": r"must lie in 0\.\.3",
 }
 
