@@ -1,4 +1,4 @@
-"""Runs the frozen prefix once per text, and lets training go on from what the activation store holds."""
+"""Runs the frozen prefix once per text, and lets training continue from the activation store."""
 
 __all__ = [
     "costs",

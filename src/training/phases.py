@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason as Reason
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from src.caching.flops import StepOperations
+from src.caching.flops import StepFlops
 from src.caching.use_store import use_store
 from src.config.monitor import resolved, sign
 from src.config.schema import RunConfig
@@ -41,7 +41,7 @@ class Phases(Callback):
     def __init__(self, cfg: RunConfig) -> None:
         self.cfg = cfg
         self.audit = Audit()
-        self.operations = StepOperations()
+        self.operations = StepFlops()
         self.epochs = 0  # of this phase so far
         self.best, self.waited = math.nan, 0  # the best value of the monitored metric, and validations since
         self.over_at: int | None = None  # the step at which this phase ended, until the next begins

@@ -283,7 +283,7 @@ def test_freezing_strategies_work_for_masked_words(pretrain: Train, strategy: st
     extra = {"bottom": ["freeze.layers=1"], "lp_ft": ["freeze.epochs=1"]}.get(strategy, [])
     folder, result = pretrain(f"freeze={strategy}", *extra)
     assert all(row["before"] == row["after"] for row in result["phases"][0]["audit"] if not row["trainable"])
-    assert result["phases"][0]["activations"] == {"used": False, "reason": "other words are masked in every epoch"}
+    assert result["phases"][0]["activations"] == {"used": False, "reason": "other tokens are masked in every epoch"}
     predictor = Predictor.load(folder.path)
     predictor.fill("A [MASK] film.", top=3)
     # What is loaded again is what was tested.
