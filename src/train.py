@@ -123,7 +123,7 @@ def _train_once(
         with clock("import"):
             _import_libraries()
             from src.caching.use_store import check
-            from src.datamodules.unread import say_unread
+            from src.datamodules.text_problems import log_problems
             from src.models import backbone_files
             from src.models.networks import check_state
             from src.report.run import finish
@@ -138,7 +138,7 @@ def _train_once(
             datamodule.setup()
             if is_main_process():
                 max_length = settings.data.max_length
-                say_unread(corpus.splits, datamodule.tokens, datamodule.tokenizer, max_length, source.longest)
+                log_problems(corpus.splits, datamodule.tokens, datamodule.tokenizer, max_length, source.longest)
             backbone = backbone_files.record(source, datamodule.tokenizer)
             lineage = Lineage(identity(datamodule, module, backbone))
             check_length(settings, datamodule)

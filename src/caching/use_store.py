@@ -17,7 +17,7 @@ from torch import Tensor
 from src.caching.encoding import Recipe, UnusableError, read_or_build
 from src.caching.flops import counter
 from src.config import schema
-from src.datamodules.batching import Ragged, Stored
+from src.datamodules.batching import Ragged, StoredStates
 from src.datamodules.datamodule import LabelledDataModule, TextDataModule
 from src.datamodules.tokenizing import tokenizer_state
 from src.errors import UserError
@@ -72,7 +72,7 @@ def use_store(trainer: Trainer, module: FreezableModule, cfg: schema.RunConfig) 
         return {"used": False, "reason": str(reason)}
     module.read_store(recipe.suffix)
     pooled = recipe.pooling is not None
-    datamodule.read_states({name: Stored(rows, recipe.dtype, pooled) for name, (rows, _) in opened.items()})
+    datamodule.read_states({name: StoredStates(rows, recipe.dtype, pooled) for name, (rows, _) in opened.items()})
     _check_first_batch(trainer, module, datamodule, recipe.dtype)
     size = sum(store.shape.bytes for store in stores.values())
     log.info(

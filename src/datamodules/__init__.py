@@ -1,9 +1,9 @@
-"""From texts to padded batches: tokens, masks, order, and the LightningDataModules."""
+"""From texts to padded batches: token ids, masking, the order of examples, and the LightningDataModules."""
 
 __all__ = [
     "batching",
     "datamodule",
     "masking",
+    "text_problems",
     "tokenizing",
-    "unread",
 ]

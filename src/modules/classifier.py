@@ -81,7 +81,7 @@ class TextClassifier(FreezableModule):
 
     def step(self, batch: Batch) -> tuple[Float[Tensor, ""], Seen]:
         logits = self(batch)
-        loss = (self.losses(logits, batch["targets"]) * batch["weights"]).sum() / batch["share"]
+        loss = (self.losses(logits, batch["targets"]) * batch["weights"]).sum() / batch["loss_divisor"]
         return loss, {"logits": logits.detach(), **{key: batch[key] for key in ("rows", "targets", "weights")}}
 
     def measure(self, seen: list[Seen], split: str) -> dict[str, float]:

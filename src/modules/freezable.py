@@ -150,7 +150,7 @@ class FreezableModule(ScheduledModule):
             self.log("train/loss_step", loss.detach())
         self._keep(seen)
         # Lightning divides by the batches of a full step; the step is to be that of one batch of all its texts.
-        return loss * batch["part"] * trainer.accumulate_grad_batches if "part" in batch else loss
+        return loss * batch["step_fraction"] * trainer.accumulate_grad_batches if "step_fraction" in batch else loss
 
     def validation_step(self, batch: Batch, index: int) -> None:
         self._keep(self.step(batch)[1])

@@ -38,7 +38,9 @@ class MaskedLanguageModel(FreezableModule):
         logits = self(batch)
         loss = F.cross_entropy(logits, batch["targets"], reduction="sum")
         # Sums, since an epoch has a vocabulary of logits for each masked token.
-        return loss / batch["share"], {"sums": metrics.masked_sums(logits.detach(), batch["targets"], loss.detach())}
+        return loss / batch["loss_divisor"], {
+            "sums": metrics.masked_sums(logits.detach(), batch["targets"], loss.detach())
+        }
 
     def measure(self, seen: list[Seen], split: str) -> dict[str, float]:
         return metrics.measure_masked(torch.cat([part["sums"] for part in seen]))

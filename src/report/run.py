@@ -65,7 +65,7 @@ def finish(
     Returns:
         The content of result.json.
     """
-    corpus, space = datamodule.measured(), datamodule.corpus.space
+    corpus, space = datamodule.evaluated_corpus(), datamodule.corpus.space
     sizes = {name: len(split) for name, split in datamodule.corpus.splits.items()}
     if isinstance(module, TextClassifier):
         outcome = classification.conclude(module, corpus, folder)

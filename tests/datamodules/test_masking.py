@@ -115,7 +115,7 @@ def test_targets_are_the_tokens_at_their_places(tokens: Ragged, vocabulary: Voca
     plain, _ = tokens.padded(rows, padding=0)
     assert batch["targets"].tolist() == plain.reshape(-1)[batch["masked_positions"].numpy()].tolist()
     assert batch["mask"].flatten()[batch["masked_positions"]].all()
-    assert float(batch["share"]) == len(batch["targets"]) > 0
+    assert float(batch["loss_divisor"]) == len(batch["targets"]) > 0
 
 
 def test_processes_share_the_masked_tokens_of_a_batch(tokens: Ragged, vocabulary: Vocabulary) -> None:
@@ -123,7 +123,7 @@ def test_processes_share_the_masked_tokens_of_a_batch(tokens: Ragged, vocabulary
     whole = MaskedSplit(tokens, masking, padding=0)[0, rows]
     parts = [MaskedSplit(tokens, masking, 0, rank, 2)[0, rows] for rank in range(2)]
     assert sum(len(p["targets"]) for p in parts) == len(whole["targets"])
-    assert all(float(p["share"]) == float(whole["share"]) / 2 for p in parts)
+    assert all(float(p["loss_divisor"]) == float(whole["loss_divisor"]) / 2 for p in parts)
 
 
 def test_packed_rows_hold_every_text_once_and_are_nearly_full(tokens: Ragged) -> None:
