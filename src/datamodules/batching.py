@@ -51,7 +51,7 @@ class Ragged:
         return found
 
     def padded(self, rows: NDArray[np.intp], padding: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Returns the values of these rows as [rows, longest, …], and a mask [rows, longest] that is false for padding."""
+        """Returns the values of these rows as [rows, longest, …], and the mask [rows, longest], false for padding."""
         lengths = self.lengths[rows]
         mask = np.arange(lengths.max()) < lengths[:, None]
         values = np.full((*mask.shape, *self.values.shape[1:]), padding, dtype=self.values.dtype)

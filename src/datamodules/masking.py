@@ -91,18 +91,16 @@ class Masking:
             [tokens] input ids of the model, and bool [tokens], which tokens it predicts.
         """
         starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
-        positions_in_text = np.arange(len(ids)) - starts
+        positions = np.arange(len(ids)) - starts
         texts = np.repeat(rows, lengths)
-        units = positions_in_text
+        units = positions
         if self.cfg.whole_words:
-            begun = np.cumsum((positions_in_text == 0) | ~self.vocabulary.continues[ids])
+            begun = np.cumsum((positions == 0) | ~self.vocabulary.continues[ids])
             units = begun - begun[starts]
         chosen = self._draw(TOKENS, epoch, texts, units) < self.cfg.probability
         chosen &= ~self.vocabulary.special[ids]
-        kind = self._draw(REPLACEMENT, epoch, texts, positions_in_text)
-        random = self.ordinary[
-            (self._draw(RANDOM, epoch, texts, positions_in_text) * len(self.ordinary)).astype(np.intp)
-        ]
+        kind = self._draw(REPLACEMENT, epoch, texts, positions)
+        random = self.ordinary[(self._draw(RANDOM, epoch, texts, positions) * len(self.ordinary)).astype(np.intp)]
         seen = np.where(chosen & (kind < self.cfg.mask), self.vocabulary.mask, ids)
         between = (kind >= self.cfg.mask) & (kind < self.cfg.mask + self.cfg.random)
         return np.where(chosen & between, random, seen), chosen

@@ -1,4 +1,4 @@
-"""Rates over a training: each schedule reaches its peak and its end, and finds its place when a run goes on."""
+"""Learning rates over a training: each schedule reaches its peak and its end, and continues when a run resumes."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_schedule_is_planned_over_what_it_is_moved_by(
     if name == "onecycle":
         assert rates[-1] == pytest.approx(0.04e-4 * PEAK)
     elif name != "constant":
-        assert watch.module.trainer.lr_scheduler_configs[0].scheduler.share(planned) == pytest.approx(0, abs=1e-12)
+        assert watch.module.trainer.lr_scheduler_configs[0].scheduler.factor(planned) == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize("shape", [0.0, 0.06, 0.3, 0.99, 1.0])
@@ -81,7 +81,7 @@ def test_a_schedule_is_planned_over_what_it_is_moved_by(
 def test_every_schedule_has_the_peak_in_one_of_its_steps(name: str, steps: int, shape: float) -> None:
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=PEAK)
     schedule = getattr(optimizers, name)(optimizer, steps, shape)
-    rates = [PEAK * schedule.share(step) for step in range(steps)]
+    rates = [PEAK * schedule.factor(step) for step in range(steps)]
     assert max(rates) == PEAK
     top = rates.index(PEAK)
     assert rates[: top + 1] == sorted(rates[: top + 1])
