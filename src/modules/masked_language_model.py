@@ -18,8 +18,8 @@ from src.modules.freezable import FreezableModule, StepOutput
 
 
 class MaskedLanguageModel(FreezableModule):
-    """Predicts masked tokens (Devlin et al. 2019). Only masked positions get logits: at all positions they would be most of
-    the computation of a small model."""
+    """Predicts masked tokens (Devlin et al. 2019). Only masked positions get logits: at all positions, they would be
+    most of the computation of a small model."""
 
     head: MaskedLanguageHead
 

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from src import train as training
 from src.errors import UserError
-from src.modules import optimizers, schedules
+from src.modules import schedules
 from src.runs.folder import RunFolder
 from tests.conftest import composed, longer, power_cut
 from tests.training.test_phases import Watch, watch  # noqa: F401
@@ -80,7 +80,7 @@ def test_a_schedule_is_planned_over_what_it_is_moved_by(
 @pytest.mark.parametrize("name", ["linear", "cosine", "constant", "one_cycle"])
 def test_every_schedule_has_the_peak_in_one_of_its_steps(name: str, steps: int, shape: float) -> None:
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=PEAK)
-    schedule = getattr(optimizers, name)(optimizer, steps, shape)
+    schedule = getattr(schedules, name)(optimizer, steps, shape)
     rates = [PEAK * schedule.factor(step) for step in range(steps)]
     assert max(rates) == PEAK
     top = rates.index(PEAK)
