@@ -17,21 +17,21 @@ from src.store.entries import entries
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """`list` shows what is stored; `prune` frees what has not been used for some days, or everything."""
+    """`list` shows the stores; `prune` deletes those that have not been used for some days, or all."""
     parser = argparse.ArgumentParser(prog="python -m src.activations", description=main.__doc__)
     parser.add_argument("command", choices=("list", "prune"))
     parser.add_argument("--cache", type=_folder, default=Path("outputs/cache"), help="the cache folder of the runs")
-    parser.add_argument("--days", type=_days_kept, default=0, help="prune: keep what was used in the last so many days")
+    parser.add_argument("--days", type=_days_kept, default=0, help="prune: keep stores used within this many days")
     chosen = parser.parse_args(arguments)
     now, freed = time.time(), 0
     found = entries(chosen.cache)
     for entry in found:
         old = chosen.command == "prune" and now - entry.used >= chosen.days * 86_400
         age = "unfinished" if entry.created is None else f"{_days(now - entry.created)} old"
-        note = "freed" if old else f"used {_days(now - entry.used)} ago"
+        note = "deleted" if old else f"used {_days(now - entry.used)} ago"
         print(f"{entry.folder.name[:12]}  {entry.bytes / 1e6:10,.1f} MB  {age:>12}  {note:>14}  {entry.what}")
         if old:
-            with FileLock(entry.folder / "lock"):  # never from under a builder
+            with FileLock(entry.folder / "lock"):  # wait for a builder
                 shutil.rmtree(entry.folder, ignore_errors=True)
             freed += entry.bytes
     total = sum(e.bytes for e in found)
@@ -43,7 +43,7 @@ def _folder(name: str) -> Path:
         folder = user_path(name)
         if folder.is_dir():
             return folder
-        problem = "there is no such folder"
+        problem = "it does not exist"
     except (UserError, OSError) as error:
         problem = str(error)
     raise argparse.ArgumentTypeError(f"must be a folder; {problem}: {name}")
@@ -51,7 +51,7 @@ def _folder(name: str) -> Path:
 
 def _days_kept(text: str) -> float:
     if not text.replace(".", "", 1).isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a number of days, from 0 on; got {text}")
+        raise argparse.ArgumentTypeError(f"must be a number of days, at least 0; got {text}")
     return float(text)
 
 

@@ -24,7 +24,7 @@ from src.config.data import Quoting
 from src.config.validation import check_complete
 from src.errors import UserError, listed, nearest
 from src.files.paths import user_path
-from src.freezing.reached_phases import taken
+from src.freezing.reached_phases import trained_phases
 from src.freezing.strategy import trained_in
 from src.runs.find import find_run
 from src.runs.folder import RunFolder
@@ -118,7 +118,7 @@ def _side(
 def stage_states(predictor: Predictor) -> dict[str, str]:
     """Of each stage whether the run trained all of it, parts of it, or nothing, in the phases that it came to."""
     network, done = predictor.network, predictor.result.get("phases")
-    names = network.trained if done is None else trained_in(taken(network.phases, done))
+    names = network.trained if done is None else trained_in(trained_phases(network.phases, done))
     states = {}
     for stage in network.stages:
         trained = names.intersection(stage.parameters)

@@ -1,4 +1,4 @@
-"""Composed config -> what each phase would train and cost. The entry point of `python -m src.plan`; trains nothing."""
+"""Shows what each phase of a run would train and cost. The entry point of `python -m src.plan`; trains nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from src.config.length import length
 from src.config.sections import Section
 from src.config.validation import check_options, check_references
 from src.errors import UserError
-from src.freezing.reached_phases import reached, unreached
+from src.freezing.reached_phases import reached, unreached_warning
 from src.freezing.strategy import Phase, percent
 from src.models import checks, masked_language
 from src.models.backbones import Source, read_source
@@ -39,13 +39,13 @@ class Options(Section):
 
 
 def plan(cfg: DictConfig) -> str:
-    """The phases of a run, with what they train and cost, as text; of a run in two halves both.
+    """Returns the phases of a run as text, with what they train and cost; for pretrain-then-classify runs, of both.
 
     Args:
         cfg: composed from conf/plan.yaml.
 
     Raises:
-        UserError: something in the config or the data cannot be used.
+        UserError: the config or the data is invalid.
     """
     check_references(cfg)
     if not isinstance(cfg.get("plan"), DictConfig):
@@ -54,21 +54,28 @@ def plan(cfg: DictConfig) -> str:
     with open_dict(cfg):
         del cfg.plan
     cfg = with_current_names(cfg)
-    return _plan_twice(cfg, trial) if cfg.pretrain else _plan_once(cfg, trial)
+    return _plan_both(cfg, trial) if cfg.pretrain else _plan_training(cfg, trial)
 
 
-def _plan_twice(cfg: DictConfig, trial: bool) -> str:
-    """Both halves; the second goes on with the first one's backbone as it is before training, which costs the same."""
+def _plan_both(cfg: DictConfig, trial: bool) -> str:
+    """Plans pretraining and classification; the latter with the untrained backbone, which costs the same."""
     first, second = pretrain_config.both_configs(cfg, RunFolder(Path(cfg.run)))
     checks.check_both(first, second)
     with tempfile.TemporaryDirectory() as folder:
-        before = _plan_once(first, trial, leave=Path(folder))
-        after = _plan_once(second, trial, read_source(Path(folder), first.run))
-    return f"First, the pretraining of the backbone\n\n{before}\nThen, the training that goes on with it\n\n{after}"
+        before = _plan_training(first, trial, save_to=Path(folder))
+        after = _plan_training(second, trial, read_source(Path(folder), first.run))
+    return f"Pretraining of the backbone\n\n{before}\nClassification with the pretrained backbone\n\n{after}"
 
 
-def _plan_once(cfg: DictConfig, trial: bool, source: Source | None = None, leave: Path | None = None) -> str:
-    """One training, of another backbone than the config's if need be; leaves its own where another goes on with it."""
+def _plan_training(cfg: DictConfig, trial: bool, source: Source | None = None, save_to: Path | None = None) -> str:
+    """Plans one training.
+
+    Args:
+        cfg: of the training.
+        trial: whether to time a few steps.
+        source: a backbone that replaces the one of the config.
+        save_to: a folder to save the untrained backbone in.
+    """
     from src.caching.costs import measure, plan_store
     from src.models.adapters import merge_adapters
     from src.training.tables import as_text, stage_counts
@@ -88,44 +95,44 @@ def _plan_once(cfg: DictConfig, trial: bool, source: Source | None = None, leave
         costs.append(measure(module, datamodule, settings, recipe, trial))
     begun = reached(module.phases, whole.epochs, settings.trainer.check_val_every_n_epoch)
     phases, steps = len(module.phases), whole.epochs * whole.epoch_steps
-    lasts = f"at most {_counted(whole.epochs, 'epoch')} of {_counted(whole.epoch_steps, 'step')}"
+    duration = f"at most {_counted(whole.epochs, 'epoch')} of {_counted(whole.epoch_steps, 'step')}"
     cut = f", {_counted(whole.steps, 'step')} in all" if whole.steps < steps else ""
-    lines = [f"{strategy.name}: {_counted(phases, 'phase')}, {lasts}{cut}"]
-    if left := unreached(begun, phases, "max_steps" if cut else "max_epochs"):
+    lines = [f"{strategy.name}: {_counted(phases, 'phase')}, {duration}{cut}"]
+    if left := unreached_warning(begun, phases, "max_steps" if cut else "max_epochs"):
         lines.append(left)
     lines += [
         f"\n{as_text(_stages(module, trained))}\n",
-        "An epoch of each phase (TFLOP, MB, seconds), and the one pass that fills its activation store",
+        "Costs in TFLOP, MB and seconds: forward and backward per epoch; encoding once, to fill the activation store",
         f"{as_text(_costs(module.phases, begun, trained, costs))}\n",
     ]
-    if leave:  # last, since merged adapters are no longer in the stages
+    if save_to:  # last, since merged adapters are no longer in the stages
         merge_adapters(module.encoder)
-        masked_language.save_model(leave, module.encoder, module.head, datamodule.tokenizer)
+        masked_language.save_model(save_to, module.encoder, module.head, datamodule.tokenizer)
     return "\n".join(lines)
 
 
 def _stages(module: FreezableModule, trained: Sequence[Sequence[int]]) -> Table:
-    """Stages by phases: how much of each stage trains."""
+    """Returns a table of stages by phases: how much of each stage trains."""
     from src.training.audit import count
 
     sizes = [count(module, stage.parameters) for stage in module.stages]
-    table = _right("trains in phase", "parameters", *(str(number + 1) for number in range(len(trained))))
+    table = _table("trains in phase", "parameters", *(str(number + 1) for number in range(len(trained))))
     for stage, size, *counts in zip(module.stages, sizes, *trained, strict=True):
-        table.add_row(stage.name, f"{size:,}", *(_share(found, size) for found in counts))
-    table.add_row("total", f"{sum(sizes):,}", *(_share(sum(counts), sum(sizes)) for counts in trained))
+        table.add_row(stage.name, f"{size:,}", *(_fraction(found, size) for found in counts))
+    table.add_row("total", f"{sum(sizes):,}", *(_fraction(sum(counts), sum(sizes)) for counts in trained))
     return table
 
 
-def _share(found: int, size: int) -> str:
+def _fraction(found: int, size: int) -> str:
     return "all" if found == size else percent(found / size) if found else "-"
 
 
 def _costs(phases: Sequence[Phase], begun: int, trained: Sequence[Sequence[int]], costs: Sequence[Cost]) -> Table:
     times = ("time", "encoding time") if costs[0].seconds is not None else ()
-    table = _right("phase", "lasts", "trainable", "forward", "backward", "encoding", "memory", *times)
+    table = _table("phase", "lasts", "trainable", "forward", "backward", "encoding", "memory", *times)
     for number, (phase, counts, cost) in enumerate(zip(phases, trained, costs, strict=True), 1):
         lasts = _duration(phase) if number < begun else "to the end" if number == begun else "not reached"
-        work = [f"{operations / 1e12:.3g}" for operations in (cost.forward, cost.backward, cost.encoding)]
+        work = [f"{flops / 1e12:.3g}" for flops in (cost.forward, cost.backward, cost.encoding)]
         seconds = [f"{time or 0:.1f}" for time in (cost.seconds, cost.encoding_seconds)][: len(times)]
         table.add_row(str(number), lasts, f"{sum(counts):,}", *work, f"{cost.memory / 1e6:,.0f}", *seconds)
     return table
@@ -142,8 +149,8 @@ def _counted(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'s' * (number != 1)}"
 
 
-def _right(first: str, *others: str) -> Table:
-    """A table without lines, and numbers to the right."""
+def _table(first: str, *others: str) -> Table:
+    """Returns a table without lines, with numbers aligned to the right."""
     table = Table(first, box=None, pad_edge=False)
     for name in others:
         table.add_column(name, justify="right")

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from src.cli import in_order, run_command
 from src.config.validation import check_options
-from src.datamodules.unread import EMPTY, UNKNOWN, find_unread
+from src.datamodules.text_problems import EMPTY, UNKNOWN, find_problems
 from src.errors import SHOWN
 from src.prediction.label_file import Options, label_file
 from src.prediction.predictor import Predictor
@@ -27,13 +27,15 @@ def shown(predictor: Predictor, text: str, top: int) -> str:
         guesses = predictor.fill(text, top)
         return "\n\n".join("\n".join(f"{name:20} {share:.3f}" for name, share in part) for part in guesses)
     tokens = predictor.tokens([text])
-    unread = find_unread(tokens, predictor.tokenizer)
-    for what, places in ((EMPTY, unread.empty), (UNKNOWN, unread.unknown)):
+    problems = find_problems(tokens, predictor.tokenizer)
+    for what, places in ((EMPTY, problems.empty), (UNKNOWN, problems.unknown)):
         if len(places):
             log.warning("%s; labels say nothing there", what.format("the text"))
-    if len(unread.cut):
+    if len(problems.truncated):
         log.warning(
-            "Only the first %d of %s tokens are read, as in training.", predictor.max_length, f"{tokens.whole[0]:,}"
+            "Only the first %d of %s tokens are read, as in training.",
+            predictor.max_length,
+            f"{tokens.full_lengths[0]:,}",
         )
     probabilities = predictor.classify(tokens)
     chosen = predictor.decide(probabilities)[0] if predictor.space.objective == "multilabel" else ()

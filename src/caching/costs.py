@@ -1,4 +1,4 @@
-"""What an epoch of each phase would take, from a few batches of it and without training."""
+"""Estimates what an epoch of each phase costs, from a few of its batches and without training."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from src.datamodules.batching import Batch
 from src.datamodules.datamodule import TextDataModule
 from src.modules.freezable import FreezableModule
 
-SAMPLE, TEXTS = 5, 4  # so many texts of so many batches, from the shortest to the longest, stand for an epoch
+SAMPLE, TEXTS = 5, 4  # batches, from the shortest to the longest texts, and texts of each that are measured
 
 
-TRIAL = 10  # steps
+TRIAL = 10  # steps that are timed
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one epoch of a phase takes, in floating-point operations, bytes and seconds."""
+    """What one epoch of a phase costs: FLOPs, bytes and seconds."""
 
-    forward: float
-    backward: float
-    encoding: float  # operations of the pass that fills the activation store, once; 0 without one
-    memory: int  # bytes: weights, gradients, moments and what the backward pass keeps of the largest batch
-    seconds: float | None  # of an epoch, from the trial
+    forward: float  # FLOPs
+    backward: float  # FLOPs
+    encoding: float  # FLOPs of the one pass that fills the activation store; 0 without a store
+    memory: int  # bytes: weights, gradients, optimizer moments and saved activations of the largest batch
+    seconds: float | None  # per epoch; None without a trial
     encoding_seconds: float | None
 
 
 def plan_store(module: FreezableModule, datamodule: TextDataModule, settings: RunConfig) -> Recipe | None:
-    """How the phase's activation store would be filled; None for a phase that runs live."""
+    """Returns how the phase's activation store would be filled; None if the phase cannot use one."""
     try:
         return None if settings.activations.mode == "off" else plan_stores(module, datamodule, settings)[0]
     except UnusableError:
@@ -47,25 +47,25 @@ def plan_store(module: FreezableModule, datamodule: TextDataModule, settings: Ru
 def measure(
     module: FreezableModule, datamodule: TextDataModule, settings: RunConfig, recipe: Recipe | None, trial: bool
 ) -> Cost:
-    """What an epoch of the phase that the module is in would take.
+    """Estimates the cost of an epoch of the module's current phase.
 
     Args:
-        module: in the phase.
+        module: that has entered the phase.
         datamodule: its data.
         settings: of the run.
-        recipe: of the phase's activation store; None for a phase that runs live.
-        trial: whether to take a few steps and time them; the weights are put back.
+        recipe: of the phase's activation store; None without a store.
+        trial: whether to time a few steps; the weights are restored afterwards.
     """
     module.train()
     lengths, loader = datamodule.tokens["train"].lengths, datamodule.train_dataloader()
     taken = loader.plan.batches(0)[: length(settings.trainer, len(loader)).batches]
     plan = sorted(taken, key=lambda rows: int(lengths[rows].max()))
-    places = sum(len(rows) * int(lengths[rows].max()) for rows in plan)
+    tokens = sum(len(rows) * int(lengths[rows].max()) for rows in plan)  # padding included
     forward = backward = sampled = encoded = 0.0
     for rows in (plan[i] for i in _evenly(len(plan), SAMPLE)):
         live = datamodule.split("train")[0, rows[:TEXTS]]
         with counter() as counted:
-            loss = _loss(module, _stand_in(live, recipe), settings)
+            loss = _loss(module, _as_stored(live, recipe), settings)
             forward += (before := counted.get_total_flops())
             torch.autograd.backward(loss)
             backward += counted.get_total_flops() - before
@@ -75,14 +75,14 @@ def measure(
             encoded += counted.get_total_flops()
         sampled += live["mask"].numel()
         module.zero_grad()
-    share = places / sampled
+    scale = tokens / sampled
     largest = datamodule.split("train")[0, plan[-1]]
     seconds = encoding_seconds = None
     if trial:
         rows_tried = [plan[i] for i in _evenly(len(plan), TRIAL)]
-        seconds, encoding_seconds = _timed(module, datamodule, settings, recipe, rows_tried, places)
-    memory = _memory(module, _stand_in(largest, recipe), settings)
-    return Cost(forward * share, backward * share, encoded * share, memory, seconds, encoding_seconds)
+        seconds, encoding_seconds = _timed(module, datamodule, settings, recipe, rows_tried, tokens)
+    memory = _memory(module, _as_stored(largest, recipe), settings)
+    return Cost(forward * scale, backward * scale, encoded * scale, memory, seconds, encoding_seconds)
 
 
 def _evenly(count: int, wanted: int) -> Iterator[int]:
@@ -90,8 +90,8 @@ def _evenly(count: int, wanted: int) -> Iterator[int]:
     return (round((i + 0.5) * count / chosen - 0.5) for i in range(chosen))
 
 
-def _stand_in(batch: Batch, recipe: Recipe | None) -> Batch:
-    """The batch as the store would give it: of the same shape, with zeros for states."""
+def _as_stored(batch: Batch, recipe: Recipe | None) -> Batch:
+    """Returns the batch as read from the store: states of the same shape, but zero."""
     if recipe is None:
         return batch
     rest = {key: value for key, value in batch.items() if key != "input_ids"}
@@ -107,7 +107,7 @@ def _loss(module: FreezableModule, batch: Batch, settings: RunConfig) -> torch.T
 
 
 def _memory(module: FreezableModule, batch: Batch, settings: RunConfig) -> int:
-    """Bytes of weights, gradients, moments, and of what the backward pass keeps of this batch."""
+    """Returns the bytes of weights, gradients, optimizer moments and activations saved for the backward pass."""
     weights = {p.untyped_storage().data_ptr(): p for p in module.parameters()}
     kept: dict[int, int] = {}
 
@@ -122,7 +122,7 @@ def _memory(module: FreezableModule, batch: Batch, settings: RunConfig) -> int:
     trainable = sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
     own = sum(p.numel() * p.element_size() for p in module.parameters())
     assert module.optimization is not None
-    # Adam keeps two moments of each gradient, SGD one.
+    # Adam keeps two moments per parameter, SGD one.
     moments = 1 if isinstance(module.optimization.optimizer(module), torch.optim.SGD) else 2
     return own + (1 + moments) * trainable + sum(kept.values())
 
@@ -133,16 +133,16 @@ def _timed(
     settings: RunConfig,
     recipe: Recipe | None,
     plan: list[Any],
-    places: int,
+    tokens: int,
 ) -> tuple[float, float]:
-    """Seconds of an epoch and of the encoding pass, from a few batches of each length."""
+    """Returns the seconds of an epoch and of the encoding pass, extrapolated from these batches."""
     state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     assert module.optimization is not None
     optimizer = module.optimization.optimizer(module)
     training = encoding = tried = 0.0
-    for number, rows in enumerate([plan[-1], *plan]):  # the first step is slower than all others, and not counted
+    for number, rows in enumerate([plan[-1], *plan]):  # the first step is a warm-up and not counted
         live = datamodule.split("train")[0, rows]
-        batch = _stand_in(live, recipe)
+        batch = _as_stored(live, recipe)
         begin = time.perf_counter()
         torch.autograd.backward(_loss(module, batch, settings))
         optimizer.step()
@@ -156,4 +156,4 @@ def _timed(
             encoding += time.perf_counter() - middle
             tried += live["mask"].numel()
     module.load_state_dict(state)
-    return training * places / tried, encoding * places / tried
+    return training * tokens / tried, encoding * tokens / tried

@@ -22,14 +22,14 @@ from torch import Tensor, nn
 from src.datamodules.batching import Ragged
 from src.files.ranks import gather
 from src.models.heads import pool_states, read_states
-from src.models.inference import batches, cast_matrices, side_by_side
+from src.models.inference import batch_threads, batches, cast_matrices
 from src.store.store import Mapped, Store
 
-CHUNK_TOKENS = 16_384  # tokens between two lines of the journal: what a killed builder loses at the most
+CHUNK_TOKENS = 16_384  # tokens per line of the journal: the most that a killed builder loses
 
 
 class UnusableError(Exception):
-    """The run cannot use a store; says why, and whether the user should hear of it as a warning."""
+    """The run cannot use a store: the message gives the reason, `level` is the level at which it is logged."""
 
     level = logging.INFO
 
@@ -45,9 +45,9 @@ class Recipe:
     """How the states of a store are computed from token ids."""
 
     prefix: nn.Module
-    suffix: nn.Module | None  # what goes on from the states; None: the head itself
-    pooling: str | None  # one vector a text instead of one a token
-    all_layers: bool  # the outputs of all layers side by side instead of the last one's
+    suffix: nn.Module | None  # reads the states; None: the head reads them directly
+    pooling: str | None  # one vector per text instead of one per token
+    all_layers: bool  # the concatenated outputs of all layers instead of the last one's
     parameters: dict[str, Tensor]  # of the prefix
     padding: int  # the id of the padding token
     dtype: torch.dtype
@@ -59,7 +59,7 @@ class Recipe:
         return f"{kind} of all layers" if self.all_layers else kind
 
     def states(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """[texts, width] pooled vectors or [texts, tokens, width] states."""
+        """Returns [texts, width] pooled vectors or [texts, tokens, width] states."""
         output = self.prefix(input_ids=ids, attention_mask=mask.long())
         if self.pooling == "pooler":
             return torch.as_tensor(output.pooler_output)
@@ -68,12 +68,12 @@ class Recipe:
 
 
 def read_or_build(store: Store, recipe: Recipe, tokens: Ragged, trainer: Trainer, name: str) -> tuple[Ragged, bool]:
-    """Opens a store in every process of the run, after all of them have built it together if it was not there.
+    """Opens a store in every process of the run; if there is none, the processes build it together first.
 
-    The first process holds the lock meanwhile, so that other runs that want the same store wait.
+    The first process holds the lock meanwhile, so that other runs wait that need the same store.
 
     Returns:
-        What the store holds of each text, and whether it was built for that.
+        The stored states of each text, and whether the store was built by this call.
     """
     order = np.argsort(-tokens.lengths, kind="stable")
     problem = ""
@@ -107,7 +107,7 @@ def read_or_build(store: Store, recipe: Recipe, tokens: Ragged, trainer: Trainer
 
 
 def _first_problem(mine: str) -> str:
-    """The first problem that any process of the run has, in all of them; empty if none has one."""
+    """Returns the first problem of any process of the run, the same in all processes; empty if there is none."""
     return next(filter(None, gather(mine)), "")
 
 
@@ -120,11 +120,10 @@ def _build(
     finished: set[tuple[int, int]],
     name: str,
 ) -> None:
-    """One pass over the texts, longest first, in batches of as many texts as fit the budget of padded places.
+    """One pass over the texts, longest first, in batches of a limited number of tokens, padding included.
 
-    Each process of the run takes every so many-th chunk. On a processor several batches are computed side by side, a
-    thread each, which keeps all cores busy through operations that are too small to be shared out; while a chunk is
-    written, the next is computed.
+    With n processes, each takes every n-th chunk. On a CPU several batches are computed in parallel, one per thread,
+    since small operations alone do not use all cores; while a chunk is written, the next is computed.
     """
     device = trainer.strategy.root_device
     recipe = _for_inference(recipe, device)
@@ -132,7 +131,7 @@ def _build(
     waiting: deque[tuple[int, list[Future[NDArray[Any]]], int]] = deque()
     done = start = 0
     with (
-        side_by_side(device) as pool,
+        batch_threads(device) as pool,
         Progress(*columns, TimeRemainingColumn(), disable=not trainer.progress_bar_callback) as bar,
     ):
         task = bar.add_task(f"Encoding {name}", total=len(order), rate="")
@@ -163,14 +162,14 @@ def _build(
 
 
 def _for_inference(recipe: Recipe, device: torch.device) -> Recipe:
-    """The same on the device, in evaluation mode, with the matrices in the dtype of the pass."""
+    """Returns the recipe with its prefix on the device, in evaluation mode, and with linear layers in its dtype."""
     prefix = copy.deepcopy(recipe.prefix).to(device).eval()
     cast_matrices(prefix, recipe.dtype)
     return dataclasses.replace(recipe, prefix=prefix)
 
 
 def _chunks(lengths: NDArray[np.int64], device: torch.device) -> Iterator[list[slice]]:
-    """Batches gathered into chunks."""
+    """Yields the batches grouped into chunks of about `CHUNK_TOKENS` tokens."""
     chunk: list[slice] = []
     size = 0
     for batch in batches(lengths, device):
@@ -184,7 +183,7 @@ def _chunks(lengths: NDArray[np.int64], device: torch.device) -> Iterator[list[s
 
 
 def _encode(recipe: Recipe, tokens: Ragged, rows: NDArray[np.intp], trainer: Trainer) -> NDArray[Any]:
-    """The vectors of these texts, end to end: [vectors, width], bfloat16 as the bits of uint16."""
+    """Returns the vectors of these texts without padding: [vectors, width]; bfloat16 as the bits of uint16."""
     device = trainer.strategy.root_device
     ids, mask = (torch.from_numpy(a).to(device) for a in tokens.padded(rows, recipe.padding))
     with torch.inference_mode(), trainer.precision_plugin.forward_context():

@@ -1,4 +1,4 @@
-"""Floating-point operations: what a step does, counted while it runs."""
+"""FLOPs of training steps, counted while they run."""
 
 from __future__ import annotations
 
@@ -11,22 +11,26 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from src.datamodules.batching import Batch
 
-SAMPLE = 5  # steps of a phase that are counted
+SAMPLE = 5  # how many steps of a phase are counted; the others are extrapolated
+
+
+# The attributes of `StepFlops`, by their keys in checkpoints.
+STATE = {"steps": "steps", "counted": "counted", "counted_places": "counted_tokens", "places": "tokens"}
 
 
 def counter() -> FlopCounterMode:
-    """PyTorch's counter, which also knows LSTMs and attention on a processor."""
+    """Returns PyTorch's FLOP counter, extended by LSTMs and by attention on a CPU."""
     return FlopCounterMode(display=False, custom_mapping=_unknown_to_pytorch())
 
 
-def places(batch: Batch) -> int:
-    """What the work on a batch grows with: its tokens with their padding, or its texts where each is one vector."""
+def batch_tokens(batch: Batch) -> int:
+    """Returns the tokens of a batch, padding included; the number of texts if each is one pooled vector."""
     return batch["mask"].numel() if "mask" in batch else len(batch["rows"])
 
 
-class StepOperations:
-    """The operations of a phase's steps, forward and backward: counted in the first few, and taken to grow with the
-    places of the batch in all others."""
+class StepFlops:
+    """FLOPs of a phase's steps, forward and backward: counted in the first steps, and extrapolated to the others in
+    proportion to the tokens of their batches."""
 
     def __init__(self) -> None:
         self.begin_phase()
@@ -34,12 +38,12 @@ class StepOperations:
         self._counter: FlopCounterMode | None = None
 
     def begin_phase(self) -> None:
-        self.steps = self.counted = self.counted_places = self.places = 0
+        self.steps = self.counted = self.counted_tokens = self.tokens = 0
 
     def begin_step(self, batch: Batch) -> None:
-        self.places += places(batch)
+        self.tokens += batch_tokens(batch)
         if self.steps < SAMPLE:
-            self.counted_places += places(batch)
+            self.counted_tokens += batch_tokens(batch)
             self._counter = self._counting.enter_context(counter())
         self.steps += 1
 
@@ -52,14 +56,14 @@ class StepOperations:
 
     @property
     def total(self) -> float:
-        return self.counted * self.places / self.counted_places if self.counted_places else 0.0
+        return self.counted * self.tokens / self.counted_tokens if self.counted_tokens else 0.0
 
     def state_dict(self) -> dict[str, int]:
-        return {name: getattr(self, name) for name in ("steps", "counted", "counted_places", "places")}
+        return {key: getattr(self, name) for key, name in STATE.items()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        for name, value in state.items():
-            setattr(self, name, value)
+        for key, value in state.items():
+            setattr(self, STATE[key], value)
 
 
 def _unknown_to_pytorch() -> dict[Any, Any]:
@@ -76,7 +80,7 @@ def _unknown_to_pytorch() -> dict[Any, Any]:
         aten.mkldnn_rnn_layer: lstm,
         aten.mkldnn_rnn_layer_backward: lambda *shapes, **options: 2 * lstm(*shapes, **options),
         aten._scaled_dot_product_flash_attention_for_cpu: attention,
-        # Five products instead of two: the backward pass computes the weights of the attention again.
+        # Five matrix products instead of two: the backward pass recomputes the attention weights.
         aten._scaled_dot_product_flash_attention_for_cpu_backward: (
             lambda gradient, query, key, *rest, **options: attention(query, key) * 5 // 2
         ),

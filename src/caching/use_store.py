@@ -1,4 +1,4 @@
-"""Decides what of a run is computed once instead of in every step, and lets the run go on from there."""
+"""Decides what of the frozen prefix is stored, and lets a run read the store instead of computing it in every step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from src.caching.encoding import Recipe, UnusableError, read_or_build
 from src.caching.flops import counter
 from src.config import schema
-from src.datamodules.batching import Ragged, Stored
+from src.datamodules.batching import Ragged, StoredStates
 from src.datamodules.datamodule import LabelledDataModule, TextDataModule
 from src.datamodules.tokenizing import tokenizer_state
 from src.errors import UserError
@@ -30,14 +30,14 @@ from src.store.store import Shape, Store
 
 log = logging.getLogger(__name__)
 
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}  # of the largest value
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}  # relative to the largest logit
 
 
 def check(module: FreezableModule, datamodule: TextDataModule, cfg: schema.RunConfig) -> None:
-    """Whether a run that requires a store can have one, as far as that shows before anything is computed.
+    """Checks that a run with activations=require can use a store, before anything is computed.
 
     Raises:
-        UserError: the config requires a store and there can be none.
+        UserError: the config requires a store, and the run cannot use one.
     """
     if cfg.activations.mode == "require":
         try:
@@ -47,14 +47,14 @@ def check(module: FreezableModule, datamodule: TextDataModule, cfg: schema.RunCo
 
 
 def use_store(trainer: Trainer, module: FreezableModule, cfg: schema.RunConfig) -> dict[str, Any]:
-    """Makes a run read its frozen prefix from stores, built first where there are none. Called by all processes.
+    """Makes a run read the outputs of its frozen prefix from stores, and builds missing ones. All processes call it.
 
     Returns:
-        What the run's result says of it: whether stores are used, or why not, and their size.
+        The entry `activations` of the phase in result.json: whether stores are used, or why not, and their size.
 
     Raises:
-        UserError: the config requires a store and there can be none.
-        RuntimeError: a stored batch differs from the same batch computed live.
+        UserError: the config requires a store, and the run cannot use one.
+        RuntimeError: a stored batch differs from the same batch computed without the store.
     """
     datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
     try:
@@ -65,26 +65,31 @@ def use_store(trainer: Trainer, module: FreezableModule, cfg: schema.RunConfig) 
     except UnusableError as reason:
         if cfg.activations.mode == "require":
             raise _required(reason) from None
-        log.log(reason.level, "No activation store: %s", reason)
+        log.log(reason.level, "Activation store off: %s", reason)
         module.read_store(None)
         if isinstance(datamodule, LabelledDataModule):
             datamodule.read_states({})
         return {"used": False, "reason": str(reason)}
     module.read_store(recipe.suffix)
     pooled = recipe.pooling is not None
-    datamodule.read_states({name: Stored(rows, recipe.dtype, pooled) for name, (rows, _) in opened.items()})
+    datamodule.read_states({name: StoredStates(rows, recipe.dtype, pooled) for name, (rows, _) in opened.items()})
     _check_first_batch(trainer, module, datamodule, recipe.dtype)
     size = sum(store.shape.bytes for store in stores.values())
-    log.info("Reading %s of %d frozen stages from the store (%s MB)", recipe.what, module.depth, f"{size / 1e6:,.0f}")
+    log.info(
+        "Reading %s of %d frozen stages from the activation store (%s MB)",
+        recipe.what,
+        module.depth,
+        f"{size / 1e6:,.0f}",
+    )
     built = sum(int(datamodule.tokens[name].lengths.sum()) for name, (_, new) in opened.items() if new)
-    operations = 0.0
-    if built and not cfg.trainer.compile:  # compiled code cannot be looked into
-        operations = built * _operations_a_token(recipe, datamodule.tokens["train"], trainer)
-    return {"used": True, "what": recipe.what, "depth": module.depth, "bytes": size, "operations": operations}
+    flops = 0.0
+    if built and not cfg.trainer.compile:  # FLOPs of compiled code cannot be counted
+        flops = built * _flops_per_token(recipe, datamodule.tokens["train"], trainer)
+    return {"used": True, "what": recipe.what, "depth": module.depth, "bytes": size, "operations": flops}
 
 
-def _operations_a_token(recipe: Recipe, tokens: Ragged, trainer: Trainer) -> float:
-    """Floating-point operations of the encoding pass, from a few texts."""
+def _flops_per_token(recipe: Recipe, tokens: Ragged, trainer: Trainer) -> float:
+    """Returns the FLOPs per token of the encoding pass, measured on a few texts."""
     ids, mask = (torch.from_numpy(a) for a in tokens.padded(np.arange(min(8, len(tokens.lengths))), recipe.padding))
     device = trainer.strategy.root_device
     with counter() as counted, torch.no_grad(), trainer.precision_plugin.forward_context():
@@ -99,29 +104,29 @@ def _required(reason: UnusableError) -> UserError:
 def plan_stores(
     module: FreezableModule, datamodule: TextDataModule, cfg: schema.RunConfig
 ) -> tuple[Recipe, dict[str, Store]]:
-    """How the frozen prefix is computed, and the store of each split, whether it is there or not.
+    """Returns how the frozen prefix is computed, and the store of each split, which may not be built yet.
 
     Raises:
-        UnusableError: there can be none: what a text is changes, nothing is frozen, or there is no room.
+        UnusableError: the run cannot use stores: inputs change every epoch, the embeddings train, or the disk is full.
     """
     if not isinstance(module, TextClassifier):
-        raise UnusableError("other words are masked in every epoch")
+        raise UnusableError("other tokens are masked in every epoch")
     recipe = plan(module, datamodule.padding, _dtype(cfg.trainer.precision))
     key = _key(recipe, module, datamodule, cfg)
     stores = {name: _store(recipe, key, tokens, cfg) for name, tokens in datamodule.tokens.items()}
-    _check_room(stores, cfg.activations.max_gb)
+    _check_size(stores, cfg.activations.max_gb)
     return recipe, stores
 
 
 def plan(module: TextClassifier, padding: int, dtype: torch.dtype) -> Recipe:
-    """What to store: the smallest tensor that the rest of the run can go on from.
+    """Returns what to store: the smallest tensor that the rest of the network can continue from.
 
     Raises:
-        UnusableError: nothing is frozen from the input on, or the architecture cannot be cut there.
+        UnusableError: the embeddings train, or the architecture cannot be cut.
     """
     frozen = module.stages[: module.depth]
     if not frozen:
-        raise UnusableError("nothing is frozen from the input on")
+        raise UnusableError("the embeddings are trainable")
     named = module.named_stage_parameters()
     parameters = {name: named[name].detach() for stage in frozen for name in stage.parameters}
     width = int(module.encoder.config.hidden_size)
@@ -139,15 +144,15 @@ def plan(module: TextClassifier, padding: int, dtype: torch.dtype) -> Recipe:
 
 def _dtype(precision: str | int) -> torch.dtype:
     if str(precision) == "64-true":
-        raise UnusableError("stores hold at most 32 bits, and the run computes in 64")
+        raise UnusableError("stores hold at most 32 bits per value, and the run computes in 64")
     if str(precision) == "bf16-true":
-        raise UnusableError("the weights themselves are in bfloat16 from the first step on")
+        raise UnusableError("with trainer.precision=bf16-true the weights themselves are in bfloat16")
     kind = str(precision).partition("-")[0]
     return {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}[kind]
 
 
 def _key(recipe: Recipe, module: TextClassifier, data: TextDataModule, cfg: schema.RunConfig) -> dict[str, Any]:
-    """Everything but the texts that the content of a store depends on."""
+    """Returns everything that the content of a store depends on, except the texts."""
     settings = module.encoder.config.to_dict()
     return {
         "prefix": fingerprint(recipe.parameters),
@@ -171,7 +176,7 @@ def _store(recipe: Recipe, key: dict[str, Any], tokens: Ragged, cfg: schema.RunC
 
 
 def fingerprint(tensors: dict[str, Tensor]) -> str:
-    """A hash of names, types, shapes and values."""
+    """Returns a hash of names, dtypes, shapes and values."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].cpu().contiguous()
@@ -180,27 +185,25 @@ def fingerprint(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _check_room(stores: dict[str, Store], max_gb: float) -> None:
+def _check_size(stores: dict[str, Store], max_gb: float) -> None:
     needed = sum(store.shape.bytes for store in stores.values() if not store.manifest.exists())
     if not needed:
         return
-    room = min(store.room() for store in stores.values())
-    log.info(
-        "Activation store: %.2f GB to build (at most %g GB; %.1f GB of disk to spare)", needed / 1e9, max_gb, room / 1e9
-    )
+    free = min(store.free_bytes() for store in stores.values())
+    log.info("Activation store: %.2f GB to build (limit %g GB, %.1f GB free)", needed / 1e9, max_gb, free / 1e9)
     if needed > max_gb * 1e9:
-        raise UnusableError(f"it would take {needed / 1e9:.2f} GB, more than activations.max_gb={max_gb:g}")
-    if needed > room:
-        raise UnusableError(f"it would take {needed / 1e9:.2f} GB, and the disk has {room / 1e9:.2f} GB to spare")
+        raise UnusableError(f"it would need {needed / 1e9:.2f} GB, more than activations.max_gb={max_gb:g}")
+    if needed > free:
+        raise UnusableError(f"it would need {needed / 1e9:.2f} GB, and the disk has {free / 1e9:.2f} GB free")
 
 
 def _check_first_batch(
     trainer: Trainer, module: FreezableModule, datamodule: LabelledDataModule, dtype: torch.dtype
 ) -> None:
-    """Computes the first texts live as well.
+    """Compares the logits of the first texts from the store with those computed without it.
 
     Raises:
-        RuntimeError: the two differ by more than rounding.
+        RuntimeError: they differ by more than rounding.
     """
     rows = np.arange(min(8, len(datamodule.corpus.splits["train"])))
     split = datamodule.split("train")
@@ -217,5 +220,5 @@ def _check_first_batch(
     if not gap <= TOLERANCE[dtype] * scale:
         raise RuntimeError(
             f"The activation store must agree with the model; on the first texts the logits differ by {gap:.3g}, "
-            f"with logits up to {scale:.3g}. Run with activations=off and report this."
+            f"with logits up to {scale:.3g}. Run with activations=off, and report this as a bug."
         )

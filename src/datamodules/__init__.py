@@ -4,6 +4,6 @@ __all__ = [
     "batching",
     "datamodule",
     "masking",
+    "text_problems",
     "tokenizing",
-    "unread",
 ]

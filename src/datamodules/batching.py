@@ -1,4 +1,4 @@
-"""Padded batches from ragged rows, in an order that is a function of (seed, epoch) and of nothing else."""
+"""Padded batches from rows of different lengths, in an order that is a function of seed and epoch only."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ Batch = dict[str, torch.Tensor]
 Rows = NDArray[np.intp]
 
 
-# The epoch, and the rows of a batch; where several batches make a step of the optimizer, also the rows of that step.
+# The epoch and the rows of a batch; with gradient accumulation, also all rows of the optimizer step.
 Item = tuple[int, Rows] | tuple[int, Rows, Rows]
 
 
-BUCKET = 50  # batches that are sorted by length together; more means less padding and less chance
+BUCKET = 50  # batches that are sorted by length together; more means less padding and less randomness
 
 
 class Ragged:
-    """Rows of different lengths, end to end without padding.
+    """Rows of different lengths, concatenated without padding.
 
     Args:
-        values: [tokens] ids, or [tokens, width] states, in memory or mapped from a file.
+        values: [tokens] ids, or [tokens, width] states, in memory or memory-mapped.
         lengths: int64 [rows], in tokens.
-        starts: int64 [rows], where each row's values begin; None where the rows lie in order.
+        starts: int64 [rows], where each row's values begin; None if the rows are in order.
     """
 
     def __init__(
@@ -43,15 +43,15 @@ class Ragged:
         self.starts = np.cumsum(lengths) - lengths if starts is None else starts
 
     def flat(self, rows: NDArray[np.intp]) -> NDArray[Any]:
-        """The values of these rows, end to end."""
+        """Returns the values of these rows, concatenated."""
         lengths = self.lengths[rows]
-        # Where each value lies: its row's start, plus how far into the row it is.
+        # The index of each value: the start of its row plus its position in the row.
         shifts = np.repeat(self.starts[rows] - np.cumsum(lengths) + lengths, lengths)
         found: NDArray[Any] = self.values[shifts + np.arange(lengths.sum())]
         return found
 
     def padded(self, rows: NDArray[np.intp], padding: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """The values of these rows as [rows, longest, …], and the mask [rows, longest] of what is not padding."""
+        """Returns the values of these rows as [rows, longest, …], and the mask [rows, longest], false for padding."""
         lengths = self.lengths[rows]
         mask = np.arange(lengths.max()) < lengths[:, None]
         values = np.full((*mask.shape, *self.values.shape[1:]), padding, dtype=self.values.dtype)
@@ -60,10 +60,10 @@ class Ragged:
 
 
 @dataclass(frozen=True)
-class Stored:
-    """What the frozen prefix makes of every text, read from an activation store.
+class StoredStates:
+    """Outputs of the frozen prefix for every text, read from an activation store.
 
-    `rows` have the token states of each text, or its one pooled vector; bfloat16 comes as the bits of uint16.
+    `rows` have the token states of each text, or its one pooled vector; bfloat16 is stored as the bits of uint16.
     """
 
     rows: Ragged
@@ -71,7 +71,7 @@ class Stored:
     pooled: bool
 
     def batch(self, rows: NDArray[np.intp]) -> Batch:
-        """`pooled` [rows, width], or `states` [rows, longest, width] with their `mask`, in float32."""
+        """Returns `pooled` [rows, width], or `states` [rows, longest, width] with their `mask`, in float32."""
         values, mask = self.rows.padded(rows, padding=0)
         tensor = torch.from_numpy(values)
         tensor = (tensor.view(torch.bfloat16) if self.dtype == torch.bfloat16 else tensor).float()
@@ -80,7 +80,7 @@ class Stored:
 
 @dataclass
 class EncodedSplit(Dataset[Batch]):
-    """A split as token ids and targets. An item is a whole batch, asked for by its epoch and rows.
+    """A split as token ids and targets. An item is a whole batch, indexed by its epoch and rows.
 
     Args:
         tokens: the ids of each text.
@@ -89,7 +89,7 @@ class EncodedSplit(Dataset[Batch]):
         padding: the id of the padding token.
         rank: of this process.
         ranks: how many processes share every batch.
-        states: what stands in for the ids of a text where the frozen prefix has been computed; None for live runs.
+        states: stored outputs of the frozen prefix, which replace the token ids; None without an activation store.
     """
 
     tokens: Ragged
@@ -98,7 +98,7 @@ class EncodedSplit(Dataset[Batch]):
     padding: int
     rank: int = 0
     ranks: int = 1
-    states: Stored | None = None
+    states: StoredStates | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -109,26 +109,26 @@ class EncodedSplit(Dataset[Batch]):
         return self.tokens.lengths
 
     def texts(self, rows: Rows) -> Rows:
-        """Which texts are in these rows: one each."""
+        """Returns the texts in these rows: one each."""
         return rows
 
     def __getitem__(self, item: Item) -> Batch:
-        """This process's share of a batch, which is the same in all epochs: every `ranks`-th row.
+        """Returns this process's part of a batch: every `ranks`-th row.
 
-        `share` is what the loss is divided by: the weight of the whole batch, over the number of processes. The mean of
-        the processes' gradients is then the gradient of the whole batch, however its rows were shared out. `part` is
-        how much of its step's weight the batch has, where it is not all of the step.
+        `loss_divisor` is the weight of the whole batch, divided by the number of processes: the mean of the processes'
+        gradients is then the gradient of the whole batch, however its rows are distributed. With gradient accumulation,
+        `step_fraction` is the batch's fraction of the weight of its optimizer step.
         """
         _, batch, *step = item
         rows = batch[self.rank :: self.ranks]
         whole = self.weights[batch].sum()
-        part = {"part": torch.tensor(whole / self.weights[step[0]].sum())} if step else {}
+        part = {"step_fraction": torch.tensor(whole / self.weights[step[0]].sum())} if step else {}
         return {
             **(self.states.batch(rows) if self.states else self._ids(rows)),
             "rows": torch.from_numpy(rows.astype(np.int64)),
             "targets": torch.from_numpy(self.targets[rows]),
             "weights": torch.from_numpy(self.weights[rows]),
-            "share": torch.tensor(whole / self.ranks),
+            "loss_divisor": torch.tensor(whole / self.ranks),
             **part,
         }
 
@@ -138,19 +138,18 @@ class EncodedSplit(Dataset[Batch]):
 
 
 class BatchPlan:
-    """Which rows form which batch, in which order, and how far this epoch has come.
+    """The rows of each batch, the order of the batches, and the position in the epoch.
 
     Args:
         lengths: of the rows, in tokens.
-        size: rows a batch.
+        size: rows per batch.
         seed: of the order.
         shuffle: False gives one fixed order, by length.
-        buckets: put rows of similar length together.
-        ranks: no batch is smaller, so that each process gets a row of each.
-        limit: how many batches of an epoch are taken, or which share of them. Without shuffling they are of the rows
-            that come first.
-        group: so many batches make a step of the optimizer.
-        repeat: every epoch is the first one again.
+        buckets: group rows of similar length (transformers: `group_by_length`).
+        ranks: number of processes; no batch is smaller, so that each process gets a row of it.
+        limit: number of batches per epoch, or fraction of them. Without shuffling, they contain the first rows.
+        group: batches per optimizer step (gradient accumulation).
+        repeat: every epoch repeats the first one.
     """
 
     def __init__(
@@ -168,7 +167,7 @@ class BatchPlan:
         self.lengths, self.size, self.seed = lengths, size, seed
         self.shuffle, self.buckets, self.ranks, self.group, self.repeat = shuffle, buckets, ranks, group, repeat
         self.epoch = 0
-        self.position = 0  # batches of this epoch handed out so far
+        self.position = 0  # batches of this epoch returned so far
         self.count = max(1, -(-len(lengths) // size) - (0 < len(lengths) % size < ranks))
         self.taken = limited(self.count, limit)
 
@@ -186,19 +185,19 @@ class BatchPlan:
             yield (epoch, rows) if self.group == 1 else (epoch, rows, self._step(batches, index, begin))
 
     def _step(self, batches: list[Rows], index: int, begin: int) -> Rows:
-        """The rows of the optimizer's step that a batch is part of: it begins with an epoch, or where a run goes on."""
+        """Returns all rows of a batch's optimizer step. Steps start with the epoch, or where a run resumes."""
         first = index - index % self.group
         last = max(index + 1, min(first + self.group, self.taken))
         return np.concatenate(batches[max(first, begin) : last])
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning at the start of each epoch, of evaluations too, which are all the same one; a position
-        restored inside this epoch stays."""
+        """Called by Lightning at the start of each epoch. Evaluations ignore it; a position that was restored from a
+        checkpoint of this epoch stays."""
         if self.shuffle and epoch != self.epoch:
             self.epoch, self.position = epoch, 0
 
     def batches(self, epoch: int) -> list[NDArray[np.intp]]:
-        """The rows of every batch of an epoch: a function of the seed and the epoch."""
+        """Returns the rows of every batch of an epoch: a function of seed and epoch."""
         if not self.shuffle:
             first = self.taken * self.size if self.taken < self.count else len(self.lengths)
             parts = np.split(np.arange(len(self.lengths)), [first])
@@ -210,7 +209,7 @@ class BatchPlan:
             pools = [order[i : i + span] for i in range(0, len(order), span)]
             order = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
         batches = self._cut(order)
-        # The last batch may be smaller; it moves with the rest.
+        # Shuffle the batches too, among them the last one, which may be smaller.
         return [batches[i] for i in random.permutation(len(batches))] if self.buckets else batches
 
     def _cut(self, order: NDArray[np.intp]) -> list[NDArray[np.intp]]:
@@ -218,8 +217,8 @@ class BatchPlan:
 
 
 class BatchLoader:
-    """Batches of a split. Its state is the epoch and position, which Lightning keeps in checkpoints, so that a resumed
-    run goes on with the very batch that comes next.
+    """Batches of a split. Its state, epoch and position, is saved in Lightning's checkpoints, so that a resumed run
+    continues with the next batch.
 
     Args:
         split: the rows.
@@ -229,21 +228,21 @@ class BatchLoader:
 
     def __init__(self, split: Dataset[Batch], plan: BatchPlan, workers: int = 0) -> None:
         self.split, self.plan, self.workers = split, plan, workers
-        # Where Lightning looks for `set_epoch`; where there is a sampler it asks for a batch sampler too.
+        # Lightning calls `set_epoch` of `sampler`, and expects a `batch_sampler` beside it.
         self.sampler, self.batch_sampler = plan, None
 
     def __len__(self) -> int:
         return len(self.plan)
 
     def __iter__(self) -> Iterator[Batch]:
-        # The body runs at the first batch, when Lightning has set the epoch.
+        # This runs at the first batch, after Lightning has set the epoch.
         for batch in self._in_workers() if self.workers else map(self.split.__getitem__, self.plan):
             self.plan.position += 1
             yield batch
 
     def _in_workers(self) -> DataLoader[Batch]:
-        # A generator of its own keeps the loader from drawing from the global one, which would tie dropout to how often
-        # a loader was opened.
+        # With its own generator the loader does not draw from the global one; otherwise dropout would depend on how
+        # often a loader was opened.
         return DataLoader(
             self.split,
             sampler=self.plan,

@@ -1,4 +1,4 @@
-"""The LightningDataModules: a corpus, tokenised, as batches."""
+"""The LightningDataModules: batches of a tokenised corpus."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytorch_lightning import LightningDataModule
 from src.config import model
 from src.config.data import Data
 from src.data.corpus import Corpus, Split
-from src.datamodules.batching import BatchLoader, BatchPlan, EncodedSplit, Stored
+from src.datamodules.batching import BatchLoader, BatchPlan, EncodedSplit, StoredStates
 from src.datamodules.masking import MaskedSplit, Masking, pack, read_vocabulary
 from src.datamodules.tokenizing import Tokens, tokenize
 
@@ -26,15 +26,15 @@ log = logging.getLogger(__name__)
 Shared = TypeVar("Shared", EncodedSplit, MaskedSplit)
 
 
-# What the Trainer calls the share of a split's batches that it takes.
+# The Trainer's arguments that limit the batches of each split.
 LIMITS = {"train": "limit_train_batches", "validation": "limit_val_batches", "test": "limit_test_batches"}
 
 
 class TextDataModule(LightningDataModule, ABC):
-    """Batches for training, validation and test. Objectives say what is in a batch.
+    """Batches for training, validation and test. Subclasses define the content of a batch.
 
     Args:
-        corpus: the checked rows.
+        corpus: the checked examples.
         tokenizer: the backbone's.
         cfg: the data section of the config.
         seed: of the order of the training texts.
@@ -48,7 +48,7 @@ class TextDataModule(LightningDataModule, ABC):
 
     @abstractmethod
     def split(self, name: str) -> EncodedSplit | MaskedSplit:
-        """A split as batches of this process see it: the same object in every call."""
+        """Returns a split for the batches of this process: the same object in every call."""
 
     def setup(self, stage: str | None = None) -> None:
         """Tokenises every split, or reads the cache; called by Lightning before each stage, in every process."""
@@ -65,8 +65,8 @@ class TextDataModule(LightningDataModule, ABC):
     def test_dataloader(self) -> BatchLoader:
         return self._loader("test", self.cfg.eval_batch_size, shuffle=False)
 
-    def measured(self) -> Corpus:
-        """The corpus, with those texts of validation and test that are measured."""
+    def evaluated_corpus(self) -> Corpus:
+        """Returns the corpus with only those texts of validation and test that are evaluated."""
         texts = {name: self.split(name).texts(self.evaluated(name)) for name in ("validation", "test")}
         splits = {n: split.take(texts[n]) if n in texts else split for n, split in self.corpus.splits.items()}
         return Corpus(self.corpus.space, splits)
@@ -78,11 +78,11 @@ class TextDataModule(LightningDataModule, ABC):
 
     @property
     def ranks(self) -> tuple[int, int]:
-        """The number of this process, and how many share every batch."""
+        """The rank of this process, and the number of processes."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _shared(self, split: Shared) -> Shared:
-        """The split as this process sees it, which is settled only once a trainer has begun."""
+        """Sets the rank and the number of processes, which are known only once a trainer is attached."""
         split.rank, split.ranks = self.ranks
         return split
 
@@ -103,13 +103,13 @@ class TextDataModule(LightningDataModule, ABC):
         return BatchLoader(split, plan, self.cfg.workers)
 
     def evaluated(self, name: str) -> NDArray[np.intp]:
-        """The rows of validation or test that are measured, in order."""
+        """Returns the rows of validation or test that are evaluated, in ascending order."""
         plan = self._loader(name, self.cfg.eval_batch_size, shuffle=False).plan
         return np.sort(np.concatenate(plan.batches(0)[: plan.taken]))
 
 
 class LabelledDataModule(TextDataModule):
-    """Batches of token ids, or of what an activation store holds in their place, and labels."""
+    """Batches of labels with token ids, or with states from the activation store."""
 
     def __init__(self, corpus: Corpus, tokenizer: PreTrainedTokenizerBase, cfg: Data, seed: int, cache: Path) -> None:
         super().__init__(corpus, tokenizer, cfg, seed, cache)
@@ -119,33 +119,33 @@ class LabelledDataModule(TextDataModule):
     def split(self, name: str) -> EncodedSplit:
         if name not in self._splits:
             split = self.corpus.splits[name]
-            weights = self.row_weights(split)
+            weights = self.example_weights(split)
             self._splits[name] = EncodedSplit(self.tokens[name], split.targets, weights, self.padding)
         return self._shared(self._splits[name])
 
-    def row_weights(self, split: Split) -> NDArray[np.float32]:
-        """The weight of each row in the loss; multi-label rows weigh the same, since their weights go by label."""
+    def example_weights(self, split: Split) -> NDArray[np.float32]:
+        """Returns each example's weight in the loss; 1 for multi-label, where the loss has weights per label."""
         if self.label_weights is None or split.targets.ndim == 2:
             return np.ones(len(split), dtype=np.float32)
         return np.asarray(self.label_weights[split.targets], dtype=np.float32)
 
-    def read_states(self, stored: dict[str, Stored]) -> None:
-        """From now on batches of these splits hold stored states, and those of the other splits hold token ids."""
+    def read_states(self, stored: dict[str, StoredStates]) -> None:
+        """Makes batches of these splits contain stored states, and those of the other splits token ids."""
         for name in self.corpus.splits:
             self.split(name).states = stored.get(name)
 
 
 class MaskedDataModule(TextDataModule):
-    """Batches in which some tokens are hidden: others in each epoch of the training, the same in every validation.
+    """Batches with masked tokens: different ones in each training epoch, the same in every validation.
 
     Args:
-        corpus: the checked rows.
+        corpus: the checked examples.
         tokenizer: the backbone's.
         cfg: the data section of the config.
         seed: of the order and the masks of the training texts; other splits are masked by `cfg.seed`, so that runs of
-            different seeds are measured on the same words.
+            different seeds are evaluated on the same masked tokens.
         cache: the folder for tokenised texts.
-        masking: what is hidden, and how.
+        masking: which tokens are masked, and how.
 
     Raises:
         UserError: the tokenizer has no mask token.
@@ -171,23 +171,23 @@ class MaskedDataModule(TextDataModule):
             masking = Masking(self.vocabulary, self.masking, self.seed if name == "train" else self.cfg.seed)
             blocks = pack(tokens.lengths, self.cfg.max_length) if self.cfg.pack else None
             if blocks:
-                share = tokens.lengths.sum() / (len(blocks) * self.cfg.max_length)
+                filled = tokens.lengths.sum() / (len(blocks) * self.cfg.max_length)
                 log.info(
-                    "Packed %s texts of %s into %s rows, %.0f%% full",
+                    "Packed %s texts of %s into %s sequences, %.0f%% full",
                     f"{len(tokens.lengths):,}",
                     name,
                     f"{len(blocks):,}",
-                    100 * share,
+                    100 * filled,
                 )
             self._splits[name] = MaskedSplit(tokens, masking, self.padding, blocks=blocks)
         return self._shared(self._splits[name])
 
     def unigram_perplexity(self, name: str) -> float:
-        """The perplexity of the hidden tokens that are measured of a split, for a model that only knows how often each
-        occurs in training."""
+        """Returns the perplexity on the masked tokens of a split for a unigram model, which predicts tokens by their
+        frequency in training."""
         train = self.tokens["train"]
-        words = train.flat(np.arange(len(train.lengths)))
-        counts = np.bincount(words, minlength=len(self.vocabulary.special)) + 1.0
+        tokens = train.flat(np.arange(len(train.lengths)))
+        counts = np.bincount(tokens, minlength=len(self.vocabulary.special)) + 1.0
         counts[self.vocabulary.special] = 0
-        targets = self.split(name).hidden(0, self.evaluated(name))
+        targets = self.split(name).masked_tokens(0, self.evaluated(name))
         return float(np.exp(-np.log(counts[targets] / counts.sum()).mean())) if len(targets) else float("nan")

@@ -1,4 +1,4 @@
-"""Masked language modelling: which tokens a model has to guess, as a function of seed, epoch and text."""
+"""Masked language modelling: which tokens are masked, as a function of seed, epoch and text."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ from src.errors import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-TOKENS, REPLACEMENT, RANDOM = 0, 1, 2  # what a draw decides: which tokens, what the model sees instead, which word
+TOKENS, REPLACEMENT, RANDOM = (
+    0,
+    1,
+    2,
+)  # what a random draw decides: which tokens are masked, by what they are replaced, by which random token
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What masking has to know of a tokenizer.
+    """The properties of a tokenizer that masking needs.
 
     Args:
-        mask: the id of the token that stands for a masked one.
-        special: bool [vocabulary], tokens that are no text, such as [CLS].
-        continues: bool [vocabulary], tokens that go on with the word before them.
+        mask: the id of the mask token.
+        special: bool [vocabulary], special tokens such as [CLS].
+        continues: bool [vocabulary], tokens that continue a word, such as ##ing.
     """
 
     mask: int
@@ -36,7 +40,8 @@ class Vocabulary:
 
 
 def read_vocabulary(tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
-    """
+    """Reads the properties of a tokenizer that masking needs.
+
     Raises:
         UserError: the tokenizer has no mask token.
     """
@@ -49,7 +54,7 @@ def read_vocabulary(tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
     for token, index in tokenizer.get_vocab().items():
         tokens[index] = token
     special[tokenizer.all_special_ids] = True
-    # WordPiece marks what goes on with a word; the other kinds mark what begins one, and leave punctuation bare.
+    # WordPiece marks tokens that continue a word; BPE and SentencePiece mark those that begin one, except punctuation.
     begins = ("\u0120", "\u2581")
     if any(token.startswith(begins) for token in tokens):
         continues = [not t.startswith(begins) and any(c.isalnum() for c in t) for t in tokens]
@@ -59,12 +64,12 @@ def read_vocabulary(tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
 
 
 class Masking:
-    """Hides tokens of texts (Devlin et al. 2019), whole words at a time if wanted.
+    """Masks tokens of texts (Devlin et al. 2019), or whole words.
 
     Args:
         vocabulary: of the tokenizer.
-        cfg: how many tokens, and what stands in their place.
-        seed: of all draws.
+        cfg: the mask rate, and by what masked tokens are replaced.
+        seed: of all random draws.
     """
 
     def __init__(self, vocabulary: Vocabulary, cfg: model.Masking, seed: int) -> None:
@@ -74,34 +79,34 @@ class Masking:
     def __call__(
         self, ids: NDArray[np.int64], lengths: NDArray[np.int64], rows: NDArray[np.intp], epoch: int
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """What the model sees of some texts, and which tokens it has to guess.
+        """Masks tokens of some texts.
 
         Args:
-            ids: [tokens], the texts end to end.
+            ids: [tokens], the texts concatenated.
             lengths: [texts], in tokens.
-            rows: [texts], the number of each in its split.
-            epoch: other epochs hide other tokens.
+            rows: [texts], the index of each in its split.
+            epoch: each epoch masks different tokens.
 
         Returns:
-            [tokens] ids, some of them hidden, and bool [tokens].
+            [tokens] input ids of the model, and bool [tokens], which tokens it predicts.
         """
         starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
-        places = np.arange(len(ids)) - starts
+        positions = np.arange(len(ids)) - starts
         texts = np.repeat(rows, lengths)
-        units = places
+        units = positions
         if self.cfg.whole_words:
-            begun = np.cumsum((places == 0) | ~self.vocabulary.continues[ids])
+            begun = np.cumsum((positions == 0) | ~self.vocabulary.continues[ids])
             units = begun - begun[starts]
         chosen = self._draw(TOKENS, epoch, texts, units) < self.cfg.probability
         chosen &= ~self.vocabulary.special[ids]
-        kind = self._draw(REPLACEMENT, epoch, texts, places)
-        random = self.ordinary[(self._draw(RANDOM, epoch, texts, places) * len(self.ordinary)).astype(np.intp)]
+        kind = self._draw(REPLACEMENT, epoch, texts, positions)
+        random = self.ordinary[(self._draw(RANDOM, epoch, texts, positions) * len(self.ordinary)).astype(np.intp)]
         seen = np.where(chosen & (kind < self.cfg.mask), self.vocabulary.mask, ids)
         between = (kind >= self.cfg.mask) & (kind < self.cfg.mask + self.cfg.random)
         return np.where(chosen & between, random, seen), chosen
 
     def _draw(self, what: int, epoch: int, texts: NDArray[np.intp], units: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Uniform numbers in [0, 1), each a hash of all that it may depend on."""
+        """Returns uniform numbers in [0, 1), each a hash of seed, kind of draw, epoch, text and unit."""
         state = _mixed(np.array([self.seed], dtype=np.uint64))
         for part in (np.array([what]), np.array([epoch]), texts, units):
             state = _mixed(state ^ _mixed(part.astype(np.uint64) + np.uint64(1)))
@@ -109,7 +114,7 @@ class Masking:
 
 
 def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The output function of SplitMix64 (Steele et al. 2014): every bit of the input changes half of the output's."""
+    """The output function of SplitMix64 (Steele et al. 2014): each input bit changes half of the output bits."""
     values = values + np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -118,7 +123,7 @@ def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 @dataclass
 class MaskedSplit(Dataset[Batch]):
-    """A split of which the model has to guess masked tokens. An item is a whole batch, asked for by its epoch and rows.
+    """A split with masked tokens. An item is a whole batch, indexed by its epoch and rows.
 
     Args:
         tokens: the ids of each text.
@@ -126,7 +131,7 @@ class MaskedSplit(Dataset[Batch]):
         padding: the id of the padding token.
         rank: of this process.
         ranks: how many processes share every batch.
-        blocks: the texts that share a row, for packed data; None: a row is a text.
+        blocks: the texts of each sequence, for packed data; None: one text per sequence.
     """
 
     tokens: Ragged
@@ -147,17 +152,17 @@ class MaskedSplit(Dataset[Batch]):
         return np.array([self.tokens.lengths[block].sum() for block in self.blocks])
 
     def texts(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Which texts are in these rows, in order."""
+        """Returns the texts in these rows, in ascending order."""
         return np.sort(self._texts(rows)[0])
 
     def __getitem__(self, item: Item) -> Batch:
-        """This process's share of a batch: every `ranks`-th row.
+        """Returns this process's part of a batch: every `ranks`-th row.
 
-        `input_ids` and `mask` are [rows, longest]; `places` [masked] count through `input_ids` row by row, and
-        `targets` [masked] belong there. Packed texts have `positions`, of each token in its text, and `segments`, the
-        number of the text in its row, both [rows, longest]. `share` is what the sum of losses is divided by: the masked
-        tokens of the whole batch, over the processes. `part` is how many of its step's masked tokens the batch has,
-        where it is not all of the step.
+        `input_ids` and `mask` are [rows, longest]; `masked_positions` [masked] are indices into the flattened
+        `input_ids`, and `targets` [masked] the original tokens there. Packed texts have `positions`, of each token in
+        its text, and `segments`, the number of the text in its row, both [rows, longest]. `loss_divisor` is the number
+        of masked tokens of the whole batch, divided by the number of processes. With gradient accumulation,
+        `step_fraction` is the batch's fraction of the masked tokens of its optimizer step.
         """
         epoch, batch, *step = item
         rows = batch[self.rank :: self.ranks]
@@ -172,12 +177,12 @@ class MaskedSplit(Dataset[Batch]):
         found = {
             "input_ids": laid,
             "mask": mask,
-            "places": np.flatnonzero(mask)[chosen],
+            "masked_positions": np.flatnonzero(mask)[chosen],
             "targets": ids[chosen],
-            "share": np.float32(max(1, masked) / self.ranks),
+            "loss_divisor": np.float32(max(1, masked) / self.ranks),
         }
         if step:
-            found["part"] = np.float32(masked / max(1, self._count(step[0], epoch)))
+            found["step_fraction"] = np.float32(masked / max(1, self._count(step[0], epoch)))
         if self.blocks is not None:
             positions, segments = np.zeros_like(laid), np.zeros_like(laid)
             positions[mask] = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -186,17 +191,17 @@ class MaskedSplit(Dataset[Batch]):
             found |= {"positions": positions, "segments": segments}
         return {name: torch.as_tensor(values) for name, values in found.items()}
 
-    def hidden(self, epoch: int, rows: NDArray[np.intp]) -> NDArray[np.int64]:
-        """All tokens of these rows that are to be guessed in an epoch, text by text."""
+    def masked_tokens(self, epoch: int, rows: NDArray[np.intp]) -> NDArray[np.int64]:
+        """Returns the original ids of all masked tokens of these rows in an epoch, text by text."""
         ids, _, chosen = self._masked(self._texts(rows)[0], epoch)
         return ids[chosen]
 
     def _count(self, rows: NDArray[np.intp], epoch: int) -> int:
-        """How many tokens of these rows are to be guessed."""
+        """Returns how many tokens of these rows are masked."""
         return int(self._masked(self._texts(rows)[0], epoch)[2].sum())
 
     def _texts(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-        """The texts in these rows, and how many each row has."""
+        """Returns the texts in these rows, and how many each row has."""
         if self.blocks is None:
             return rows, np.ones(len(rows), dtype=np.int64)
         blocks = [self.blocks[row] for row in rows]
@@ -210,18 +215,18 @@ class MaskedSplit(Dataset[Batch]):
 
 
 def pack(lengths: NDArray[np.int64], size: int) -> list[NDArray[np.intp]]:
-    """Texts that fill rows of `size` tokens: each goes, the longest first, into the row that it fills best (best-fit
-    decreasing, which needs at most 11/9 of the fewest rows there could be, and one more)."""
+    """Packs texts into rows of `size` tokens by best-fit decreasing: the longest text first, each into the row with the
+    least sufficient space. This needs at most 11/9 of the optimal number of rows, plus one."""
     blocks: list[list[int]] = []
-    with_room: list[list[int]] = [[] for _ in range(size + 1)]  # rows by the room that is left in them
+    rows_by_space: list[list[int]] = [[] for _ in range(size + 1)]  # rows by the space left in them
     for text in np.argsort(-lengths, kind="stable").tolist():
         length = int(lengths[text])
-        room = next((r for r in range(length, size + 1) if with_room[r]), None)
-        if room is None:
-            room = size
-            with_room[room].append(len(blocks))
+        space = next((r for r in range(length, size + 1) if rows_by_space[r]), None)
+        if space is None:
+            space = size
+            rows_by_space[space].append(len(blocks))
             blocks.append([])
-        row = with_room[room].pop()
+        row = rows_by_space[space].pop()
         blocks[row].append(text)
-        with_room[room - length].append(row)
+        rows_by_space[space - length].append(row)
     return [np.array(block, dtype=np.intp) for block in blocks]

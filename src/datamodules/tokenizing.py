@@ -1,4 +1,4 @@
-"""Texts to token ids, once: cached on disk by content, tokenised in parallel by the tokenizer's own threads."""
+"""Tokenises texts once: cached on disk by content, parallel in the tokenizer's own threads."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TEXTS_A_CALL = 4_096
+TEXTS_PER_CALL = 4_096
 
 
-WHOLE = "whole"  # the column with the lengths of uncut texts
+FULL_LENGTH = "whole"  # the column with the lengths before truncation
 
 
 class Tokens(Ragged):
@@ -33,27 +33,27 @@ class Tokens(Ragged):
     Args:
         values: [tokens] ids.
         lengths: int64 [texts], in tokens.
-        whole: int64 [texts], how many tokens each text has where it is not cut.
+        full_lengths: int64 [texts], in tokens, before truncation.
     """
 
     values: NDArray[Any]
 
-    def __init__(self, values: NDArray[Any], lengths: NDArray[np.int64], whole: NDArray[np.int64]) -> None:
+    def __init__(self, values: NDArray[Any], lengths: NDArray[np.int64], full_lengths: NDArray[np.int64]) -> None:
         super().__init__(values, lengths)
-        self.whole = whole
+        self.full_lengths = full_lengths
 
 
 def tokenize(
     texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int, cache: Path, name: str
 ) -> Tokens:
-    """The token ids of every text, special tokens included, cut at `max_length` tokens.
+    """Returns the token ids of every text, special tokens included, truncated at `max_length` tokens.
 
     Args:
         texts: of one split.
         tokenizer: the backbone's.
         max_length: in tokens.
-        cache: a folder for the result; a later call with the same texts, tokenizer and length reads it back.
-        name: what the progress bar says is tokenised.
+        cache: a folder for the result; a later call with the same texts, tokenizer and length reads it.
+        name: of the split, for the progress bar.
     """
     import pyarrow
     from datasets import Dataset, disable_progress_bars, enable_progress_bars
@@ -62,16 +62,16 @@ def tokenize(
     file = _cache_file(cache / "tokens", key)
 
     def encode(batch: dict[str, list[str]]) -> dict[str, Any]:
-        return dict(zip(("ids", WHOLE), token_ids(batch["text"], tokenizer, max_length), strict=True))
+        return dict(zip(("ids", FULL_LENGTH), token_ids(batch["text"], tokenizer, max_length), strict=True))
 
-    short = len(texts) < 10 * TEXTS_A_CALL
+    short = len(texts) < 10 * TEXTS_PER_CALL
     (disable_progress_bars if short else enable_progress_bars)()
 
     def encode_all(file: Path | None) -> Dataset:
         return Dataset.from_dict({"text": list(texts)}).map(
             encode,
             batched=True,
-            batch_size=TEXTS_A_CALL,
+            batch_size=TEXTS_PER_CALL,
             remove_columns=["text"],
             desc=f"Tokenising {name}",
             cache_file_name=str(file) if file else None,
@@ -85,10 +85,10 @@ def tokenize(
         except pyarrow.ArrowInvalid:
             if not (file and file.exists()):
                 raise
-            log.warning("%s is damaged; the texts are tokenised again.", file)
+            log.warning("%s is damaged; tokenising the texts again.", file)
             file.unlink()
             encoded = encode_all(file)
-        if file and WHOLE not in encoded.column_names:  # of an older version
+        if file and FULL_LENGTH not in encoded.column_names:  # written by an older version
             file.unlink()
             encoded = encode_all(file)
     except OSError as error:
@@ -97,26 +97,28 @@ def tokenize(
     column = encoded.data.column("ids").combine_chunks()
     lists = column.chunk(0) if hasattr(column, "chunk") else column
     lengths = np.asarray(lists.value_lengths()).astype(np.int64)
-    return Tokens(np.asarray(lists.flatten()).astype(np.int32), lengths, np.asarray(encoded[WHOLE], dtype=np.int64))
+    return Tokens(
+        np.asarray(lists.flatten()).astype(np.int32), lengths, np.asarray(encoded[FULL_LENGTH], dtype=np.int64)
+    )
 
 
 def token_ids(
     texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> tuple[list[list[int]], list[int]]:
-    """The token ids of each text, special tokens included, cut at `max_length` tokens; and how many it has uncut."""
-    # The tokenizer is written in Rust and uses all cores by itself; processes on top would only slow it down.
+    """Returns the token ids of each text, special tokens included, truncated at `max_length`; and its full length."""
+    # Tokenizers in Rust use all cores themselves; more processes would only slow them down.
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
     options: dict[str, Any] = {"return_attention_mask": False, "return_token_type_ids": False}
     found = tokenizer(texts, truncation=True, max_length=max_length, **options)
     ids: list[list[int]] = found["input_ids"]
     special = tokenizer.num_special_tokens_to_add()
-    if found.encodings is None:  # a tokenizer in Python does not keep what it cuts off
+    if found.encodings is None:  # tokenizers in Python do not return the truncated rest
         return ids, [special + len(tokenizer.tokenize(text)) for text in texts]
     return ids, [len(e.ids) + sum(len(rest.ids) - special for rest in e.overflowing) for e in found.encodings]
 
 
 def _cache_file(folder: Path, key: str) -> Path | None:
-    """Where the tokens of this key are or will be; None if they are not there and the folder cannot be written."""
+    """Returns the cache file of a key; None if it does not exist and the folder cannot be written."""
     file = folder / f"{key}.arrow"
     if not file.exists():
         try:
@@ -129,7 +131,7 @@ def _cache_file(folder: Path, key: str) -> Path | None:
 
 
 def fingerprint(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> str:
-    """A key of content: the same texts, tokenizer and length give the same key, and nothing else does."""
+    """Returns a hash of the texts, the tokenizer and the length."""
     digest = hashlib.sha256(json.dumps([max_length, tokenizer_state(tokenizer)]).encode())
     for text in texts:
         encoded = text.encode("utf-8", "surrogatepass")
@@ -138,7 +140,7 @@ def fingerprint(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_le
 
 
 def tokenizer_state(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Everything that decides what a tokenizer makes of a text; padding and truncation are set by each call."""
+    """Returns everything that decides how a tokenizer tokenises; padding and truncation are set in each call."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return json.dumps([repr(tokenizer), sorted(tokenizer.get_vocab().items())])

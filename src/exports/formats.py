@@ -53,7 +53,9 @@ class Original:
         encoded = self.encode(self.samples)
         batch = {"input_ids": encoded["input_ids"], "mask": encoded["attention_mask"].bool()}
         if masked:
-            batch["places"] = (batch["input_ids"].flatten() == self.tokenizer.mask_token_id).nonzero().flatten()
+            batch["masked_positions"] = (
+                (batch["input_ids"].flatten() == self.tokenizer.mask_token_id).nonzero().flatten()
+            )
         with torch.inference_mode():
             self.logits: Tensor = self.network(batch)
         merge_adapters(self.network.encoder)

@@ -1,4 +1,4 @@
-"""Strategies of several phases: gradual unfreezing, a linear probe before fine-tuning, and the user's own chain."""
+"""Strategies of several phases: gradual unfreezing, a linear probe before fine-tuning, and a user-defined chain."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def _end(until: Until, epochs: int, patience: int, min_delta: float) -> End:
 
 @dataclass(frozen=True, config=STRICT)
 class Gradual(Strategy):
-    """The head first, then more and more stages from the output to the input (ULMFiT, Howard & Ruder 2018).
+    """Gradual unfreezing: the head first, then stages from the output to the input (ULMFiT, Howard & Ruder 2018).
 
     Args:
-        every: epochs a phase.
+        every: epochs per phase.
         until: `epochs`, or `plateau` for phases that end when the monitored metric does not improve.
         patience: plateau only: validations without improvement.
-        min_delta: plateau only: what counts as an improvement.
-        stages_per_phase: how many stages thaw at a time.
-        down_to: the last stage to thaw.
-        restore_best: begin each phase with the best weights so far.
+        min_delta: plateau only: the smallest change of the metric that is an improvement.
+        stages_per_phase: how many stages each phase unfreezes.
+        down_to: the last stage to unfreeze.
+        restore_best: start each phase from the best weights so far.
     """
 
     every: Positive
@@ -58,23 +58,23 @@ class Gradual(Strategy):
             raise UserError(
                 f"freeze.down_to must be a stage of the backbone; got {self.down_to}.\n{nearest(self.down_to, names)}"
             )
-        thawing = names[names.index(self.down_to) :][::-1]
+        unfrozen = names[names.index(self.down_to) :][::-1]
         end = _end(self.until, self.every, self.patience, self.min_delta)
-        counts = [*range(0, len(thawing), self.stages_per_phase), len(thawing)]
+        counts = [*range(0, len(unfrozen), self.stages_per_phase), len(unfrozen)]
         return [
-            Phase(_parameters(stages, {HEAD, *thawing[:count]}), end, restore_best=self.restore_best and count > 0)
+            Phase(_parameters(stages, {HEAD, *unfrozen[:count]}), end, restore_best=self.restore_best and count > 0)
             for count in counts
         ]
 
 
 @dataclass(frozen=True, config=STRICT)
 class LpFt(Strategy):
-    """A linear probe, then full fine-tuning from there (LP-FT, Kumar et al. 2022).
+    """A linear probe, then full fine-tuning starting from it (LP-FT, Kumar et al. 2022).
 
     Args:
         epochs: of the probe.
-        lr: the backbone's peak rate in the fine-tuning; None: the optimizer's.
-        head_lr: the head's in the fine-tuning; None: the optimizer's.
+        lr: peak learning rate of the backbone during fine-tuning; None: `optimizer.lr`.
+        head_lr: peak learning rate of the head during fine-tuning; None: `optimizer.head_lr`.
         restore_best: fine-tune from the best probe instead of the latest.
     """
 
@@ -102,13 +102,13 @@ class Link:
     Args:
         train: what trains: stages (`head`, `layer.3`), ranges of layers (`layer.2-5`), `all`, or regular expressions
             that are searched in parameter names.
-        epochs: how long; not for a phase that ends on a plateau, nor needed for the last.
+        epochs: length of the phase; not allowed if it ends on a plateau, optional for the last phase.
         until: `epochs` or `plateau`.
         patience: plateau only: validations without improvement.
-        min_delta: plateau only: what counts as an improvement.
-        lr: the backbone's peak rate; None: the optimizer's.
-        head_lr: the head's.
-        restore_best: begin with the best weights so far.
+        min_delta: plateau only: the smallest change of the metric that is an improvement.
+        lr: peak learning rate of the backbone; None: `optimizer.lr`.
+        head_lr: peak learning rate of the head; None: `optimizer.head_lr`.
+        restore_best: start from the best weights so far.
     """
 
     train: Annotated[list[str], Field(min_length=1)]
@@ -121,15 +121,15 @@ class Link:
     restore_best: bool = False
 
     @pydantic.model_validator(mode="after")
-    def ends(self) -> Self:
+    def check_end(self) -> Self:
         if self.until == "plateau" and self.epochs:
-            raise ValueError("ends after its epochs or on a plateau, not both")
+            raise ValueError("must end after its epochs or on a plateau, not both")
         return self
 
 
 @dataclass(frozen=True, config=STRICT)
 class Chain(Strategy):
-    """The user's own phases, one after the other."""
+    """User-defined phases, one after the other."""
 
     by_name = True
     links: Annotated[list[Link], Field(min_length=1)]
@@ -139,10 +139,10 @@ class Chain(Strategy):
         return "chain:" + ">".join("+".join(link.train) for link in self.links)
 
     @pydantic.model_validator(mode="after")
-    def lasts(self) -> Self:
+    def check_epochs(self) -> Self:
         for number, link in enumerate(self.links[:-1]):
             if link.until == "epochs" and not link.epochs:
-                raise ValueError(f"must say how long each phase but the last is; phase {number + 1} has no epochs")
+                raise ValueError(f"must give the epochs of each phase but the last; phase {number + 1} has no epochs")
         return self
 
     def phases(self, stages: Sequence[Stage]) -> list[Phase]:
@@ -163,10 +163,10 @@ def _parameters(stages: Sequence[Stage], chosen: set[str]) -> frozenset[str]:
 
 
 def _chosen(train: Sequence[str], stages: Sequence[Stage], key: str) -> frozenset[str]:
-    """The parameters that the entries of one phase mean.
+    """Returns the names of the parameters that the entries of one phase select.
 
     Raises:
-        UserError: an entry means nothing, or a stage is named twice.
+        UserError: an entry selects nothing, or a stage is named twice.
     """
     names = [stage.name for stage in stages]
     named: list[str] = []
@@ -180,13 +180,13 @@ def _chosen(train: Sequence[str], stages: Sequence[Stage], key: str) -> frozense
             wanted = [f"layer.{i}" for i in range(int(match[1]), int(match[2]) + 1)]
             if not wanted or not {*wanted} <= {*names}:
                 raise UserError(
-                    f"{key} must name layers of this backbone; got {entry}.\nThere are: {', '.join(names)}."
+                    f"{key} must name layers of this backbone; got {entry}.\nIts stages: {', '.join(names)}."
                 )
             named += wanted
         else:
             parameters |= _matching(entry, stages, key)
     if twice := sorted({name for name in named if named.count(name) > 1}):
-        raise UserError(f"{key} must name each stage once; {', '.join(twice)} is there twice.")
+        raise UserError(f"{key} must name each stage once; {', '.join(twice)} occurs more than once.")
     return _parameters(stages, set(named)) | parameters
 
 
@@ -194,11 +194,13 @@ def _matching(pattern: str, stages: Sequence[Stage], key: str) -> set[str]:
     try:
         found = {n for stage in stages for n in stage.parameters if re.search(pattern, n)}
     except re.error as error:
-        raise UserError(f"{key} holds {pattern}, which is no stage and not a regular expression: {error}.") from None
+        raise UserError(
+            f"{key} contains {pattern}, which is neither a stage nor a regular expression: {error}."
+        ) from None
     if not found:
         raise UserError(
             f"{key} must name stages or match parameters; {pattern} is neither.\n"
-            f"Stages: {', '.join(stage.name for stage in stages)}. Parameters look like this: "
+            f"Stages: {', '.join(stage.name for stage in stages)}. Examples of parameter names: "
             f"{', '.join(sample_names(stages))}."
         )
     return found

@@ -1,5 +1,4 @@
-"""Strategies that train a few parameters in every layer: biases, norms, low-rank adapters, or a mix of what the layers
-say."""
+"""Parameter-efficient strategies: biases, norms, low-rank adapters, a learned mix of the outputs of frozen layers."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from src.config.sections import Positive, Probability
 from src.errors import UserError
-from src.freezing.strategy import HEAD, STRICT, Patterns, Phase, Stage, Strategy, training
+from src.freezing.strategy import HEAD, STRICT, Patterns, Phase, Stage, Strategy, single_phase
 
 NORM = re.compile(r"(^|[._])(layer_?norm|ln|norm\d?)\.(weight|bias)$", re.IGNORECASE)
 
@@ -54,9 +53,9 @@ class Lora(Strategy):
     """Low-rank adapters beside frozen matrices (Hu et al. 2022), and the head.
 
     Args:
-        rank: of each adapter.
+        rank: of each adapter's matrices.
         alpha: an adapter's output is multiplied by alpha / rank.
-        dropout: of an adapter's input.
+        dropout: dropout rate of each adapter's input.
         targets: regular expressions, searched in the names of the backbone's linear layers.
     """
 
@@ -71,7 +70,7 @@ class Lora(Strategy):
         return f"lora:{self.rank}"
 
     def find(self, stages: Sequence[Stage]) -> list[str]:
-        """The names of the layers that get an adapter.
+        """Returns the names of the layers that get an adapter.
 
         Raises:
             UserError: none of the patterns matches.
@@ -82,8 +81,8 @@ class Lora(Strategy):
         found = [layer for layer in plain if any(re.search(pattern, layer) for pattern in self.targets)]
         if not found:
             raise UserError(
-                f"freeze.targets must match layers of the backbone; none is matched by {self.targets}.\n"
-                f"Their names look like this: {', '.join(n for n in plain if '.0.' in n and 'norm' not in n.lower())}."
+                f"freeze.targets must match linear layers of the backbone; {self.targets} matches none.\n"
+                f"Examples of their names: {', '.join(n for n in plain if '.0.' in n and 'norm' not in n.lower())}."
             )
         return found
 
@@ -100,4 +99,4 @@ class Mix(Strategy):
     kind = "mix"
 
     def phases(self, stages: Sequence[Stage]) -> list[Phase]:
-        return training(stages, [stage.name == HEAD for stage in stages])
+        return single_phase(stages, [stage.name == HEAD for stage in stages])

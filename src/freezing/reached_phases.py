@@ -1,4 +1,4 @@
-"""Which of its phases a training comes to."""
+"""Which phases of a strategy a training reaches."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from src.freezing.strategy import Phase
 from src.runs.results import Done
 
 
-def taken(phases: Sequence[Phase], done: Sequence[Mapping[str, Any]]) -> list[Phase]:
-    """Those of a strategy's phases in which a training took steps.
+def trained_phases(phases: Sequence[Phase], done: Sequence[Mapping[str, Any]]) -> list[Phase]:
+    """Returns the phases in which a training took optimizer steps.
 
     Args:
         phases: of the strategy.
-        done: what the training, or its result, says of each phase that it began.
+        done: the record of each phase that began, from the training or its result.
     """
     records = map(Done.model_validate, done)
     return [phase for phase, record in zip(phases, records, strict=False) if record.first_step < record.last_step]
 
 
 def reached(phases: Sequence[Phase], epochs: int, every: int) -> int:
-    """In how many of the phases a training takes steps, if each plateau comes as soon as it can.
+    """Returns in how many phases a training takes steps, if each plateau comes as early as possible.
 
     Args:
         phases: of the strategy.
         epochs: of the training.
-        every: how many epochs it is from one validation to the next.
+        every: epochs between validations (`trainer.check_val_every_n_epoch`).
     """
     begun = begin = 0
     for phase in phases:
         if begin >= epochs:
             break
         begun += 1
-        # A plateau takes a first validation, and then as many without improvement as it has patience.
+        # A plateau needs a first validation and then `patience` validations without improvement.
         begin += 1 + phase.end.patience * every if phase.end.epochs is None else phase.end.epochs
     return begun
 
 
-def unreached(begun: int, phases: int, limit: str) -> str:
-    """What there is to say of a training that does not come to all of its phases; nothing if it does.
+def unreached_warning(begun: int, phases: int, limit: str) -> str:
+    """Returns a warning about the phases that a training does not reach; empty if it reaches all.
 
     Args:
-        begun: how many it comes to.
-        phases: how many there are.
-        limit: the key of the trainer that ends the training.
+        begun: how many phases it reaches.
+        phases: how many phases there are.
+        limit: the trainer key that limits the training, such as `max_epochs`.
     """
     if begun == phases:
         return ""

@@ -1,6 +1,6 @@
 """Freezing strategies. Pure: they know stages and parameter names, not models.
 
-A strategy turns the ordered stages of a network into phases; a phase says exactly which parameters train.
+A strategy turns the ordered stages of a network into phases; a phase lists exactly the parameters that train.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _check_patterns(patterns: list[str]) -> list[str]:
         try:
             re.compile(pattern)
         except re.error as error:
-            raise ValueError(f"holds {pattern}, which is not a regular expression: {error}") from None
+            raise ValueError(f"contains {pattern}, which is not a regular expression: {error}") from None
     return patterns
 
 
@@ -64,7 +64,7 @@ class End:
 
     epochs: int | None = None
     patience: int = 1  # validations without improvement that make a plateau
-    min_delta: float = 0.0  # what counts as an improvement
+    min_delta: float = 0.0  # the smallest change of the metric that is an improvement
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,9 +74,9 @@ class Phase:
     Args:
         trainable: the names of these parameters.
         end: what ends the phase; the last phase ends with the training.
-        lr: the peak rate of the backbone in this phase; None: the optimizer's.
-        head_lr: of the head.
-        restore_best: begin with the best weights so far instead of the latest.
+        lr: peak learning rate of the backbone in this phase; None: `optimizer.lr`.
+        head_lr: peak learning rate of the head in this phase; None: `optimizer.head_lr`.
+        restore_best: start from the best weights so far instead of the latest.
     """
 
     trainable: frozenset[str]
@@ -88,13 +88,13 @@ class Phase:
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class Strategy(ABC):
-    """How a network is trained: what each phase trains, and what is changed in the network beforehand.
+    """How a network is trained: what each phase trains, and how the network is changed beforehand.
 
     Args:
-        reinit_top: so many layers, counted from the output, start from new random weights.
+        reinit_top: how many of the top layers are re-initialised with random weights.
     """
 
-    # Whether it looks at parameter names, which not every weight file tells before it is loaded.
+    # Whether it selects by parameter names, which not every weight file lists before it is loaded.
     by_name: ClassVar[bool] = False
 
     reinit_top: Annotated[int, Field(ge=0)] = 0
@@ -102,16 +102,19 @@ class Strategy(ABC):
     @property
     @abstractmethod
     def kind(self) -> str:
-        """What it freezes, such as `bottom:4`."""
+        """A short name of what it freezes, such as `bottom:4`."""
 
     @property
     def name(self) -> str:
-        """How tables, logs and folders name it: its kind, and what else is changed."""
+        """Its name in tables, logs and folders: its kind, and `reinit_top` if that is not 0."""
         return f"{self.kind}+reinit:{self.reinit_top}" if self.reinit_top else self.kind
 
     @abstractmethod
     def phases(self, stages: Sequence[Stage]) -> list[Phase]:
-        """The phases of a training over these stages, from the input to the head.
+        """Returns the phases of a training.
+
+        Args:
+            stages: of the network, from the input to the head.
 
         Raises:
             UserError: the strategy does not fit these stages.
@@ -119,12 +122,12 @@ class Strategy(ABC):
 
 
 def trained_in(phases: Iterable[Phase]) -> frozenset[str]:
-    """The names of the parameters that train in any of the phases."""
+    """Returns the names of the parameters that train in any of the phases."""
     return frozenset[str]().union(*(phase.trainable for phase in phases))
 
 
 def depth(stages: Sequence[Stage], phases: Sequence[Phase]) -> int:
-    """How many leading stages train in none of these phases: the frozen prefix."""
+    """Returns how many leading stages train in none of these phases: the length of the frozen prefix."""
     trained = trained_in(phases)
     for count, stage in enumerate(stages):
         if trained & set(stage.parameters):
@@ -132,13 +135,18 @@ def depth(stages: Sequence[Stage], phases: Sequence[Phase]) -> int:
     return len(stages)
 
 
-def percent(share: float) -> str:
-    """How much of a network trains, in words: a thousand of many million parameters are few, but not 0.0%."""
-    return f"{share:.1%}" if share >= 0.1 or not share else f"{100 * share:.2g}%"
+def percent(fraction: float) -> str:
+    """Formats a fraction as a percentage; small ones with two significant digits, so that they are not 0.0%."""
+    return f"{fraction:.1%}" if fraction >= 0.1 or not fraction else f"{100 * fraction:.2g}%"
 
 
-def training(stages: Sequence[Stage], trains: Sequence[bool]) -> list[Phase]:
-    """One phase in which whole stages train."""
+def single_phase(stages: Sequence[Stage], trains: Sequence[bool]) -> list[Phase]:
+    """Returns one phase in which these stages train as a whole.
+
+    Args:
+        stages: of the network.
+        trains: whether each of them trains.
+    """
     names = [n for stage, train in zip(stages, trains, strict=True) if train for n in stage.parameters]
     return [Phase(frozenset(names))]
 
@@ -146,7 +154,7 @@ def training(stages: Sequence[Stage], trains: Sequence[bool]) -> list[Phase]:
 def check_reinit(reinit_top: int, stages: Sequence[Stage], phases: Sequence[Phase]) -> None:
     """
     Raises:
-        UserError: there are not so many layers, or one of them would stay as random as it starts.
+        UserError: the backbone has fewer layers, or a re-initialised layer would never train.
     """
     layers = [stage for stage in stages if stage.is_layer]
     if reinit_top > len(layers):
@@ -155,6 +163,6 @@ def check_reinit(reinit_top: int, stages: Sequence[Stage], phases: Sequence[Phas
     for stage in layers[len(layers) - reinit_top :]:
         if not trained & set(stage.parameters):
             raise UserError(
-                f"freeze.reinit_top={reinit_top} must reach trained layers only; {stage.name} never trains and would "
-                "stay random.\nLower it, or freeze less."
+                f"freeze.reinit_top={reinit_top} must re-initialise only layers that train; {stage.name} never trains "
+                "and would stay random.\nLower it, or freeze less."
             )

@@ -1,4 +1,4 @@
-"""Strategies that freeze whole stages for the whole training."""
+"""Strategies that freeze the same whole stages throughout the training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from src.errors import UserError
-from src.freezing.strategy import EMBEDDINGS, HEAD, STRICT, Patterns, Phase, Stage, Strategy, training
+from src.freezing.strategy import EMBEDDINGS, HEAD, STRICT, Patterns, Phase, Stage, Strategy, single_phase
 
 
 def _layers(stages: Sequence[Stage]) -> int:
@@ -24,7 +24,7 @@ class Nothing(Strategy):
     kind = "none"
 
     def phases(self, stages: Sequence[Stage]) -> list[Phase]:
-        return training(stages, [True for _ in stages])
+        return single_phase(stages, [True for _ in stages])
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -34,7 +34,7 @@ class Everything(Strategy):
     kind = "all"
 
     def phases(self, stages: Sequence[Stage]) -> list[Phase]:
-        return training(stages, [stage.name == HEAD for stage in stages])
+        return single_phase(stages, [stage.name == HEAD for stage in stages])
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -44,7 +44,7 @@ class Embeddings(Strategy):
     kind = "embeddings"
 
     def phases(self, stages: Sequence[Stage]) -> list[Phase]:
-        return training(stages, [stage.name != EMBEDDINGS for stage in stages])
+        return single_phase(stages, [stage.name != EMBEDDINGS for stage in stages])
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -59,7 +59,7 @@ class Bottom(Strategy):
 
     def phases(self, stages: Sequence[Stage]) -> list[Phase]:
         _check_layers(self.layers, stages)
-        return training(stages, [index > self.layers for index in range(len(stages))])
+        return single_phase(stages, [index > self.layers for index in range(len(stages))])
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -95,8 +95,8 @@ class Pattern(Strategy):
         for pattern in self.frozen:
             if not any(re.search(pattern, name) for name in backbone):
                 raise UserError(
-                    f"freeze.frozen must match parameters of the backbone; {pattern} matches none of "
-                    f"{len(backbone)}.\nTheir names look like this: {', '.join(sample_names(stages))}."
+                    f"freeze.frozen must match parameters of the backbone; {pattern} matches none of its "
+                    f"{len(backbone)}.\nExamples of their names: {', '.join(sample_names(stages))}."
                 )
         frozen = {n for n in backbone if any(re.search(pattern, n) for pattern in self.frozen)}
         return [Phase(frozenset(n for stage in stages for n in stage.parameters) - frozen)]
@@ -118,11 +118,11 @@ class Surgical(Strategy):
         if not self.first <= self.last < count:
             raise UserError(
                 f"freeze.first and freeze.last must lie in 0..{count - 1} for this backbone ({count} layers), "
-                f"first not above last; got {self.first} and {self.last}.\n"
-                "One layer alone: give both the same number."
+                f"with first <= last; got {self.first} and {self.last}.\n"
+                "For a single layer, give both the same number."
             )
         block = {f"layer.{i}" for i in range(self.first, self.last + 1)} | {HEAD}
-        return training(stages, [stage.name in block for stage in stages])
+        return single_phase(stages, [stage.name in block for stage in stages])
 
 
 def _check_layers(layers: int, stages: Sequence[Stage]) -> None:
@@ -135,5 +135,5 @@ def _check_layers(layers: int, stages: Sequence[Stage]) -> None:
 
 
 def sample_names(stages: Sequence[Stage]) -> list[str]:
-    """The name of one parameter of each of the first stages, to show what names look like."""
+    """Returns one parameter name of each of the first stages, as examples for messages."""
     return [stage.parameters[0] for stage in stages if stage.name != HEAD and stage.parameters][:3]

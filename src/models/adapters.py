@@ -1,4 +1,4 @@
-"""What a strategy changes in a network before it trains: layers that start anew, adapters, a mix of layers."""
+"""How a strategy changes a network before training: re-initialised layers, adapters, a learned mix of layers."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 def adapt(
     encoder: PreTrainedModel, head: nn.Module, strategy: Strategy, stages: Sequence[Stage]
 ) -> tuple[PreTrainedModel, nn.Module]:
-    """The encoder, changed in place, and the head that the strategy trains.
+    """Returns the encoder, changed in place, and the head that the strategy trains.
 
     Args:
         encoder: the pretrained backbone.
         head: reads its output.
-        strategy: says what to change.
+        strategy: decides what is changed.
         stages: of the backbone as it was loaded.
 
     Raises:
@@ -37,10 +37,12 @@ def adapt(
         add_adapters(encoder, strategy, strategy.find(stages))
     if isinstance(strategy, Mix):
         if isinstance(head, MaskedLanguageHead):
-            raise UserError("freeze=mix is for labels; masked words are read from the last layer.\nChoose freeze=all.")
+            raise UserError(
+                "freeze=mix needs a head for labels; masked tokens are predicted from one layer.\nChoose freeze=all."
+            )
         if getattr(head, "pooling", None) == "pooler":
             raise UserError(
-                "freeze=mix reads all layers, and the pooler only the last.\nChoose model.pooling=mean or cls."
+                "freeze=mix reads all layers, but the pooler only the last.\nChoose model.pooling=mean or cls."
             )
         encoder.config.output_hidden_states = True
         head = MixedHead(head, 1 + int(encoder.config.num_hidden_layers))
@@ -48,20 +50,20 @@ def adapt(
 
 
 def reinitialise(encoder: PreTrainedModel, layers: Iterable[Stage]) -> None:
-    """Gives these layers the random weights that the architecture starts its pretraining from (Zhang et al. 2021)."""
+    """Re-initialises these layers as the architecture does before pretraining (Zhang et al. 2021)."""
     model: Any = encoder
     for stage in layers:
         owners = {name.rpartition(".")[0] for name in stage.parameters}
         for owner in sorted(owners):
             module = encoder.get_submodule(owner)
             for parameter in module.parameters(recurse=False):
-                # Loading marks what came from the checkpoint, and initialising passes over what is marked.
+                # from_pretrained marks loaded parameters, and _init_weights skips marked ones.
                 parameter.__dict__.pop("_is_hf_initialized", None)
             model._init_weights(module)
 
 
 def add_adapters(encoder: PreTrainedModel, strategy: Lora, targets: Sequence[str]) -> None:
-    """Puts a low-rank adapter beside each of these layers, in place.
+    """Adds a low-rank adapter to each of these layers, in place.
 
     Raises:
         UserError: one of them cannot have an adapter.
@@ -80,16 +82,16 @@ def add_adapters(encoder: PreTrainedModel, strategy: Lora, targets: Sequence[str
         inject_adapter_in_model(cfg, encoder)
     except ValueError as error:
         raise UserError(
-            f"freeze.targets must match linear layers: {str(error).splitlines()[0]}\nMake the expressions narrower."
+            f"freeze.targets must match linear layers: {str(error).splitlines()[0]}\nUse more specific expressions."
         ) from None
 
 
 def save_adapters(encoder: PreTrainedModel, folder: Path) -> None:
-    """Writes the adapters alone, in the form that PEFT loads: `PeftModel.from_pretrained(encoder, folder)`."""
+    """Writes only the adapters, in PEFT's format: `PeftModel.from_pretrained(encoder, folder)`."""
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    # Left to itself, PEFT looks on the hub for how large the vocabulary was; no adapter changes it.
+    # By default PEFT asks the hub for the original size of the vocabulary, which no adapter changes.
     state = get_peft_model_state_dict(encoder, save_embedding_layers=False)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"base_model.model.{name}": tensor.cpu().contiguous() for name, tensor in state.items()}
@@ -98,7 +100,7 @@ def save_adapters(encoder: PreTrainedModel, folder: Path) -> None:
 
 
 def merge_adapters(encoder: nn.Module) -> None:
-    """Adds each adapter to the matrix beside it and takes it away, in place: the network computes the same."""
+    """Merges each adapter into the weights of its layer, in place; the output of the network stays the same."""
     from peft.tuners.lora import LoraLayer
 
     for name, module in list(encoder.named_modules()):

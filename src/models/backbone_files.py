@@ -1,4 +1,4 @@
-"""Which files a backbone was read from: a run that keeps only what it trained needs the same ones again."""
+"""Checksums of a backbone's files: a checkpoint that holds only trained weights needs the same backbone again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Part = Literal["config", "tokenizer", "weights"]
 CONFIG = "config.json"
 
 
-# The patterns of each part's files. Of weights there may be several kinds; transformers reads the first.
+# File patterns of each part. Weights can be in several formats; transformers reads the first that is present.
 FILES: dict[Part, tuple[tuple[str, ...], ...]] = {
     "config": ((CONFIG,),),
     "tokenizer": (
@@ -44,12 +44,12 @@ Record = dict[str, Any]
 
 
 def record(source: Source, tokenizer: PreTrainedTokenizerBase) -> Record | None:
-    """What result.json says of a backbone: the SHA-256 of its `files` by name, of what decides how its `tokenizer` cuts
-    a text, and the `revision` of one from the hub. None for one that was made.
+    """Returns what result.json records of a backbone: the SHA-256 of its `files` by name, the fingerprint of its
+    `tokenizer`, and its `revision` if it is from the hub. None for a backbone with random weights.
 
     Args:
-        source: where it was read from.
-        tokenizer: that was read from there.
+        source: the backbone's files.
+        tokenizer: loaded from these files.
     """
     if source.folder is None:
         return None
@@ -58,34 +58,35 @@ def record(source: Source, tokenizer: PreTrainedTokenizerBase) -> Record | None:
 
 
 def fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """The same for tokenizers that cut every text in the same way, whatever their files look like."""
+    """Returns a hash that is equal for tokenizers that tokenise every text alike, whatever their files look like."""
     return hashlib.sha256(tokenizer_state(tokenizer).encode()).hexdigest()[:12]
 
 
 def check(source: Source, known: Mapping[str, Any] | None, run: Path, parts: Iterable[Part]) -> None:
-    """
+    """Checks that a backbone's files are those that a run was trained with.
+
     Args:
         source: the backbone as it is now.
-        known: what the run's result says of it; None where it was made, or by older versions.
+        known: its record in the run's result; None for random weights and for results of older versions.
         run: the folder of the run.
-        parts: those that must be as they were.
+        parts: which parts must be unchanged.
 
     Raises:
-        UserError: a file is not what the run was trained with.
+        UserError: a file differs from the one that the run was trained with.
     """
     if source.folder is None or known is None:
         return
     if changed := [line for part in parts for line in _changed(source.folder, known, part)]:
         raise UserError(
-            f"The backbone of {run} must be what it was trained with; in {source.folder} {', '.join(changed)}.\n"
-            "Put back the files as they were (result.json of the run has their SHA-256), or train the run again."
+            f"The backbone of {run} must be the one it was trained with; in {source.folder} {', '.join(changed)}.\n"
+            "Restore the original files (result.json of the run has their SHA-256), or train the run again."
         )
 
 
 def _changed(folder: Path, known: Mapping[str, Any], part: Part) -> list[str]:
     files = {name: digest for name, digest in known["files"].items() if _part(name) == part}
     found = [f"{name} {how}" for name, digest in files.items() if (how := _difference(folder / name, digest))]
-    # The cache of the hub may get more files of the same revision, which mean the same.
+    # More files of the same revision may be downloaded into the hub's cache later; they change nothing.
     if known.get("revision") is None or known["revision"] != _revision(folder):
         found += [f"{file.name} is new" for file in _present(folder, part) if file.name not in files]
     return found
@@ -95,13 +96,13 @@ def _difference(file: Path, digest: str) -> str:
     if not file.is_file():
         return "is missing"
     try:
-        return "" if remembered_sha256(file) == digest else "is another"
+        return "" if remembered_sha256(file) == digest else "has changed"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
 
 
 def _present(folder: Path, part: Part) -> list[Path]:
-    """The files of a part that are read."""
+    """Returns the files of a part that transformers reads."""
     groups = (sorted({f for p in patterns for f in folder.glob(p) if f.is_file()}) for patterns in FILES[part])
     return next((found for found in groups if found), [])
 
@@ -112,5 +113,5 @@ def _part(name: str) -> Part | None:
 
 
 def _revision(folder: Path) -> str | None:
-    """The commit that a folder of the hub's cache has; None elsewhere."""
+    """Returns the commit of a folder in the hub's cache; None for any other folder."""
     return folder.name if folder.parent.name == "snapshots" and COMMIT.fullmatch(folder.name) else None

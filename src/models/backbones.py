@@ -1,4 +1,4 @@
-"""Backbones: where the files of an encoder are, how it is loaded and run."""
+"""Backbones: finds the files of an encoder and loads it."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What the architectures call the rates of dropout in their layers.
+# The names of the dropout rates in the configs of the architectures.
 DROPOUTS = (
     *("hidden_dropout_prob", "attention_probs_dropout_prob"),
     *("dropout", "attention_dropout", "embedding_dropout", "mlp_dropout"),
 )
 
 
-# What the architectures call their number of layers.
+# The names of the number of layers in the configs of the architectures.
 LAYER_COUNTS = ("num_hidden_groups", "num_hidden_layers", "n_layers", "num_layers")
 
 
 @dataclass(frozen=True)
 class Source:
-    """The files of a pretrained encoder, found but not yet loaded; no folder for one that is to be made."""
+    """The files of a pretrained encoder, found but not yet loaded; no folder for a backbone with random weights."""
 
     folder: Path | None
     name: str
@@ -49,10 +49,10 @@ class Source:
 
     @property
     def longest(self) -> int:
-        """The most tokens that the encoder has positions for."""
+        """The largest number of tokens that the encoder has positions for."""
         positions = int(self.settings.get("max_position_embeddings") or 1 << 30)
         if self.settings["model_type"] in ("roberta", "xlm-roberta", "camembert", "mpnet"):
-            # They count positions from the padding token's id on.
+            # Their position ids start after the padding token's id.
             padding = self.settings.get("pad_token_id")
             return positions - (1 if padding is None else int(padding)) - 1
         return positions
@@ -79,7 +79,8 @@ def find(cfg: backbone.Pretrained) -> Source:
 
 
 def read_source(folder: Path, name: str) -> Source:
-    """
+    """Reads the config.json of a model folder.
+
     Raises:
         UserError: the folder holds no model.
     """
@@ -91,11 +92,11 @@ def read_source(folder: Path, name: str) -> Source:
             "Save one with model.save_pretrained(folder) and tokenizer.save_pretrained(folder)."
         ) from None
     if not isinstance(settings, dict) or "model_type" not in settings:
-        raise UserError(f"{folder}/config.json must name a model_type; it does not. Is it a transformers model?")
+        raise UserError(f"{folder}/config.json must name a model_type; it has none. Is it a transformers model?")
     if any("/" in str(settings.get(key)) for key in ("attn_implementation", "_attn_implementation")):
-        # transformers would download it, and run it.
+        # transformers would download and execute it.
         raise UserError(
-            f"{folder}/config.json asks for attention from the hub, which is code.\nTake that line out of it."
+            f"{folder}/config.json must not load attention from the hub, since that executes code.\nRemove that line."
         )
     for key in (*LAYER_COUNTS, "max_position_embeddings", "pad_token_id"):
         if not isinstance(settings.get(key), int | None):
@@ -114,20 +115,20 @@ def _package_folder(cfg: backbone.Pretrained) -> Path:
         ) from None
     weights = next((Path(str(f.locate())) for f in files if f.name == "model.safetensors"), None)
     if weights is None or not weights.exists():
-        raise UserError(f"The package {cfg.package} must carry a model.safetensors; it does not.\n{install}")
+        raise UserError(f"The package {cfg.package} must contain a model.safetensors; it does not.\n{install}")
     if cfg.sha256:
         found = remembered_sha256(weights)
         if found != cfg.sha256:
             raise UserError(
                 f"{weights} must have the SHA-256 {cfg.sha256}; it has {found}.\n"
-                "The file is damaged or another version. Install the package again."
+                "The file is damaged or of another version. Install the package again."
             )
     return weights.parent
 
 
 def silence_transformers() -> None:
-    """Keeps transformers from showing bars for short work and from saying of missing and unused weights what is said
-    here, where it matters."""
+    """Turns off progress bars of transformers, and its warnings about missing and unused weights, which are reported
+    here instead."""
     import transformers
 
     messages: Any = transformers.logging
@@ -136,17 +137,17 @@ def silence_transformers() -> None:
 
 
 def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
-    """The backbone's own tokenizer.
+    """Loads the backbone's own tokenizer.
 
     Raises:
-        UserError: the folder has none that transformers can read.
+        UserError: the folder has no tokenizer that transformers can read.
     """
     from transformers import AutoTokenizer
 
     folder = source.folder
     assert folder
     try:
-        # What is no folder, transformers would take for a name on the hub.
+        # transformers would take a missing folder for a name on the hub.
         if not any(folder.iterdir()):
             raise ValueError("it is empty")
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
@@ -154,8 +155,8 @@ def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
         why = reason(getattr(error, "strerror", None) or error)
         raise UserError(
             f"{folder} must hold a tokenizer; none can be read: {why}.\n"
-            "Save one there with tokenizer.save_pretrained(folder); if it is a run's, copy the run folder again from "
-            "where it was trained."
+            "Save one there with tokenizer.save_pretrained(folder); if it belongs to a run, copy the run folder again "
+            "from where it was trained."
         ) from None
     return tokenizer
 
@@ -163,13 +164,13 @@ def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
 def load_encoder(
     source: Source, attention: str = "auto", pooler: bool = False, dropout: float | None = None
 ) -> PreTrainedModel:
-    """The pretrained encoder in float32, without a task head, and without its pooler unless asked for.
+    """Loads a pretrained encoder in float32, without a task head, and without its pooler unless asked for.
 
     Args:
         source: where its files are.
         attention: auto, sdpa or eager.
         pooler: keep the pooler.
-        dropout: the rate while it learns, of states and of attention; None: as its config says.
+        dropout: dropout rate of hidden states and attention weights in training; None: as in its config.
 
     Raises:
         UserError: the weights are missing, damaged or incomplete.
@@ -177,11 +178,11 @@ def load_encoder(
     import torch
     from transformers import AutoModel
 
-    from src.models.cpu_kernels import make_quick
+    from src.models.cpu_kernels import use_cpu_kernels
 
     silence_transformers()
-    settings, known = _known(source)
-    model_class = known[0] if isinstance(known, tuple) else known
+    settings, classes = _architecture(source)
+    model_class = classes[0] if isinstance(classes, tuple) else classes
     droppable = model_class is not None and "add_pooling_layer" in inspect.signature(model_class).parameters
     options: dict[str, Any] = {"add_pooling_layer": pooler} if droppable else {}
     if attention != "auto":
@@ -195,18 +196,18 @@ def load_encoder(
             output_loading_info=True,
             local_files_only=True,
             trust_remote_code=False,
-            ignore_mismatched_sizes=True,  # they are refused below, by name
+            ignore_mismatched_sizes=True,  # refused below, by name
             **options,
         )
     except Exception as error:
-        # Damaged weights raise anything, from SafetensorError to KeyError.
+        # Damaged weights raise all kinds of exceptions, from SafetensorError to KeyError.
         raise UserError(
             f"The weights in {source.folder} cannot be loaded: {str(error).splitlines()[0]}\n"
             "Download or save them again, or choose another backbone."
         ) from None
     absent = sorted(report["missing_keys"])
     if new := [n for n in absent if n.startswith("pooler.")]:
-        log.warning("The weights hold no pooler; it starts untrained: %s", ", ".join(new))
+        log.warning("The weights contain no pooler; it is newly initialised: %s", ", ".join(new))
     if lost := [n for n in absent if n not in new] + sorted(str(k) for k in report["mismatched_keys"]):
         raise UserError(
             f"The weights in {source.folder} must hold every tensor of the encoder; they lack {', '.join(lost[:5])}"
@@ -218,50 +219,51 @@ def load_encoder(
             "Choose model.pooling=mean or model.pooling=cls."
         )
     encoder: PreTrainedModel = model
-    encoder.name_or_path = source.name  # what it is found by, rather than a folder of the hub's cache
+    encoder.name_or_path = source.name  # instead of a folder of the hub's cache
     if attention == "auto":
-        make_quick(encoder)
+        use_cpu_kernels(encoder)
     return encoder
 
 
 def check_vocabulary(source: Source, tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel) -> None:
-    """
+    """Checks that every token has an embedding.
+
     Raises:
-        UserError: the tokenizer gives tokens that the encoder has no embeddings for.
+        UserError: the tokenizer has token ids that the encoder has no embeddings for.
     """
     embeddings: Any = encoder.get_input_embeddings()
-    rows, ids = int(embeddings.weight.shape[0]), tokenizer.get_vocab()
-    # By their ids, since numbers may be left out between them.
-    if beyond := sorted((token for token, number in ids.items() if number >= rows), key=ids.__getitem__):
+    size, ids = int(embeddings.weight.shape[0]), tokenizer.get_vocab()
+    # Compare ids, not the size of the vocabulary, since ids may have gaps.
+    if beyond := sorted((token for token, number in ids.items() if number >= size), key=ids.__getitem__):
         raise UserError(
-            f"The tokenizer must give tokens that the backbone has embeddings for; {source.folder} has {rows:,} "
+            f"Every token of the tokenizer must have an embedding; the backbone in {source.folder} has {size:,} "
             f"embeddings, and {len(beyond):,} of the tokenizer's {len(ids):,} tokens lie beyond them: "
             f"{listed(beyond)}.\n"
-            "Save the tokenizer that belongs to these weights there, or the weights again after "
+            "Save the tokenizer that belongs to these weights there, or save the weights again after "
             f"model.resize_token_embeddings({max(ids.values()) + 1})."
         )
 
 
 def enable_checkpointing(encoder: PreTrainedModel) -> None:
-    """Makes training layers keep only their inputs, and compute the rest again in the backward pass.
+    """Turns on gradient checkpointing: layers keep only their inputs and recompute the rest in the backward pass.
 
     Raises:
-        UserError: the architecture cannot do this.
+        UserError: the architecture does not support it.
     """
     model: Any = encoder
-    # The name in transformers up to 5.22, and the one since.
+    # The name changed after transformers 5.22.
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     try:
-        # The reentrant kind gives no gradient to a layer whose input needs none, as the first one after a frozen stage.
+        # Reentrant checkpointing gives no gradients to a layer whose input needs none, as after a frozen stage.
         enable({"use_reentrant": False})
     except ValueError as error:
-        raise UserError(f"trainer.gradient_checkpointing=true cannot be: {error}") from None
-    # Done for the reentrant kind; it would send gradients through frozen layers for nothing.
+        raise UserError(f"trainer.gradient_checkpointing=true needs a backbone that supports it: {error}") from None
+    # Needed only by reentrant checkpointing; it would compute unused gradients through frozen layers.
     model.disable_input_require_grads()
 
 
-def _known(source: Source) -> tuple[PretrainedConfig, Any]:
-    """A backbone's settings, and the class or classes of its architecture."""
+def _architecture(source: Source) -> tuple[PretrainedConfig, Any]:
+    """Returns a backbone's config and the model class or classes of its architecture."""
     from transformers import AutoConfig, AutoModel
 
     try:

@@ -21,22 +21,23 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-PACKABLE = ("bert", "electra")  # architectures whose texts can share a row
+PACKABLE = ("bert", "electra")  # architectures that accept several texts in one sequence
 
 
 def build_network(
     cfg: DictConfig, settings: RunConfig, strategy: Strategy, source: Source, outputs: int, texts: Sequence[str]
 ) -> tuple[PreTrainedModel, nn.Module, PreTrainedTokenizerBase]:
-    """The encoder and the head as the strategy trains them, and the encoder's tokenizer. What is random in them is the
-    same for the same seed.
+    """Builds the encoder and the head as the strategy trains them, and the tokenizer.
+
+    Random weights are a function of the seed.
 
     Args:
         cfg: the whole config.
         settings: the same, typed.
-        strategy: says what is changed in the network.
+        strategy: decides how the network is changed.
         source: the backbone's files.
-        outputs: how many logits a text has; of no meaning for masked language modelling.
-        texts: what a tokenizer is made of, where there is none yet.
+        outputs: logits per text; ignored for masked language modelling.
+        texts: to train a tokenizer on, if the backbone has none yet.
 
     Raises:
         UserError: the weights, the tokenizer or the strategy cannot be used.
@@ -66,28 +67,30 @@ def build_network(
     else:
         head, loaded_head = instantiate(cfg.model, "model", width=width, outputs=outputs), False
     if not isinstance(chosen, Scratch):
-        weights.say_loaded(source, encoder, None if loaded_head else head)
+        weights.log_loaded(source, encoder, None if loaded_head else head)
     loaded = models_stages.stages(name for name, _ in encoder.named_parameters())
     encoder, head = adapt(encoder, head, strategy, loaded)
     return encoder, head, tokenizer
 
 
 def _check_packing(settings: RunConfig, encoder: PreTrainedModel) -> None:
-    """
+    """Checks that the backbone supports packing.
+
     Raises:
-        UserError: texts are to share rows, and the backbone cannot keep them apart.
+        UserError: `data.pack` is set, and the backbone cannot keep packed texts from attending to each other.
     """
     kind, attention = encoder.config.model_type, encoder.config._attn_implementation
     if settings.data.pack and (kind not in PACKABLE or attention == "eager"):
         raise UserError(
-            f"data.pack=true needs a backbone that takes positions and a mask for each pair of tokens: "
+            f"data.pack=true needs a backbone that accepts position ids and an attention mask per pair of tokens: "
             f"{' or '.join(PACKABLE)} with backbone.attention=auto; this is {kind} with {attention}.\n"
-            "Choose data.pack=false; batches of similar length have little padding too."
+            "Choose data.pack=false; batches of texts of similar length need little padding either."
         )
 
 
 def stages_and_phases(encoder: nn.Module, head: nn.Module, strategy: Strategy) -> tuple[list[Stage], list[Phase]]:
-    """
+    """Returns the stages of a network and the phases of its training.
+
     Raises:
         UserError: the strategy does not fit this network.
     """

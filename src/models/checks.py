@@ -1,8 +1,6 @@
-"""What can be checked of a config before the backbone is loaded."""
+"""Checks of a config before the backbone is loaded."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -20,21 +18,16 @@ from src.models import backbones
 from src.models import stages as models_stages
 from src.models.backbones import Source
 
-if TYPE_CHECKING:
-    pass
-if TYPE_CHECKING:
-    pass
-
 
 def check_both(first: DictConfig, second: DictConfig) -> None:
-    """What would stop a training that begins where another ends, to be found before that one begins.
+    """Checks the classification of a pretrain-then-classify run before its pretraining starts.
 
     Args:
-        first: the config of the training that leaves the backbone.
-        second: of the one that goes on with it.
+        first: the config of the pretraining.
+        second: the config of the classification that uses the pretrained backbone.
 
     Raises:
-        UserError: the second could not be.
+        UserError: the classification could not start.
     """
     from src.data import corpus as corpora
 
@@ -44,7 +37,7 @@ def check_both(first: DictConfig, second: DictConfig) -> None:
 
 
 def read_config(cfg: DictConfig) -> tuple[RunConfig, Strategy]:
-    """The typed config and the freezing strategy.
+    """Returns the typed config and the freezing strategy.
 
     Raises:
         UserError: one message with all problems of both.
@@ -61,30 +54,30 @@ def read_config(cfg: DictConfig) -> tuple[RunConfig, Strategy]:
     except UserError as error:
         problems.append(str(error))
     except OmegaConfBaseException:
-        pass  # what is missing or refers to nothing has been told already
+        pass  # `check` has reported missing values and broken references already
     if problems or strategy is None:
         raise UserError("\n".join(problems))
     return settings, strategy
 
 
 def read_training(cfg: DictConfig) -> tuple[RunConfig, Strategy]:
-    """As `read_config`, for a run that is to train; older runs may have trained with what is refused today.
+    """As `read_config`, with the checks of a new training; configs of older runs may not pass them.
 
     Raises:
-        UserError: one message with all that no training can go by.
+        UserError: one message with all problems.
     """
     settings, strategy = read_config(cfg)
     mode, metric = settings.monitor.mode, settings.monitor.metric
     problems = list(refusals(settings.trainer))
     if mode not in ("auto", best_mode(metric)):
-        problems.append(f"monitor.{contradiction(mode, metric)}.\nLeave monitor.mode out: it follows from the metric.")
+        problems.append(f"monitor.{contradiction(mode, metric)}.\nLeave out monitor.mode: it follows from the metric.")
     if problems:
         raise UserError("\n".join(problems))
     return settings, strategy
 
 
 def check_fit(settings: RunConfig, strategy: Strategy, source: Source) -> None:
-    """Whether the backbone can do what the config asks, as far as its files tell without loading it.
+    """Checks that backbone, data and strategy fit, as far as the files show without loading the backbone.
 
     Raises:
         UserError: max_length is beyond the backbone's positions, or the strategy does not fit its layers.
@@ -107,18 +100,19 @@ def check_fit(settings: RunConfig, strategy: Strategy, source: Source) -> None:
         check_reinit(strategy.reinit_top, stages, phases)
         if any(phase.end.epochs is None for phase in phases[:-1]) and settings.monitor.metric.startswith("train/"):
             raise UserError(
-                f"A phase that ends on a plateau watches validation; monitor.metric is {settings.monitor.metric}.\n"
-                "Choose a score of validation, such as monitor.metric=validation/loss, or freeze.until=epochs."
+                f"A phase that ends on a plateau needs a validation metric; got {settings.monitor.metric}.\n"
+                "Choose for example monitor.metric=validation/loss, or freeze.until=epochs."
             )
 
 
 def check_monitor(settings: RunConfig, corpus: Corpus) -> None:
-    """
+    """Checks the names of the monitored metrics.
+
     Raises:
-        UserError: a metric that decides something is not one of this task's scores.
+        UserError: a monitored metric is not a score of this task.
     """
     known = {"loss", *corpus.space.scores}
-    for key, metric in _watched(settings).items():
+    for key, metric in _monitored(settings).items():
         split, _, score = metric.partition("/")
         if split not in ("train", "validation") or score not in known:
             place = split if split == "train" else "validation"
@@ -127,8 +121,8 @@ def check_monitor(settings: RunConfig, corpus: Corpus) -> None:
             )
 
 
-def _watched(settings: RunConfig) -> dict[str, str]:
-    """The metrics that something of a training goes by, by their key in the config."""
+def _monitored(settings: RunConfig) -> dict[str, str]:
+    """Returns the metrics that the monitor, the scheduler and the callbacks watch, by their key in the config."""
     found = {"monitor.metric": settings.monitor.metric, "scheduler.monitor": settings.scheduler.monitor}
     for name, callback in settings.callbacks.items():
         found[f"callbacks.{name}.monitor"] = (callback.model_extra or {}).get("monitor") if callback else None
@@ -136,7 +130,7 @@ def _watched(settings: RunConfig) -> dict[str, str]:
 
 
 def find_backbone(cfg: Backbone) -> Source:
-    """The files of the backbone, or its description where it is to be made.
+    """Finds the files of the backbone; for one with random weights, returns its description.
 
     Raises:
         UserError: there is no such backbone.

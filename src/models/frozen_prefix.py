@@ -1,7 +1,7 @@
-"""Cuts an encoder at a depth: a prefix that computes hidden states and a suffix that goes on from them.
+"""Cuts an encoder at a depth: a prefix that computes hidden states and a suffix that continues from them.
 
-Both are views that share the encoder's own modules, so training the suffix trains the encoder, and the architecture's
-own forward code, with its masks and position biases, runs in both.
+Both share the encoder's own modules, so training the suffix trains the encoder, and both run the architecture's own
+forward code, with its masks and position biases.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttenti
 LAYER_LISTS = ("encoder.layer", "transformer.layer", "layers")
 
 
-# What runs once, after the last layer: the prefix must leave it out.
+# Modules that run once, after the last layer: the prefix must skip them.
 AFTER_LAST = ("final_norm", "pooler")
 
 
 class CutError(Exception):
-    """This architecture has no list of layers that can be cut; says why."""
+    """This architecture cannot be cut here; the message gives the reason."""
 
 
 class PassThrough(nn.Module):
-    """Stands in for the embeddings: hands the hidden states on that the suffix is given as `inputs_embeds`."""
+    """Replaces the embeddings: returns the hidden states that the suffix receives as `inputs_embeds`."""
 
     def forward(self, *args: Any, inputs_embeds: Tensor | None = None, **kwargs: Any) -> Tensor:
         return inputs_embeds if inputs_embeds is not None else next(a for a in args if a is not None and a.ndim == 3)
 
 
 class NoLayers(nn.Module):
-    """Stands in for a stack of layers that has none: not every architecture's own code can do without any."""
+    """Replaces an empty stack of layers, since not every architecture's own code can run without layers."""
 
     def forward(self, *args: Any, **kwargs: Any) -> BaseModelOutputWithPastAndCrossAttentions:
         states = args[0] if args else kwargs["hidden_states"]
@@ -39,7 +39,7 @@ class NoLayers(nn.Module):
 
 
 def cut(encoder: nn.Module, layers: int) -> tuple[nn.Module, nn.Module]:
-    """The embeddings with the first `layers` layers, and the rest.
+    """Cuts an encoder after the first `layers` layers.
 
     Args:
         encoder: a transformers encoder.
@@ -79,7 +79,7 @@ def cut(encoder: nn.Module, layers: int) -> tuple[nn.Module, nn.Module]:
 
 
 def _view(module: nn.Module, path: str) -> nn.Module:
-    """A copy of the modules along a path that shares everything beside the path."""
+    """Copies the modules along a path; everything else is shared with the original."""
     view = copy.copy(module)
     view._modules = dict(module._modules)
     name, _, rest = path.partition(".")
@@ -89,7 +89,7 @@ def _view(module: nn.Module, path: str) -> nn.Module:
 
 
 def _get(module: nn.Module, path: str) -> Any:
-    """What lies at a path below a module; None where nothing does."""
+    """Returns the attribute at a dotted path below a module; None if there is none."""
     found: Any = module
     for name in filter(None, path.split(".")):
         found = getattr(found, name, None)

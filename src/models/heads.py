@@ -1,4 +1,4 @@
-"""Heads: what turns the backbone's output into logits. A head declares what it reads, `pooled` or `tokens`."""
+"""Heads: modules that turn the backbone's output into logits. A head declares what it reads, `pooled` or `tokens`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Reads = Literal["pooled", "tokens"]
 
 
 class LinearHead(nn.Module):
-    """Dropout and a linear layer on one vector a text.
+    """Dropout and a linear layer on one vector per text.
 
     Args:
         width: of the backbone's vectors.
-        outputs: how many logits a text.
-        pooling: how the backbone makes one vector of a text's tokens.
-        dropout: the share of the vector's values that training sets to zero.
+        outputs: logits per text.
+        pooling: how the states of a text's tokens become one vector.
+        dropout: dropout rate of the vector.
     """
 
     reads: ClassVar[Reads] = "pooled"
@@ -41,15 +41,15 @@ class BiLSTMHead(nn.Module):
     """A bidirectional LSTM over the token states, pooling over the tokens, dropout, a linear layer.
 
     Padding never changes a logit: the backward direction reads each text from its own last token, and the pooling
-    passes over padded places. Two plain LSTMs on padded input do this in half the time that packed sequences take.
+    skips padded positions. Two plain LSTMs on padded input take half the time of packed sequences.
 
     Args:
         width: of the backbone's token states.
-        outputs: how many logits a text.
+        outputs: logits per text.
         hidden_size: of the LSTM's state, per direction.
         layers: of the LSTM.
         pooling: over the tokens; `last` takes the last state of each direction.
-        dropout: the share of values that training sets to zero, between LSTM layers and before the linear layer.
+        dropout: dropout rate between LSTM layers and before the linear layer.
     """
 
     reads: ClassVar[Reads] = "tokens"
@@ -69,8 +69,8 @@ class BiLSTMHead(nn.Module):
         self, states: Float[Tensor, "texts tokens width"], mask: Bool[Tensor, "texts tokens"]
     ) -> Float[Tensor, "texts outputs"]:
         lengths = mask.sum(1, keepdim=True)
-        places = torch.arange(mask.shape[1], device=mask.device)
-        mirrored = torch.where(places < lengths, lengths - 1 - places, places)
+        positions = torch.arange(mask.shape[1], device=mask.device)
+        mirrored = torch.where(positions < lengths, lengths - 1 - positions, positions)
         for layer, (rightward, leftward) in enumerate(zip(self.rightward, self.leftward, strict=True)):
             states = self.dropout(states) if layer else states
             right, _ = rightward(states)
@@ -86,13 +86,13 @@ class BiLSTMHead(nn.Module):
 
 
 class MaskedLanguageHead(nn.Module):
-    """What BERT puts behind its encoder to guess masked tokens (Devlin et al. 2019): a dense layer, GELU, a norm, and
-    the input embeddings again as the output matrix. It is given with each call, so that there is only one of it.
+    """BERT's head that predicts masked tokens (Devlin et al. 2019): a dense layer, GELU, a layer norm, and the input
+    embeddings as the output matrix. The embeddings are an argument of `forward`, so that they are registered only once.
 
     Args:
         width: of the backbone's token states.
         embedding_width: of the backbone's input embeddings.
-        vocabulary: how many tokens there are.
+        vocabulary: the number of tokens.
     """
 
     reads: ClassVar[Reads] = "tokens"
@@ -119,7 +119,7 @@ class MixedHead(nn.Module):
         layers: how many outputs are mixed: the embeddings' and each layer's.
     """
 
-    all_layers: ClassVar[bool] = True  # it reads the outputs of all layers, side by side
+    all_layers: ClassVar[bool] = True  # it reads the concatenated outputs of all layers
 
     def __init__(self, inner: nn.Module, layers: int) -> None:
         super().__init__()
@@ -138,21 +138,21 @@ class MixedHead(nn.Module):
 
 
 def _reorder(
-    states: Float[Tensor, "texts tokens width"], order: Int[Tensor, "texts places"]
-) -> Float[Tensor, "texts places width"]:
+    states: Float[Tensor, "texts tokens width"], order: Int[Tensor, "texts positions"]
+) -> Float[Tensor, "texts positions width"]:
     return states.gather(1, order.unsqueeze(-1).expand(-1, -1, states.shape[2]))
 
 
 def logits_of(
     head: nn.Module, output: Any, mask: Bool[Tensor, "texts tokens"], all_layers: bool
 ) -> Float[Tensor, "texts outputs"]:
-    """What a head makes of an encoder's output.
+    """Returns the logits of a head from the output of an encoder.
 
     Args:
         head: reads pooled vectors or token states.
-        output: the encoder's.
+        output: of the encoder.
         mask: true for tokens, false for padding.
-        all_layers: the head reads the outputs of all layers, and the output has them one by one.
+        all_layers: whether the head reads the outputs of all layers, from `output.hidden_states`.
     """
     if head.reads == "pooled" and head.pooling == "pooler":
         return torch.as_tensor(head(output.pooler_output))
@@ -163,14 +163,14 @@ def logits_of(
 
 
 def read_states(output: Any, all_layers: bool) -> Float[Tensor, "texts tokens width"]:
-    """What a head reads of an encoder's output: the last layer's states, or those of all layers side by side."""
+    """Returns the hidden states that a head reads: those of the last layer, or those of all layers concatenated."""
     return torch.cat(output.hidden_states, dim=-1) if all_layers else torch.as_tensor(output.last_hidden_state)
 
 
 def pool_states(
     states: Float[Tensor, "texts tokens width"], mask: Bool[Tensor, "texts tokens"], pooling: str
 ) -> Float[Tensor, "texts width"]:
-    """One vector a text: the first token's state (`cls`), or the mean or maximum over the tokens without padding."""
+    """Returns one vector per text: the first token's state (`cls`), or the mean or maximum over all but padding."""
     if pooling == "cls":
         return states[:, 0]
     real = mask.unsqueeze(-1)
@@ -180,7 +180,7 @@ def pool_states(
 
 
 def probabilities(logits: Float[Tensor, "rows outputs"], objective: Objective) -> Float[Tensor, "rows labels"]:
-    """Probabilities per label: binary gives two columns that sum to 1, multi-label independent ones."""
+    """Returns probabilities per label: for binary two columns that sum to 1, for multi-label independent ones."""
     if objective == "multiclass":
         return logits.softmax(1)
     positive = logits.sigmoid()

@@ -1,4 +1,4 @@
-"""Importing what takes seconds."""
+"""Faster imports of large libraries."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def without_collection() -> Iterator[None]:
-    """Looks for no garbage meanwhile: nothing that an import makes is any, and looking takes a fifth of its time."""
+def without_garbage_collection() -> Iterator[None]:
+    """Turns off garbage collection during an import: it takes a fifth of the time and finds nothing to free."""
     collecting = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""The quick way through a network for many texts: batches of similar length, several at a time on a processor."""
+"""Fast inference over many texts: batches of similar length, several at a time on a CPU."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-# Padded places in one batch: as much as a processor's cache holds, or keeps a GPU busy.
+# Tokens per batch, padding included: as many as fit a CPU's cache, or keep a GPU busy.
 BATCH_TOKENS = {"cpu": 1_024, "cuda": 16_384}
 
 
-THREADS = 4  # batches computed side by side on a processor
+THREADS = 4  # batches computed in parallel on a CPU
 
 
 def batches(lengths: NDArray[np.int64], device: torch.device) -> Iterator[slice]:
-    """Slices of texts in descending length, as many in each as fit the budget: a function of the lengths alone."""
+    """Yields slices of texts sorted by descending length, each with as many texts as fit the budget of tokens."""
     budget = BATCH_TOKENS.get(device.type, BATCH_TOKENS["cuda"])
     begin = 0
     while begin < len(lengths):
@@ -29,8 +29,8 @@ def batches(lengths: NDArray[np.int64], device: torch.device) -> Iterator[slice]
 
 
 @contextlib.contextmanager
-def side_by_side(device: torch.device) -> Iterator[ThreadPoolExecutor]:
-    """Threads that each compute a batch, which keeps all cores busy through operations too small to be shared out."""
+def batch_threads(device: torch.device) -> Iterator[ThreadPoolExecutor]:
+    """Yields a pool of threads that compute one batch each: small operations alone do not use all cores of a CPU."""
     cores = torch.get_num_threads()
     threads = min(THREADS, cores) if device.type == "cpu" else 1
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(cores // threads,)) as pool:
@@ -38,12 +38,12 @@ def side_by_side(device: torch.device) -> Iterator[ThreadPoolExecutor]:
             yield pool
         finally:
             pool.shutdown(cancel_futures=True)
-            # PyTorch takes what a thread sets as the number for all threads to come.
+            # In PyTorch, the number that a thread sets becomes the default of all later threads.
             torch.set_num_threads(cores)
 
 
 def cast_matrices(network: nn.Module, dtype: torch.dtype) -> None:
-    """Gives the matrices the dtype that autocast would cast them to anew in each call; the numbers are the same."""
+    """Casts the linear layers once, where autocast would cast them in each call; the results are equal."""
     for layer in network.modules():
         if isinstance(layer, nn.Linear):
             layer.to(dtype)

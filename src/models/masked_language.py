@@ -1,4 +1,4 @@
-"""What a run of masked language modelling leaves for others: a backbone, its tokenizer, and the head's weights."""
+"""Loads and saves the model of a masked language modelling run: backbone, tokenizer and head."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 KINDS = ("weight", "bias")
 
 
-# What the architectures call the head's dense layer, norm and output bias in their checkpoints.
+# The names of the head's dense layer, norm and output bias in the checkpoints of the architectures.
 HEADS = (
     ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.bias"),
     ("lm_head.dense", "lm_head.layer_norm", "lm_head.bias"),
@@ -29,37 +29,43 @@ HEADS = (
 
 
 def find_pretrained(cfg: FromRun) -> Source:
-    """The backbone that a run has left.
+    """Finds the backbone that a run of masked language modelling has saved.
 
     Raises:
-        UserError: there is no such run, it has not finished, or it did not learn to fill in masked words.
+        UserError: there is no such run, it has not finished, or its objective is not masked language modelling.
     """
     folder = RunFolder(user_path(cfg.run))
     result = folder.read_result()
     if result["objective"] != "mlm":
         raise UserError(
             "backbone.run must be a run of masked language modelling; "
-            f"{folder.path} learned a {result['objective']} task.\nGive a run of model=bert_mlm."
+            f"the objective of {folder.path} is {result['objective']}.\nGive a run of model=bert_mlm."
         )
     folder.check_weights(result)
     return read_source(folder.model, str(folder.path))
 
 
 def _head_names(dense: str, norm: str, bias: str) -> dict[str, str]:
-    """What the head's parameters are called in a checkpoint, by what they are called here."""
+    """Returns the head's parameter names in a checkpoint, by their names here."""
     parts = (("dense", dense), ("norm", norm))
     return {"bias": bias} | {f"{ours}.{kind}": f"{theirs}.{kind}" for ours, theirs in parts for kind in KINDS}
 
 
-def head_names(there: Iterable[str]) -> dict[str, str] | None:
-    """What a checkpoint with these names calls the head's parameters, by what they are called here; None where it has
-    no such head."""
-    found = set(there)
-    return next((names for names in (_head_names(*parts) for parts in HEADS) if found.issuperset(names.values())), None)
+def head_names(names: Iterable[str]) -> dict[str, str] | None:
+    """Finds the head's parameters in a checkpoint.
+
+    Args:
+        names: of all tensors of the checkpoint.
+
+    Returns:
+        Their names in the checkpoint, by their names here; None if the checkpoint has no such head.
+    """
+    found = set(names)
+    return next((known for known in (_head_names(*parts) for parts in HEADS) if found.issuperset(known.values())), None)
 
 
 def load_head(source: Source, head: nn.Module) -> bool:
-    """Gives the head the weights that the backbone's own pretraining has left, if they are in its files."""
+    """Loads the head's weights from the backbone's files; returns whether they are there."""
     from safetensors import safe_open
 
     shapes = {name: parameter.shape for name, parameter in head.named_parameters()}
@@ -74,8 +80,7 @@ def load_head(source: Source, head: nn.Module) -> bool:
 
 
 def save_model(folder: Path, encoder: PreTrainedModel, head: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Leaves a backbone in the form that transformers reads, `AutoModel.from_pretrained(folder)`, and the head beside
-    it under BERT's names, where `load_head` finds it."""
+    """Saves a backbone for `AutoModel.from_pretrained(folder)`, and the head under BERT's names for `load_head`."""
     names = _head_names(*HEADS[0])
     beside = {names[name]: tensor for name, tensor in head.state_dict().items()}
     encoder.save_pretrained(folder, state_dict={**encoder.state_dict(), **beside})

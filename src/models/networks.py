@@ -1,5 +1,5 @@
-"""What an encoder and a head make of a batch, and both as a run has left them. Nothing here trains: to import what
-does takes longer than to label a text."""
+"""The network of a finished run: encoder and head, and the logits of a batch. Free of imports that only training needs,
+since they take longer than labelling a text."""
 
 from __future__ import annotations
 
@@ -42,27 +42,27 @@ class Network(nn.Module):
         super().__init__()
         self.encoder, self.head = encoder, head
         self.stages, self.phases, self.space = list(stages), list(phases), space
-        self.trained = trained_in(phases)  # if all phases are reached
+        self.trained = trained_in(phases)  # if the training reaches all phases
 
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
     def forward(self, batch: Batch) -> Float[Tensor, "rows outputs"]:
-        """The logits of a batch of token ids: of each text, or of each masked token."""
+        """Returns the logits of each text of a batch or, for masked language modelling, of each masked token."""
         return (token_logits if self.space.objective == "mlm" else label_logits)(self.encoder, self.head, batch)
 
 
 def label_logits(
     encoder: PreTrainedModel, head: nn.Module, batch: Batch, suffix: nn.Module | None = None
 ) -> Float[Tensor, "texts outputs"]:
-    """The logits of texts.
+    """Returns the logits of texts.
 
     Args:
         encoder: the backbone.
         head: reads pooled vectors or token states.
-        batch: token ids, or what the activation store holds in their place.
-        suffix: the part of the encoder that stored states go on through; None: they are for the head.
+        batch: token ids, or states from the activation store.
+        suffix: the part of the encoder that stored states pass through; None: the head reads them directly.
     """
     if "pooled" in batch:
         logits: Tensor = head(batch["pooled"])
@@ -74,37 +74,38 @@ def label_logits(
         output = suffix(inputs_embeds=batch["states"], attention_mask=mask.long())
     else:
         output = BaseModelOutput(last_hidden_state=batch["states"])
-    # What a store holds for a head that reads all layers lies side by side already.
+    # For a head that reads all layers, the states in a store are concatenated already.
     return logits_of(head, output, mask, reads_all_layers(head) and "states" not in batch).float()
 
 
 def token_logits(encoder: PreTrainedModel, head: nn.Module, batch: Batch) -> Float[Tensor, "masked vocabulary"]:
-    """The logits of the tokens at `places`, which count through the padded batch row by row."""
+    """Returns the logits at `masked_positions`, which are indices into the flattened padded batch."""
     mask, options = batch["mask"].long(), {}
     if "segments" in batch:
-        # Texts that share a row do not see each other, and each counts its positions from its own start.
+        # Packed texts do not attend to each other, and the positions of each start at 0.
         segments = batch["segments"]
         mask = segments[:, None, :, None] == segments[:, None, None, :]
         options = {"position_ids": batch["positions"]}
     states = encoder(input_ids=batch["input_ids"], attention_mask=mask, **options).last_hidden_state
-    logits: Tensor = head(states.flatten(0, 1)[batch["places"]], encoder.get_input_embeddings().weight)
+    logits: Tensor = head(states.flatten(0, 1)[batch["masked_positions"]], encoder.get_input_embeddings().weight)
     return logits.float()
 
 
 def reads_all_layers(head: nn.Module) -> bool:
-    """Whether a head reads the outputs of all layers side by side instead of the last one's."""
+    """Whether a head reads the outputs of all layers instead of the last one's."""
     return bool(getattr(head, "all_layers", False))
 
 
 def checkpoint_names(trained: Iterable[str]) -> set[str]:
-    """What trained, as checkpoints name it; the frozen weights are the backbone's own and are read from there again."""
+    """Returns the names of trained parameters in checkpoints; frozen weights are loaded from the backbone."""
     return {name if name.startswith(f"{HEAD}.") else f"encoder.{name}" for name in trained}
 
 
 def check_state(state: dict[str, Any], trained: Iterable[str]) -> None:
-    """
+    """Checks that a checkpoint has exactly the trained parameters.
+
     Raises:
-        ValueError: a tensor that trained is missing, or one that did not is there.
+        ValueError: a trained tensor is missing, or there are others.
     """
     if differing := sorted(state.keys() ^ checkpoint_names(trained)):
         raise ValueError(f"the checkpoint is of another model or strategy: {', '.join(differing[:5])}")

@@ -1,5 +1,4 @@
-"""Backbones of one's own: a tokenizer of the training texts, a BERT with random weights, and what a run of masked
-language modelling leaves for others."""
+"""Backbones from scratch: a tokenizer trained on the training texts, and a BERT with random weights."""
 
 from __future__ import annotations
 
@@ -21,11 +20,11 @@ ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
-VOCABULARY = 8000  # pieces, where the texts have so many and the user does not say
+VOCABULARY = 8000  # the largest default size, in tokens
 
 
 def describe(cfg: Scratch) -> Source:
-    """A backbone that does not exist yet, as far as its config tells."""
+    """Returns the description of a backbone that is built from its config, without files."""
     settings = {
         "model_type": "bert",
         "hidden_size": cfg.hidden_size,
@@ -40,11 +39,11 @@ def describe(cfg: Scratch) -> Source:
 
 
 def train_tokenizer(texts: Sequence[str], cfg: Scratch) -> PreTrainedTokenizerBase:
-    """A WordPiece tokenizer of these texts (Schuster & Nakajima 2012), with BERT's rules and special tokens; or the
-    tokenizer of the folder in the config.
+    """Trains a WordPiece tokenizer on these texts (Schuster & Nakajima 2012), with BERT's rules and special tokens; or
+    loads the tokenizer of the folder in the config.
 
     Raises:
-        UserError: the texts do not have so many pieces.
+        UserError: the texts do not support a vocabulary of the configured size.
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
@@ -57,7 +56,7 @@ def train_tokenizer(texts: Sequence[str], cfg: Scratch) -> PreTrainedTokenizerBa
     words = {
         word for text in texts for word, _ in core.pre_tokenizer.pre_tokenize_str(core.normalizer.normalize_str(text))
     }
-    # The trainer numbers these letters in the order of a hash table, another one each time, and breaks ties by number.
+    # The trainer would number these letters in the order of a hash table, which varies, and breaks ties by number.
     letters = sorted({f"##{letter}" for word in words for letter in word[1:]})
     core.train_from_iterator(
         texts,
@@ -71,10 +70,10 @@ def train_tokenizer(texts: Sequence[str], cfg: Scratch) -> PreTrainedTokenizerBa
     core = _without_added_tokens(core)
     found = core.get_vocab_size()
     if cfg.vocabulary and found < cfg.vocabulary:
-        more = f"Give more texts; a vocabulary has at least {FEWEST_PIECES} pieces."
+        more = f"Give more texts; a vocabulary has at least {FEWEST_PIECES} tokens."
         raise UserError(
-            f"backbone.vocabulary must be at most what the training texts support, {found:,} pieces (those that occur "
-            f"{cfg.min_frequency} times); got {cfg.vocabulary:,}.\n"
+            f"backbone.vocabulary must be at most what the training texts support, {found:,} tokens (those that occur "
+            f"at least {cfg.min_frequency} times); got {cfg.vocabulary:,}.\n"
             f"{'Lower it, or give more texts.' if found >= FEWEST_PIECES else more}"
         )
     core.post_processor = processors.TemplateProcessing(
@@ -87,7 +86,7 @@ def train_tokenizer(texts: Sequence[str], cfg: Scratch) -> PreTrainedTokenizerBa
 
 
 def _without_added_tokens(core: Tokenizer) -> Tokenizer:
-    """The same tokenizer with its vocabulary alone: no token is looked for in the text before it is cut into words."""
+    """Returns the tokenizer without added tokens, which would be matched in a text before it is split into words."""
     from tokenizers import Tokenizer, models
 
     plain = Tokenizer(models.WordPiece(core.get_vocab(), unk_token="[UNK]"))
@@ -96,10 +95,10 @@ def _without_added_tokens(core: Tokenizer) -> Tokenizer:
 
 
 def make_encoder(source: Source, attention: str, tokenizer: PreTrainedTokenizerBase, pooler: bool) -> PreTrainedModel:
-    """The BERT that a source describes, with random weights in float32."""
+    """Builds the BERT that a source describes, with random weights in float32."""
     from transformers import BertConfig, BertModel
 
-    from src.models.cpu_kernels import make_quick
+    from src.models.cpu_kernels import use_cpu_kernels
 
     silence_transformers()
     options: dict[str, Any] = {} if attention == "auto" else {"attn_implementation": attention}
@@ -108,5 +107,5 @@ def make_encoder(source: Source, attention: str, tokenizer: PreTrainedTokenizerB
     cfg = BertConfig(vocab_size=size, pad_token_id=tokenizer.pad_token_id, **settings, **options)
     model = BertModel(cfg, add_pooling_layer=pooler)
     if attention == "auto":
-        make_quick(model)
+        use_cpu_kernels(model)
     return model

@@ -1,4 +1,4 @@
-"""What the stages of an encoder are, by the names of its parameters."""
+"""The stages of an encoder, from the names of its parameters."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 LAYER = re.compile(r"^(?:encoder\.|transformer\.)?(?:layers?|albert_layer_groups)\.(\d+)\.")
 
 
-# What runs once after the last layer belongs to it; DeBERTa's convolution runs after the first layer.
+# Modules that run once after the last layer belong to it; DeBERTa's convolution runs after the first layer.
 AFTER_LAST = re.compile(r"^(?:final_norm|norm|ln_f|encoder\.(?:final_)?norm)\.")
 
 
 AFTER_FIRST = re.compile(r"^encoder\.conv\.")
 
 
-# In a checkpoint with a task head the encoder stands behind the name of the model, as in bert.encoder.layer.0.….
+# In a checkpoint with a task head, encoder parameters have the model's name as prefix, as in bert.encoder.layer.0.….
 INNER = re.compile(r"^\w+\.((?:embeddings|encoder|layers|transformer|pooler)\..*)$")
 
 
 def stages(names: Iterable[str]) -> list[Stage]:
-    """Sorts the parameter names of an encoder into its stages, from the input to the output.
+    """Groups the parameter names of an encoder into its stages, from the input to the output.
 
     A parameter that several layers share, such as a relative-position table, belongs to the embeddings: it can only be
     frozen together with everything before the first layer.
@@ -60,7 +60,7 @@ def stages(names: Iterable[str]) -> list[Stage]:
 
 
 def declared_stages(source: Source) -> list[Stage] | None:
-    """The stages by the weight file's table of contents, read without loading a tensor; None where that cannot be.
+    """Returns the stages by the tensor names in the weight files, without loading them; None if the names show none.
 
     Raises:
         UserError: a weight file cannot be read.
@@ -73,7 +73,7 @@ def declared_stages(source: Source) -> list[Stage] | None:
             with safe_open(file, framework="numpy") as content:
                 names += content.keys()
         except (OSError, SafetensorError) as error:
-            raise UserError(f"{file} must be weights that can be read; they cannot: {reason(error)}.") from None
+            raise UserError(f"{file} must be a readable weight file; it cannot be read: {reason(error)}.") from None
     inner = [match.group(1) for name in names if (match := INNER.match(name))]
     try:
         return stages(inner if any(LAYER.match(n) for n in inner) else names)

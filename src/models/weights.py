@@ -1,4 +1,4 @@
-"""Checks on loaded weights, and which of them are new."""
+"""Checks and logs loaded weights."""
 
 from __future__ import annotations
 
@@ -18,24 +18,30 @@ log = logging.getLogger(__name__)
 
 
 def check_finite(weights: Mapping[str, torch.Tensor], source: str) -> None:
-    """
+    """Checks that all weights are finite.
+
     Raises:
-        UserError: a weight is NaN or infinite, so that nothing of use can come out.
+        UserError: a weight is NaN or infinite.
     """
     if broken := [name for name, tensor in weights.items() if not bool(tensor.isfinite().all())]:
         raise UserError(
-            f"Weights must be finite numbers; in {source} these are not: {', '.join(broken[:5])}.\n"
+            f"Weights must be finite numbers; in {source} these are not finite: {', '.join(broken[:5])}.\n"
             "Train that run again, with a lower optimizer.lr, or choose another backbone."
         )
 
 
-def say_loaded(source: Source, encoder: PreTrainedModel, new: nn.Module | None) -> None:
-    """Says which tensors come from where: all of the encoder's are loaded, or loading it would have failed.
+def log_loaded(source: Source, encoder: PreTrainedModel, new_head: nn.Module | None) -> None:
+    """Logs which tensors are loaded and which are newly initialised.
+
+    Args:
+        source: the files of the encoder.
+        encoder: with all its weights loaded from there.
+        new_head: the head, if it is newly initialised.
 
     Raises:
-        UserError: they are no numbers.
+        UserError: a weight of the encoder is NaN or infinite.
     """
-    names = ", ".join(f"head.{name}" for name, _ in new.named_parameters()) if new else "none"
     weights = dict(encoder.named_parameters())
     check_finite(weights, source.name)
-    log.info("Loaded all %d tensors of the encoder from %s; new are: %s", len(weights), source.name, names)
+    new = f"head ({len(list(new_head.parameters()))} tensors)" if new_head else "none"
+    log.info("Loaded all %d tensors of the encoder from %s; newly initialised: %s", len(weights), source.name, new)

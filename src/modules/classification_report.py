@@ -15,8 +15,8 @@ from src.modules import metrics
 
 
 def report_text(predicted: NDArray[Any], targets: NDArray[Any], space: LabelSpace) -> str:
-    """Precision, recall, F1 and support of each label that occurs in targets or predictions, and their macro, micro (or
-    accuracy) and weighted averages; these are the scores of `metrics.measure`.
+    """Returns precision, recall, F1 and support of each label that occurs in targets or predictions, and their macro,
+    micro (or accuracy) and weighted averages, which equal the scores of `metrics.measure`.
 
     Args:
         predicted: int64 [rows] label indices, or [rows, labels] of 0 and 1.
@@ -30,6 +30,6 @@ def report_text(predicted: NDArray[Any], targets: NDArray[Any], space: LabelSpac
     absent = [name for name, occurs in zip(space.names, given, strict=True) if not occurs]
     if absent:
         table += (
-            f"\nMacro averages are over the labels that texts have or are given, which leaves out: {listed(absent)}\n"
+            f"\nMacro averages are over the labels that occur or are predicted, which leaves out: {listed(absent)}\n"
         )
     return str(table)

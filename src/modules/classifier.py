@@ -1,4 +1,4 @@
-"""The LightningModules: what each objective computes in a step, and how it is measured."""
+"""The LightningModule that classifies texts: its loss and scores for each objective."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from src.freezing.strategy import Phase, Stage
 from src.models.heads import probabilities
 from src.models.networks import label_logits
 from src.modules import metrics
-from src.modules.freezable import FreezableModule, Seen, joined
+from src.modules.freezable import FreezableModule, StepOutput, concatenated
 from src.modules.optimizing import Optimization
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of a split, in the order of its rows."""
+    """The logits, targets and weights of a split, in the order of its examples."""
 
     logits: Float[Tensor, "rows outputs"]
     targets: Shaped[Tensor, "rows ..."]
@@ -33,7 +33,7 @@ class Predictions:
 
 
 class TextClassifier(FreezableModule):
-    """Labels texts.
+    """Classifies texts.
 
     Args:
         encoder: the backbone.
@@ -58,7 +58,7 @@ class TextClassifier(FreezableModule):
         super().__init__(encoder, head, stages, phases, optimization)
         self.space = space
         self.register_buffer("label_weights", label_weights, persistent=False)
-        self.predictions: dict[str, Predictions] = {}  # the latest of each split
+        self.predictions: dict[str, Predictions] = {}  # the latest predictions of each split
 
     @property
     def scores(self) -> Sequence[str]:
@@ -70,7 +70,7 @@ class TextClassifier(FreezableModule):
     def losses(
         self, logits: Float[Tensor, "texts outputs"], targets: Shaped[Tensor, "texts ..."]
     ) -> Float[Tensor, " texts"]:
-        """The loss of each text: cross-entropy, or binary cross-entropy with logits, averaged over labels."""
+        """Returns the loss of each text: cross-entropy, or binary cross-entropy with logits, averaged over labels."""
         if self.space.objective == "multiclass":
             return F.cross_entropy(logits, targets, reduction="none")
         if self.space.objective == "binary":
@@ -79,20 +79,20 @@ class TextClassifier(FreezableModule):
         losses = F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights, reduction="none")
         return losses.mean(1)
 
-    def step(self, batch: Batch) -> tuple[Float[Tensor, ""], Seen]:
+    def step(self, batch: Batch) -> tuple[Float[Tensor, ""], StepOutput]:
         logits = self(batch)
-        loss = (self.losses(logits, batch["targets"]) * batch["weights"]).sum() / batch["share"]
+        loss = (self.losses(logits, batch["targets"]) * batch["weights"]).sum() / batch["loss_divisor"]
         return loss, {"logits": logits.detach(), **{key: batch[key] for key in ("rows", "targets", "weights")}}
 
-    def measure(self, seen: list[Seen], split: str) -> dict[str, float]:
-        whole = joined(seen)
+    def measure(self, outputs: list[StepOutput], split: str) -> dict[str, float]:
+        whole = concatenated(outputs)
         order = whole["rows"].argsort()
         found = Predictions(whole["logits"][order], whole["targets"][order], whole["weights"][order])
         self.predictions[split] = found
         return self.score(found)
 
     def score(self, predictions: Predictions, thresholds: Tensor | None = None) -> dict[str, float]:
-        """The loss and all scores of a split's predictions."""
+        """Returns the loss and all scores of a split's predictions."""
         logits, targets, weights = predictions.logits, predictions.targets, predictions.weights
         losses = self.losses(logits.to(self.device), targets.to(self.device)).cpu()
         probs = probabilities(logits, self.space.objective)

@@ -1,4 +1,4 @@
-"""What every LightningModule of the project has in common: a backbone and a head, trained in phases."""
+"""The base of the LightningModules: a backbone and a head, trained in phases."""
 
 from __future__ import annotations
 
@@ -23,27 +23,26 @@ if TYPE_CHECKING:
 History = list[dict[str, float]]
 
 
-Seen = dict[str, Tensor]  # what is kept of batches until their epoch is measured
+StepOutput = dict[str, Tensor]  # the outputs of a batch that are kept until the end of its epoch
 
 
-PIECES = 64  # that it lies in at the most
+MAX_OUTPUTS = 64  # kept outputs are concatenated when there are so many
 
 
-SPLITS = ("train", "validation")  # that are measured while a model trains
+SPLITS = ("train", "validation")  # whose scores are recorded after each epoch
 
 
-def joined(seen: Sequence[Seen]) -> Seen:
-    """What is kept of several batches as if they were one."""
-    return {key: torch.cat([part[key] for part in seen]) for key in seen[0]}
+def concatenated(outputs: Sequence[StepOutput]) -> StepOutput:
+    """Concatenates the outputs of several batches."""
+    return {key: torch.cat([part[key] for part in outputs]) for key in outputs[0]}
 
 
 class FreezableModule(ScheduledModule):
-    """A backbone and a head, of which the parameters of one phase train. Objectives say what a step computes and how an
-    epoch is measured.
+    """A backbone and a head, of which the parameters of one phase train. Subclasses define the loss and the scores.
 
     Args:
         encoder: the backbone.
-        head: makes logits of what the encoder makes of a text.
+        head: computes logits from the encoder's output.
         stages: the backbone's and the head's, from the input to the output.
         phases: of the freezing strategy.
         optimization: builds the optimizer; None for a model that does not train.
@@ -60,31 +59,31 @@ class FreezableModule(ScheduledModule):
         super().__init__()
         self.encoder, self.head = encoder, head
         self.stages, self.phases, self.optimization = list(stages), list(phases), optimization
-        self.thawed: dict[str, int] = {}  # at which step each stage began to train
+        self.unfrozen_at: dict[str, int] = {}  # the step at which each stage began to train
         self._suffix: list[nn.Module] = []
         self.trained = trained_in(phases)
         self.history: History = []  # the scores of every epoch so far; epochs count from 1
         self.measured: dict[str, dict[str, float]] = {}  # the scores of each split in this epoch
-        self._train_seen: list[Seen] = []  # of this epoch
-        self._seen = self._train_seen  # of whatever is going on
+        self._train_outputs: list[StepOutput] = []  # of this epoch
+        self._outputs = self._train_outputs  # of the loop that is running: training, validation or test
         self.strict_loading = False  # checkpoints hold only what trained; `on_load_checkpoint` checks them
         self.enter_phase(0)
 
     @property
     @abstractmethod
     def scores(self) -> Sequence[str]:
-        """The names of what is measured besides the loss."""
+        """The names of the scores besides the loss."""
 
     @abstractmethod
-    def step(self, batch: Batch) -> tuple[Float[Tensor, ""], Seen]:
-        """The loss of a batch, divided so that the mean over processes is that of the whole batch; and what is kept."""
+    def step(self, batch: Batch) -> tuple[Float[Tensor, ""], StepOutput]:
+        """Returns the loss, scaled so that the mean over processes is that of the whole batch, and the outputs."""
 
     @abstractmethod
-    def measure(self, seen: list[Seen], split: str) -> dict[str, float]:
-        """The loss and all scores of a split, from what each process has kept of it."""
+    def measure(self, outputs: list[StepOutput], split: str) -> dict[str, float]:
+        """Returns the loss and all scores of a split from the outputs of all processes."""
 
     def named_stage_parameters(self) -> dict[str, nn.Parameter]:
-        """All parameters by the names that stages use: bare for the backbone, `head.…` for the head."""
+        """Returns all parameters by their names in stages: without prefix for the backbone, `head.…` for the head."""
         named = dict(self.encoder.named_parameters())
         return named | {f"{HEAD}.{name}": parameter for name, parameter in self.head.named_parameters()}
 
@@ -104,15 +103,15 @@ class FreezableModule(ScheduledModule):
         for name, parameter in self.named_stage_parameters().items():
             parameter.requires_grad = name in self.phases[index].trainable
             if not parameter.requires_grad:
-                parameter.grad = None  # or the optimizer would go on moving what is frozen
+                parameter.grad = None  # or the optimizer would still update it
         for stage in self.stages:
             if self.phases[index].trainable & set(stage.parameters):
-                self.thawed.setdefault(stage.name, step)
+                self.unfrozen_at.setdefault(stage.name, step)
         self.train(self.training)
 
     def enter_all_phases(self) -> None:
-        """Makes everything trainable that trains in any phase, which is what a wrapper for several processes must see:
-        it takes care of no parameter that it does not find trainable."""
+        """Makes everything trainable that trains in any phase: DistributedDataParallel ignores parameters that are not
+        trainable when it wraps the module."""
         for name, parameter in self.named_stage_parameters().items():
             parameter.requires_grad = name in self.trained
 
@@ -131,26 +130,26 @@ class FreezableModule(ScheduledModule):
         return self
 
     def read_store(self, suffix: nn.Module | None) -> None:
-        """From now on batches hold stored states, which the suffix (None: the head) goes on from."""
+        """Makes `forward` expect stored states in batches, and pass them to the suffix (None: to the head)."""
         # In a list, since its modules are the encoder's and must not be registered twice.
         self._suffix = [suffix] if suffix is not None else []
 
     def recompile(self) -> None:
-        """Compiles everything that runs in a step anew: compiled code goes on leaving out what was frozen before."""
+        """Recompiles the network: code compiled earlier has no gradients for what was frozen then."""
         torch._dynamo.reset()
         for part in (self.encoder, *self._suffix, self.head):
             part.compile(dynamic=True)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        loss, seen = self.step(batch)
+        loss, output = self.step(batch)
         trainer: Any = self.trainer
-        # Lightning's own `log` would drop the value in the other steps, after half a millisecond of bookkeeping.
+        # In other steps Lightning's `log` would drop the value, after half a millisecond of overhead.
         every = trainer.log_every_n_steps
         if every and (self.global_step + 1) % every == 0:
             self.log("train/loss_step", loss.detach())
-        self._keep(seen)
-        # Lightning divides by the batches of a full step; the step is to be that of one batch of all its texts.
-        return loss * batch["part"] * trainer.accumulate_grad_batches if "part" in batch else loss
+        self._keep(output)
+        # Lightning divides by the number of batches; the step must equal that of one batch with all texts.
+        return loss * batch["step_fraction"] * trainer.accumulate_grad_batches if "step_fraction" in batch else loss
 
     def validation_step(self, batch: Batch, index: int) -> None:
         self._keep(self.step(batch)[1])
@@ -158,31 +157,31 @@ class FreezableModule(ScheduledModule):
     def test_step(self, batch: Batch, index: int) -> None:
         self._keep(self.step(batch)[1])
 
-    def _keep(self, seen: Seen) -> None:
-        """Keeps what is left of a batch until its epoch is measured, in few pieces: many small ones would lie scattered
-        over the memory that batches leave, so that the next batches need new memory, a gigabyte in a long epoch."""
-        self._seen.append(seen)
-        if len(self._seen) == PIECES:
-            self._seen[:] = [joined(self._seen)]
+    def _keep(self, output: StepOutput) -> None:
+        """Keeps the outputs of a batch until the end of the epoch, in few tensors: many small ones would fragment the
+        memory, by a gigabyte in a long epoch."""
+        self._outputs.append(output)
+        if len(self._outputs) == MAX_OUTPUTS:
+            self._outputs[:] = [concatenated(self._outputs)]
 
     def on_train_start(self) -> None:
-        # Lightning leaves modes as it finds them, and from_pretrained returns models in evaluation mode.
+        # Lightning does not change modes, and from_pretrained returns models in evaluation mode.
         self.train()
         super().on_train_start()
 
     def on_train_epoch_start(self) -> None:
-        self._train_seen = []
+        self._train_outputs = []
         self.measured = {}  # not every epoch is validated
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
-        # A validation may have come in between, and a resumed epoch does not start anew.
-        self._seen = self._train_seen
+        # A validation may have run in between, and a resumed epoch keeps its outputs.
+        self._outputs = self._train_outputs
 
     def on_validation_epoch_start(self) -> None:
-        self._seen = []
+        self._outputs = []
 
     def on_test_epoch_start(self) -> None:
-        self._seen = []
+        self._outputs = []
 
     def on_validation_epoch_end(self) -> None:
         self._measure("validation")
@@ -191,47 +190,47 @@ class FreezableModule(ScheduledModule):
         self._measure("test")
 
     def on_train_epoch_end(self) -> None:
-        self._seen = self._train_seen
+        self._outputs = self._train_outputs
         self._measure("train")
         found = {f"{split}/{name}": value for split in SPLITS for name, value in self.measured.get(split, {}).items()}
         self.history.append({"epoch": self.current_epoch + 1, "step": self.global_step, **found})
-        self.watch_plateau(found)
+        self.step_plateau_schedule(found)
 
     def _measure(self, split: str) -> None:
-        """Brings what all processes have kept together and logs its scores."""
-        if not self._seen:
+        """Gathers the outputs of all processes and logs their scores."""
+        if not self._outputs:
             return
-        mine = {key: values.cpu() for key, values in joined(self._seen).items()}
-        self._seen.clear()
+        mine = {key: values.cpu() for key, values in concatenated(self._outputs).items()}
+        self._outputs.clear()
         self.measured[split] = self.measure(gather(mine), split)
         for name, value in self.measured[split].items():
             shown = split == "validation" and name in ("loss", "accuracy")
-            # Validating the best weights after the training must not add points to its curves.
+            # Validating the best weights after the training must not add points to the training curves.
             fitting = self.trainer.state.fn == "fit"
             self.log(f"{split}/{name}", value, prog_bar=shown, logger=fitting)
 
-    def rate_factor(self, stage: str) -> float:
+    def lr_factor(self, stage: str) -> float:
         assert self.optimization is not None
         phase, chosen = self.phases[self.phase], self.optimization
         own, usual = (phase.head_lr, chosen.head_lr) if stage == HEAD else (phase.lr, chosen.lr)
         factor = 1.0 if own is None else own / usual
-        since = self.thawed.get(stage, 0)
+        since = self.unfrozen_at.get(stage, 0)
         if since == 0:
-            return factor  # trained from the start, where the schedule warms up
-        steps = int(self.trainer.num_training_batches) / self.trainer.accumulate_grad_batches  # of an epoch
+            return factor  # trainable from the start: the schedule itself warms up
+        steps = int(self.trainer.num_training_batches) / self.trainer.accumulate_grad_batches  # per epoch
         ramp = round(chosen.thaw_warmup * steps)
         return factor * min(1.0, (self.global_step - since + 1) / (ramp + 1))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         keep = checkpoint_names(self.trained)
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in keep}
-        checkpoint["phase"], checkpoint["thawed"] = self.phase, dict(self.thawed)
+        checkpoint["phase"], checkpoint["thawed"] = self.phase, dict(self.unfrozen_at)
         checkpoint["history"] = self.history
-        checkpoint["seen"] = self._train_seen
+        checkpoint["seen"] = self._train_outputs
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         check_state(checkpoint["state_dict"], self.trained)
         self.history = checkpoint["history"]
-        self._train_seen = checkpoint["seen"]
+        self._train_outputs = checkpoint["seen"]
         # Which parameters train is set when the fit starts.
-        self.phase, self.thawed = checkpoint["phase"], checkpoint["thawed"]
+        self.phase, self.unfrozen_at = checkpoint["phase"], checkpoint["thawed"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -15,15 +14,12 @@ from src.datamodules.batching import Batch
 from src.models.heads import MaskedLanguageHead
 from src.models.networks import token_logits
 from src.modules import metrics
-from src.modules.freezable import FreezableModule, Seen
-
-if TYPE_CHECKING:
-    pass
+from src.modules.freezable import FreezableModule, StepOutput
 
 
 class MaskedLanguageModel(FreezableModule):
-    """Guesses masked tokens (Devlin et al. 2019). Only masked places get logits: over all places they would be most of
-    a small model's work."""
+    """Predicts masked tokens (Devlin et al. 2019). Only masked positions get logits: at all positions, they would be
+    most of the computation of a small model."""
 
     head: MaskedLanguageHead
 
@@ -34,11 +30,13 @@ class MaskedLanguageModel(FreezableModule):
     def forward(self, batch: Batch) -> Float[Tensor, "masked vocabulary"]:
         return token_logits(self.encoder, self.head, batch)
 
-    def step(self, batch: Batch) -> tuple[Float[Tensor, ""], Seen]:
+    def step(self, batch: Batch) -> tuple[Float[Tensor, ""], StepOutput]:
         logits = self(batch)
         loss = F.cross_entropy(logits, batch["targets"], reduction="sum")
-        # Sums, since an epoch has a vocabulary of logits for each masked token.
-        return loss / batch["share"], {"sums": metrics.masked_sums(logits.detach(), batch["targets"], loss.detach())}
+        # Keep sums instead of logits, which have the size of the vocabulary for each masked token.
+        return loss / batch["loss_divisor"], {
+            "sums": metrics.masked_sums(logits.detach(), batch["targets"], loss.detach())
+        }
 
-    def measure(self, seen: list[Seen], split: str) -> dict[str, float]:
-        return metrics.measure_masked(torch.cat([part["sums"] for part in seen]))
+    def measure(self, outputs: list[StepOutput], split: str) -> dict[str, float]:
+        return metrics.measure_masked(torch.cat([part["sums"] for part in outputs]))

@@ -1,5 +1,5 @@
-"""What is measured, per objective. Functions of all predictions of a split at once, so that batches and processes never
-change a score."""
+"""Scores per objective, computed from all predictions of a split at once, so that they do not depend on batches and
+processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def measure(
     space: LabelSpace,
     thresholds: Float[Tensor, " labels"] | None = None,
 ) -> dict[str, float]:
-    """All scores of a split.
+    """Returns all scores of a split.
 
     Args:
         probs: from `heads.probabilities`.
@@ -30,8 +30,8 @@ def measure(
         space: the labels.
         thresholds: multi-label only: the probability from which a label counts as predicted; 0.5 unless given.
 
-    Averages over labels leave out labels for which a score has no meaning: macro averages need a row that has the label
-    or is said to have it, area scores need rows with the label and rows without it.
+    Averages over labels leave out labels without a defined score: macro averages need an example with the label or
+    predicted to have it; AUROC and average precision need examples with the label and without it.
     """
     if space.objective == "multilabel":
         limits = torch.full((len(space.names),), 0.5) if thresholds is None else thresholds
@@ -47,7 +47,7 @@ def measure(
 
     one_hot = torch.nn.functional.one_hot(targets, classes)
     given = occurring(probs.argmax(1), targets, classes)
-    # A binary task has one score, of the positive label; with more labels it is the mean over them.
+    # Binary: the score of the positive label; otherwise: the mean over the labels.
     columns = slice(1, 2) if space.objective == "binary" else slice(None)
     return {
         "accuracy": score(tm.multiclass_accuracy, "micro"),
@@ -95,13 +95,13 @@ def _measure_multilabel(
 def occurring(
     predicted: Int[Tensor, "rows ..."], targets: Int[Tensor, "rows ..."], labels: int
 ) -> Bool[Tensor, " labels"]:
-    """Which labels some row has, or is said to have: macro averages are over these, as scikit-learn's of single labels
-    are. The others have no precision, recall or F1.
+    """Returns which labels occur in targets or predictions. Macro averages are over these, as in scikit-learn; the
+    others have no precision, recall or F1.
 
     Args:
         predicted: label indices, or 0 and 1 per label.
         targets: likewise.
-        labels: how many there are.
+        labels: the number of labels.
     """
     sides = (predicted, targets)
     counts = [side.sum(0) if side.ndim == 2 else torch.bincount(side, minlength=labels) for side in sides]
@@ -115,17 +115,16 @@ def _mean(scores: Float[Tensor, " labels"], given: Bool[Tensor, " labels"]) -> f
 def masked_sums(
     logits: Float[Tensor, "masked vocabulary"], targets: Int[Tensor, " masked"], loss: Float[Tensor, ""]
 ) -> Float[Tensor, "1 4"]:
-    """What a batch adds to the scores of masked language modelling: loss, right at first, right among five, tokens."""
+    """Returns the sums over a batch of masked tokens: loss, correct top-1, correct top-5, number of tokens."""
     if not len(targets):
         return torch.zeros(1, 4, device=loss.device)
-    # How many tokens are likelier than the right one; quicker than sorting a vocabulary.
+    # The number of tokens with a higher logit than the target; faster than sorting the vocabulary.
     rank = (logits > logits.gather(1, targets[:, None])).sum(1)
     return torch.stack([loss, (rank == 0).sum(), (rank < 5).sum(), loss.new_tensor(len(targets))])[None].float()
 
 
 def measure_masked(sums: Float[Tensor, "batches 4"]) -> dict[str, float]:
-    """The mean loss of a masked token in nats, its exponential, and how often the right token was the likeliest, or one
-    of the five likeliest."""
+    """Returns the mean loss per masked token in nats, the perplexity, and the top-1 and top-5 accuracy."""
     loss, first, among_five, count = sums.double().sum(0).tolist()
     mean = loss / max(1.0, count)
     scores = {"perplexity": math.exp(min(mean, 700.0)), "accuracy": first / max(1.0, count)}
@@ -144,17 +143,17 @@ def _areas(probs: Float[Tensor, "rows labels"], targets: Int[Tensor, "rows label
 
 
 def _matthews(score: Tensor, *sides: Tensor) -> float:
-    """0 where the labels or the predictions are all the same, as in scikit-learn; torchmetrics has some other value
-    there, which looks like a finding."""
+    """Returns 0 if all labels or all predictions are the same, as in scikit-learn; torchmetrics returns another value,
+    which would be misleading."""
     return 0.0 if any(side.min() == side.max() for side in sides) else float(score)
 
 
 def tune_thresholds(
     probs: Float[Tensor, "rows labels"], targets: Float[Tensor, "rows labels"]
 ) -> Float[Tensor, " labels"]:
-    """For each label the threshold with the highest F1 on these rows; 0.5 for labels that none of them has.
+    """Returns for each label the threshold with the highest F1 on these examples; 0.5 for labels that none of them has.
 
-    The threshold lies halfway to the next lower probability, so that it does not hang on one row.
+    The threshold lies halfway to the next lower probability, so that it does not depend on a single example.
     """
     best = torch.full((probs.shape[1],), 0.5)
     for label in range(probs.shape[1]):
@@ -163,9 +162,9 @@ def tune_thresholds(
         ordered, order = probs[:, label].sort(descending=True, stable=True)
         hits = targets[order, label].cumsum(0)
         f1 = 2 * hits / (torch.arange(1, len(ordered) + 1) + targets[:, label].sum())
-        # Rows of equal probability are all in or all out.
+        # Examples of equal probability are on the same side of a threshold.
         following = torch.cat([ordered[1:], ordered.new_zeros(1)])
         f1[ordered == following] = -1
-        place = int(f1.argmax())
-        best[label] = (ordered[place] + following[place]) / 2
+        index = int(f1.argmax())
+        best[label] = (ordered[index] + following[index]) / 2
     return best

@@ -1,4 +1,4 @@
-"""Optimizers and schedules: one parameter group a stage, decay where it belongs, rates as functions of the step."""
+"""Optimizers and schedules: parameter groups per stage, weight decay for matrices, learning rates by step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from src.freezing.strategy import HEAD, Stage
 if TYPE_CHECKING:
     from src.modules.freezable import FreezableModule
 
-# Of the optimizer section; what else there is are arguments of the optimizer.
+# Keys of the optimizer section; all others are arguments of the optimizer.
 OWN_KEYS = ("_target_", "lr", "head_lr", "weight_decay", "layer_decay", "thaw_warmup")
 
 
@@ -29,35 +29,35 @@ def parameter_groups(
     weight_decay: float,
     layer_decay: float = 1.0,
 ) -> list[dict[str, Any]]:
-    """The optimizer's groups: one for each stage that ever trains, and one for its biases and norms, without decay.
+    """Returns the parameter groups: one per stage that ever trains, and one for its biases and norms, without decay.
 
     Args:
-        parameters: by the names that the stages use.
+        parameters: by their names in the stages.
         trained: the names of all parameters that train in any phase; no other enters the optimizer.
-        lr: of the backbone's stages.
-        head_lr: of the head; None means `lr`.
-        layer_decay: the rate of each layer is this share of the rate of the layer above it, and the embeddings' of the
-            first layer's (layer-wise rate decay, Clark et al. 2020).
+        lr: learning rate of the backbone.
+        head_lr: learning rate of the head; None means `lr`.
+        layer_decay: layer-wise learning-rate decay (Clark et al. 2020): the learning rate of each layer is that of the
+            layer above it times this factor; that of the embeddings follows likewise from the first layer's.
         weight_decay: of matrices. Vectors (biases, norm weights) get none, since shrinking them does not regularise.
     """
     groups = []
     last = max((i for i, stage in enumerate(stages) if stage.is_layer), default=0)
     for index, stage in enumerate(stages):
-        rate = lr * layer_decay ** max(0, last - index)
+        group_lr = lr * layer_decay ** max(0, last - index)
         if stage.name == HEAD:
-            rate = lr if head_lr is None else head_lr
+            group_lr = lr if head_lr is None else head_lr
         members = [parameters[n] for n in stage.parameters if n in trained]
         for suffix, decay, chosen in (
             ("", weight_decay, [p for p in members if p.ndim > 1]),
             ("/no_decay", 0.0, [p for p in members if p.ndim <= 1]),
         ):
             if chosen:
-                groups.append({"name": stage.name + suffix, "params": chosen, "lr": rate, "weight_decay": decay})
+                groups.append({"name": stage.name + suffix, "params": chosen, "lr": group_lr, "weight_decay": decay})
     return groups
 
 
 def build_optimizer(cfg: DictConfig, precision: str | int, module: FreezableModule) -> Optimizer:
-    """The optimizer over everything that trains in any phase.
+    """Builds the optimizer for all parameters that train in any phase.
 
     Args:
         cfg: the optimizer section: a `_target_`, the project's own keys and arguments of the target.
@@ -82,20 +82,19 @@ def build_optimizer(cfg: DictConfig, precision: str | int, module: FreezableModu
 
 
 class Schedule(LRScheduler):
-    """Rates as a function of how often the schedule has moved, and of nothing else: a run that goes on, maybe for
-    longer than was planned, finds its place in the plan that holds now. (PyTorch's one cycle keeps the plan of its
-    checkpoint, and ends with it.)
+    """Learning rates as a function of the number of scheduler steps only: a resumed run, even one that is now longer,
+    follows its current schedule. (PyTorch's OneCycleLR restores the total steps from the checkpoint.)
 
     Args:
-        optimizer: whose groups hold their peak rates.
-        share: of the peak rates, after so many moves.
-        momentum: likewise, of SGD's momentum or Adam's first beta; None leaves it alone.
+        optimizer: with the peak learning rates in its groups.
+        factor: of the peak learning rates, by the number of scheduler steps.
+        momentum: SGD's momentum or Adam's first beta, by the number of scheduler steps; None leaves it unchanged.
     """
 
     def __init__(
-        self, optimizer: Optimizer, share: Callable[[int], float], momentum: Callable[[int], float] | None = None
+        self, optimizer: Optimizer, factor: Callable[[int], float], momentum: Callable[[int], float] | None = None
     ) -> None:
-        self.share, self.momentum = share, momentum
+        self.factor, self.momentum = factor, momentum
         super().__init__(optimizer)
 
     def get_lr(self) -> list[Any]:
@@ -105,12 +104,12 @@ class Schedule(LRScheduler):
                 group["betas"] = (self.momentum(self.last_epoch), *group["betas"][1:])
             elif "momentum" in group:
                 group["momentum"] = self.momentum(self.last_epoch)
-        return [rate * self.share(self.last_epoch) for rate in self.base_lrs]
+        return [lr * self.factor(self.last_epoch) for lr in self.base_lrs]
 
     def resume(self) -> None:
-        """Sets the rates of this moment, since those of a checkpoint may be of another plan."""
-        for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
-            group["lr"] = rate
+        """Sets the current learning rates, since a checkpoint may contain those of another schedule."""
+        for group, lr in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
+            group["lr"] = lr
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How a LightningModule steps: its optimizer, the schedule of its rates, and the clipping of gradients."""
+"""Optimizer steps of a LightningModule: optimizer, learning-rate schedule, gradient clipping."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Optimization:
-    """How to build the optimizer and its schedule once the length of the training is known.
+    """How to build the optimizer and its schedule, once the length of the training is known.
 
     Args:
         optimizer: builds it.
-        scheduler: builds the schedule, from the optimizer and how often the schedule moves.
-        length: of the training, from the number of batches that the training split has.
-        interval: when the schedule moves: `step` or `epoch`.
-        monitor: the metric whose plateaus a schedule goes by, if it does.
-        lr: the peak rate of the backbone.
-        head_lr: the peak rate of the head.
-        thaw_warmup: the share of an epoch in which the rate of a newly thawed stage rises from zero.
+        scheduler: builds the schedule from the optimizer and the number of scheduler steps.
+        length: of the training, as a function of the number of training batches.
+        interval: when the scheduler steps: `step` or `epoch`.
+        monitor: the metric that ReduceLROnPlateau watches; None for other schedules.
+        lr: peak learning rate of the backbone.
+        head_lr: peak learning rate of the head.
+        thaw_warmup: learning-rate warm-up of newly unfrozen stages, as a fraction of an epoch.
     """
 
     optimizer: Callable[[FreezableModule], Optimizer]
@@ -47,24 +47,24 @@ class Optimization:
 
 
 class ScheduledModule(LightningModule, ABC):
-    """A module that steps at its schedule's rates, each stage at a share of its own of them."""
+    """A module whose stages train with the learning rate of the schedule times a factor of their own."""
 
     optimization: Optimization | None
 
     @abstractmethod
-    def rate_factor(self, stage: str) -> float:
-        """What the schedule's rate of a stage is multiplied with in the next step."""
+    def lr_factor(self, stage: str) -> float:
+        """Returns the factor of a stage's scheduled learning rate in the next step."""
 
     def configure_optimizers(self) -> Any:
         chosen: Any = self.optimization
         optimizer = chosen.optimizer(self)
-        # Lightning's own estimate opens the training data before it restores a checkpoint, and then never gives the
-        # loader its state back: a run resumed within an epoch would start that epoch anew.
+        # Lightning's own estimate sets up the training data before it restores a checkpoint, and then does not restore
+        # the loader's state: a run resumed within an epoch would restart that epoch.
         trainer: Any = self.trainer
         length = chosen.length(len(trainer.datamodule.train_dataloader()))
         scheduler = chosen.scheduler(optimizer, length.epochs if chosen.interval == "epoch" else length.steps)
-        # Lightning would move a plateau by the same value again in epochs without a validation, and after the epoch's
-        # checkpoint has been written; `watch_plateau` moves it.
+        # Lightning would step ReduceLROnPlateau with the old value in epochs without validation, and after the epoch's
+        # checkpoint has been written; `step_plateau_schedule` does it instead.
         options = {"interval": chosen.interval, "reduce_on_plateau": False}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, **options}}
 
@@ -77,8 +77,8 @@ class ScheduledModule(LightningModule, ABC):
             if isinstance(config.scheduler, Schedule):
                 config.scheduler.resume()
 
-    def watch_plateau(self, scores: Mapping[str, float]) -> None:
-        """Shows a schedule that goes by plateaus what has been measured in an epoch."""
+    def step_plateau_schedule(self, scores: Mapping[str, float]) -> None:
+        """Steps ReduceLROnPlateau with the scores of an epoch."""
         assert self.optimization is not None
         value = scores.get(self.optimization.monitor or "")
         for config in self.trainer.lr_scheduler_configs:
@@ -86,13 +86,13 @@ class ScheduledModule(LightningModule, ABC):
                 config.scheduler.step(value)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
-        """Takes the step at the schedule's rates times what the phase and the warm-up of thawed stages make of them."""
+        """Takes a step with the scheduled learning rates times `lr_factor` of each stage."""
         scheduled = [group["lr"] for group in optimizer.param_groups]
         for group in optimizer.param_groups:
-            group["lr"] *= self.rate_factor(group["name"].partition("/")[0])
+            group["lr"] *= self.lr_factor(group["name"].partition("/")[0])
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        for group, rate in zip(optimizer.param_groups, scheduled, strict=True):
-            group["lr"] = rate  # schedules count from what they have set themselves
+        for group, lr in zip(optimizer.param_groups, scheduled, strict=True):
+            group["lr"] = lr  # schedules continue from their own values
 
     def configure_gradient_clipping(
         self,
@@ -102,7 +102,7 @@ class ScheduledModule(LightningModule, ABC):
     ) -> None:
         plugin = self.trainer.precision_plugin
         if isinstance(plugin, MixedPrecision) and plugin.scaler is None:
-            # Lightning refuses to clip for fused optimizers under any mixed precision; only float16 scales gradients.
+            # Lightning refuses to clip with fused optimizers in any mixed precision, but only float16 scales gradients.
             algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
             Precision.clip_gradients(plugin, optimizer, gradient_clip_val or 0.0, algorithm)
         else:

@@ -4,42 +4,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from torch.optim import Optimizer
 
 from src.modules.optimizers import Schedule
 
-if TYPE_CHECKING:
-    pass
-
-DIVISOR, LAST_DIVISOR = 25.0, 1e4  # of one cycle: the peak by the first rate, and that by the last
+DIVISOR, LAST_DIVISOR = 25.0, 1e4  # of one cycle: peak / initial learning rate, and initial / final
 
 
 MOMENTUM = (0.85, 0.95)  # of one cycle, at the peak and at both ends
 
 
 def linear(optimizer: Optimizer, steps: int, warmup: float) -> Schedule:
-    """Up linearly over the first `warmup` share of the steps, then down linearly to zero at the last."""
+    """Linear warm-up over the first `warmup` fraction of the steps, then linear decay to zero."""
     return Schedule(optimizer, lambda step: _rise(step, steps, warmup) * (1 - _progress(step, steps, warmup)))
 
 
 def cosine(optimizer: Optimizer, steps: int, warmup: float) -> Schedule:
-    """Up linearly over the first `warmup` share of the steps, then half a cosine down (Loshchilov & Hutter 2017)."""
+    """Linear warm-up over the first `warmup` fraction of the steps, then cosine decay (Loshchilov & Hutter 2017)."""
     return Schedule(
         optimizer, lambda step: _rise(step, steps, warmup) * _eased(1.0, 0.0, _progress(step, steps, warmup))
     )
 
 
 def constant(optimizer: Optimizer, steps: int, warmup: float) -> Schedule:
-    """Up linearly over the first `warmup` share of the steps, then the same rate to the end."""
+    """Linear warm-up over the first `warmup` fraction of the steps, then a constant learning rate."""
     return Schedule(optimizer, lambda step: _rise(step, steps, warmup))
 
 
 def one_cycle(optimizer: Optimizer, steps: int, rise: float) -> Schedule:
-    """Up to each group's rate over the first `rise` share of the steps, then far below at the last; momentum goes the
-    other way (Smith & Topin 2018)."""
-    peak = min(round(steps * rise), max(0, steps - 2))  # a step, so that the rate is reached, and not the last
+    """One cycle (Smith & Topin 2018): up to the peak over the first `rise` fraction of the steps, then down to nearly
+    zero; momentum is cycled inversely."""
+    peak = min(round(steps * rise), max(0, steps - 2))  # a whole step other than the last, so that the peak is reached
     low, high = MOMENTUM
 
     def between(first: float, middle: float, last: float) -> Callable[[int], float]:
@@ -50,22 +46,22 @@ def one_cycle(optimizer: Optimizer, steps: int, rise: float) -> Schedule:
 
         return at
 
-    rates = between(1 / DIVISOR, 1.0, 1 / DIVISOR / LAST_DIVISOR)
-    return Schedule(optimizer, rates, between(high, low, high))
+    factors = between(1 / DIVISOR, 1.0, 1 / DIVISOR / LAST_DIVISOR)
+    return Schedule(optimizer, factors, between(high, low, high))
 
 
 def _eased(start: float, end: float, progress: float) -> float:
-    """From start to end by half a cosine."""
+    """Interpolates from start to end along half a cosine."""
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def _ramp(steps: int, warmup: float) -> int:
-    """How many steps the rate rises for: at least the last one has it whole."""
+    """Returns the number of warm-up steps, at most all but the last step."""
     return min(round(steps * warmup), max(0, steps - 1))
 
 
 def _rise(step: int, steps: int, warmup: float) -> float:
-    # The first step counts as one, so that no step is wasted at a rate of zero.
+    # The warm-up starts above zero, so that no step is wasted.
     return min(1.0, (step + 1) / (_ramp(steps, warmup) + 1))
 
 

@@ -21,7 +21,7 @@ from src.config.data import Data, Label, OneColumn, Quoting
 from src.config.sections import Positive, Section
 from src.data.label_columns import read_labels
 from src.data.label_matching import encode
-from src.datamodules.unread import EMPTY, UNKNOWN, counted, find_unread, some
+from src.datamodules.text_problems import EMPTY, UNKNOWN, counted, find_problems, first_rows
 from src.errors import UserError
 from src.files.paths import user_path
 from src.prediction.predictor import Predictor
@@ -156,9 +156,9 @@ class Labeller:
         return encode(read_labels(kept, self.data, "label_column"), self.predictor.space, self.data)
 
     def _note_unread(self, tokens: Tokens, rows: Sequence[int]) -> None:
-        unread = find_unread(tokens, self.predictor.tokenizer)
-        self.cut += len(unread.cut)
-        for what, places in ((EMPTY, unread.empty), (UNKNOWN, unread.unknown)):
+        problems = find_problems(tokens, self.predictor.tokenizer)
+        self.cut += len(problems.truncated)
+        for what, places in ((EMPTY, problems.empty), (UNKNOWN, problems.unknown)):
             self.unread[what] += [rows[place] for place in places]
 
     def say_unread(self, unit: str) -> None:
@@ -168,10 +168,12 @@ class Labeller:
             unit: what rows are called.
         """
         if self.blank:
-            log.warning("%s without a text got no label: %s", counted(len(self.blank), "row"), some(unit, self.blank))
+            log.warning(
+                "%s without a text got no label: %s", counted(len(self.blank), "row"), first_rows(unit, self.blank)
+            )
         for what, rows in self.unread.items():
             if rows:
-                count, named = counted(len(rows), "text"), some(unit, rows)
+                count, named = counted(len(rows), "text"), first_rows(unit, rows)
                 log.warning("%s: %s; labels say nothing there", what.format(count), named)
         if self.cut:
             texts, length = counted(self.cut, "text"), self.predictor.max_length

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, open_dict
 from src.config.validation import check
 from src.data.labels import LabelSpace
 from src.errors import UserError
-from src.models.imports import without_collection
+from src.models.imports import without_garbage_collection
 from src.models.weights import check_finite
 from src.runs.folder import RunFolder
 from src.runs.pretrain_config import both_configs
@@ -86,7 +86,7 @@ class Predictor:
                 cfg.backbone.tokenizer = str(folder.model)
             elif commit := (result.get("backbone") or {}).get("revision"):
                 cfg.backbone.revision = commit  # branches of the hub go on
-        with without_collection():
+        with without_garbage_collection():
             predictor = _load(cfg, folder, result, precision or str(cfg.trainer.precision))
         predictor.network.to(device or _accelerator() or "cpu")
         return predictor
@@ -122,14 +122,14 @@ class Predictor:
         import torch
 
         from src.models import heads
-        from src.models.inference import batches, side_by_side
+        from src.models.inference import batch_threads, batches
 
         if not len(tokens.lengths):
             return np.empty((0, len(self.space.names)), dtype=np.float32)
         device = self.network.device
         order = np.argsort(-tokens.lengths, kind="stable")
         found = torch.empty(len(order), self.space.outputs)
-        with side_by_side(device) as pool:
+        with batch_threads(device) as pool:
             rows = [order[batch] for batch in batches(tokens.lengths[order], device)]
             for part, logits in zip(rows, pool.map(lambda part: self._logits(tokens, part), rows), strict=True):
                 found[part] = logits.cpu()
@@ -173,7 +173,7 @@ class Predictor:
                 f"{found}.\n"
                 f'For example: text="The movie was {mask}."'
             )
-        logits = self._logits(tokens, np.zeros(1, dtype=np.intp), places=places)
+        logits = self._logits(tokens, np.zeros(1, dtype=np.intp), masked_positions=places)
         probs = logits.softmax(1).topk(min(top, len(self.tokenizer)))
         return [
             list(zip(self.tokenizer.convert_ids_to_tokens(ids), values, strict=True))

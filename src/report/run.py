@@ -21,7 +21,7 @@ from pytorch_lightning import Trainer
 import src
 from src.datamodules.datamodule import MaskedDataModule, TextDataModule
 from src.files.atomic import FULL
-from src.freezing.reached_phases import taken
+from src.freezing.reached_phases import trained_phases
 from src.freezing.strategy import trained_in
 from src.models.adapters import merge_adapters, save_adapters
 from src.models.masked_language import save_model
@@ -65,7 +65,7 @@ def finish(
     Returns:
         The content of result.json.
     """
-    corpus, space = datamodule.measured(), datamodule.corpus.space
+    corpus, space = datamodule.evaluated_corpus(), datamodule.corpus.space
     sizes = {name: len(split) for name, split in datamodule.corpus.splits.items()}
     if isinstance(module, TextClassifier):
         outcome = classification.conclude(module, corpus, folder)
@@ -83,7 +83,7 @@ def finish(
         "texts_left_out": {name: left for name, split in corpus.splits.items() if (left := sizes[name] - len(split))},
         "parameters": {
             "total": sum(p.numel() for p in module.parameters()),
-            "trainable": count(module, trained_in(taken(module.phases, known["phases"]))),
+            "trainable": count(module, trained_in(trained_phases(module.phases, known["phases"]))),
         },
         "peak_memory_bytes": _peak_memory(),
         "operations": _operations(known["phases"]),

@@ -11,7 +11,7 @@ from src.store.store import DAMAGED
 
 @dataclass(frozen=True)
 class Entry:
-    """A store as `list` shows it."""
+    """One store in that list."""
 
     folder: Path
     what: str
@@ -21,7 +21,7 @@ class Entry:
 
 
 def entries(root: Path) -> list[Entry]:
-    """All stores below a cache folder, the latest used first."""
+    """Returns all stores in a cache folder, the most recently used first."""
     found = []
     for folder in sorted((root / "activations").glob("*/")):
         size = sum(f.stat().st_blocks * 512 for f in folder.iterdir())

@@ -1,4 +1,4 @@
-"""The activation store on disk: rows of hidden states end to end, checked, locked, counted.
+"""The activation store on disk: hidden states without padding, with checksums and a lock.
 
 A store is a folder named by a hash of everything its content depends on. `values.bin` is allocated at once and filled
 in chunks; each finished chunk is a line of `journal.jsonl`; `manifest.json` is written last. A builder that dies leaves
@@ -27,18 +27,18 @@ from numpy.typing import NDArray
 FORMAT = 1
 
 
-RESERVE = 1 << 30  # bytes of the disk that a store leaves free
+RESERVE = 1 << 30  # bytes of free disk space that are kept in reserve
 
 
-# What a line of the journal raises that its writer did not finish, or that another hand has changed.
+# What reading a damaged journal or manifest raises: half-written or changed by something else.
 DAMAGED = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a store holds: so many vectors (tokens, or texts where they are pooled) of `width` values of a dtype.
+    """The shape of a store: vectors (one per token, or one per pooled text) of `width` values, and their dtype.
 
-    bfloat16 is kept as `uint16` of its bits, since numpy has no such type.
+    bfloat16 is stored as the bits of `uint16`, since numpy has no bfloat16.
     """
 
     vectors: int
@@ -55,10 +55,10 @@ class Shape:
 
 
 class Mapped:
-    """The vectors of a finished store, [vectors, width], read from the file as they are asked for.
+    """The vectors of a finished store, [vectors, width], memory-mapped and read on access.
 
-    Pages that have been read count as the process's memory until they are given back, which happens at once, so that a
-    run's memory does not grow with its store. They stay in the system's cache.
+    Pages that have been read count as memory of the process until they are released, which happens at once, so that the
+    memory of a run does not grow with its store. They stay in the page cache of the system.
     """
 
     def __init__(self, file: Path, shape: Shape) -> None:
@@ -99,15 +99,15 @@ class Store:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Only one process builds; others wait here and then find the store finished. The lock dies with its holder."""
+        """Holds the builder's lock; other processes wait and then find the store finished. It ends with the process."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / "lock"):
             yield
 
     def is_intact(self) -> bool:
-        """Whether the store is finished and every chunk has its checksum.
+        """Whether the store is finished and the checksum of every chunk is right.
 
-        Chunks whose checksum is wrong are struck from the journal, so that only they are built again.
+        Chunks with a wrong checksum are removed from the journal, so that only they are built again.
         """
         if not self.manifest.exists():
             return False
@@ -119,34 +119,34 @@ class Store:
             self.manifest.unlink()
             self._rewrite_journal(chunks)
             return False
-        os.utime(self.manifest)  # the time of the last use
+        os.utime(self.manifest)  # marks the time of last use
         return True
 
     def _is_described(self) -> bool:
-        """Whether the manifest is one of this version, of this key and shape."""
+        """Whether the manifest has this format version, key and shape."""
         try:
             content = json.loads(self.manifest.read_text(encoding="utf-8"))
             described = (content["format"], content["key"], content["shape"])
         except (OSError, *DAMAGED):
             return False
-        # The key as it comes back from JSON, which has lists for tuples.
+        # Compare the key after a round trip through JSON, which turns tuples into lists.
         return described == (FORMAT, json.loads(json.dumps(self.key)), asdict(self.shape))
 
     def start(self) -> set[tuple[int, int]]:
-        """Allocates the file; returns the chunks (first and last vector) that an earlier builder has finished.
+        """Allocates the file; returns the chunks (start and stop) that an earlier builder has finished.
 
         Raises:
             OSError: the disk is full or the folder cannot be written.
         """
         finished = self._intact_chunks()
         with self.values.open("ab") as file:
-            # Without this a full disk would only show when a page is written back, as a killed process.
+            # Without this, a full disk would kill the process later, when a page is written back.
             os.posix_fallocate(file.fileno(), 0, max(1, self.shape.bytes))
         self._rewrite_journal(finished)
         return set(finished)
 
     def write_chunk(self, start: int, values: NDArray[Any]) -> None:
-        """Puts vectors at their place, and says so in the journal once they are safely on disk."""
+        """Writes vectors from `start` on, and records them in the journal once they are safely on disk."""
         data = np.ascontiguousarray(values).tobytes()
         with self.values.open("r+b") as file:
             file.seek(start * self.shape.vector_bytes)
@@ -158,18 +158,18 @@ class Store:
             file.write(json.dumps(entry) + "\n")
 
     def finish(self) -> None:
-        """Declares the store complete."""
+        """Writes the manifest, which marks the store as complete."""
         content = {"format": FORMAT, "key": self.key, "shape": asdict(self.shape), "created": time.time()}
         temporary = self.folder / f".manifest.{os.getpid()}"
         temporary.write_text(json.dumps(content, indent=2), encoding="utf-8")
         temporary.replace(self.manifest)
 
     def discard(self) -> None:
-        """Takes the whole store away."""
+        """Deletes the store."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def room(self) -> int:
-        """How many bytes the disk has left for a store."""
+    def free_bytes(self) -> int:
+        """Returns how many bytes of the disk a store may take, beyond the reserve."""
         place = next(p for p in (self.folder, *self.folder.parents) if p.exists())
         return shutil.disk_usage(place).free - RESERVE
 

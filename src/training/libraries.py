@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 
-from src.models.imports import without_collection
+from src.models.imports import without_garbage_collection
 
 REPEATED = (
     r"Found \d+ module\(s\) in eval mode",  # they are frozen on purpose
@@ -28,7 +28,7 @@ REPEATED = (
 def importing_libraries() -> Iterator[None]:
     """Imports within are quicker, and Lightning stays quiet afterwards where the run logs the same."""
     first = "pytorch_lightning" not in sys.modules
-    with without_collection():
+    with without_garbage_collection():
         yield
         if first:  # in a later run of the same process this would keep what the run before has left
             gc.freeze()

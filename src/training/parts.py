@@ -11,7 +11,7 @@ from pytorch_lightning import Trainer
 from src.caching import use_store
 from src.config.backbone import Scratch
 from src.datamodules.datamodule import TextDataModule
-from src.datamodules.unread import say_unread
+from src.datamodules.text_problems import log_problems
 from src.files.ranks import is_main_process
 from src.models import backbone_files
 from src.models.networks import check_state
@@ -87,7 +87,7 @@ def build_parts(inputs: Inputs, folder: RunFolder, warn: bool) -> Parts:
     datamodule.setup()
     if is_main_process():
         longest, tokenizer = inputs.source.longest, datamodule.tokenizer
-        say_unread(inputs.corpus.splits, datamodule.tokens, tokenizer, settings.data.max_length, longest)
+        log_problems(inputs.corpus.splits, datamodule.tokens, tokenizer, settings.data.max_length, longest)
         if warn:
             warn_of_idle(given_keys(), strategy.name, settings, module.stages, module.phases)
     backbone = backbone_files.record(inputs.source, datamodule.tokenizer)

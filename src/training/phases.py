@@ -12,12 +12,12 @@ from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason as Reason
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from src.caching.flops import StepOperations
+from src.caching.flops import StepFlops
 from src.caching.use_store import use_store
 from src.config.monitor import resolved, sign
 from src.config.schema import RunConfig
 from src.datamodules.batching import Batch
-from src.freezing.reached_phases import taken, unreached
+from src.freezing.reached_phases import trained_phases, unreached_warning
 from src.freezing.strategy import End
 from src.models.networks import check_state
 from src.modules.freezable import FreezableModule
@@ -41,7 +41,7 @@ class Phases(Callback):
     def __init__(self, cfg: RunConfig) -> None:
         self.cfg = cfg
         self.audit = Audit()
-        self.operations = StepOperations()
+        self.operations = StepFlops()
         self.epochs = 0  # of this phase so far
         self.best, self.waited = math.nan, 0  # the best value of the monitored metric, and validations since
         self.over_at: int | None = None  # the step at which this phase ended, until the next begins
@@ -110,7 +110,7 @@ class Phases(Callback):
             self._finish(trainer, module)
         # A resumed run may have begun a phase and have no step left to take in it.
         limit = find(trainer, Ending).describe(trainer, module)["by"]
-        if left := unreached(len(taken(module.phases, self.done)), len(module.phases), limit):
+        if left := unreached_warning(len(trained_phases(module.phases, self.done)), len(module.phases), limit):
             log.warning("%s", left)
 
     def _has_ended(self, end: End) -> bool:

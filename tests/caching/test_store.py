@@ -59,7 +59,7 @@ def test_a_run_from_the_store_equals_the_live_run(strategy: str, run_tiny: Run) 
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_architecture_goes_on_from_the_store_or_says_why_not(
+def test_every_architecture_continues_from_the_store_or_gives_the_reason(
     architecture: str, run_tiny: Run, backbone_folder: Callable[[str], Path]
 ) -> None:
     layers = 0 if architecture == "albert" else 2
@@ -105,13 +105,13 @@ def test_another_prefix_text_length_depth_or_dtype_has_another_store(
     assert len(stores(tmp_path)) == 6
 
 
-def test_what_cannot_be_stored_runs_live_and_says_why(run_tiny: Run, tmp_path: Path) -> None:
+def test_a_run_that_cannot_use_a_store_gives_the_reason(run_tiny: Run, tmp_path: Path) -> None:
     _, result = run_tiny("freeze=none", name="none")
-    assert result["phases"][0]["activations"]["reason"] == "nothing is frozen from the input on"
+    assert result["phases"][0]["activations"]["reason"] == "the embeddings are trainable"
     _, result = run_tiny("activations.max_gb=0", name="small")
     assert "more than activations.max_gb=0" in result["phases"][0]["activations"]["reason"]
     assert stores(tmp_path) == []
-    with pytest.raises(UserError, match="activations=require needs a store, and there can be none: nothing is frozen"):
+    with pytest.raises(UserError, match="activations=require needs a store, and there can be none: the embeddings"):
         run_tiny("freeze=none", "activations=require", name="required")
 
 
@@ -223,7 +223,7 @@ def test_damage_is_found_and_only_what_is_damaged_is_built_again(store: Store, d
 KILLED = """
 import os, sys
 from tests.caching.test_store import VALUES, fill
-from src.activations import Shape, Store
+from src.store.store import Shape, Store
 from pathlib import Path
 store = Store(Path(sys.argv[1]), {"backbone": "b", "what": "w", "dtype": "float32"}, Shape(100, 4, "float32"))
 with store.locked():
@@ -253,15 +253,16 @@ def test_a_killed_builder_leaves_no_trap(store: Store, tmp_path: Path) -> None:
 
 BUILDER = """
 import os, runpy, sys
-from src import activations, encoding
+from src.caching import encoding
+from src.store import store
 encoding.CHUNK_TOKENS = 1_000
-write, left = activations.Store.write_chunk, [int(sys.argv.pop(1))]
+write, left = store.Store.write_chunk, [int(sys.argv.pop(1))]
 def dying(self, *chunk):
     write(self, *chunk)
     left[0] -= 1
     if left[0] == 0:
         os.kill(os.getpid(), 9)
-activations.Store.write_chunk = dying
+store.Store.write_chunk = dying
 runpy.run_module("src.train", run_name="__main__")
 """
 
@@ -274,8 +275,8 @@ def test_killed_twice_and_then_built_by_two_at_once_it_is_one_store_of_the_same_
     (script := tmp_path / "build.py").write_text(BUILDER)
 
     def start(chunks: int, name: str) -> subprocess.Popen[str]:
-        places = [f"run={tmp_path / name}", f"cache={tmp_path / 'shared'}", f"backbone.name={tiny_bert}"]
-        command = [sys.executable, str(script), str(chunks), *options, *places]
+        folders = [f"run={tmp_path / name}", f"cache={tmp_path / 'shared'}", f"backbone.name={tiny_bert}"]
+        command = [sys.executable, str(script), str(chunks), *options, *folders]
         environment = {**os.environ, "PYTHONPATH": str(CONF.parent)}
         return subprocess.Popen(
             command, cwd=CONF.parent, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -289,7 +290,7 @@ def test_killed_twice_and_then_built_by_two_at_once_it_is_one_store_of_the_same_
     for process in both:
         output, _ = process.communicate()
         assert process.returncode == 0, output
-        assert "from the store" in output
+        assert "from the activation store" in output
     monkeypatch.setattr(encoding, "CHUNK_TOKENS", 1_000)
     run_tiny(*options)
     clean = {folder.name: (folder / "values.bin").read_bytes() for folder in stores(tmp_path)}

@@ -1,4 +1,4 @@
-"""What `python -m src.plan` says of a run is what the run would do and cost."""
+"""`python -m src.plan` shows what a run does and costs."""
 
 from __future__ import annotations
 
@@ -76,16 +76,16 @@ def test_phases_that_the_epochs_do_not_reach_are_named(options: str, said: str, 
     assert re.findall(r"^\d +(\S.*?)  ", text, re.MULTILINE) == lasts
 
 
-def test_of_a_run_in_two_halves_both_are_shown(shown: Shown, tmp_path: Path) -> None:
-    halves = ["experiment=mlm_then_classify", "backbone/size=tiny", "backbone.vocabulary=400"]
-    # Too few texts for such a vocabulary: the second half takes the tokenizer of the first.
-    halves += ["data.limit=9", "+pretrain.data.limit=60", "pretrain.trainer.max_epochs=3", "trainer.max_epochs=1"]
-    halves += ["freeze@pretrain.freeze=lora"]
-    text = shown(*halves, "freeze=gradual", "freeze.down_to=layer.1", scratch=True)
-    first, second = text.split("Then, the training that goes on with it\n\n")
-    assert first.startswith("First, the pretraining of the backbone\n\nlora:8: 1 phase, at most 3 epochs of 2 steps\n")
+def test_a_plan_shows_both_pretraining_and_classification(shown: Shown, tmp_path: Path) -> None:
+    both = ["experiment=mlm_then_classify", "backbone/size=tiny", "backbone.vocabulary=400"]
+    # Too few texts for such a vocabulary: the classification takes the tokenizer of the pretraining.
+    both += ["data.limit=9", "+pretrain.data.limit=60", "pretrain.trainer.max_epochs=3", "trainer.max_epochs=1"]
+    both += ["freeze@pretrain.freeze=lora"]
+    text = shown(*both, "freeze=gradual", "freeze.down_to=layer.1", scratch=True)
+    first, second = text.split("Classification with the pretrained backbone\n\n")
+    assert first.startswith("Pretraining of the backbone\n\nlora:8: 1 phase, at most 3 epochs of 2 steps\n")
     assert second.startswith("gradual:1: 2 phases, at most 1 epoch of 1 step\nThe epochs do not reach phase 2.")
-    embeddings = [re.findall(r"^embeddings +([\d,]+)", half, re.MULTILINE) for half in (first, second)]
+    embeddings = [re.findall(r"^embeddings +([\d,]+)", part, re.MULTILINE) for part in (first, second)]
     assert embeddings[0] == embeddings[1]
     assert {folder.name for folder in tmp_path.iterdir()} == {"cache"}
 
@@ -94,7 +94,7 @@ def test_of_a_run_in_two_halves_both_are_shown(shown: Shown, tmp_path: Path) -> 
     ("mistake", "message"),
     [("freeze=bottom freeze.layers=9", r"freeze\.layers must lie in 0\.\.2"), ("pretrain.model=null", "sections")],
 )
-def test_what_a_run_in_two_halves_refuses_a_plan_refuses(mistake: str, message: str, shown: Shown) -> None:
+def test_a_plan_refuses_what_a_pretrain_then_classify_run_refuses(mistake: str, message: str, shown: Shown) -> None:
     with pytest.raises(UserError, match=message):
         shown("experiment=mlm_then_classify", "backbone/size=tiny", *mistake.split(), scratch=True)
 
@@ -103,7 +103,7 @@ def test_a_stage_that_trains_in_part_says_how_much(shown: Shown) -> None:
     assert re.search(r"^layer\.0 +2,224 +6\.\d%$", shown("freeze=bitfit", "model=bert_linear"), re.MULTILINE)
 
 
-def test_operations_are_those_of_the_matrix_products(shown: Shown, tiny_bert: Path, tokenizer: Any) -> None:
+def test_flops_are_those_of_the_matrix_products(shown: Shown, tiny_bert: Path, tokenizer: Any) -> None:
     live = shown("freeze=none", "model=bert_linear")
     cfg = transformers.AutoConfig.from_pretrained(tiny_bert)
     width, inner = cfg.hidden_size, cfg.intermediate_size
@@ -114,9 +114,9 @@ def test_operations_are_those_of_the_matrix_products(shown: Shown, tiny_bert: Pa
     texts = corpus.load(Data.model_validate(dict(settings))).splits["train"].texts
     lengths = sorted(len(ids) for ids in tokenizer(list(texts), truncation=True, max_length=32)["input_ids"])
     # Pools of one bucket are sorted by length and cut in batches of 32.
-    places = [(32, lengths[31]), (28, lengths[-1])]
+    batches = [(32, lengths[31]), (28, lengths[-1])]
     expected = 0
-    for rows, longest in places:
+    for rows, longest in batches:
         tokens = rows * longest
         dense = 2 * tokens * (4 * width * width + 2 * width * inner)
         expected += cfg.num_hidden_layers * (dense + 4 * tokens * longest * width) + 2 * rows * width * 3
@@ -128,7 +128,7 @@ def test_operations_are_those_of_the_matrix_products(shown: Shown, tiny_bert: Pa
     assert numbers(shown("freeze=all", "model=bert_linear", "activations=off"), "forward")[0] > expected / 1e12 * 0.99
 
 
-def test_a_run_does_the_operations_of_its_plan(shown: Shown, run_tiny: Any) -> None:
+def test_a_run_needs_the_flops_of_its_plan(shown: Shown, run_tiny: Any) -> None:
     live = shown("freeze=none", "model=bert_linear")
     _, result = run_tiny("freeze=none", "model=bert_linear", "callbacks=no_early_stopping")
     (phase,) = result["phases"]

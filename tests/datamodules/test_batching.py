@@ -72,7 +72,7 @@ def test_the_mean_of_the_processes_losses_is_the_loss_of_the_batch() -> None:
     losses = torch.rand(103)
 
     def loss(batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        return (losses[batch["rows"]] * batch["weights"]).sum() / batch["share"]
+        return (losses[batch["rows"]] * batch["weights"]).sum() / batch["loss_divisor"]
 
     whole = loss(split()[0, rows])
     mean = sum(loss(split(rank, 2)[0, rows]) for rank in range(2)) / 2

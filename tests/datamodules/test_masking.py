@@ -113,9 +113,9 @@ def test_targets_are_the_tokens_at_their_places(tokens: Ragged, vocabulary: Voca
     rows = np.array([5, 90, 6, 7])
     batch = MaskedSplit(tokens, Masking(vocabulary, WORDS, seed=1), padding=0)[3, rows]
     plain, _ = tokens.padded(rows, padding=0)
-    assert batch["targets"].tolist() == plain.reshape(-1)[batch["places"].numpy()].tolist()
-    assert batch["mask"].flatten()[batch["places"]].all()
-    assert float(batch["share"]) == len(batch["targets"]) > 0
+    assert batch["targets"].tolist() == plain.reshape(-1)[batch["masked_positions"].numpy()].tolist()
+    assert batch["mask"].flatten()[batch["masked_positions"]].all()
+    assert float(batch["loss_divisor"]) == len(batch["targets"]) > 0
 
 
 def test_processes_share_the_masked_tokens_of_a_batch(tokens: Ragged, vocabulary: Vocabulary) -> None:
@@ -123,7 +123,7 @@ def test_processes_share_the_masked_tokens_of_a_batch(tokens: Ragged, vocabulary
     whole = MaskedSplit(tokens, masking, padding=0)[0, rows]
     parts = [MaskedSplit(tokens, masking, 0, rank, 2)[0, rows] for rank in range(2)]
     assert sum(len(p["targets"]) for p in parts) == len(whole["targets"])
-    assert all(float(p["share"]) == float(whole["share"]) / 2 for p in parts)
+    assert all(float(p["loss_divisor"]) == float(whole["loss_divisor"]) / 2 for p in parts)
 
 
 def test_packed_rows_hold_every_text_once_and_are_nearly_full(tokens: Ragged) -> None:
@@ -161,9 +161,9 @@ def test_texts_in_one_row_do_not_see_each_other(tmp_path: Path) -> None:
 def test_logits_of_masked_places_are_those_of_all_places(tmp_path: Path) -> None:
     module, data = module_of(cache=tmp_path)
     batch = data.split("train")[0, np.arange(8)]
-    everywhere = {**batch, "places": torch.arange(batch["input_ids"].numel())}
+    everywhere = {**batch, "masked_positions": torch.arange(batch["input_ids"].numel())}
     with torch.inference_mode():
-        torch.testing.assert_close(module(batch), module(everywhere)[batch["places"]], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(module(batch), module(everywhere)[batch["masked_positions"]], atol=1e-5, rtol=1e-5)
 
 
 def test_the_network_is_that_of_transformers(tiny_bert: Path, tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_the_network_is_that_of_transformers(tiny_bert: Path, tmp_path: Path) ->
     data.setup()
     batch = data.split("train")[0, np.arange(8)]
     labels = torch.full_like(batch["input_ids"], -100)
-    labels.view(-1)[batch["places"]] = batch["targets"]
+    labels.view(-1)[batch["masked_positions"]] = batch["targets"]
     with torch.inference_mode():
         loss = reference(batch["input_ids"], batch["mask"].long(), labels=labels).loss
         torch.testing.assert_close(module.eval().step(batch)[0], loss, atol=1e-5, rtol=1e-5)
@@ -253,7 +253,7 @@ def test_pretrain_fine_tune_and_predict(pretrain: Train, tmp_path: Path, capsys:
     train(cfg, tuned)
     said = capsys.readouterr().out
     assert "Loaded all 37 tensors of the encoder" in said
-    assert "new are: head.linear.weight, head.linear.bias" in said
+    assert "newly initialised: head (2 tensors)" in said
     encoder = Predictor.load(tuned.path).network.encoder.state_dict()
     assert all(torch.equal(tensor, best[f"encoder.{name}"]) for name, tensor in encoder.items())
     (labels,) = Predictor.load(tuned.path)(["A fine film."])
@@ -272,7 +272,7 @@ def test_output_matrix_and_embeddings_stay_one(pretrain: Train) -> None:
     assert torch.equal(saved, module.encoder.get_input_embeddings().weight)
     with torch.no_grad():
         ids = torch.tensor([[2, 9, 4, 11, 3]])
-        batch = {"input_ids": ids, "mask": ids > 0, "places": torch.tensor([2])}
+        batch = {"input_ids": ids, "mask": ids > 0, "masked_positions": torch.tensor([2])}
         before = module(batch)
         module.encoder.get_input_embeddings().weight[:] *= 2
         assert not torch.allclose(module(batch), before)
@@ -283,7 +283,7 @@ def test_freezing_strategies_work_for_masked_words(pretrain: Train, strategy: st
     extra = {"bottom": ["freeze.layers=1"], "lp_ft": ["freeze.epochs=1"]}.get(strategy, [])
     folder, result = pretrain(f"freeze={strategy}", *extra)
     assert all(row["before"] == row["after"] for row in result["phases"][0]["audit"] if not row["trainable"])
-    assert result["phases"][0]["activations"] == {"used": False, "reason": "other words are masked in every epoch"}
+    assert result["phases"][0]["activations"] == {"used": False, "reason": "other tokens are masked in every epoch"}
     predictor = Predictor.load(folder.path)
     predictor.fill("A [MASK] film.", top=3)
     # What is loaded again is what was tested.
@@ -302,7 +302,7 @@ def test_a_pretraining_that_goes_on_takes_the_head_along(
     again, _ = pretrain(
         "backbone=run", f"backbone.run={folder.path}", "freeze=all", "optimizer.head_lr=1e-5", name="on"
     )
-    assert "new are: none" in capsys.readouterr().out
+    assert "newly initialised: none" in capsys.readouterr().out
     before, after = Predictor.load(folder.path).network.head, Predictor.load(again.path).network.head
     torch.testing.assert_close(before.state_dict(), after.state_dict(), atol=1e-3, rtol=1e-3)
 
@@ -377,10 +377,10 @@ def test_what_would_stop_the_second_training_is_found_before_the_first(tmp_path:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["backbone.vocabulary=200000", *TINY[:2]], "backbone.vocabulary must be at most .* pieces"),
+        (["backbone.vocabulary=200000", *TINY[:2]], "backbone.vocabulary must be at most .* tokens"),
         (
             ["data.limit=3", "backbone=scratch", "backbone.vocabulary=200"],
-            "Give more texts; a vocabulary has at least 100 pieces",
+            "Give more texts; a vocabulary has at least 100 tokens",
         ),
         (
             ["backbone=scratch", "backbone.tokenizer=/none"],
@@ -389,7 +389,7 @@ def test_what_would_stop_the_second_training_is_found_before_the_first(tmp_path:
         (["data.label=null", "model=bert_linear"], "data.label must name the column"),
         (["data.pack=true", "model=bert_linear"], "data.pack=true goes with masked language modelling"),
         (["model.masking.mask=0.9", "model.masking.random=0.2"], "they add up to 1.1"),
-        (["freeze=mix", *TINY], "freeze=mix is for labels"),
+        (["freeze=mix", *TINY], "freeze=mix needs a head for labels"),
         (["monitor.metric=validation/f1_macro", *TINY], "monitor.metric must be validation/ and a score of this task"),
         (["data.max_length=100", *TINY], r"at most 64 for .*\nLower it, or raise backbone\.max_length"),
         (["backbone=scratch", "backbone.heads=3"], "must be a multiple of heads"),

@@ -62,7 +62,7 @@ def test_a_layer_out_of_range_is_answered_with_the_range(strategy: Strategy) -> 
 
 
 def test_a_pattern_that_matches_nothing_is_answered_with_names() -> None:
-    with pytest.raises(UserError, match=r"decoder matches none of 7\.\nTheir names look like this: embeddings\.word"):
+    with pytest.raises(UserError, match=r"decoder matches none of its 7\.\nExamples of their names: embeddings\.word"):
         Pattern(["attention", "decoder"]).phases(STAGES)
 
 

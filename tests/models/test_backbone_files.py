@@ -1,4 +1,4 @@
-"""A run that keeps only what it trained says nothing of texts with another backbone than its own."""
+"""A run that keeps only trained weights refuses a backbone other than its own."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def other_config(folder: Path) -> None:
 
 
 CHANGES: dict[str, tuple[Change, str]] = {
-    "weights": (other_weights, "model.safetensors is another"),
-    "tokenizer": (other_tokens, "tokenizer.json is another"),
-    "config": (other_config, "config.json is another"),
+    "weights": (other_weights, "model.safetensors has changed"),
+    "tokenizer": (other_tokens, "tokenizer.json has changed"),
+    "config": (other_config, "config.json has changed"),
 }
 
 
@@ -89,7 +89,7 @@ def test_a_backbone_that_has_changed_is_noticed(
     act, said = CHANGES[change]
     act(backbone)
     for use in used.values():
-        with pytest.raises(UserError, match=rf"in {backbone} {said}\.\nPut back the files") as told:
+        with pytest.raises(UserError, match=rf"in {backbone} {said}\.\nRestore the original files") as told:
             use(folder)
         assert str(folder.path) in str(told.value)
     assert not (backbone.parent / "out").exists()
@@ -178,7 +178,7 @@ def test_a_run_of_another_run_notices_that_it_was_trained_anew(backbone: Path, t
     Predictor.load(folder.path)
     shutil.rmtree(first.path)
     trained(tmp_path / "words", *words, "seed=8")
-    with pytest.raises(UserError, match=r"words/model model\.safetensors is another"):
+    with pytest.raises(UserError, match=r"words/model model\.safetensors has changed"):
         Predictor.load(folder.path)
 
 
@@ -223,7 +223,7 @@ def test_branches_of_the_hub_go_on_and_runs_do_not(
     commits["main"] = "b" * 40
     assert (Predictor.load(folder.path).probabilities(["good"]) == before).all()
     shutil.rmtree(tmp_path / "hub" / "snapshots" / ("a" * 40))  # what is downloaded again is not the same
-    with pytest.raises(UserError, match=r"model\.safetensors is another"):
+    with pytest.raises(UserError, match=r"model\.safetensors has changed"):
         Predictor.load(folder.path)
 
 

@@ -1,10 +1,10 @@
-"""Attention and dropout on a processor do what PyTorch's do."""
+"""Attention and dropout on a CPU do what PyTorch's do."""
 
 import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from src.models.cpu_kernels import NAME, Dropout, drop, make_quick
+from src.models.cpu_kernels import ATTENTION, Dropout, fast_dropout, use_cpu_kernels
 
 MASKS = {
     "padded": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]]),
@@ -25,14 +25,14 @@ def bert(dropout: float = 0.0) -> BertModel:
 def test_states_and_gradients_are_those_of_scaled_dot_product_attention(dtype: torch.dtype, mask: str) -> None:
     ids = torch.randint(30, (2, 5))
     found = []
-    for quick in (False, True):
+    for fast in (False, True):
         model = bert()
-        if quick:
-            make_quick(model)
-            # Products run in float32 too where something is dropped: a rate this small drops nothing here.
+        if fast:
+            use_cpu_kernels(model)
+            # In float32 matrix products run only with dropout: a rate this small drops nothing here.
             for layer in model.encoder.layer:
                 layer.attention.self.dropout.p = 1e-9
-            assert model.config._attn_implementation == NAME
+            assert model.config._attn_implementation == ATTENTION
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
             states = model.train()(ids, attention_mask=MASKS[mask]).last_hidden_state
         states.float().pow(2).mean().backward()
@@ -44,17 +44,17 @@ def test_states_and_gradients_are_those_of_scaled_dot_product_attention(dtype: t
 
 def test_without_gradients_nothing_changes() -> None:
     ids = torch.randint(30, (2, 5))
-    slow, quick = bert(0.5).eval(), bert(0.5).eval()
-    make_quick(quick)
+    plain, fast = bert(0.5).eval(), bert(0.5).eval()
+    use_cpu_kernels(fast)
     with torch.inference_mode():
-        assert torch.equal(slow(ids).last_hidden_state, quick(ids).last_hidden_state)
+        assert torch.equal(plain(ids).last_hidden_state, fast(ids).last_hidden_state)
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.5, 0.9])
-def test_dropout_drops_its_share_and_keeps_the_mean(probability: float) -> None:
+def test_dropout_drops_its_rate_and_keeps_the_mean(probability: float) -> None:
     torch.manual_seed(1)
     values = torch.ones(1_000_003, requires_grad=True)
-    dropped = drop(values, probability)
+    dropped = fast_dropout(values, probability)
     gone = (dropped == 0).double()
     deviation = (probability * (1 - probability) / len(values)) ** 0.5
     assert abs(gone.mean() - probability) < 5 * deviation
@@ -74,5 +74,5 @@ def test_dropout_is_a_function_of_the_random_state() -> None:
     assert torch.equal(module(values), first)
     assert not torch.equal(first, second)
     assert torch.equal(module.eval()(values), values)
-    assert torch.equal(drop(values, 0.0), values)
-    assert not drop(values, 1.0).any()
+    assert torch.equal(fast_dropout(values, 0.0), values)
+    assert not fast_dropout(values, 1.0).any()

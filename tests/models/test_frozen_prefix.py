@@ -36,7 +36,7 @@ def test_the_suffix_of_the_prefix_is_the_whole_encoder(
     with torch.inference_mode():
         whole = encoder(input_ids=ids, attention_mask=mask.long())
         states = prefix(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-        # What lies in padded places is nobody's business.
+        # The states at padded positions do not matter.
         states = states.masked_fill(~mask[:, :, None], 0.0)
         found = suffix(inputs_embeds=states, attention_mask=mask.long())
     torch.testing.assert_close(found.last_hidden_state[mask], whole.last_hidden_state[mask], atol=1e-5, rtol=1e-5)

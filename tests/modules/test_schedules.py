@@ -1,4 +1,4 @@
-"""Rates over a training: each schedule reaches its peak and its end, and finds its place when a run goes on."""
+"""Learning rates over a training: each schedule reaches its peak and its end, and continues when a run resumes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from src import train as training
 from src.errors import UserError
-from src.modules import optimizers, schedules
+from src.modules import schedules
 from src.runs.folder import RunFolder
 from tests.conftest import composed, longer, power_cut
 from tests.training.test_phases import Watch, watch  # noqa: F401
@@ -72,7 +72,7 @@ def test_a_schedule_is_planned_over_what_it_is_moved_by(
     if name == "onecycle":
         assert rates[-1] == pytest.approx(0.04e-4 * PEAK)
     elif name != "constant":
-        assert watch.module.trainer.lr_scheduler_configs[0].scheduler.share(planned) == pytest.approx(0, abs=1e-12)
+        assert watch.module.trainer.lr_scheduler_configs[0].scheduler.factor(planned) == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize("shape", [0.0, 0.06, 0.3, 0.99, 1.0])
@@ -80,8 +80,8 @@ def test_a_schedule_is_planned_over_what_it_is_moved_by(
 @pytest.mark.parametrize("name", ["linear", "cosine", "constant", "one_cycle"])
 def test_every_schedule_has_the_peak_in_one_of_its_steps(name: str, steps: int, shape: float) -> None:
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=PEAK)
-    schedule = getattr(optimizers, name)(optimizer, steps, shape)
-    rates = [PEAK * schedule.share(step) for step in range(steps)]
+    schedule = getattr(schedules, name)(optimizer, steps, shape)
+    rates = [PEAK * schedule.factor(step) for step in range(steps)]
     assert max(rates) == PEAK
     top = rates.index(PEAK)
     assert rates[: top + 1] == sorted(rates[: top + 1])

@@ -105,7 +105,7 @@ def test_a_step_interrupted_between_groups_goes_on_with_the_same_weights(run_tin
 
 
 def _group_losses(batches: list[Batch], losses: torch.Tensor) -> list[torch.Tensor]:
-    return [(losses[b["rows"]] * b["weights"]).sum() / b["share"] * b["part"] for b in batches]
+    return [(losses[b["rows"]] * b["weights"]).sum() / b["loss_divisor"] * b["step_fraction"] for b in batches]
 
 
 @pytest.mark.parametrize("limit", [1.0, 0.5, 6])
@@ -144,15 +144,15 @@ def test_the_parts_of_a_masked_group_add_up_to_one(tokenizer: transformers.PreTr
         ]
         for shared in shares:
             batches = list(BatchLoader(shared, BatchPlan(lengths, 6, 0, True, ranks=ranks, group=3)))
-            parts = [float(batch["part"]) for batch in batches]
+            parts = [float(batch["step_fraction"]) for batch in batches]
             assert [sum(parts[i : i + 3]) for i in range(0, len(parts), 3)] == pytest.approx([1.0] * 3)
-            masked = [float(batch["share"]) * ranks for batch in batches]
+            masked = [float(batch["loss_divisor"]) * ranks for batch in batches]
             assert parts[0] == pytest.approx(masked[0] / sum(masked[:3]))
 
 
 def test_without_accumulation_batches_are_as_they_were() -> None:
     assert all(len(item) == 2 for item in plan())
-    assert "part" not in next(iter(BatchLoader(split(), plan())))
+    assert "step_fraction" not in next(iter(BatchLoader(split(), plan())))
 
 
 def test_a_group_begins_anew_where_a_run_goes_on() -> None:

@@ -394,12 +394,12 @@ def test_two_processes_train_the_same_phases_to_the_same_weights(tmp_path: Path,
 
 BAD = {
     "freeze=surgical freeze.first=1 freeze.last=3": r"must lie in 0\.\.2",
-    "freeze=surgical freeze.first=2 freeze.last=1": "first not above last",
+    "freeze=surgical freeze.first=2 freeze.last=1": "first <= last",
     "freeze=gradual freeze.down_to=layer.7": r"must be a stage of the backbone; got layer\.7",
-    "freeze=lora freeze.targets=[nothing]": "none is matched by",
+    "freeze=lora freeze.targets=[nothing]": r"\[.nothing.\] matches none",
     "freeze=lora freeze.targets=[LayerNorm]": "must match linear layers",
-    "freeze=chain freeze.links=[{train:[head,head]}]": "head is there twice",
-    "freeze=chain freeze.links=[{train:[layer.0-1,layer.1]}]": r"layer\.1 is there twice",
+    "freeze=chain freeze.links=[{train:[head,head]}]": "head occurs more than once",
+    "freeze=chain freeze.links=[{train:[layer.0-1,layer.1]}]": r"layer\.1 occurs more than once",
     "freeze=chain freeze.links=[{train:[layer.0-9]}]": r"must name layers of this backbone; got layer\.0-9",
     "freeze=chain freeze.links=[{train:[decoder]}]": "decoder is neither",
     "freeze=chain freeze.links=[{train:[]}]": "at least 1 item",
@@ -407,7 +407,7 @@ BAD = {
     "freeze=chain freeze.links=[{train:[head],epochs:1,until:plateau}]": "not both",
     "freeze=chain freeze.links=[{train:[head],epoch:1}]": "epoch",
     "freeze=mix model=bert_linear model.pooling=pooler": "the pooler only the last",
-    "freeze=gradual freeze.until=plateau monitor.metric=train/loss": "watches validation",
+    "freeze=gradual freeze.until=plateau monitor.metric=train/loss": "needs a validation metric",
     "freeze=none freeze.reinit_top=4": r"must lie in 0\.\.3",
 }
 

@@ -108,7 +108,7 @@ def test_a_limited_masked_test_is_held_against_frequencies_of_the_same_tokens(
     real = MaskedDataModule.unigram_perplexity
 
     def count(data: MaskedDataModule, name: str) -> float:
-        counted.append(len(data.split(name).hidden(0, data.evaluated(name))))
+        counted.append(len(data.split(name).masked_tokens(0, data.evaluated(name))))
         return real(data, name)
 
     monkeypatch.setattr(MaskedDataModule, "unigram_perplexity", count)

@@ -197,20 +197,20 @@ def test_equal_seeds_give_equal_runs(run_tiny: Run) -> None:
     assert first["config_hash"] == second["config_hash"] != other["config_hash"]
 
 
-def test_what_is_kept_of_an_epoch_lies_in_few_pieces(run_tiny: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    pieces, keep = [], freezable.FreezableModule._keep
+def test_the_outputs_of_an_epoch_are_kept_in_few_tensors(run_tiny: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts, keep = [], freezable.FreezableModule._keep
 
-    def count(module: freezable.FreezableModule, seen: freezable.Seen) -> None:
-        keep(module, seen)
-        pieces.append(len(module._seen))
+    def count(module: freezable.FreezableModule, output: freezable.StepOutput) -> None:
+        keep(module, output)
+        counts.append(len(module._outputs))
 
     monkeypatch.setattr(freezable.FreezableModule, "_keep", count)
     usual = run_tiny("freeze=none", "data.batch_size=8", name="usual")[1]
-    assert max(pieces) == 8
-    pieces.clear()
-    monkeypatch.setattr(freezable, "PIECES", 3)
+    assert max(counts) == 8
+    counts.clear()
+    monkeypatch.setattr(freezable, "MAX_OUTPUTS", 3)
     few = run_tiny("freeze=none", "data.batch_size=8", name="few")[1]
-    assert max(pieces) == 2
+    assert max(counts) == 2
     assert few["metrics"] == usual["metrics"]
 
 

@@ -1,4 +1,4 @@
-"""What is said of texts that a model does not read, or not to their end."""
+"""Warnings about texts that a model cannot read completely."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import transformers
 from datasets import Dataset
 
 from src import predict
+from src.datamodules.text_problems import _proposal, find_problems
 from src.datamodules.tokenizing import Tokens, fingerprint, token_ids, tokenize
-from src.datamodules.unread import _proposal, find_unread
 from src.predict import Predictor
 from src.runs.folder import RunFolder
 from tests.conftest import composed_for, review_texts
@@ -34,13 +34,13 @@ def test_what_is_not_read_is_found(
     texts: list[str], tokenizer: transformers.PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     found = tokenize(texts, tokenizer, FEW, tmp_path, "train")
-    assert found.whole.tolist() == [len(tokenizer(text)["input_ids"]) for text in texts]
-    unread = find_unread(found, tokenizer)
-    assert unread.empty.tolist() == [1]
-    assert unread.unknown.tolist() == [2, 7]
-    assert unread.cut.tolist() == [5, 6, 7]  # ten words and two special tokens fit
+    assert found.full_lengths.tolist() == [len(tokenizer(text)["input_ids"]) for text in texts]
+    problems = find_problems(found, tokenizer)
+    assert problems.empty.tolist() == [1]
+    assert problems.unknown.tolist() == [2, 7]
+    assert problems.truncated.tolist() == [5, 6, 7]  # ten words and two special tokens fit
     again = tokenize(texts, tokenizer, FEW, tmp_path, "train")
-    assert again.whole.tolist() == found.whole.tolist()
+    assert again.full_lengths.tolist() == found.full_lengths.tolist()
 
 
 def test_a_tokenizer_without_unknown_or_special_tokens_is_none_to_stumble_over(
@@ -53,8 +53,8 @@ def test_a_tokenizer_without_unknown_or_special_tokens_is_none_to_stumble_over(
             return 0
 
     tokens = Tokens(np.array([7, 8, 9]), np.array([2, 0, 1]), np.array([5, 0, 1]))
-    unread = find_unread(tokens, Plain())  # type: ignore[arg-type]
-    assert (unread.empty.tolist(), unread.unknown.tolist(), unread.cut.tolist()) == ([1], [], [0])
+    problems = find_problems(tokens, Plain())  # type: ignore[arg-type]
+    assert (problems.empty.tolist(), problems.unknown.tolist(), problems.truncated.tolist()) == ([1], [], [0])
 
 
 def test_a_tokenizer_in_python_counts_what_it_cuts(
@@ -79,14 +79,19 @@ def test_cached_tokens_of_an_older_version_are_made_anew(
     rows.map(lambda _, i: {"ids": ids[i]}, with_indices=True, remove_columns=["text"], cache_file_name=str(file))
     assert file.exists()
     found = tokenize(texts, tokenizer, FEW, tmp_path, "train")
-    assert found.whole.tolist() == [len(tokenizer(text)["input_ids"]) for text in texts]
+    assert found.full_lengths.tolist() == [len(tokenizer(text)["input_ids"]) for text in texts]
 
 
 @pytest.mark.parametrize(
     ("lengths", "max_length", "longest", "said"),
     [
-        ([10] * 90 + [200] * 10, 128, 512, "The longest has 200; data.max_length=208 cuts 0.0% of all."),
-        ([10] * 90 + [734] * 10, 128, 512, "The longest has 734; data.max_length=512 cuts 10.0% of all, and this "),
+        ([10] * 90 + [200] * 10, 128, 512, "The longest has 200; data.max_length=208 truncates 0.0% of all."),
+        (
+            [10] * 90 + [734] * 10,
+            128,
+            512,
+            "The longest has 734; data.max_length=512 truncates 10.0% of all, and this ",
+        ),
         ([10] * 90 + [734] * 10, 512, 512, "The longest has 734; this backbone reads no more than 512."),
         ([10] * 999 + [5_000], 128, 8_192, "The longest has 5,000."),  # for one in a thousand, no run has to be slower
     ],
@@ -110,18 +115,18 @@ def test_a_training_says_what_it_does_not_read(
     run_tiny: Run, table: Path, tokenizer: transformers.PreTrainedTokenizerFast, caplog: pytest.LogCaptureFixture
 ) -> None:
     run_tiny("data=table", f"data.path={table}", "model=bert_linear", "data.max_length=16", "data.limit=null")
-    rows: dict[str, list[int]] = {"keeps nothing": [], "knows no token": []}
+    rows: dict[str, list[int]] = {"gives no token": [], "gives only unknown tokens": []}
     for what, numbers in rows.items():
-        for line in re.findall(rf"{what} of \d+ texts? in \w+.*?: rows? ([\d, ]+)", caplog.text):
+        for line in re.findall(rf"{what} for \d+ texts? in \w+.*?: rows? ([\d, ]+)", caplog.text):
             numbers += map(int, line.split(", "))
     assert {what: sorted(numbers) for what, numbers in rows.items()} == {
-        "keeps nothing": [5, 12],
-        "knows no token": [10],
+        "gives no token": [5, 12],
+        "gives only unknown tokens": [10],
     }
     with table.open(newline="") as file:
         texts = [row["text"] for row in csv.DictReader(file)]
     longer = sum(len(tokenizer(text)["input_ids"]) > 16 for text in texts)
-    (said,) = re.findall(r"cut at data\.max_length=16 tokens: (.*?)\. ", caplog.text)
+    (said,) = re.findall(r"truncated at data\.max_length=16 tokens: (.*?)\. ", caplog.text)
     counts = re.findall(r"(\d+) of (\d+) in (\w+) \((\d+\.\d%)\)", said)
     assert [name for *_, name, _ in counts] == ["train", "validation", "test"]
     assert sum(int(cut) for cut, *_ in counts) == longer
@@ -134,15 +139,15 @@ def test_a_training_that_reads_all_says_nothing_of_it(
 ) -> None:
     (tmp_path / "short.csv").write_text("text,label\n" + "".join(f"good {i},{i % 2}\n" for i in range(40)))
     run_tiny("data=table", f"data.path={tmp_path / 'short.csv'}", "data.limit=null", "model=bert_linear")
-    assert not re.search("keeps nothing|knows no token|are cut at", caplog.text)
+    assert not re.search("gives no token|gives only unknown tokens|are truncated at", caplog.text)
 
 
 def test_a_file_is_labelled_with_what_was_not_read(
     finished: RunFolder, table: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     predict.predict(composed_for("predict", run=str(finished.path), input=str(table), output=str(tmp_path / "out.csv")))
-    assert re.search(r"keeps nothing of 2 texts .*: lines 5, 12; labels say nothing there", caplog.text)
-    assert "knows no token of 1 text: line 10; labels say nothing there" in caplog.text
+    assert re.search(r"gives no token for 2 texts .*: lines 5, 12; labels say nothing there", caplog.text)
+    assert "gives only unknown tokens for 1 text: line 10; labels say nothing there" in caplog.text
     predictor = Predictor.load(finished.path)
     with table.open(newline="") as file:
         texts = [row["text"] for row in csv.DictReader(file)]
@@ -156,8 +161,8 @@ def test_a_file_is_labelled_with_what_was_not_read(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (NOTHING, "The tokenizer keeps nothing of the text (control"),
-        (STRANGE, "The tokenizer knows no token of the text; labels say nothing there"),
+        (NOTHING, "The tokenizer gives no token for the text (control"),
+        (STRANGE, "The tokenizer gives only unknown tokens for the text; labels say nothing there"),
         ("good " * 90, "Only the first 32 of 92 tokens are read, as in training."),
         ("good", None),
     ],

@@ -1,0 +1,127 @@
+"""Texts that a model cannot read completely: truncated texts, and texts without any known token."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from src.data.corpus import Split
+    from src.datamodules import tokenizing
+
+log = logging.getLogger(__name__)
+
+NAMED = 5  # rows that a message lists
+
+
+ENOUGH = 0.99  # fraction of texts that a proposed max_length does not truncate
+
+
+STEP = 16  # proposed lengths are multiples of it
+
+
+# Labels cannot be learned or predicted from such texts.
+EMPTY = "The tokenizer gives no token for {} (control characters and characters without width, for example)"
+
+
+UNKNOWN = "The tokenizer gives only unknown tokens for {}"
+
+
+@dataclass(frozen=True)
+class TextProblems:
+    """Indices of the texts with a problem, in ascending order.
+
+    Args:
+        empty: texts with special tokens only.
+        unknown: texts with unknown tokens only.
+        truncated: texts longer than the maximal length.
+    """
+
+    empty: NDArray[np.intp]
+    unknown: NDArray[np.intp]
+    truncated: NDArray[np.intp]
+
+
+def find_problems(tokens: tokenizing.Tokens, tokenizer: PreTrainedTokenizerBase) -> TextProblems:
+    """Finds texts that are empty, unknown or truncated after tokenisation.
+
+    Args:
+        tokens: of the texts.
+        tokenizer: that made them.
+    """
+    own = tokens.lengths - tokenizer.num_special_tokens_to_add()
+    counts = np.zeros(len(tokens.values) + 1, dtype=np.int64)
+    if tokenizer.unk_token_id is not None:
+        np.cumsum(np.asarray(tokens.values) == tokenizer.unk_token_id, out=counts[1:])
+    unknown = counts[tokens.starts + tokens.lengths] - counts[tokens.starts]
+    return TextProblems(
+        np.flatnonzero(own <= 0),
+        np.flatnonzero((own > 0) & (unknown == own)),
+        np.flatnonzero(tokens.full_lengths > tokens.lengths),
+    )
+
+
+def log_problems(
+    splits: Mapping[str, Split],
+    tokens: Mapping[str, tokenizing.Tokens],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    longest: int,
+) -> None:
+    """Warns of the texts of each split that are empty, unknown or truncated.
+
+    Args:
+        splits: by name.
+        tokens: of the splits.
+        tokenizer: that made them.
+        max_length: at which they are truncated, in tokens.
+        longest: the most tokens that the backbone can read.
+    """
+    found = {name: find_problems(tokens[name], tokenizer) for name in splits}
+    for name, split in splits.items():
+        for indices, what in ((found[name].empty, EMPTY), (found[name].unknown, UNKNOWN)):
+            if len(indices):
+                rows = split.rows[indices].tolist()
+                log.warning("%s: %s", what.format(f"{counted(len(rows), 'text')} in {name}"), first_rows("row", rows))
+    if any(len(problems.truncated) for problems in found.values()):
+        counts = (
+            f"{len(p.truncated):,} of {len(splits[n]):,} in {n} ({len(p.truncated) / len(splits[n]):.1%})"
+            for n, p in found.items()
+        )
+        lengths = np.concatenate([tokens[name].full_lengths for name in splits])
+        log.warning(
+            "Texts are truncated at data.max_length=%d tokens: %s. %s",
+            max_length,
+            ", ".join(counts),
+            _proposal(lengths, max_length, longest),
+        )
+
+
+def _proposal(lengths: NDArray[np.int64], max_length: int, longest: int) -> str:
+    """Returns a sentence on which max_length suits texts of these lengths."""
+    most = f"The longest has {lengths.max():,}"
+    limit = f"this backbone reads no more than {longest:,}"
+    wanted = STEP * int(np.ceil(np.quantile(lengths, ENOUGH, method="higher") / STEP))
+    better = min(max(wanted, max_length), longest)
+    if better > max_length:
+        advice = f"data.max_length={better} truncates {(lengths > better).mean():.1%} of all"
+        return f"{most}; {advice}{f', and {limit}' if wanted > longest else ''}."
+    return f"{most}; {limit}." if wanted > longest else f"{most}."
+
+
+def counted(number: int, what: str) -> str:
+    """Returns a number with its noun, such as `2 texts`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def first_rows(unit: str, rows: Sequence[int]) -> str:
+    """Lists the first rows by number, such as `rows 3, 8, …`."""
+    named = ", ".join(map(str, rows[:NAMED]))
+    return f"{unit if len(rows) == 1 else f'{unit}s'} {named}{', …' if len(rows) > NAMED else ''}"
