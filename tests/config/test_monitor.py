@@ -22,7 +22,8 @@ from src.data.labels import MASKED_SCORES, SCORES
 from src.errors import UserError
 from src.models.checks import read_training
 from src.prediction.predictor import Predictor
-from src.runs.folder import RunFolder, find_run
+from src.runs.find import find_run
+from src.runs.folder import RunFolder
 from tests.conftest import composed
 from tests.training.test_training import Watch, watch  # noqa: F401
 
