@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from src.cli import fail, in_order, run_command
+from src.cli import exit_codes, fail, run_command
 from src.config.folder import CONF
 from src.config.sections import Section
 from src.config.validation import check_options
@@ -101,7 +101,7 @@ class Multirun(Callback):
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="compare")
 def main(cfg: DictConfig) -> None:
-    with in_order():
+    with exit_codes():
         options = check_options(cfg, Options)
         root = user_path(options.runs)
         compare(root, options.metric, options.baseline, options.by, options.margin, options.mixed)

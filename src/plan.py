@@ -11,7 +11,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.table import Table
 
-from src.cli import in_order, run_command
+from src.cli import exit_codes, run_command
 from src.config.length import length
 from src.config.sections import Section
 from src.config.validation import check_options, check_references
@@ -60,7 +60,7 @@ def plan(cfg: DictConfig) -> str:
 
 def _plan_twice(cfg: DictConfig, trial: bool) -> str:
     """Both halves; the second goes on with the first one's backbone as it is before training, which costs the same."""
-    first, second = pretrain_config.both_configs(cfg, RunFolder(Path(cfg.run)))
+    first, second = pretrain_config.stage_configs(cfg, RunFolder(Path(cfg.run)))
     checks.check_both(first, second)
     with tempfile.TemporaryDirectory() as folder:
         before = _plan_once(first, trial, leave=Path(folder))
@@ -77,7 +77,7 @@ def _plan_once(cfg: DictConfig, trial: bool, source: Source | None = None, leave
     settings, strategy = read_training(cfg)
     source = source or find_backbone(settings.backbone)
     check_fit(settings, strategy, source)
-    corpus = corpora.load(settings.data, settings.masks)
+    corpus = corpora.load(settings.data, settings.is_mlm)
     check_monitor(settings, corpus)
     module, datamodule = build(cfg, settings, strategy, source, corpus)
     datamodule.setup()
@@ -156,7 +156,7 @@ def _right(first: str, *others: str) -> Table:
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="plan")
 def main(cfg: DictConfig) -> None:
-    with in_order():
+    with exit_codes():
         print(plan(OmegaConf.create(cfg)))
 
 

@@ -33,7 +33,7 @@ from src.runs import pretrain_config
 from src.runs.folder import RunFolder
 from src.runs.moved_names import with_current_names
 from src.runs.new_folder import given_folder, own_folder
-from src.runs.resuming import resumed, suits
+from src.runs.resuming import checkpoint_errors, resumed
 from src.sweeps.folders import with_folder
 from src.sweeps.jobs import is_sweep_job, run_job
 from src.training.build import build
@@ -80,7 +80,7 @@ def train(cfg: DictConfig, folder: RunFolder) -> Result:
 
 def _train_twice(cfg: DictConfig, folder: RunFolder) -> Result:
     """Pretrains a backbone in a folder inside the run's, then trains the run with it; what is done already is kept."""
-    first, second = pretrain_config.both_configs(cfg, folder)
+    first, second = pretrain_config.stage_configs(cfg, folder)
     checks.check_both(first, second)
     inner = RunFolder(Path(first.run))
 
@@ -118,7 +118,7 @@ def _train_once(
         with clock("data"):
             source = find_backbone(settings.backbone)
             check_fit(settings, strategy, source)
-            corpus = corpora.load(settings.data, settings.masks)
+            corpus = corpora.load(settings.data, settings.is_mlm)
         check_monitor(settings, corpus)
         with clock("import"):
             _import_libraries()
@@ -146,9 +146,9 @@ def _train_once(
             check(module, datamodule, settings)
             found = newest_valid(folder.checkpoints) if cfg.resume else None
             if found:
-                with suits(found[0]):
+                with checkpoint_errors(found[0]):
                     check_left(found[1], settings, trainer, folder.state() == "finished")
-                    lineage.go_on(found[1], cfg.resume == "force")
+                    lineage.resume_command(found[1], cfg.resume == "force")
                     check_state(found[1]["state_dict"], module.trained)
                     module.load_state_dict(found[1]["state_dict"], strict=False)
         if is_main_process():
@@ -185,14 +185,14 @@ def _train_once(
             if isinstance(error, OSError) and error.errno in FULL:
                 raise UserError(
                     f"A run must be able to write its files; {error.filename or folder.path}: {error.strerror}.\n"
-                    f"Free some space, then go on with: {(whole or folder).go_on}"
+                    f"Free some space, then go on with: {(whole or folder).resume_command}"
                 ) from error
             raise
         except (KeyboardInterrupt, SystemExit):
             if is_main_process():
                 if folder.state() != "finished":
                     folder.write_status("interrupted", epoch=trainer.current_epoch + 1, step=trainer.global_step)
-                log.warning("Interrupted. Go on with: %s", (whole or folder).go_on)
+                log.warning("Interrupted. Go on with: %s", (whole or folder).resume_command)
             raise
 
 

@@ -317,7 +317,7 @@ def test_an_export_that_differs_leaves_nothing(run_tiny: Run, tmp_path: Path, mo
     with pytest.raises(UserError, match=r"test texts in .*test\.parquet"):
         exported(run.path, tmp_path / "int8", "format=onnx", "int8=true")
     (run.path / "checkpoints" / "best.ckpt").write_bytes(b"nothing")
-    with pytest.raises(UserError, match="must be as the run has left it"):
+    with pytest.raises(UserError, match="must be unchanged since the run ended"):
         exported(run.path, tmp_path / "int8")
     (run.path / "result.json").write_text("[]")
     with pytest.raises(UserError, match=r"result\.json must be the result of a finished run"):

@@ -209,7 +209,7 @@ def test_latest_and_best_name_runs(run_tiny: Run, tmp_path: Path) -> None:
     assert find_run("latest", sweep).name == "2"
     watched = find_run("best", sweep)
     assert scores[watched.name] == min(scores.values())
-    with pytest.raises(UserError, match=r"give their sweep"):
+    with pytest.raises(UserError, match=r"needs a sweep to choose from"):
         find_run("best")
     with pytest.raises(UserError, match=r"needs a finished run; .*empty holds none"):
         find_run("latest", str(tmp_path / "empty"))

@@ -117,15 +117,15 @@ REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
     "folder of texts": ({"test/positive/1.txt": T}, "What is called test must be one of .* holds test"),
     "secret labels": (
         {"test.csv": csv((text, "-1") for text, _ in part("t"))},
-        r"test\.csv are hidden, all are -1\.\nOr have this split cut from train: data\.ignore_splits=\[test\]",
+        r"test\.csv are hidden, all are -1\.\nOr take this split cut from train: data\.ignore_splits=\[test\]",
     ),
     "no labels": (
         {"test.csv": csv((text, "") for text, _ in part("t"))},
-        r"test\.csv has 9 rows with no label .*: line 2, 3, .*\n.*\nOr have .*data\.ignore_splits=\[test\]",
+        r"test\.csv has 9 rows with no label .*: line 2, 3, .*\n.*\nOr take .*data\.ignore_splits=\[test\]",
     ),
     "no column of labels": (
         {"test.csv": b"text\na\nb\n"},
-        r"data\.label must name a column of .*test\.csv; (.*\n)+Or have .*data\.ignore_splits=\[test\]",
+        r"data\.label must name a column of .*test\.csv; (.*\n)+Or take .*data\.ignore_splits=\[test\]",
     ),
     "a row of a shard": (
         {"dev-00000-of-00002.csv": V, "dev-00001-of-00002.csv": W + b" ,no\n"},
