@@ -130,7 +130,7 @@ def _check_archive(path: Path) -> None:
                 unpacked += len(chunk)
                 if unpacked > LARGEST_RATIO * max(packed, SMALLEST):
                     raise UserError(
-                        f"{path} must hold texts compressed with gzip; it grows from {packed:,} to more than "
+                        f"{path} must hold texts compressed with gzip; it unpacks from {packed:,} to more than "
                         f"{unpacked:,} bytes, like a zip bomb.\nIf it is none, decompress it yourself: gunzip."
                     )
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:

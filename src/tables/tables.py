@@ -189,7 +189,7 @@ def _open(path: Path, layout: Layout) -> Content:
     kind = kind_of(path)
     if kind is None:
         raise UserError(
-            f"{path} must be one of {kinds()}; it ends with {path.suffix or 'nothing'}.\nSave it in one of these formats."
+            f"{path} must be one of {kinds()}; it ends with {path.suffix or 'nothing'}.\nSave it as one of these."
         )
     try:
         if path != STDIN and path.stat().st_size == 0:

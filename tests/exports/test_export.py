@@ -333,9 +333,9 @@ def _saved(run: RunFolder, out: Path) -> Path:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["format=tensorflow"], "format has a value that it cannot take: 'tensorflow'"),
-        (["opset=13", "format=onnx"], "opset has a value that it cannot take: 13"),
-        (["opset=new"], "opset has a value that it cannot take: 'new'"),
+        (["format=tensorflow"], "format has an invalid value: 'tensorflow'"),
+        (["opset=13", "format=onnx"], "opset has an invalid value: 13"),
+        (["opset=new"], "opset has an invalid value: 'new'"),
         (["int8=true"], "int8=true goes with format=onnx; got format=huggingface"),
         (["output=???"], "output has no value"),
         ([], r"must be the folder with the result of a finished run"),

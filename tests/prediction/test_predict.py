@@ -235,7 +235,7 @@ def bad_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "nothing": ({}, "either text=… or input=FILE"),
     "blank": ({"text": " "}, "text must hold words; it is blank"),
-    "guesses": ({"text": "a", "top": 0}, "top has a value that it cannot take: 0"),
+    "guesses": ({"text": "a", "top": 0}, "top has an invalid value: 0"),
     "wrong types": (
         {"input": "good.csv", "evaluate": "so", "text_column": ["a"]},
         r"evaluate has (.*\n)*text_column has",

@@ -92,7 +92,7 @@ def test_quotes_that_are_left_open_say_where(tmp_path: Path) -> None:
             read_table(put(tmp_path / f"a.{kind}", lines(*rows)))
     with pytest.raises(UserError, match=r"line 2: '<tab>' expected after '\"'\.\n.*quoting=none"):
         read_table(put(tmp_path / "a.tsv", lines("text\tlabel", '"Good" he said\tyes')))
-    with pytest.raises(UserError, match=r"line 2 has 1, since a quote goes on to line 3\.\n.*quoting=none"):
+    with pytest.raises(UserError, match=r"line 2 has 1, since a quote extends to line 3\.\n.*quoting=none"):
         read_table(put(tmp_path / "b.tsv", lines("text\tlabel", '"a\tno\t1', 'b"', "c\tno")))
     with pytest.raises(UserError, match=r"line 2 has 3\.\nTake '\\t' out of the texts"):
         read(tmp_path / "c.tsv", lines("text\tlabel", "a\tb\tno"), quoting="none")
@@ -117,8 +117,8 @@ def test_rows_of_a_csv_that_may_be_several_are_told(tmp_path: Path, caplog: pyte
     content = lines("text,label", "a,no", '"b,yes', 'c",no', '"two', 'lines, really",no', "d,yes")
     assert len(read(tmp_path / "a.csv", content)) == 4
     assert [record.message for record in caplog.records if record.levelno > logging.INFO] == [
-        f"{tmp_path / 'a.csv'}: lines 3 to 4 are one row each, held together by quote marks, but each line could be a "
-        "row. Where quote marks are part of the texts: quoting=none."
+        f"{tmp_path / 'a.csv'}: lines 3 to 4 are read as one row each because of quotes, but each line could be a "
+        "row. If quotes are part of the texts: quoting=none."
     ]
     assert (
         len(read(tmp_path / "a.csv", content.replace(b"two", b"two,no").replace(b"lines, ", b""), quoting="none")) == 6
@@ -227,7 +227,7 @@ def test_packed_texts_are_read_and_damaged_or_hostile_ones_refused(tmp_path: Pat
     with pytest.raises(UserError, match=r"unpacks from .* to more than 13,631,488 bytes, like a zip bomb"):
         read_table(put(tmp_path / "bomb.csv.gz", gzip.compress(b"text,label\n" + b"a,b\n" * (1 << 22))))
     for name in ("a.xlsx.gz", "a.parquet.gz", "a.gz", "a.csv.bz2"):
-        with pytest.raises(UserError, match=r"or a text file packed as \.gz; it ends with \.(gz|bz2)"):
+        with pytest.raises(UserError, match=r"or a text file compressed as \.gz; it ends with \.(gz|bz2)"):
             read_table(put(tmp_path / name, b"x"))
 
 

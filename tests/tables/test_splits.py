@@ -90,8 +90,8 @@ def test_what_is_read_and_what_is_not_is_told(tmp_path: Path, caplog: pytest.Log
     read(tmp_path)
     assert [record.message for record in caplog.records][:3] == [
         f"Splits of {tmp_path}: train (train.csv), validation (dev.csv)",
-        f"{tmp_path}: not read, since of another name or kind than a split: test_labels.csv, old, train.log, x.docx",
-        "Cut from the 30 rows of train, since no such split is given: 3 rows for test",
+        f"{tmp_path}: not read, since the name or format is not that of a split: test_labels.csv, old, train.log, x.docx",
+        "Taken from the 30 rows of train, since no such split is given: 3 rows for test",
     ]
 
 
@@ -117,7 +117,7 @@ REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
     "folder of texts": ({"test/positive/1.txt": T}, "What is called test must be one of .* holds test"),
     "secret labels": (
         {"test.csv": csv((text, "-1") for text, _ in part("t"))},
-        r"test\.csv are hidden, all are -1\.\nOr take this split cut from train: data\.ignore_splits=\[test\]",
+        r"test\.csv are hidden, all are -1\.\nOr take this split from train instead: data\.ignore_splits=\[test\]",
     ),
     "no labels": (
         {"test.csv": csv((text, "") for text, _ in part("t"))},
@@ -150,7 +150,7 @@ def test_a_split_that_is_left_out_is_cut_from_train(
     caplog.set_level(logging.INFO)
     found = read(tmp_path, ignore_splits=["test"])
     assert found == {"train": {"train"}, "validation": {"v"}, "test": {"train"}}
-    assert "Cut from the 30 rows of train, since no such split is given: 3 rows for test" in caplog.messages
+    assert "Taken from the 30 rows of train, since no such split is given: 3 rows for test" in caplog.messages
     assert case == "archive" or "Left out by data.ignore_splits: test.csv" in caplog.messages
 
 
