@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from src.cli import in_order
+from src.cli import exit_codes
 from src.errors import UserError
 from src.files.paths import user_path
 from src.store.entries import entries
@@ -60,5 +60,5 @@ def _days(seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    with in_order():
+    with exit_codes():
         main()

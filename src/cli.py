@@ -1,5 +1,5 @@
-"""How a command ends: exit code 0 for done, 2 for a mistake of the user, 130, 141 and 143 for signals, 1 for a bug, or
-for a multirun of which something is missing."""
+"""Runs the commands and maps how they end to exit codes: 0 success, 2 a mistake of the user, 130, 141 and 143 signals,
+1 a bug or an incomplete multirun."""
 
 from __future__ import annotations
 
@@ -25,43 +25,42 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.config.folder import CONF
-from src.config.quoting import quoted, read_whole
+from src.config.quoting import quoted, quoted_path
 from src.errors import UserError, nearest
 
-# A key of that name would be taken for a choice among the files in conf/sweep.
+# A key named `sweep` would select a file of conf/sweep.
 ALIASES = {"sweep": "sweep_folder"}
-OVERLAYS = {"experiment", "sweep"}  # the groups of which several options may be chosen
-# Their values are names of columns, which may hold what means something to Hydra.
+OVERLAYS = {"experiment", "sweep"}  # groups of which several options may be chosen
+# Their values are column names, which may contain characters that are special to Hydra.
 COLUMNS = {"data.text", "data.label", "text_column", "label_column"}
-# Of these, --help lists the groups that a choice can be made in; of the others, which have none, the keys.
+# Commands with config groups, which --help lists; for the others it prints the keys.
 GROUPED = {"train", "plan"}
-RUN_FOLDER = "The run folder must be one that can be made and written"
+RUN_FOLDER = "The run folder must be writable"
 
 
 def run_command(
     main: Callable[[], object], config_name: str, verbatim: Sequence[str] = (), paths: Sequence[str] = ()
 ) -> None:
-    """Runs a Hydra entry point and turns mistakes of the user into one message and exit code 2.
+    """Runs a Hydra entry point; mistakes of the user end it with one message and exit code 2.
 
     Args:
         main: a function decorated with `hydra.main`.
-        config_name: the config that it composes, for looking up the nearest valid key.
-        verbatim: keys whose values are taken letter for letter, whatever they would mean to Hydra; they may be given by
-            their aliases.
-        paths: keys whose values are taken so unless they are between quotes or refer to something.
+        config_name: the config that it composes, to look up the nearest valid key.
+        verbatim: keys whose values are read literally, without Hydra syntax; aliases are allowed.
+        paths: keys whose values are read literally unless they are in quotes or contain an interpolation.
     """
     if config_name != "train" and {"-m", "--multirun"} & {*sys.argv}:
-        fail(f"Only python -m src.train takes -m; python -m src.{config_name} does one thing at a time.")
+        fail(f"Only python -m src.train takes -m; python -m src.{config_name} runs once per call.")
     if config_name not in GROUPED and {"-h", "--help"} & {*sys.argv}:
         print(_described(config_name))
         return
     _refuse_lists(sys.argv[1:])
-    sys.argv = _for_hydra(sys.argv, dict.fromkeys(verbatim, quoted) | dict.fromkeys(paths, read_whole))
-    # With full errors Hydra hands exceptions on instead of printing them and exiting with 1.
+    sys.argv = _for_hydra(sys.argv, dict.fromkeys(verbatim, quoted) | dict.fromkeys(paths, quoted_path))
+    # With full errors Hydra raises exceptions instead of printing them and exiting with 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     signal.signal(signal.SIGTERM, _exit_in_order)
     try:
-        with in_order():
+        with exit_codes():
             main()
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
@@ -71,59 +70,57 @@ def run_command(
 
 
 def _refuse_lists(arguments: Sequence[str]) -> None:
-    """Ends the command where several options of a group are chosen that takes one; Hydra would merge them."""
+    """Exits where several options are chosen of a group that takes one; Hydra would merge them."""
     for key, _, value in (argument.partition("=") for argument in arguments):
         if value.startswith("[") and key not in OVERLAYS and key in _options(CONF):
-            fail(
-                f"{key} must be one of its options; got {value}.\nTry them one after the other: -m {key}={value[1:-1]}."
-            )
+            fail(f"{key} must be one of its options; got {value}.\nTo run each of them: -m {key}={value[1:-1]}.")
 
 
 def _described(config_name: str) -> str:
-    """What a config says of itself: its comments, keys and values, without the sections for Hydra alone."""
+    """Returns the comments, keys and values of a config file, without the sections that only Hydra reads."""
     text = (CONF / f"{config_name}.yaml").read_text(encoding="utf-8")
     return re.sub(r"^(?:defaults|hydra):\n(?: .*\n|\n)*", "\n", text, flags=re.MULTILINE).strip()
 
 
 def _explained(error: Exception, main: Callable[[], object], config_name: str) -> str:
-    """What to tell the user of an error that is not told yet. A bug is raised again, to be shown whole."""
+    """Returns the message for an error that is not a `UserError`. A bug is raised again, with its traceback."""
     task: Any = inspect.unwrap(main)
     begun = any(frame.f_code is task.__code__ for frame, _ in traceback.walk_tb(error.__traceback__))
     if isinstance(error, OverrideParseException):
-        return f"{error}\nPut values with special characters between quotes: 'run=\"a=b\"'."
+        return f"{error}\nPut values with special characters in quotes: 'run=\"a=b\"'."
     if isinstance(error, HydraException | OmegaConfBaseException):
         return "\n".join(_unknown_names(config_name)) or f"{error}\n{error.__cause__ or ''}".rstrip()
     if isinstance(error, OSError) and error.errno:
-        what = "A file or folder must be one that can be used" if begun else RUN_FOLDER
+        what = "A file or folder must be usable" if begun else RUN_FOLDER
         key = "hydra.sweep.dir=FOLDER hydra.sweep.subdir=NAME" if {"-m", "--multirun"} & {*sys.argv} else "run=FOLDER"
         return f"{what}: {error}.\nChoose another{'' if begun else f': {key}'}."
     if begun:
         raise error
     if isinstance(error, yaml.YAMLError | UnicodeDecodeError | RecursionError):
-        return f"A config file must be plain YAML in UTF-8, each key once; {error}.\nCorrect the file."
-    return "\n".join(_unknown_names(config_name)) or f"The config cannot be composed: {error}.\nCorrect what it names."
+        return f"A config file must be YAML in UTF-8 without duplicate keys; {error}.\nCorrect the file."
+    return "\n".join(_unknown_names(config_name)) or f"The config cannot be composed: {error}.\nCorrect the overrides."
 
 
-def _for_hydra(arguments: Sequence[str], ways: Mapping[str, Callable[[str], str]]) -> list[str]:
-    """The arguments as Hydra reads what the user means.
+def _for_hydra(arguments: Sequence[str], quoting: Mapping[str, Callable[[str], str]]) -> list[str]:
+    """Returns the arguments with values quoted so that Hydra reads them as the user means them.
 
     Args:
-        arguments: of the command, with its name.
-        ways: how the values of some keys are quoted.
+        arguments: the command line, with the name of the command.
+        quoting: by key, the function that quotes its value.
     """
     multirun = bool({"-m", "--multirun"} & {*arguments})
     found = []
     for argument in arguments:
         given, _, value = argument.partition("=")
         key = ALIASES.get(given, given)
-        quote = ways.get(key) or (quoted if key in COLUMNS and _is_name(argument, multirun) else None)
+        quote = quoting.get(key) or (quoted if key in COLUMNS and _is_name(argument, multirun) else None)
         found.append(f"{key}={quote(value)}" if quote else argument)
     return found
 
 
 def _is_name(override: str, multirun: bool) -> bool:
-    """Whether an override that names a column would otherwise be refused: because Hydra cannot read it, or reads
-    several values for one run, or a list where there is one column."""
+    """Whether an override is a column name that needs quotes: Hydra cannot parse it, or parses a sweep for a single
+    run, or a list where one column is expected."""
     try:
         read = OverridesParser.create().parse_override(override)
     except HydraException:
@@ -144,29 +141,29 @@ def fail(message: str) -> NoReturn:
 
 
 @contextlib.contextmanager
-def in_order() -> Iterator[None]:
-    """Ends the command where the user has made a mistake, or nobody reads what it prints."""
+def exit_codes() -> Iterator[None]:
+    """Exits with code 2 on a mistake of the user and with code 141 on a broken pipe."""
     try:
         yield
         sys.stdout.flush()
     except UserError as error:
         fail(str(error))
     except BrokenPipeError:
-        end_unread()
+        exit_broken_pipe()
     except SystemExit as ended:
         if isinstance(ended.__context__, BrokenPipeError):  # rich makes 1 of it
-            end_unread()
+            exit_broken_pipe()
         raise
 
 
-def end_unread() -> NoReturn:
-    """Ends a command of whose output nobody reads more, as behind `| head`, without a word and with exit code 141."""
+def exit_broken_pipe() -> NoReturn:
+    """Exits silently with code 141 on a broken pipe, as in `| head`."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(128 + signal.SIGPIPE)
 
 
 def _unknown_names(config_name: str) -> list[str]:
-    """All options and keys on the command line that there are not; Hydra itself stops at the first."""
+    """Returns a message for each unknown option and key on the command line; Hydra itself stops at the first."""
     overrides = [a for a in sys.argv[1:] if not a.startswith("-") and "=" in a]
     ours, groups = _options(CONF), _options(CONF, *_user_folders())
     pairs = [(key, value) for key, _, value in (o.partition("=") for o in overrides)]
@@ -190,7 +187,7 @@ def _unknown_names(config_name: str) -> list[str]:
                 hint = nearest(last, beside).replace("Did you mean ", f"Did you mean {parent}{dot}")
             elif parent in values:
                 alone = "null" if values[parent] is None else values[parent]
-                hint = f"{parent} has no keys, since it is {alone}; leave this one out."
+                hint = f"{parent} has no keys, since it is {alone}; remove this one."
             else:
                 hint = nearest(key, known)
             messages.append(f"{key} is not a key of this config.\n{hint}")
@@ -198,23 +195,23 @@ def _unknown_names(config_name: str) -> list[str]:
 
 
 def _homeless(group: str) -> str:
-    """What to tell of a group inside another, of which an option was chosen that has no such group."""
+    """Returns the message for a nested group (`backbone/size`) where the chosen option of the outer group lacks it."""
     outer, _, inner = group.rpartition("/")
     files = {file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file in (CONF / outer).glob("*.yaml")}
     entries = {name: content.get("defaults", ()) for name, content in files.items()}
     homes = [
         f"{outer}={name}" for name, found in entries.items() if any(inner in e for e in found if isinstance(e, dict))
     ]
-    return f"{group} goes with {' or '.join(sorted(homes))} alone.\nAdd that, or leave {group}=… out."
+    return f"{group} goes with {' or '.join(sorted(homes))} only.\nAdd that, or remove {group}=…"
 
 
 def _options(*roots: Path) -> dict[str, set[str]]:
-    """The names of the files in each config group below these folders."""
+    """Returns the options of each config group in these folders."""
     found: dict[str, set[str]] = {}
     for root in roots:
         for folder in (folder for folder in root.rglob("*") if folder.is_dir()):
             name = folder.relative_to(root).as_posix()
-            # Hydra's own groups have options that installed packages bring.
+            # Installed packages add options to Hydra's own groups.
             if not name.startswith("hydra"):
                 found.setdefault(name, set()).update(file.stem for file in folder.glob("*.yaml"))
     return found
@@ -228,7 +225,7 @@ def _user_folders() -> list[Path]:
 
 
 def _values(node: object, prefix: str = "") -> Iterable[tuple[str, object]]:
-    """Everything in a config, by its whole key."""
+    """Yields every node of a config by its dotted key."""
     for key, value in node.items() if isinstance(node, dict) else ():
         yield f"{prefix}{key}", value
         yield from _values(value, f"{prefix}{key}.")

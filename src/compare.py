@@ -8,7 +8,7 @@ import hydra
 from omegaconf import DictConfig
 from pydantic import Field
 
-from src.cli import in_order, run_command
+from src.cli import exit_codes, run_command
 from src.comparison.compare_runs import compare
 from src.config.sections import Section
 from src.config.validation import check_options
@@ -28,7 +28,7 @@ class Options(Section):
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="compare")
 def main(cfg: DictConfig) -> None:
-    with in_order():
+    with exit_codes():
         options = check_options(cfg, Options)
         root = user_path(options.runs)
         compare(root, options.metric, options.baseline, options.by, options.margin, options.mixed)

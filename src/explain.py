@@ -19,7 +19,7 @@ from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from src.cli import in_order, run_command
+from src.cli import exit_codes, run_command
 from src.config.data import Quoting
 from src.config.validation import check_complete
 from src.errors import UserError, listed, nearest
@@ -237,7 +237,7 @@ def numbers(key: str, given: Any, count: int, run: RunFolder) -> list[int]:
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="explain")
 def main(cfg: DictConfig) -> None:
-    with in_order():
+    with exit_codes():
         check_complete(cfg)
         print(f"Written: {explain(cfg)}")
 

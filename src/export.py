@@ -18,7 +18,7 @@ import hydra
 from omegaconf import DictConfig
 from pydantic import Field, model_validator
 
-from src.cli import in_order, run_command
+from src.cli import exit_codes, run_command
 from src.config.sections import Section
 from src.config.validation import check_options
 from src.errors import UserError
@@ -121,7 +121,7 @@ def _write(folder: Path, run: RunFolder, predictor: Predictor, options: Options)
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="export")
 def main(cfg: DictConfig) -> None:
-    with in_order():
+    with exit_codes():
         print("\n".join(export(cfg)))
 
 

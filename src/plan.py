@@ -11,7 +11,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.table import Table
 
-from src.cli import in_order, run_command
+from src.cli import exit_codes, run_command
 from src.config.length import length
 from src.config.sections import Section
 from src.config.validation import check_options, check_references
@@ -59,7 +59,7 @@ def plan(cfg: DictConfig) -> str:
 
 def _plan_both(cfg: DictConfig, trial: bool) -> str:
     """Plans pretraining and classification; the latter with the untrained backbone, which costs the same."""
-    first, second = pretrain_config.both_configs(cfg, RunFolder(Path(cfg.run)))
+    first, second = pretrain_config.stage_configs(cfg, RunFolder(Path(cfg.run)))
     checks.check_both(first, second)
     with tempfile.TemporaryDirectory() as folder:
         before = _plan_training(first, trial, save_to=Path(folder))
@@ -159,7 +159,7 @@ def _table(first: str, *others: str) -> Table:
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="plan")
 def main(cfg: DictConfig) -> None:
-    with in_order():
+    with exit_codes():
         print(plan(OmegaConf.create(cfg)))
 
 

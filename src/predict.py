@@ -8,7 +8,7 @@ import logging
 import hydra
 from omegaconf import DictConfig
 
-from src.cli import in_order, run_command
+from src.cli import exit_codes, run_command
 from src.config.validation import check_options
 from src.datamodules.text_problems import EMPTY, UNKNOWN, find_problems
 from src.errors import SHOWN
@@ -65,7 +65,7 @@ def predict(cfg: DictConfig) -> None:
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="predict")
 def main(cfg: DictConfig) -> None:
-    with in_order():
+    with exit_codes():
         predict(cfg)
 
 

@@ -68,7 +68,7 @@ def train(cfg: DictConfig, folder: RunFolder) -> Result:
 
 def _train_in_two_stages(cfg: DictConfig, folder: RunFolder) -> Result:
     """Pretrains a backbone in a folder inside the run's, then trains the run with it; what is done already is kept."""
-    first, second = pretrain_config.both_configs(cfg, folder)
+    first, second = pretrain_config.stage_configs(cfg, folder)
     checks.check_both(first, second)
     inner = RunFolder(Path(first.run))
 

@@ -22,8 +22,8 @@ from src.errors import UserError, nearest, reason
 from src.files.paths import user_path
 from src.runs.find import runs_in
 from src.runs.folder import RunFolder
-from src.runs.identity import PLACES
-from src.runs.results import watched
+from src.runs.identity import IGNORED
+from src.runs.results import monitored_value
 
 BUILT = "_target_"  # the key that says what a section builds
 
@@ -154,7 +154,7 @@ def _values(cfg: DictConfig) -> dict[str, str]:
     counts is how it was trained, so that each seed may have a pretraining of its own."""
     content = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(content, dict)
-    rest = {key: value for key, value in content.items() if key not in (*PLACES, "seed", "logger", "callbacks")}
+    rest = {key: value for key, value in content.items() if key not in (*IGNORED, "seed", "logger", "callbacks")}
     values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in flat(rest)}
     values = {key: value for key, value in values.items() if not key.endswith(MODES)}
     for key in values:
@@ -239,7 +239,7 @@ def _validation(group: Group) -> float:
     """The mean of the monitored score, turned so that more is better; minus infinity without a finished run."""
     metric = group.runs[0].values["monitor.metric"]
     results = [run.result for run in group.finished.values() if run.result]
-    values = [value for result in results if (value := watched(result, metric)) is not None]
+    values = [value for result in results if (value := monitored_value(result, metric)) is not None]
     return sign(metric) * float(np.mean(values)) if values else -math.inf
 
 

@@ -1,4 +1,4 @@
-"""What a config may hold, and building what its sections name."""
+"""The schema of a config, its validation, and building the objects that it names."""
 
 __all__ = [
     "backbone",

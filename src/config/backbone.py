@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from src.config.sections import Positive, Probability, Rate, Section
+from src.config.sections import LearningRate, Positive, Probability, Section
 
-FEWEST_PIECES = 100  # of words, in a vocabulary
+MIN_VOCABULARY = 100  # tokens
 
 
 Attention = Literal["auto", "sdpa", "eager"]
@@ -23,7 +23,7 @@ class Pretrained(Section):
     revision: str | None = None
     attention: Attention = "auto"
     dropout: Probability | None = None
-    lr: Rate = 5e-5
+    lr: LearningRate = 5e-5
 
     @property
     def title(self) -> str:
@@ -37,12 +37,12 @@ class Pretrained(Section):
 
 
 class FromRun(Section):
-    """The backbone that a run of masked language modelling has left."""
+    """The backbone of a finished masked-language-modelling run."""
 
     run: Annotated[str, Field(min_length=1)]
     attention: Attention
     dropout: Probability | None = None
-    lr: Rate
+    lr: LearningRate
 
     @property
     def title(self) -> str:
@@ -50,7 +50,7 @@ class FromRun(Section):
 
 
 class Scratch(Section):
-    """A BERT with random weights, and a tokenizer of the training texts."""
+    """A BERT with random weights, and a tokenizer trained on the training texts."""
 
     layers: Positive
     hidden_size: Positive
@@ -59,11 +59,11 @@ class Scratch(Section):
     max_length: Annotated[int, Field(ge=3)]
     dropout: Probability
     tokenizer: str | None
-    vocabulary: Annotated[int, Field(ge=FEWEST_PIECES)] | None
+    vocabulary: Annotated[int, Field(ge=MIN_VOCABULARY)] | None
     lowercase: bool
     min_frequency: Positive
     attention: Attention
-    lr: Rate
+    lr: LearningRate
 
     @property
     def title(self) -> str:

@@ -9,15 +9,15 @@ from pydantic import Field, model_validator
 
 from src.config.sections import Fraction, Natural, Positive, Section, Seed
 
-# A name. On the command line one that looks like a number is one.
+# Hydra parses a name that looks like a number as a number.
 Name = Annotated[str, pydantic.BeforeValidator(lambda node: str(node) if type(node) in (int, float) else node)]
 
 
 def _one_column(name: Any) -> Any:
     if isinstance(name, list):
         raise ValueError(
-            f"must name one column; got {', '.join(map(str, name))}: pairs of texts are not supported yet.\n"
-            "Join the columns into one first, such as both sentences with a blank between them"
+            f"must name one column; got {', '.join(map(str, name))}: pairs of texts are not supported.\n"
+            "Join the columns into one first, with a space between the two texts"
         )
     return name
 
@@ -31,7 +31,7 @@ Task = Literal["auto", "binary", "multiclass", "multilabel"]
 Quoting = Literal["auto", "none", "standard"]
 
 
-# The tags keep the member of the union out of messages, which would name both.
+# With tags, messages are about the union member that was meant instead of all of them.
 Label = Annotated[
     Annotated[Name, pydantic.Tag("src.one")] | Annotated[list[Name], Field(min_length=2), pydantic.Tag("src.several")],
     pydantic.Discriminator(lambda node: "src.several" if isinstance(node, list) else "src.one"),
@@ -72,12 +72,14 @@ class Data(Section):
                 f"they add up to {self.validation_fraction + self.test_fraction:g}"
             )
         if isinstance(self.label, list) and self.task not in ("auto", "multilabel"):
-            raise ValueError(f"several label columns make multi-label data, but task is {self.task}")
+            raise ValueError(f"with several label columns must have task=multilabel or auto; got task={self.task}")
         if isinstance(self.label, list) and self.label_delimiter:
-            raise ValueError("label_delimiter goes with one label column, but label lists several")
+            raise ValueError("label_delimiter needs a single label column, but label lists several")
         if isinstance(self.label, list) and self.label_names:
-            raise ValueError("label_names goes with one label column; the names of several columns are the labels")
+            raise ValueError(
+                "label_names needs a single label column; with several columns, the column names are the labels"
+            )
         names = self.label_names or []
         if len({" ".join(name.split()) for name in names} - {""}) < len(names):
-            raise ValueError(f"label_names must be different names, none of them blank; got {names}")
+            raise ValueError(f"label_names must be distinct and not blank; got {names}")
         return self

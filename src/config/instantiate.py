@@ -1,4 +1,4 @@
-"""Building what a section of a config names, with the section's key in what is said of a mistake."""
+"""Instantiates what a section of a config names; error messages name the section's key."""
 
 from __future__ import annotations
 
@@ -16,28 +16,29 @@ from src.errors import UserError
 
 
 def instantiate(node: DictConfig, key: str, **arguments: Any) -> Any:
-    """What a section of a config names, built with the section's values.
+    """Returns the object that a section's `_target_` names, built with the section's values.
 
     Args:
         node: the section.
         key: of the section.
-        arguments: what the config does not say.
+        arguments: further arguments, which are not in the config.
 
     Raises:
-        UserError: there is no such thing, or it refuses a value.
+        UserError: the target cannot be imported, or does not accept a value.
     """
-    with told(key):
+    with build_errors(key):
         return hydra.utils.instantiate(node, **arguments)
 
 
 @contextlib.contextmanager
-def told(key: str) -> Iterator[None]:
-    """
+def build_errors(key: str) -> Iterator[None]:
+    """Turns errors of the block, which builds something from the config, into a `UserError`.
+
     Args:
-        key: of the section of the config from which something is built within.
+        key: of the section that is built.
 
     Raises:
-        UserError: that failed.
+        UserError: the block failed.
     """
     try:
         yield
@@ -53,5 +54,5 @@ def _problem(key: str, cause: BaseException) -> str:
         return "\n".join(value_problem(".".join([key, *map(str, p["loc"])]), p) for p in cause.errors())
     return (
         f"{key} cannot be built: {(str(cause) or repr(cause)).splitlines()[0]}\n"
-        f"The comments in conf/{key.partition('.')[0]}/ say what each key is."
+        f"The comments in conf/{key.partition('.')[0]}/ explain its keys."
     )

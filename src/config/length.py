@@ -1,4 +1,4 @@
-"""How long a training lasts at the most, in epochs, steps of the optimizer and batches."""
+"""The maximum length of a training in epochs, optimizer steps and batches."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from src.config.trainer_switches import Trainer
 
 @dataclass(frozen=True)
 class Length:
-    """
+    """The maximum length of a training.
+
     Args:
-        batches: of an epoch.
-        epoch_steps: of the optimizer, in a whole epoch.
-        epochs: that are begun; the last may be cut short by `steps`.
-        steps: of the optimizer, in all.
+        batches: per epoch.
+        epoch_steps: optimizer steps per epoch.
+        epochs: including the last one, which `steps` may cut short.
+        steps: optimizer steps in total.
     """
 
     batches: int
@@ -24,15 +25,16 @@ class Length:
 
 
 def limited(batches: int, limit: int | float) -> int:
-    """How many of a split's batches are taken, by a number of them or a share, as Lightning counts."""
+    """Returns how many batches of a split are used under a Lightning limit: a number of batches or a fraction."""
     return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
 
 
 def length(trainer: Trainer, batches: int) -> Length:
-    """
+    """Returns the maximum length of a training.
+
     Args:
         trainer: the section of the config.
-        batches: that there are in the training split.
+        batches: in the training split, before any limit.
     """
     batches = limited(batches, trainer.overfit_batches or trainer.limit_train_batches)
     epoch_steps = -(-batches // trainer.accumulate_grad_batches)

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from src.config.sections import Component, Fraction, Positive, Probability, Section, Share
+from src.config.sections import Component, Fraction, Positive, Probability, Section, UnitInterval
 
 Pooling = Literal["mean", "cls", "pooler"]
 
@@ -27,18 +27,19 @@ class BiLSTMHead(Component):
 
 
 class Masking(Section):
-    """Which tokens a model has to guess, and what it sees in their place."""
+    """Which tokens are predicted, and what replaces them in the input."""
 
     probability: Fraction
-    mask: Share
-    random: Share
+    mask: UnitInterval
+    random: UnitInterval
     whole_words: bool
 
     @model_validator(mode="after")
     def adds_up(self) -> Self:
         if self.mask + self.random > 1:
             raise ValueError(
-                f"mask and random are shares of the same tokens; they add up to {self.mask + self.random:g}"
+                f"mask and random are fractions of the same tokens and must add up to at most 1; "
+                f"they add up to {self.mask + self.random:g}"
             )
         return self
 

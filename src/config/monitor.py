@@ -1,4 +1,4 @@
-"""Which way a metric gets better: the best epoch, early stopping, plateaus and searches all go by it."""
+"""Whether lower or higher is better for a metric; used by checkpoints, early stopping, plateaus and searches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Mode = Literal["min", "max"]
 
 
 def best_mode(metric: str) -> Mode:
-    """Whether the lowest or the highest value of a metric is the best.
+    """Returns `min` where lower values of a metric are better, `max` where higher ones are.
 
     Args:
         metric: with or without its split, such as `validation/loss`.
@@ -20,18 +20,19 @@ def best_mode(metric: str) -> Mode:
 
 
 def sign(metric: str) -> int:
-    """What a value of the metric is multiplied with so that more is better."""
+    """Returns the factor that makes higher values of the metric better: 1 or -1."""
     return 1 if best_mode(metric) == "max" else -1
 
 
 def resolved(mode: str, metric: str) -> Mode:
-    """
+    """Returns the mode of a monitored metric.
+
     Args:
-        mode: `auto`, or the mode that the metric has in any case.
-        metric: that is watched.
+        mode: `auto`, `min` or `max`.
+        metric: that is monitored.
 
     Raises:
-        ValueError: the mode would look for the worst value.
+        ValueError: the mode would select the worst value.
     """
     found = best_mode(metric)
     if mode not in ("auto", found):
@@ -40,6 +41,6 @@ def resolved(mode: str, metric: str) -> Mode:
 
 
 def contradiction(mode: str, metric: str) -> str:
-    """What is wrong with a mode that does not suit the metric."""
-    kind = "less" if best_mode(metric) == "min" else "more"
-    return f"mode must be auto or {best_mode(metric)} for {metric}, of which {kind} is better; got {mode}"
+    """Returns the message for a mode that would select the worst value of the metric."""
+    better = "lower" if best_mode(metric) == "min" else "higher"
+    return f"mode must be auto or {best_mode(metric)} for {metric}, since {better} is better; got {mode}"

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from src.config.backbone import FromRun, Pretrained, Scratch
 from src.config.data import Data
 from src.config.model import BiLSTMHead, LinearHead, MaskedLanguageHead
-from src.config.sections import Component, Fraction, Rate, Section, Seed, Share
+from src.config.sections import Component, Fraction, LearningRate, Section, Seed, UnitInterval
 from src.config.trainer_switches import Trainer
 
 Objective = Literal["binary", "multiclass", "multilabel", "mlm"]
@@ -27,15 +27,15 @@ class Monitor(Section):
 
 
 class Optimizer(Component):
-    lr: Rate
-    head_lr: Rate | None = None
+    lr: LearningRate
+    head_lr: LearningRate | None = None
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     thaw_warmup: Annotated[float, Field(ge=0, le=1)] = 0.0
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
 class Schedule(Component):
-    warmup: Share | None = None
+    warmup: UnitInterval | None = None
     rise: Fraction | None = None
 
 
@@ -51,9 +51,9 @@ class Scheduler(Section):
     @model_validator(mode="after")
     def watches_epochs(self) -> Self:
         if self.is_plateau and not self.monitor:
-            raise ValueError("needs a monitor, the metric whose plateaus lower it: scheduler.monitor=validation/loss")
+            raise ValueError("needs a metric whose plateaus lower the learning rate: scheduler.monitor=validation/loss")
         if self.is_plateau and self.interval == "step":
-            raise ValueError("must have interval=epoch for a plateau, which shows when a metric is measured; got step")
+            raise ValueError("must have interval=epoch for a plateau, since metrics are measured per epoch; got step")
         return self
 
 
@@ -63,7 +63,7 @@ class Sweep(Section):
 
 
 class RunConfig(Section):
-    """Everything a run is made from. Built by `checking.check`; its parts are plain typed values."""
+    """The typed config of a run, from `validation.check`."""
 
     seed: Seed
     monitor: Monitor
@@ -95,25 +95,25 @@ class RunConfig(Section):
     sweep: Sweep
 
     @property
-    def masks(self) -> bool:
-        """Whether the run learns to fill in masked words instead of labels."""
+    def is_mlm(self) -> bool:
+        """Whether the run is masked language modelling."""
         return isinstance(self.model, MaskedLanguageHead)
 
     @model_validator(mode="after")
     def is_complete(self) -> Self:
-        if self.data.label is None and not self.masks:
+        if self.data.label is None and not self.is_mlm:
             raise ValueError(
                 "data.label must name the column with the labels; it is null.\n"
-                "Give one: data.label=COLUMN, or learn without labels: model=bert_mlm"
+                "Give one: data.label=COLUMN, or train without labels: model=bert_mlm"
             )
         every, last = self.trainer.check_val_every_n_epoch, self.trainer.max_epochs
         if every > last and self.monitor.metric.startswith("validation/"):
             raise ValueError(
-                f"trainer.check_val_every_n_epoch must be at most trainer.max_epochs, since {self.monitor.metric} says "
-                f"which epoch is the best; got {every} of {last}"
+                f"trainer.check_val_every_n_epoch must be at most trainer.max_epochs, since {self.monitor.metric} "
+                f"decides which epoch is the best; got {every} and {last}"
             )
-        if self.data.pack and not self.masks:
-            raise ValueError("data.pack=true goes with masked language modelling (model=bert_mlm) only")
+        if self.data.pack and not self.is_mlm:
+            raise ValueError("data.pack=true needs masked language modelling: model=bert_mlm")
         return self
 
 

@@ -1,4 +1,4 @@
-"""What the sections of the schema are made of."""
+"""Number types and base classes of the config schema."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-Share = Annotated[float, Field(ge=0, le=1)]
+UnitInterval = Annotated[float, Field(ge=0, le=1)]
 
 
 Positive = Annotated[int, Field(ge=1)]
@@ -35,7 +35,7 @@ class Section(pydantic.BaseModel):
 
 
 class Component(Section):
-    """A config node that names what is built from it (`_target_`) and the arguments, of which only some are checked."""
+    """A section with a `_target_` to build and its arguments, of which only some are checked here."""
 
     model_config = pydantic.ConfigDict(extra="allow", populate_by_name=True)
 

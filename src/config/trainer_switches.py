@@ -1,4 +1,4 @@
-"""The switches of Lightning's Trainer: their types, and which of their values a run cannot go by."""
+"""The arguments of Lightning's Trainer: their types, and which of their values are not supported."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pydantic import BeforeValidator, Field, PlainValidator
 
 from src.config.sections import Component, Natural, Positive
 
-OWN = ("compile", "gradient_checkpointing")  # of the trainer section; the others are Lightning's
+OWN = ("compile", "gradient_checkpointing")  # keys of the trainer section that are not Lightning's
 
 
-ALIASES = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}  # of precisions
+ALIASES = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}  # Lightning's short precisions
 
 
 UNITS = ("weeks", "days", "hours", "minutes", "seconds")
@@ -22,13 +22,13 @@ UNITS = ("weeks", "days", "hours", "minutes", "seconds")
 
 def _batches(value: Any) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or (value % 1 > 0 and value > 1):
-        raise ValueError(f"must be a number of batches, or a share of them from 0.0 to 1.0; got {value}")
+        raise ValueError(f"must be a number of batches, or a fraction of them from 0.0 to 1.0; got {value}")
     return value if value <= 1 else int(value)
 
 
 def _steps(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or (value < 1 and value != -1):
-        raise ValueError(f"must be a number of steps, at least 1, or -1 for no such end; got {value}")
+        raise ValueError(f"must be a number of steps, at least 1, or -1 for no limit; got {value}")
     return value
 
 
@@ -67,8 +67,8 @@ Precision = Annotated[
 
 
 class Trainer(Component):
-    """Every switch of Lightning's Trainer, and two of this project's own. Those of type Any are for Lightning to check,
-    or have one value only; `refusals` says why."""
+    """The arguments of Lightning's Trainer, and two keys of this project. Those of type Any are checked by Lightning,
+    or have a single valid value (see `refusals`)."""
 
     model_config = pydantic.ConfigDict(extra="forbid", populate_by_name=True)
 
@@ -122,52 +122,63 @@ class Trainer(Component):
 DEFAULTS = {name: field.default for name, field in Trainer.model_fields.items() if not field.is_required()}
 
 
-# The only value, why, and what to do instead.
+# The only valid value, why, and what to do instead.
 ONLY: dict[str, tuple[Any, str, str]] = {
     "fast_dev_run": (
         False,
-        "it leaves out the log and the checkpoints, which results are made of",
+        "it disables logging and checkpoints, which results are made from",
         "For a quick trial: trainer.max_epochs=1 trainer.limit_train_batches=1 trainer.limit_val_batches=1 "
         "trainer.limit_test_batches=1.",
     ),
-    "barebones": (False, "it leaves out the log and the checkpoints, which results are made of", "Leave it out."),
+    "barebones": (False, "it disables logging and checkpoints, which results are made from", "Leave it out."),
     "enable_checkpointing": (True, "results are those of the best checkpoint", "Leave it out."),
     "val_check_interval": (
         1.0,
-        "phases, the history and the best checkpoint go by whole epochs",
-        "For more frequent validations make epochs shorter: trainer.limit_train_batches=0.5 with twice "
-        "trainer.max_epochs.",
+        "phases, history and best checkpoint are per epoch",
+        "To validate more often, make epochs shorter: trainer.limit_train_batches=0.5 with twice trainer.max_epochs.",
     ),
     "reload_dataloaders_every_n_epochs": (0, "the data of a run stays the same", "Leave it out."),
-    "use_distributed_sampler": (False, "the processes share every batch already, each row once", "Leave it out."),
-    "sync_batchnorm": (False, "no part of a network here has batch normalisation", "Leave it out."),
-    "enable_autolog_hparams": (True, "a run's line among the hyper-parameters has its scores", "Leave it out."),
+    "use_distributed_sampler": (
+        False,
+        "batches are split across processes already, each text once",
+        "Leave it out.",
+    ),
+    "sync_batchnorm": (False, "no network here has batch normalisation", "Leave it out."),
+    "enable_autolog_hparams": (
+        True,
+        "the hyper-parameter table has one line per run with scores",
+        "Leave it out.",
+    ),
     "limit_predict_batches": (
         None,
-        "a training predicts nothing besides its validation and test",
-        "python -m src.predict reads as many texts as its input has.",
+        "training predicts only the validation and test splits",
+        "To predict other texts: python -m src.predict.",
     ),
-    "default_root_dir": (None, "all that a run writes is in its folder", "Choose that: run=FOLDER."),
-    "model_registry": (None, "checkpoints stay in the run's folder", "Hand a run on with python -m src.export."),
-    "logger": (None, "it is a group of its own", "Choose logger=tensorboard or logger=csv."),
-    "callbacks": (None, "they are a group of their own", "Choose callbacks=default or callbacks=no_early_stopping."),
+    "default_root_dir": (None, "a run writes into its run folder only", "Choose that: run=FOLDER."),
+    "model_registry": (None, "checkpoints stay in the run's folder", "To share a model: python -m src.export."),
+    "logger": (None, "it is a config group", "Choose logger=tensorboard or logger=csv."),
+    "callbacks": (
+        None,
+        "they are a config group of their own",
+        "Choose callbacks=default or callbacks=no_early_stopping.",
+    ),
     "plugins": (None, "precision, checkpoints and processes have their own keys", "Leave it out."),
 }
 
 
-COARSE = "steps of usual size are lost in the rounding of weights with so few bits"
+COARSE = "weights with so few bits round away updates of usual size"
 
 
 PRECISIONS = {
     "bf16-true": (COARSE, "bf16-mixed"),
     "16-true": (COARSE, "16-mixed (GPU) or bf16-mixed"),
-    "transformer-engine": ("its layers are not those of the backbone", "bf16-mixed"),
-    "transformer-engine-float16": ("its layers are not those of the backbone", "16-mixed (GPU)"),
+    "transformer-engine": ("backbones do not use its layers", "bf16-mixed"),
+    "transformer-engine-float16": ("backbones do not use its layers", "16-mixed (GPU)"),
 }
 
 
 PROFILERS = {
-    "pytorch": "it breaks runs off whose numbers of steps do not suit its schedule",
+    "pytorch": "it stops runs whose number of steps does not fit its schedule",
     "xla": "it is for TPUs",
 }
 
@@ -176,7 +187,7 @@ STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused
 
 
 def refusals(trainer: Trainer) -> Iterator[str]:
-    """What a training cannot go by, a message each. Not part of the schema, since older runs stay readable."""
+    """Yields a message for each unsupported value. Not part of the schema, so that older runs stay readable."""
     for key, (value, why, instead) in ONLY.items():
         found = getattr(trainer, key)
         if found != value or (isinstance(value, float) and not isinstance(found, float)):
@@ -195,7 +206,7 @@ def refusals(trainer: Trainer) -> Iterator[str]:
         )
     for split in ("train", "val", "test"):
         if not getattr(trainer, f"limit_{split}_batches"):
-            yield f"trainer.limit_{split}_batches must leave a batch; got 0.\n{_without(split)}"
+            yield f"trainer.limit_{split}_batches must leave at least one batch; got 0.\n{_without(split)}"
     for least, most in (("min_epochs", "max_epochs"), ("min_steps", "max_steps")):
         low, high = getattr(trainer, least) or 0, getattr(trainer, most)
         if 0 < high < low:
@@ -205,10 +216,10 @@ def refusals(trainer: Trainer) -> Iterator[str]:
 def _without(split: str) -> str:
     if split == "val":
         return (
-            "A run ends with scores of validation and test. To train without validations: "
+            "A run ends with validation and test scores. To train without validation: "
             "trainer.check_val_every_n_epoch=1000 monitor.metric=train/loss."
         )
-    return "A run ends with scores of validation and test." if split == "test" else "A run trains."
+    return "A run ends with validation and test scores." if split == "test" else "A run needs training batches."
 
 
 def _shown(value: Any) -> str:

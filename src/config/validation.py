@@ -1,4 +1,4 @@
-"""Composed config -> typed config, with every problem of it at once, before anything is loaded."""
+"""Turns a composed config into a typed one, and reports all of its problems at once, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Options = TypeVar("Options", bound=Section)
 
 
 def check(cfg: DictConfig) -> RunConfig:
-    """The typed form of a composed config.
+    """Returns the typed form of a composed config.
 
     Raises:
         UserError: one message with every value that is missing, unknown, of the wrong type or out of range.
@@ -31,7 +31,7 @@ def check(cfg: DictConfig) -> RunConfig:
 
 
 def check_options(cfg: DictConfig, options: type[Options]) -> Options:
-    """The typed form of a command's config.
+    """Returns the typed form of a command's config.
 
     Args:
         cfg: of a command other than train.
@@ -51,39 +51,39 @@ def check_options(cfg: DictConfig, options: type[Options]) -> Options:
 def check_references(cfg: DictConfig) -> None:
     """
     Raises:
-        UserError: a value refers to another that there is not.
+        UserError: a value refers to a key that does not exist.
     """
     try:
         OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
         reason = str(error.msg or error).splitlines()[0]
         raise UserError(
-            f"{error.full_key or 'A value'} refers to what there is not: {reason}.\n"
-            "Write ${KEY} for a key of this config, or \\${ where no reference is meant."
+            f"{error.full_key or 'A value'} refers to a key that does not exist: {reason}.\n"
+            "Write ${KEY} for a key of this config, or \\${ for the characters themselves."
         ) from None
 
 
 def check_complete(cfg: DictConfig) -> None:
     """
     Raises:
-        UserError: one message with every value that is missing, or the first that refers to what there is not.
+        UserError: one message with every value that is missing, or the first reference to a key that does not exist.
     """
     check_references(cfg)
     if missing := sorted(OmegaConf.missing_keys(cfg)):
         raise UserError(
             "\n".join(f"{key} has no value.\nGive one: {key}=…" for key in missing)
-            + "\nThe comments in conf/ say what each key is."
+            + "\nThe comments in conf/ explain each key."
         )
 
 
 def value_problem(key: str, problem: Any) -> str:
-    """What pydantic found wrong with one value, as a message."""
+    """Returns pydantic's problem with one value as a message."""
     if problem["type"] == "missing":
         return f"{key} has no value.\nGive one: {key}=…"
     message = problem["msg"].removeprefix("Value error, ").replace("Input should", "It should")
     if problem["type"] == "value_error":
         return f"{key} {message}.".lstrip()
-    return f"{key} has a value that it cannot take: {problem['input']!r}.\n{message}."
+    return f"{key} has an invalid value: {problem['input']!r}.\n{message}."
 
 
 def _problem(problem: Any) -> str:
@@ -92,7 +92,7 @@ def _problem(problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         model: Any = RunConfig
         for part in map(str, problem["loc"][:-1]):
-            # The tag of a union stands behind the key and says which of its members was meant.
+            # The tag of a union follows the key and names the member that was meant.
             model = BACKBONES[part] if part in BACKBONES else getattr(model.model_fields.get(part), "annotation", None)
             model = model if hasattr(model, "model_fields") else RunConfig
         if key == "experiment":
@@ -102,5 +102,5 @@ def _problem(problem: Any) -> str:
 
 
 def _keys(problem: Any) -> list[str]:
-    # The tag of a union is part of pydantic's location, but not of the config's key.
+    # The tag of a union is part of pydantic's location, but not of the key.
     return [str(key) for key in problem["loc"] if not str(key).startswith("src.") and key != "other"]

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def flat(node: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of nested mappings by dotted key."""
+    """Yields the values of nested mappings by dotted key."""
     for key, value in node.items():
         if isinstance(value, Mapping):
             yield from flat(value, f"{prefix}{key}.")

@@ -1,4 +1,4 @@
-"""From tables to checked texts and labels in three splits."""
+"""Turns tables into checked texts and labels in three splits."""
 
 __all__ = [
     "corpus",

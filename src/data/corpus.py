@@ -1,4 +1,4 @@
-"""The corpus of a run: texts and labels in three splits, checked. Nothing after this file checks them again."""
+"""The texts and labels of a run in three splits. They are checked here and nowhere after."""
 
 from __future__ import annotations
 
@@ -26,10 +26,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Split:
-    """The rows of one split.
+    """The examples of one split.
 
-    `rows` are the numbers by which the author of the file finds them; `targets` are int64 [rows] label indices, all 0
-    where there are no labels, or float32 [rows, labels] of 0 and 1 for multi-label data.
+    Args:
+        rows: int64 [examples], row numbers in the file.
+        texts: of the examples.
+        targets: int64 [examples] label indices, all 0 without labels; float32 [examples, labels] of 0 and 1 for
+            multi-label data.
     """
 
     rows: NDArray[np.int64]
@@ -45,7 +48,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Corpus:
-    """All the rows of a run."""
+    """All examples of a run."""
 
     space: LabelSpace
     splits: dict[str, Split]  # train, validation, test
@@ -58,10 +61,10 @@ class Corpus:
         return f"{self.space.objective} with {len(self.space.names)} labels ({names}); {sizes} texts"
 
     def label_weights(self) -> NDArray[np.float32]:
-        """The weight of each label in a balanced loss.
+        """Returns the weight of each label in a balanced loss, float32 [labels].
 
-        Single-label: rows / (labels x rows with the label), as scikit-learn's `balanced`. Multi-label: rows without the
-        label / rows with it, as the weight of the positive term.
+        Single-label: examples / (labels x examples with the label), as scikit-learn's `balanced`. Multi-label: examples
+        without the label / examples with it, the weight of the positive term.
         """
         targets = self.splits["train"].targets
         if targets.ndim == 2:
@@ -72,11 +75,11 @@ class Corpus:
 
 
 def load(cfg: Data, masked: bool = False) -> Corpus:
-    """Reads the data of a run, encodes the labels and makes the splits that are missing.
+    """Reads the data of a run, encodes the labels and creates the missing splits.
 
     Args:
         cfg: the data section.
-        masked: only the texts are needed, for masked language modelling; labels are not looked at.
+        masked: read only the texts, for masked language modelling; labels are ignored.
 
     Raises:
         UserError: something in the data cannot be used.
@@ -116,13 +119,13 @@ def _split(table: Table, targets: NDArray[Any], cfg: Data) -> Split:
     blank = [i for i, text in enumerate(texts) if not text.strip()]
     fix = "Fill them in or delete them."
     if table.source.endswith(".xlsx"):
-        fix += " A formula counts by the value that was saved with it: open the workbook in Excel and save it."
+        fix += " Of formulas, the saved value is read: open the workbook in Excel and save it."
     table.refuse(blank, f"no text in column {cfg.text!r}", fix)
     return Split(np.array(table.rows, dtype=np.int64), texts, targets)
 
 
 def _make_missing(given: dict[str, Split], space: LabelSpace, cfg: Data, source: Table) -> dict[str, Split]:
-    """Cuts the splits that are missing from train; the fractions are of all its rows."""
+    """Takes the missing splits from train; the fractions are of all its rows."""
     train = given["train"]
     shares = {"validation": cfg.validation_fraction, "test": cfg.test_fraction}
     missing = {name: share for name, share in shares.items() if name not in given}
@@ -137,7 +140,7 @@ def _make_missing(given: dict[str, Split], space: LabelSpace, cfg: Data, source:
         remaining = remaining.take(np.setdiff1d(np.arange(len(remaining)), chosen))
     if missing:
         cut = " and ".join(f"{len(splits[name]):,} rows for {name}" for name in missing)
-        log.info("Cut from the %s rows of train, since no such split is given: %s", f"{rows:,}", cut)
+        log.info("Taken from the %s rows of train, since no such split is given: %s", f"{rows:,}", cut)
     splits["train"] = remaining
     return {name: splits[name] for name in ("train", "validation", "test")}
 
@@ -149,8 +152,8 @@ def _check_counts(split: Split, space: LabelSpace, parts: int, source: Table) ->
     if rare:
         numbers = "" if None in map(number, space.names) else " Numbers are classes here; there is no regression."
         raise UserError(
-            f"Each label needs at least {parts} rows, so that each of {parts} splits gets one; too few in "
-            f"{source.source} have {', '.join(list(rare.values())[:8])}{', …' if len(rare) > 8 else ''}.\n"
+            f"Each label needs at least {parts} rows, so that each of {parts} splits gets one; labels with fewer in "
+            f"{source.source}: {', '.join(list(rare.values())[:8])}{', …' if len(rare) > 8 else ''}.\n"
             "Add rows, merge or remove these labels, or give the splits "
             f"as files: data.path=DIR with train, validation and test.{numbers}"
         )
@@ -167,15 +170,15 @@ def _limited(split: Split, limit: int, seed: int, source: str) -> Split:
 
 
 def _stratified(split: Split, count: int, seed: int, key: str, source: str, both_sides: bool) -> Indices:
-    """`count` indices, in order, whose labels are distributed as in the split.
+    """Returns `count` indices, in order, whose labels are distributed as in the split.
 
     Args:
-        split: of which a part is wanted.
-        count: how many rows it is to have.
-        seed: of the choice.
-        key: the config's word for what asks for them.
+        split: to sample from.
+        count: of rows to take.
+        seed: of the sampling.
+        key: the override that asks for them, for messages.
         source: of the split.
-        both_sides: whether the rest is wanted too.
+        both_sides: whether the remaining rows are a split too.
 
     Raises:
         UserError: there are too few rows.
@@ -185,16 +188,16 @@ def _stratified(split: Split, count: int, seed: int, key: str, source: str, both
         least = np.unique(split.targets, return_counts=True)[1].tolist()
     labels, sides = len(least), " on both sides" if both_sides else ""
     if not labels <= count <= rows - (labels if both_sides else 1):
-        needed = f"A stratified cut needs a row of each label{sides}, here {labels}"
+        needed = f"A stratified split needs at least one row per label{sides}, here {labels}"
         raise UserError(
-            f"{needed if labels > 1 else f'A cut needs a row{sides}'}; "
-            f"{key} takes {count} of the {f'{rows} rows' if rows > 1 else 'one row'} at hand from {source}.\n"
+            f"{needed if labels > 1 else f'A split needs at least one row{sides}'}; "
+            f"{key} takes {count} of the {f'{rows} rows' if rows > 1 else 'one row'} left of {source}.\n"
             f"Change {key.partition('=')[0]}, add rows, or give the splits as files: data.path=DIR."
         )
     if both_sides and labels > 1 and min(least) < 2:
         raise UserError(
-            f"A stratified cut needs a row of each label on both sides; when {key} is cut, a label has one row left "
-            f"in {source}.\nTake smaller fractions, add rows, or give the splits as files: data.path=DIR."
+            f"A stratified split needs at least one row per label on both sides; for {key}, a label has only one row "
+            f"left in {source}.\nTake smaller fractions, add rows, or give the splits as files: data.path=DIR."
         )
     return stratified(split.targets, count, seed)
 
@@ -205,4 +208,5 @@ def _warn_of_duplicates(splits: dict[str, Split]) -> None:
     pairs = [(a, b, len(seen[a].keys() & seen[b].keys())) for i, a in enumerate(names) for b in names[i + 1 :]]
     for a, b, count in pairs:
         if count:
-            log.warning("%d texts are in %s and in %s: scores on them say little about new texts.", count, a, b)
+            texts = "1 text occurs" if count == 1 else f"{count:,} texts occur"
+            log.warning("%s in both %s and %s (leakage): scores on them say little about new texts.", texts, a, b)

@@ -1,4 +1,4 @@
-"""The labels of a table's rows as its columns hold them, before it is known what they are learned as."""
+"""Reads the label columns of a table, before the task is known."""
 
 from __future__ import annotations
 
@@ -20,36 +20,41 @@ WRITTEN_LIST = re.compile(rf"\s*(?:(?:{ITEMS.pattern})(?:[,\s]+(?:{ITEMS.pattern
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels of each row of a table: `one`; a list of them, or a vector of 0 and 1 in its place (`lists`); or those
-    whose columns say so (`flags`)."""
+    """The labels of each row of a table.
+
+    Args:
+        table: with the rows.
+        rows: the labels of each.
+        kind: `one` label per row; `lists` of labels or 0/1 vectors; or `flags`, one 0/1 column per label.
+    """
 
     table: Table
     rows: list[tuple[Value, ...]]
     kind: Literal["one", "lists", "flags"]
 
     def first_with(self, label: Value) -> str:
-        """Where the first row with a label is."""
+        """Returns where the first row with a label is."""
         return self.place(next(i for i, row in enumerate(self.rows) if label in row))
 
     def place(self, index: int) -> str:
-        """Where a row is, such as `train.csv line 3`."""
+        """Returns where a row is, such as `train.csv line 3`."""
         return f"{self.table.source} {self.table.unit} {self.table.rows[index]}"
 
 
 def read_labels(table: Table, cfg: Data, key: str = "data.label") -> Labels:
-    """The labels of every row.
+    """Returns the labels of every row.
 
     Args:
         table: with the rows.
-        cfg: says which columns hold labels.
-        key: of the config that named the columns.
+        cfg: names the label columns.
+        key: the config key that names them, for messages.
 
     Raises:
         UserError: a column is missing or a row has no usable label.
     """
     if isinstance(cfg.label, list):
         columns = [[_flag(v, table, i, name) for i, v in enumerate(table.column(name, key))] for name in cfg.label]
-        # Names of columns stay as they are, blanks and all.
+        # Column names are kept literally, with all spaces.
         names = [Value(name, name, typed=False) for name in cfg.label]
         rows = [tuple(n for n, on in zip(names, row, strict=True) if on) for row in zip(*columns, strict=True)]
         return Labels(table, rows, "flags")
@@ -76,20 +81,20 @@ def _check_kinds(table: Table, values: Sequence[Any], column: str) -> None:
     table.refuse(objects, f"an object or bytes for a label in column {column!r}", "Make strings or numbers of them.")
     lists = [(i, v) for i, v in enumerate(values) if isinstance(v, list | tuple)]
     unusable = [i for i, row in lists if any(isinstance(v, list | dict | bytes) or _is_missing(v) for v in row)]
-    table.refuse(unusable, "a list that holds something else than labels", "Lists may hold strings and numbers.")
+    table.refuse(unusable, "a list that contains something other than labels", "Lists may contain strings and numbers.")
     written = [i for i, v in enumerate(values) if isinstance(v, str) and _is_written_list(v.strip())]
     if written:
         raise UserError(
             f"Labels must be texts, numbers or lists; {table.source} {table.unit} {table.rows[written[0]]} has the "
             f"text {values[written[0]].strip()[:60]!r} in column {column!r}, a list that was written into a cell.\n"
-            "Save the table as .jsonl or .parquet, where lists stay lists; or write the labels with a mark between "
-            "them, such as a|b, and give data.label_delimiter; or one column of 0 and 1 a label: data.label=[a,b]."
+            "Save the table as .jsonl or .parquet, where lists stay lists; or separate the labels by a delimiter, as "
+            "in a|b, and give data.label_delimiter; or use one 0/1 column per label: data.label=[a,b]."
         )
 
 
 def _is_written_list(text: str) -> bool:
-    """Whether a text is a list or tuple of 0 and 1, of texts, or of many numbers, as programs write one into a cell;
-    two numbers may be an interval, such as (0, 2.5] or [18, 25]."""
+    """Whether a text is a printed list or tuple: of 0 and 1, of strings, or of three or more numbers. Two numbers may
+    be an interval, such as (0, 2.5] or [18, 25]."""
     if text[:1] + text[-1:] not in ("[]", "()") or not WRITTEN_LIST.fullmatch(text[1:-1]):
         return False
     items = ITEMS.findall(text[1:-1])

@@ -1,4 +1,4 @@
-"""Which of the labels a value in a file is, in every split and in files that come later."""
+"""Matches values in files with labels, in every split and in later files."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from src.data.label_values import NUMBER, Value, folded, number, plain
 from src.data.labels import LabelSpace
 from src.errors import UserError, nearest
 
-EXACT = 2**53  # below it every whole number is a float of its own
+EXACT = 2**53  # floats represent all integers below it exactly
 
 
 def names_of(given: Labels) -> tuple[set[str], frozenset[str]]:
-    """The names of all labels, and of those that are not only texts: 1 is the label that another row has as the text 1
-    or 1.0.
+    """Returns the names of all labels, and of those that also occur as numbers, truth values or dates. The number 1 is
+    the same label as the text 1 or 1.0 in another row.
 
     Raises:
-        UserError: other rows have it as both.
+        UserError: both texts occur, so that the number is ambiguous.
     """
     values = sorted({v for row in given.rows for v in row})
     texts = {v.name for v in values if not v.typed}
@@ -41,15 +41,15 @@ def names_of(given: Labels) -> tuple[set[str], frozenset[str]]:
 
 
 def encode(given: Labels, space: LabelSpace, cfg: Data) -> NDArray[np.float32] | NDArray[np.int64]:
-    """Labels as numbers: int64 [rows] indices into the names, or float32 [rows, labels] of 0 and 1 for multi-label.
+    """Returns labels as targets: int64 [rows] label indices, or float32 [rows, labels] of 0 and 1 for multi-label.
 
     Args:
         given: the labels of the rows.
-        space: what was learned, or is to be.
-        cfg: says whether labels are the positions of names.
+        space: the labels and objective of the run.
+        cfg: says whether labels are indices into `data.label_names`.
 
     Raises:
-        UserError: a row has a label that the training rows lack, or none or several where one is learned.
+        UserError: a row has a label that no training row has, or not exactly one for a single-label task.
     """
     table, several = given.table, space.objective == "multilabel"
     if space.vectors and given.kind != "flags":
@@ -58,7 +58,7 @@ def encode(given: Labels, space: LabelSpace, cfg: Data) -> NDArray[np.float32] |
     indices = _indices(given, space, cfg)
     if not several:
         wrong = [i for i, row in enumerate(indices) if len(row) != 1]
-        table.refuse(wrong, "a list of labels where one is learned", "Give each row one label.")
+        table.refuse(wrong, "a list of labels in a single-label task", "Give each row one label.")
         return np.array([row[0] for row in indices], dtype=np.int64)
     targets = np.zeros((len(indices), len(space.names)), dtype=np.float32)
     for i, row in enumerate(indices):
@@ -67,15 +67,16 @@ def encode(given: Labels, space: LabelSpace, cfg: Data) -> NDArray[np.float32] |
 
 
 def check_numbering(given: Labels, targets: NDArray[Any], space: LabelSpace, cfg: Data) -> None:
-    """
+    """Checks that each of `data.label_names` occurs in the training rows.
+
     Args:
         given: the labels of the training rows.
-        targets: those as numbers.
-        space: the labels.
-        cfg: says whether they are the positions of names.
+        targets: the same, encoded.
+        space: all labels.
+        cfg: says whether labels are indices into `data.label_names`.
 
     Raises:
-        UserError: one of the positions does not occur, so that they may be numbered otherwise.
+        UserError: an index does not occur, so that the labels may be numbered differently.
     """
     if not cfg.label_names or space.vectors:
         return
@@ -83,15 +84,15 @@ def check_numbering(given: Labels, targets: NDArray[Any], space: LabelSpace, cfg
     if missing := np.flatnonzero(counts == 0).tolist():
         raise UserError(
             f"Each of data.label_names must have training rows; {given.table.source} has none with {missing[0]}, "
-            f"{space.names[missing[0]]!r}.\nLabels count from 0; give one name for each, in their order."
+            f"{space.names[missing[0]]!r}.\nLabels are counted from 0; give one name for each, in order."
         )
 
 
 def _indices(given: Labels, space: LabelSpace, cfg: Data) -> list[list[int]]:
-    """Of each row the indices of its labels.
+    """Returns the label indices of each row.
 
     Raises:
-        UserError: there is no such label, or more than one.
+        UserError: a value matches no label, or more than one.
     """
     find = _places(space) if cfg.label_names and given.kind != "flags" else _finder(space)
     known = {v: find(v) for v in {v for row in given.rows for v in row}}
@@ -105,7 +106,7 @@ def _indices(given: Labels, space: LabelSpace, cfg: Data) -> list[list[int]]:
 
 
 def _finder(space: LabelSpace) -> Callable[[Value], Sequence[int]]:
-    """What gives the indices of the labels that a value can be."""
+    """Returns a function from a value to the indices of the labels that it matches."""
     index = {name: i for i, name in enumerate(space.names)}
     alike = defaultdict(list)
     for name, i in index.items():
@@ -124,7 +125,7 @@ def _finder(space: LabelSpace) -> Callable[[Value], Sequence[int]]:
 
 
 def _places(space: LabelSpace) -> Callable[[Value], Sequence[int]]:
-    """As `_finder`, where labels are the positions of the names; or the names, if these are no numbers themselves."""
+    """As `_finder`, for labels that are indices into the names; or the names, unless these are numbers themselves."""
     places = {str(i): i for i in range(len(space.names))}
     if not any(NUMBER.fullmatch(name) for name in space.names):
         places |= {name: i for i, name in enumerate(space.names)}
@@ -132,9 +133,9 @@ def _places(space: LabelSpace) -> Callable[[Value], Sequence[int]]:
 
 
 def _as_number(name: str) -> str:
-    """The name that a number had when all labels were taken for numbers if they could be."""
+    """Returns the name of a numeric label in runs of earlier versions, which read all numeric texts as numbers."""
     found = number(name)
-    # Beyond these a float stands for several numbers, so that identifiers would become one label.
+    # Larger floats stand for several integers, which would merge different identifiers into one label.
     if found is None or not abs(found) < EXACT:
         return name
     return str(int(found)) if found.is_integer() else str(found)
@@ -149,15 +150,15 @@ def _unknown(v: Value, space: LabelSpace, place: str, cfg: Data) -> UserError:
     alike = [name for name in space.names if folded(name) == folded(v.name)]
     hint = nearest(v.name, space.names)
     if alike:
-        hint = f"It differs from {alike[0]!a} only in case, blanks, Unicode form or the like."
+        hint = f"It differs from {alike[0]!a} only in case, whitespace, Unicode normalisation or the like."
     return UserError(
         f"Every label must occur in the training rows; {place} has {v}.\n"
-        f"{hint} Add training rows with it, or take these rows out."
+        f"{hint} Add training rows with it, or remove these rows."
     )
 
 
 def _ambiguous(v: Value, names: Sequence[str], place: str) -> UserError:
     return UserError(
-        f"A label that is no text must be one of the texts in other rows; {place} has {v}, which may be "
+        f"A label that is not a text must match one text in other rows; {place} has {v}, which may be "
         f"{' or '.join(map(repr, names))}.\nWrite all labels as texts, or all as numbers."
     )

@@ -1,4 +1,4 @@
-"""What is to be learned from the labels of the training rows."""
+"""Infers the objective and the labels from the training rows."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from src.errors import UserError, listed
 
 log = logging.getLogger(__name__)
 
-MOST_FRACTIONS = 20  # numbers such as 2.5 that may be classes; more of them measure something
+MOST_FRACTIONS = 20  # distinct numbers such as 2.5 that may be classes; more are a regression target
 
 
 def label_space(given: Labels, cfg: Data) -> LabelSpace:
-    """The labels of the training rows, in order, and the objective.
+    """Returns the labels of the training rows, in order, and the objective.
 
     Raises:
-        UserError: there are too few labels to learn, or the task asked for does not fit them.
+        UserError: there are fewer than two labels, or `data.task` does not fit them.
     """
     if given.kind == "lists" and label_vectors.are_vectors(given.rows, given.table):
         return _vector_space(given, cfg)
@@ -84,10 +84,10 @@ def _space(names: tuple[str, ...], multilabel: bool, given: Labels, cfg: Data, *
 
 
 def _check_scale(names: set[str], given: Labels, cfg: Data) -> None:
-    """Numbers with fractions are rather to be predicted as numbers than to be told apart.
+    """Refuses labels that look like a regression target: many distinct numbers with fractions.
 
     Raises:
-        UserError: there are many.
+        UserError: they do.
     """
     numbers = [number(name.replace(",", ".")) for name in names]
     found = [n for n in numbers if n is not None and math.isfinite(n)]
@@ -95,12 +95,11 @@ def _check_scale(names: set[str], given: Labels, cfg: Data) -> None:
         return
     shown = f"{given.table.source} has {len(names)} different numbers with fractions in column {cfg.label!r}"
     if len(names) <= MOST_FRACTIONS or cfg.task != "auto":
-        log.warning("%s; each is a class of its own, none nearer to another: there is no regression.", shown)
+        log.warning("%s; each is a separate class, without order: there is no regression.", shown)
         return
     raise UserError(
-        f"Labels must be classes; {shown}, as ratings and measurements are. Numbers are not predicted (regression), "
-        "classes are.\nMake classes of them, such as low, medium and high; if each number is a class, choose "
-        "data.task=multiclass."
+        f"Labels must be classes; {shown}, like ratings or measurements. Regression is not supported.\n"
+        "Turn them into classes, such as low, medium and high; if each number is a class, choose data.task=multiclass."
     )
 
 

@@ -1,5 +1,5 @@
-"""Labels as files hold them: texts, which stay as they are written, or numbers, truth values and dates, which may be
-written in several ways."""
+"""Label values in files: texts, which are kept as written, or numbers, truth values and dates, which can be written in
+several ways."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ log = logging.getLogger(__name__)
 
 NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")  # not 01, +1 or 1e2: these may be codes
 MIDNIGHT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[ T]00:00:00(?:\.0+)?")
-FILLERS = "\u034f\u115f\u1160\u2800\u3164\uffa0"  # letters and marks that show nothing
-SHOWN = 8  # groups of labels that a warning names
+FILLERS = "\u034f\u115f\u1160\u2800\u3164\uffa0"  # invisible letters and marks
+SHOWN = 8  # most groups of labels in a warning
 
 
 class Value(NamedTuple):
     """A label of a row."""
 
-    name: str  # what it is called
-    written: str  # in the file
-    typed: bool  # no text in the file, but a number, a truth value or a date
+    name: str  # of the label
+    written: str  # as in the file
+    typed: bool  # a number, truth value or date in the file, not a text
 
     def __str__(self) -> str:
-        """As a message shows it: what is no text has no quotes."""
+        """As in messages: only texts are in quotes."""
         return self.written if self.typed else repr(self.name)
 
 
 @functools.lru_cache(maxsize=1 << 16, typed=True)  # 1, 1.0 and True are equal, but not the same label
 def value(raw: Any) -> Value:
-    """What a file's value says. Blanks around a text do not count, and those in it, line breaks too, count as one
-    space each."""
+    """Returns the label value of a cell. Whitespace around a text is stripped; whitespace in it, line breaks included,
+    becomes one space."""
     if isinstance(raw, str):
         return Value(" ".join(raw.split()), raw, typed=False)
     whole = isinstance(raw, float | Decimal) and math.isfinite(raw) and raw == int(raw)
@@ -54,8 +54,8 @@ def value(raw: Any) -> Value:
 
 
 def plain(text: str) -> str:
-    """The same for all texts that a number, a truth value or a date is written as by one program or another: 1 and 1.0,
-    true, True and TRUE, a date and its midnight."""
+    """Returns a canonical form of the ways in which programs write numbers, truth values and dates: equal for 1 and
+    1.0, for true, True and TRUE, and for a date and its midnight."""
     if NUMBER.fullmatch(text):
         shortest = text.rstrip("0").rstrip(".") if "." in text else text
         return "0" if shortest == "-0" else shortest
@@ -65,7 +65,7 @@ def plain(text: str) -> str:
 
 
 def number(name: str) -> float | None:
-    """The number that a label is; Python itself would take 1_0 and the digits of all scripts for numbers too."""
+    """Returns the number that a label is, else None; stricter than `float`, which accepts 1_0 and non-ASCII digits."""
     try:
         return float(name) if name.isascii() and "_" not in name else None
     except ValueError:
@@ -73,8 +73,8 @@ def number(name: str) -> float | None:
 
 
 def folded(text: str) -> str:
-    """The same for texts that differ only in case, blanks, Unicode's form, invisible characters, or in how a number is
-    written."""
+    """Returns a form that is equal for texts that differ only in case, whitespace, Unicode normalisation, invisible
+    characters or number format."""
     seen = "".join(char for char in unicodedata.normalize("NFKC", text) if not _is_invisible(char))
     return plain(unicodedata.normalize("NFKC", seen.casefold()))
 
@@ -85,7 +85,7 @@ def _is_invisible(char: str) -> bool:
 
 
 def warn_of_variants(values: Iterable[Value], source: str) -> None:
-    """Counts the labels that differ only in what readers overlook, since they are probably meant as one.
+    """Warns of labels that look alike, which are probably meant to be the same.
 
     Args:
         values: of all rows.
@@ -99,13 +99,13 @@ def warn_of_variants(values: Iterable[Value], source: str) -> None:
     one = [_shown(counts) for counts in groups if len({each.name for each in counts}) == 1]
     if several:
         log.warning(
-            "%s has labels that differ only in case, blanks, Unicode form, invisible characters or the writing of a "
-            "number; each is a label of its own: %s. Write those that are meant as one in one way.",
+            "%s has labels that differ only in case, whitespace, Unicode normalisation, invisible characters or number "
+            "format; each is a separate label: %s. Write labels that are meant to be the same in the same way.",
             source,
             _some(several),
         )
     if one:
-        log.warning("%s has labels that differ only in blanks; they are taken as one: %s.", source, _some(one))
+        log.warning("%s has labels that differ only in whitespace; they are one label: %s.", source, _some(one))
 
 
 def _some(groups: list[str]) -> str:
@@ -114,7 +114,7 @@ def _some(groups: list[str]) -> str:
 
 def _shown(counts: Counter[Value]) -> str:
     texts = {each: repr(each.written) for each in counts}
-    # Accents as characters of their own look the same; escapes do not.
+    # Composed and decomposed accents look the same; escapes do not.
     if len({unicodedata.normalize("NFKC", text) for text in texts.values()}) < len(texts):
         texts = {each: ascii(each.written) for each in counts}
     return listed(f"{texts[each]} ({count:,})" for each, count in sorted(counts.items()))

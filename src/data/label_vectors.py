@@ -14,16 +14,16 @@ from src.tables.tables import Table
 Row = Sequence[Value]
 
 FLAGS = {"0": 0, "1": 1, "false": 0, "true": 1}
-FIX = "Give each text a vector of 0 and 1, one for each label, all of one length; or lists of the labels' names."
+FIX = "Give each text a 0/1 vector with one value per label, all of the same length; or lists of label names."
 
 
 def are_vectors(rows: Sequence[Row], table: Table) -> bool:
-    """Whether lists are vectors: they hold nothing but 0 and 1, and either all have one length, from two on, or one has
-    a value twice, which no list of labels does.
+    """Whether lists are vectors: they contain only 0 and 1, and either all have the same length of at least 2, or one
+    has a repeated value, which a list of labels never has.
 
     Args:
         rows: the lists of a column.
-        table: where they are from.
+        table: that has the column.
 
     Raises:
         UserError: they are lists of numbers, but neither 0/1 vectors nor lists of labels.
@@ -40,51 +40,51 @@ def are_vectors(rows: Sequence[Row], table: Table) -> bool:
     table.refuse(
         shares,
         "a list of numbers with fractions for labels",
-        f"Shares of labels and scores are not learned, only which labels a text has. {FIX}",
+        f"Soft labels and scores are not supported, only which labels a text has. {FIX}",
     )
     if same and repeat and all(v.typed for row in rows for v in row):
         table.refuse(
             [i for i, row in enumerate(rows) if None in map(_flag, row)],
-            "a vector that holds something else than 0 and 1",
+            "a vector with values other than 0 and 1",
             FIX,
         )
     return False
 
 
 def decode(rows: Sequence[Row], width: int, table: Table) -> NDArray[np.int64]:
-    """The vectors as int64 [rows, width].
+    """Returns the vectors as int64 [rows, width].
 
     Args:
         rows: the lists of a column.
         width: how many labels there are.
-        table: where they are from.
+        table: that has the column.
 
     Raises:
-        UserError: one has another length, or something else than 0 and 1.
+        UserError: one has another length, or values other than 0 and 1.
     """
     known = {v: _flag(v) for v in {v for row in rows for v in row}}
     flags = [[known[v] for v in row] for row in rows]
     bad = [i for i, row in enumerate(flags) if None in row]
-    table.refuse(bad, "a vector that holds something else than 0 and 1", FIX)
+    table.refuse(bad, "a vector with values other than 0 and 1", FIX)
     other = next((i for i, row in enumerate(flags) if len(row) != width), None)
     if other is not None:
         raise UserError(
-            f"Every vector must have {width} values, one a label; {table.source} {table.unit} "
+            f"Every vector must have {width} values, one per label; {table.source} {table.unit} "
             f"{table.rows[other]} has {len(flags[other])}.\n{FIX}"
         )
     return np.array(flags, dtype=np.int64).reshape(len(flags), width)
 
 
 def positions(vectors: NDArray[np.int64], table: Table) -> NDArray[np.int64]:
-    """Where each vector has its 1.
+    """Returns the position of the 1 in each vector, int64 [rows].
 
     Raises:
-        UserError: one has none or several, so that it is no single label as the task asks for.
+        UserError: a vector does not have exactly one 1, as a single-label task needs.
     """
     wrong = np.flatnonzero(vectors.sum(1) != 1).tolist()
     table.refuse(
         wrong,
-        "a vector without exactly one 1, where one label is learned",
+        "a vector without exactly one 1, in a single-label task",
         "Correct them; or, where a text may have several labels or none, train with data.task=multilabel.",
     )
     return np.asarray(vectors.argmax(1), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Labels: what is learned, and what the labels are called."""
+"""The objective of a run and its labels."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ MASKED_SCORES = ("perplexity", "accuracy", "accuracy_top5")
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """What is learned, and what the labels are.
+    """The objective of a run and its labels.
 
     Args:
-        objective: what is learned.
+        objective: binary, multiclass, multilabel or mlm.
         names: of the labels in the order of the logits (binary: negative first; masked language modelling has none).
-        typed: the names that are numbers, truth values or dates in the training file, and so may be written otherwise
-            in another; None: not known, since the run is from a time that took all labels so where all were numbers.
-        vectors: whether rows have a vector of 0 and 1, a position a label, instead of labels.
+        typed: the names that are numbers, truth values or dates in the training file, and so may be written differently
+            in another file; None: unknown, in runs of earlier versions, which read all numeric texts as numbers.
+        vectors: whether rows have a 0/1 vector, with one position per label, instead of labels.
     """
 
     objective: Objective
@@ -42,7 +42,7 @@ class LabelSpace:
 
     @classmethod
     def of(cls, result: Mapping[str, Any]) -> Self:
-        """Those of a finished run.
+        """Returns the label space of a finished run.
 
         Args:
             result: the content of its result.json.
@@ -54,7 +54,7 @@ class LabelSpace:
         )
 
     def described(self) -> dict[str, Any]:
-        """What result.json says of them."""
+        """Returns the entries for result.json."""
         return {
             "objective": self.objective,
             "labels": list(self.names),
@@ -64,12 +64,12 @@ class LabelSpace:
 
     @property
     def scores(self) -> tuple[str, ...]:
-        """The names of what is measured besides the loss; `src.modules.metrics` gives exactly these."""
+        """The names of the metrics besides the loss, as in `src.modules.metrics`."""
         if self.objective == "mlm":
             return MASKED_SCORES
         return (*SCORES, "subset_accuracy", "hamming") if self.objective == "multilabel" else SCORES
 
     @property
     def outputs(self) -> int:
-        """How many logits a text has: one for binary, otherwise one a label."""
+        """The number of logits per text: one for binary, otherwise one per label."""
         return 1 if self.objective == "binary" else len(self.names)

@@ -1,4 +1,4 @@
-"""Parts of a split in which labels are distributed as in the whole, of exactly so many rows."""
+"""Stratified sampling of an exact number of rows."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Indices = NDArray[np.intp]
 
 
 def stratified(targets: NDArray[Any], count: int, seed: int) -> Indices:
-    """`count` indices of rows, in order; multi-label by iterative stratification (Sechidis et al. 2011).
+    """Returns `count` row indices, in order; multi-label by iterative stratification (Sechidis et al. 2011).
 
     Args:
         targets: int64 [rows] label indices, or float32 [rows, labels] of 0 and 1; more rows than `count`.
         count: at least the number of labels that occur, or for multi-label data 1.
-        seed: of the choice.
+        seed: of the sampling.
     """
     rows = len(targets)
     if targets.ndim == 2:
@@ -25,7 +25,7 @@ def stratified(targets: NDArray[Any], count: int, seed: int) -> Indices:
         from sklearn.model_selection import StratifiedShuffleSplit as Cut
 
         occurring = np.unique(targets, return_counts=True)[1]
-        # Scikit-learn's wants rows of every label on both sides.
+        # Scikit-learn needs rows of every label on both sides.
         if occurring.min() < 2 or rows - count < len(occurring):
             return _by_quota(targets, count, seed)
     _, chosen = next(Cut(n_splits=1, test_size=count, random_state=seed).split(np.zeros(rows), targets))
@@ -33,7 +33,7 @@ def stratified(targets: NDArray[Any], count: int, seed: int) -> Indices:
 
 
 def _by_quota(targets: NDArray[np.int64], count: int, seed: int) -> Indices:
-    """The rows that are left when again and again one is taken out of the label that has the most too many."""
+    """Samples by removing rows one by one, each from the label that exceeds its quota most."""
     rows = len(targets)
     kept = np.bincount(targets)
     wanted = kept * (count / rows)
@@ -46,11 +46,11 @@ def _by_quota(targets: NDArray[np.int64], count: int, seed: int) -> Indices:
 
 
 def _exactly(chosen: Indices, targets: NDArray[np.float32], count: int, seed: int) -> Indices:
-    """Iterative stratification comes to a few rows more or less; the rows that are taken out or added leave the labels
-    as near as possible to their shares."""
+    """Corrects the number of rows, which iterative stratification misses by a few: adds or removes the rows that keep
+    the label distribution closest to that of the whole."""
     inside = np.zeros(len(targets), dtype=bool)
     inside[chosen] = True
-    order = np.random.default_rng(seed).permutation(len(targets))  # which of several equal rows it is
+    order = np.random.default_rng(seed).permutation(len(targets))  # breaks ties at random
     wanted = targets.sum(0) * (count / len(targets))
     change = -1 if len(chosen) > count else 1
     for _ in range(abs(len(chosen) - count)):

@@ -1,4 +1,4 @@
-"""Reading and writing safely: whole files, locks, paths, the hub, and which process writes."""
+"""Atomic file writes, locks, paths, the Hugging Face hub, and which process writes."""
 
 __all__ = [
     "atomic",

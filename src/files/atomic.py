@@ -1,4 +1,4 @@
-"""Files that are whole at every moment, and what they hold."""
+"""Atomic file writes, file digests, and values that JSON can hold."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-FULL = (errno.ENOSPC, errno.EDQUOT)  # of an OSError: there is no room
+FULL = (errno.ENOSPC, errno.EDQUOT)  # error numbers of a full disk
 
 
-def write_whole(file: Path, text: str) -> None:
-    """Writes a file so that at every moment, a power cut included, it holds either all of the text or what it held."""
+def write_atomic(file: Path, text: str) -> None:
+    """Writes a file atomically: even after a power cut it has either the whole new content or the old one."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         with temporary.open("w", encoding="utf-8") as opened:
@@ -27,7 +27,7 @@ def write_whole(file: Path, text: str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Without it a power cut may undo the renaming of a file in the folder."""
+    """Flushes a folder to disk, so that a power cut cannot undo the renaming of a file in it."""
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)
@@ -36,22 +36,26 @@ def sync_folder(folder: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
+    """Returns the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def plain(value: Any) -> Any:
-    """The same values, but null for what JSON has no word for, such as NaN."""
+def json_values(value: Any) -> Any:
+    """Returns the value with None for numbers that JSON cannot represent, such as NaN."""
     if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {str(k): json_values(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
+        return [json_values(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
 
 
-def filled(node: Any) -> Any:
-    """A content without the keys that have no value."""
-    return {key: filled(value) for key, value in node.items() if value is not None} if isinstance(node, dict) else node
+def without_nulls(node: Any) -> Any:
+    """Returns nested mappings without the keys whose value is None."""
+    return (
+        {key: without_nulls(value) for key, value in node.items() if value is not None}
+        if isinstance(node, dict)
+        else node
+    )

@@ -1,4 +1,4 @@
-"""The SHA-256 of large files, remembered for as long as they are as they were."""
+"""A cache of the SHA-256 of large files, valid as long as a file is unchanged."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import json
 import os
 from pathlib import Path
 
-from src.files.atomic import sha256, write_whole
+from src.files.atomic import sha256, write_atomic
 
-LARGE = 10_000_000  # bytes; smaller files are read as quickly as looked up
-
-
-MOST = 200  # files that are remembered
+LARGE = 10_000_000  # bytes; smaller files are hashed as quickly as looked up
 
 
-Entry = list[int | str]  # size, times of change and of status change in nanoseconds, inode, digest
+MOST = 200  # files in the cache
 
 
-def remembered_sha256(file: Path) -> str:
-    """The SHA-256 of a file, read again only where its size, times or place on the disk have changed.
+Entry = list[int | str]  # size, mtime and ctime in nanoseconds, inode, digest
+
+
+def cached_sha256(file: Path) -> str:
+    """Returns the SHA-256 of a file; it is computed again only where the file's size, times or inode have changed.
 
     Raises:
         OSError: it cannot be read.
@@ -31,26 +31,26 @@ def remembered_sha256(file: Path) -> str:
     if (found := known.get(key)) and found[:-1] == about:
         return str(found[-1])
     digest = sha256(file)
-    if _about(file) == about:  # nobody has written to it meanwhile
+    if _about(file) == about:  # unchanged while it was read
         known.pop(key, None)
         _write({**known, key: [*about, digest]})
     return digest
 
 
-def place() -> Path:
-    """Where digests are remembered: in the user's cache, since paths mean the same to all of a user's projects."""
+def cache_file() -> Path:
+    """Returns the path of the cache: in the user's cache folder, shared by all of the user's projects."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "thaw" / "sha256.json"
 
 
 def _about(file: Path) -> Entry:
     found = file.stat()
-    # The time of a status change is set by the system alone: files are copied with the others.
+    # Unlike mtime, which is kept when a file is copied, ctime can only be set by the system.
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
 
 
 def _read() -> dict[str, Entry]:
     try:
-        found = json.loads(place().read_text(encoding="utf-8"))
+        found = json.loads(cache_file().read_text(encoding="utf-8"))
     except (OSError, ValueError, RuntimeError):
         return {}
     entries = found.items() if isinstance(found, dict) else ()
@@ -58,6 +58,6 @@ def _read() -> dict[str, Entry]:
 
 
 def _write(known: dict[str, Entry]) -> None:
-    with contextlib.suppress(OSError, RuntimeError):  # without it, files are only read once more
-        place().parent.mkdir(parents=True, exist_ok=True)
-        write_whole(place(), json.dumps(dict(list(known.items())[-MOST:])))
+    with contextlib.suppress(OSError, RuntimeError):  # without the cache, files are only hashed again
+        cache_file().parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(cache_file(), json.dumps(dict(list(known.items())[-MOST:])))

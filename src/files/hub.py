@@ -8,12 +8,12 @@ from typing import Literal
 
 from src.errors import UserError
 
-SECONDS = 5.0  # to wait for the hub's first answer
+TIMEOUT = 5.0  # seconds to wait for the hub's response
 
 
 def list_files(kind: Literal["model", "dataset"], name: str, revision: str | None = None) -> list[str]:
-    """The files of a model or data set on the hub. Asked for before a download, so that a hub out of reach is an error
-    within seconds.
+    """Returns the files of a model or data set on the hub. Call it before a download, so that an unreachable hub is an
+    error within seconds.
 
     Raises:
         UserError: the hub cannot be reached, or does not have it.
@@ -25,12 +25,12 @@ def list_files(kind: Literal["model", "dataset"], name: str, revision: str | Non
     try:
         api = HfApi()
         ask = api.model_info if kind == "model" else api.dataset_info
-        info = ask(name, revision=revision, timeout=SECONDS)
+        info = ask(name, revision=revision, timeout=TIMEOUT)
     except (RepositoryNotFoundError, RevisionNotFoundError, GatedRepoError, HFValidationError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise UserError(f"The hub has no {kind} {name} for you: {reason}\nCheck the name, or give {local}.") from None
     except Exception as error:
-        # Which exception a dead network raises depends on the HTTP client behind the hub's library.
+        # Which exception a network failure raises depends on the HTTP client of huggingface_hub.
         raise UserError(
             f"The {kind} {name} is not in the local cache, and the Hugging Face hub cannot be reached ({error}).\n"
             f"Connect to the network once, or give {local}."
@@ -39,7 +39,7 @@ def list_files(kind: Literal["model", "dataset"], name: str, revision: str | Non
 
 
 def download_model(name: str, revision: str | None) -> Path:
-    """The folder of a model in the hub's local cache, filled from the hub where it is not there yet.
+    """Returns the folder of a model in the hub's local cache; downloads it first where it is missing.
 
     Raises:
         UserError: the hub cannot be reached, or does not have it.

@@ -1,4 +1,4 @@
-"""Locks that the system takes from a process when it ends, however it ends; and whether one may still be there."""
+"""File locks that the system releases when their process ends, however it ends; and whether a process is alive."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import platform
 from pathlib import Path
 from typing import TextIO
 
-HELD: list[TextIO] = []  # the locks of this process
+HELD: list[TextIO] = []  # locks of this process
 
 
-def take(path: Path) -> TextIO | None:
-    """Keeps a file to this process until it is given back or the process ends; None if another process has it.
+def acquire(path: Path) -> TextIO | None:
+    """Locks a file for this process until it is released or the process ends.
+
+    Returns:
+        The lock; None if another process holds it.
 
     Raises:
         OSError: the file cannot be opened for writing.
@@ -27,13 +30,13 @@ def take(path: Path) -> TextIO | None:
     return file
 
 
-def give_back(file: TextIO) -> None:
+def release(file: TextIO) -> None:
     HELD.remove(file)
     file.close()
 
 
-def may_live(pid: object, host: object) -> bool:
-    """Whether a process may still be there; on another machine it may."""
+def may_be_alive(pid: object, host: object) -> bool:
+    """Whether a process may still be alive; True on another machine, where it cannot be checked."""
     if host != platform.node():
         return True
     if not isinstance(pid, int):
@@ -52,5 +55,5 @@ def _leave_to_parent() -> None:
         file.close()
 
 
-# Workers that read data outlive a killed process by seconds; its locks must not live on in them.
+# DataLoader workers outlive a killed process by seconds and must not keep its locks.
 os.register_at_fork(after_in_child=_leave_to_parent)

@@ -1,4 +1,4 @@
-"""Paths as the user gives them."""
+"""Paths given by the user."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from src.errors import UserError
 
 
 def user_path(name: str | Path) -> Path:
-    """The path of that name; ~ is the user's home.
+    """Returns the path of that name; ~ is the user's home folder.
 
     Raises:
-        UserError: no path can be called that.
+        UserError: it is not a valid path.
     """
     if "\0" in str(name):
-        raise UserError(f"A path must be a name for a file or folder; {str(name)!r} holds a zero byte.")
+        raise UserError(f"A path must name a file or folder; {str(name)!r} contains a zero byte.")
     try:
         return Path(name).expanduser()
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""The processes of a distributed run, or the only one."""
+"""The ranks of a distributed run."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 
 def is_main_process() -> bool:
-    """Whether this process writes: the first of all. Known before any of them has joined the others."""
+    """Whether this process has rank 0 and so writes files. Known before the process group is initialised."""
     names = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
     return next((os.environ[name] for name in names if name in os.environ), "0") == "0"
 
 
 def gather(mine: Any) -> list[Any]:
-    """What every process of the run has, in all of them, by rank."""
+    """Returns the values of all processes, by rank, in every process (all-gather)."""
     import torch.distributed
 
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):

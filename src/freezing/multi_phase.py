@@ -10,7 +10,7 @@ import pydantic
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from src.config.sections import Positive, Rate
+from src.config.sections import LearningRate, Positive
 from src.errors import UserError, nearest
 from src.freezing.strategy import HEAD, STRICT, End, Phase, Stage, Strategy
 from src.freezing.whole_stages import sample_names
@@ -79,8 +79,8 @@ class LpFt(Strategy):
     """
 
     epochs: Positive
-    lr: Rate | None
-    head_lr: Rate | None
+    lr: LearningRate | None
+    head_lr: LearningRate | None
     restore_best: bool
 
     @property
@@ -116,8 +116,8 @@ class Link:
     until: Until = "epochs"
     patience: Positive = 1
     min_delta: Improvement = 0.0
-    lr: Rate | None = None
-    head_lr: Rate | None = None
+    lr: LearningRate | None = None
+    head_lr: LearningRate | None = None
     restore_best: bool = False
 
     @pydantic.model_validator(mode="after")

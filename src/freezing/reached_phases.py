@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from src.freezing.strategy import Phase
-from src.runs.results import Done
+from src.runs.results import PhaseResult
 
 
 def trained_phases(phases: Sequence[Phase], done: Sequence[Mapping[str, Any]]) -> list[Phase]:
@@ -16,7 +16,7 @@ def trained_phases(phases: Sequence[Phase], done: Sequence[Mapping[str, Any]]) -
         phases: of the strategy.
         done: the record of each phase that began, from the training or its result.
     """
-    records = map(Done.model_validate, done)
+    records = map(PhaseResult.model_validate, done)
     return [phase for phase, record in zip(phases, records, strict=False) if record.first_step < record.last_step]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from src.datamodules.tokenizing import tokenizer_state
 from src.errors import UserError
-from src.files.digests import remembered_sha256
+from src.files.digests import cached_sha256
 from src.models.backbones import Source
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def record(source: Source, tokenizer: PreTrainedTokenizerBase) -> Record | None:
     """
     if source.folder is None:
         return None
-    files = {file.name: remembered_sha256(file) for part in get_args(Part) for file in _present(source.folder, part)}
+    files = {file.name: cached_sha256(file) for part in get_args(Part) for file in _present(source.folder, part)}
     return {"files": files, "tokenizer": fingerprint(tokenizer), "revision": _revision(source.folder)}
 
 
@@ -96,7 +96,7 @@ def _difference(file: Path, digest: str) -> str:
     if not file.is_file():
         return "is missing"
     try:
-        return "" if remembered_sha256(file) == digest else "has changed"
+        return "" if cached_sha256(file) == digest else "has changed"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
 

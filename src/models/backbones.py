@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from src.config import backbone
 from src.errors import UserError, listed, reason
 from src.files import hub
-from src.files.digests import remembered_sha256
+from src.files.digests import cached_sha256
 from src.files.paths import user_path
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _package_folder(cfg: backbone.Pretrained) -> Path:
     if weights is None or not weights.exists():
         raise UserError(f"The package {cfg.package} must contain a model.safetensors; it does not.\n{install}")
     if cfg.sha256:
-        found = remembered_sha256(weights)
+        found = cached_sha256(weights)
         if found != cfg.sha256:
             raise UserError(
                 f"{weights} must have the SHA-256 {cfg.sha256}; it has {found}.\n"

@@ -57,7 +57,7 @@ def build_network(
         encoder = backbones.load_encoder(source, chosen.attention, pooler, chosen.dropout)
         backbones.check_vocabulary(source, tokenizer, encoder)
     width = int(encoder.config.hidden_size)
-    if settings.masks:
+    if settings.is_mlm:
         embeddings: Any = encoder.get_input_embeddings()
         vocabulary, embedding_width = embeddings.weight.shape
         plain = OmegaConf.masked_copy(cfg.model, [key for key in cfg.model if key != "masking"])

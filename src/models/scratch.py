@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from src.config.backbone import FEWEST_PIECES, Scratch
+from src.config.backbone import MIN_VOCABULARY, Scratch
 from src.errors import UserError
 from src.files.paths import user_path
 from src.models.backbones import Source, load_tokenizer, silence_transformers
@@ -70,11 +70,11 @@ def train_tokenizer(texts: Sequence[str], cfg: Scratch) -> PreTrainedTokenizerBa
     core = _without_added_tokens(core)
     found = core.get_vocab_size()
     if cfg.vocabulary and found < cfg.vocabulary:
-        more = f"Give more texts; a vocabulary has at least {FEWEST_PIECES} tokens."
+        more = f"Give more texts; a vocabulary has at least {MIN_VOCABULARY} tokens."
         raise UserError(
             f"backbone.vocabulary must be at most what the training texts support, {found:,} tokens (those that occur "
             f"at least {cfg.min_frequency} times); got {cfg.vocabulary:,}.\n"
-            f"{'Lower it, or give more texts.' if found >= FEWEST_PIECES else more}"
+            f"{'Lower it, or give more texts.' if found >= MIN_VOCABULARY else more}"
         )
     core.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]

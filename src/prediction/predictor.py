@@ -21,7 +21,7 @@ from src.errors import UserError
 from src.models.imports import without_garbage_collection
 from src.models.weights import check_finite
 from src.runs.folder import RunFolder
-from src.runs.pretrain_config import both_configs
+from src.runs.pretrain_config import stage_configs
 
 if TYPE_CHECKING:
     import torch
@@ -76,7 +76,7 @@ class Predictor:
         cfg = folder.saved_config()
         check(cfg)
         if cfg.pretrain:
-            cfg = both_configs(cfg, folder)[1]
+            cfg = stage_configs(cfg, folder)[1]
         with open_dict(cfg):
             if result["objective"] == "mlm":
                 # Its model/ is complete, with adapters merged and layers that began anew as they became.
@@ -211,7 +211,7 @@ def _load(cfg: DictConfig, folder: RunFolder, result: dict[str, Any], precision:
 
     settings, strategy = read_config(cfg)
     source = find_backbone(settings.backbone)
-    known = None if settings.masks else result.get("backbone")  # of masked words, the run's own folder has all
+    known = None if settings.is_mlm else result.get("backbone")  # of masked words, the run's own folder has all
     backbone_files.check(source, known, folder.path, ["config"])
     check_fit(settings, strategy, source)
     space = LabelSpace.of(result)
@@ -223,7 +223,7 @@ def _load(cfg: DictConfig, folder: RunFolder, result: dict[str, Any], precision:
         if tokenizer.is_fast and backbone_files.fingerprint(tokenizer) != known["tokenizer"]:
             made = result.get("environment", {}).get("transformers", "of another version")
             log.warning("transformers %s cut texts into other tokens when %s was trained.", made, folder.path)
-    if not settings.masks:
+    if not settings.is_mlm:
         _load_best(network, folder)
     dtype = torch.bfloat16 if precision.startswith("bf16") else torch.float32
     network.eval()

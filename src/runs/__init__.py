@@ -1,4 +1,4 @@
-"""The run folder: what is in it, how it is read back safely, and how a run is resumed."""
+"""The run folder: its files, reading it safely, and resuming a run."""
 
 __all__ = [
     "checkpoints",

@@ -1,4 +1,4 @@
-"""Which runs there are in a folder, and which of them a command means."""
+"""Finds runs in a folder, and the run that a command names."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ RUNS = Path("outputs/runs")
 
 
 def runs_in(root: Path) -> list[RunFolder]:
-    """All runs in a folder, however deep, by name; the first half of a run in two halves belongs to that run."""
+    """Returns all runs in a folder, at any depth, by name. The pretraining of a pretrain-then-classify run is part of
+    that run."""
     folders = {file.parent for file in root.rglob("config.yaml")}
     return [RunFolder(folder) for folder in sorted(folders) if folder.parent not in folders]
 
 
 def find_run(name: str, sweep: str | None = None) -> RunFolder:
-    """The run that a command names.
+    """Returns the run that a command names.
 
     Args:
-        name: its folder; `latest`, the last that finished; or `best`, the one with the best value of what it watched.
-        sweep: the folder of a sweep, whose runs are meant instead of all.
+        name: its folder; `latest`, the last that finished; or `best`, the one with the best monitored metric.
+        sweep: the folder of a sweep, to search instead of all runs.
 
     Raises:
-        UserError: no run there has finished, or it is not said of which runs, or by which metric, the best is meant.
+        UserError: no run has finished there, or `best` is ambiguous: no sweep is given, or its runs monitor different
+            metrics.
     """
     if name not in ("latest", "best"):
         return RunFolder(user_path(name))
     if name == "best" and not sweep:
-        raise UserError("run=best needs to know of which runs; give their sweep: sweep=outputs/sweeps/NAME.")
+        raise UserError("run=best needs a sweep to choose from: sweep=outputs/sweeps/NAME.")
     root = user_path(sweep) if sweep else RUNS
     finished = [folder for folder in runs_in(root) if folder.state() == "finished"]
     if not finished:
-        raise UserError(
-            f"run={name} needs a finished run; {root} holds none.\nTrain one, or give a folder: run=FOLDER."
-        )
+        raise UserError(f"run={name} needs a finished run; {root} has none.\nTrain one, or give a folder: run=FOLDER.")
     if name == "latest":
         return max(finished, key=lambda folder: (folder.path / "result.json").stat().st_mtime)
     metrics = sorted({str(folder.saved_config().monitor.metric) for folder in finished})
     if len(metrics) > 1:
-        watching = f"run=best needs runs that watched the same metric; those in {root} watched {', '.join(metrics)}"
-        raise UserError(f"{watching}.\nName one: run=FOLDER.")
+        different = f"run=best needs runs that monitor the same metric; those in {root} monitor {', '.join(metrics)}"
+        raise UserError(f"{different}.\nName one: run=FOLDER.")
     values = {f: v * sign(metrics[0]) for f in finished if (v := f.monitored()) is not None}
     if not values:
-        raise UserError(f"run=best needs runs whose result holds the metric they watched; {root} has none.")
+        raise UserError(f"run=best needs runs whose result has the monitored metric; {root} has none.")
     return max(values, key=lambda folder: values[folder])

@@ -1,4 +1,4 @@
-"""The run folder: what a run leaves behind, and how it is read back."""
+"""The run folder: writing and reading the files of a run."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from src.config.folder import CONF
 from src.config.quoting import shell_argument
 from src.errors import UserError, reason
 from src.files import locks
-from src.files.atomic import plain, sha256, write_whole
+from src.files.atomic import json_values, sha256, write_atomic
 from src.runs import saved_config
-from src.runs.results import check_result, watched
+from src.runs.results import check_result, monitored_value
 
 
 class RunFolder:
-    """One run's files. `config.yaml`, `status.json`, `result.json`, `train.log`, and the folders `predictions`,
+    """The files of a run: `config.yaml`, `status.json`, `result.json`, `train.log`, and the folders `predictions`,
     `checkpoints`, `tensorboard`, `report` and `model`."""
 
     def __init__(self, path: Path) -> None:
@@ -35,12 +35,12 @@ class RunFolder:
         return self.path.name
 
     @property
-    def go_on(self) -> str:
-        """The command that goes on with the run."""
+    def resume_command(self) -> str:
+        """The command that resumes the run."""
         return f"python -m src.train {shell_argument('run', self.path)} resume=true"
 
     def file(self, *parts: str) -> Path:
-        """The path of a file in the folder; the folders on the way are made."""
+        """Returns the path of a file in the folder, and makes its parent folders."""
         file = self.path.joinpath(*parts)
         file.parent.mkdir(parents=True, exist_ok=True)
         return file
@@ -59,26 +59,27 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> tuple[Path, Path]:
-        """All that there may be."""
+        """The checkpoints that a run may have."""
         return self.last_checkpoint, self.best_checkpoint
 
     @property
     def model(self) -> Path:
-        """A backbone with its tokenizer, as transformers reads it: of runs that pretrain one or start from scratch."""
+        """The backbone and tokenizer of a pretraining or a run from scratch, in the format of transformers."""
         return self.path / "model"
 
     def digests(self) -> dict[str, str]:
-        """The SHA-256 of the weights that others read, and of all of `model`, by their path in the folder."""
+        """Returns the SHA-256 of `best.ckpt` and of all files in `model`, by their path in the folder."""
         files = [self.best_checkpoint, *sorted(file for file in self.model.glob("*") if file.is_file())]
         return {path.relative_to(self.path).as_posix(): sha256(path) for path in files}
 
     def check_weights(self, result: dict[str, Any]) -> None:
-        """
+        """Verifies the weights against the digests in result.json.
+
         Args:
             result: of the run.
 
         Raises:
-            UserError: the weights are missing, or are not those that the run has left.
+            UserError: the weights are missing or have changed since the run ended.
         """
         try:
             found = self.digests()
@@ -89,18 +90,18 @@ class RunFolder:
                 other = f"its SHA-256 is {found.get(name)}, in result.json it is {digest}"
                 problem = other if name in found else "it is missing"
                 raise UserError(
-                    f"{self.path / name} must be as the run has left it; {problem}.\n"
+                    f"{self.path / name} must be unchanged since the run ended; {problem}.\n"
                     "Copy the run folder again from where it was trained."
                 )
 
     def claim(self, config: DictConfig) -> None:
-        """Makes the folder this run's, by writing its config.
+        """Claims the folder for this run by writing its config.
 
         Raises:
-            UserError: the folder holds a run already, or cannot be written.
+            UserError: the folder already has a run, or cannot be written.
         """
         try:
-            if Path.cwd().is_relative_to(self.path.resolve()):  # not meant, such as by run= without a name
+            if Path.cwd().is_relative_to(self.path.resolve()):  # a mistake, such as `run=` without a name
                 raise UserError(
                     f"run must be a folder of its own; {self.path} is the current one.\nGive another: run=FOLDER."
                 )
@@ -116,38 +117,38 @@ class RunFolder:
     def refuse_taken(self) -> None:
         """
         Raises:
-            UserError: the folder holds a run already, which may be in training.
+            UserError: the folder already has a run, which may be in training.
         """
-        with contextlib.suppress(OSError):  # names that no folder can have are for `claim` to tell
+        with contextlib.suppress(OSError):  # `claim` reports invalid names
             if (self.path / "config.yaml").exists():
                 raise self._taken()
 
     def _taken(self) -> UserError:
         with contextlib.suppress(PermissionError):
-            held = locks.take(self.path / "config.yaml")
+            held = locks.acquire(self.path / "config.yaml")
             if held is None:
                 return self._in_training()
-            locks.give_back(held)
+            locks.release(held)
         return UserError(
-            f"{self.path} holds a run already.\n"
-            "Go on with it: resume=true. Start another: leave run=… out, or give a new folder."
+            f"{self.path} already has a run.\n"
+            "To continue it: resume=true. To start another: remove run=…, or give a new folder."
         )
 
     def _in_training(self) -> UserError:
         status, holder = self._status(), "another process"
-        # For its first seconds, a process that goes on with a run has not written over what the one before it said.
-        if status.get("state") == "running" and locks.may_live(status.get("pid"), status.get("host")):
+        # In its first seconds, a process that resumes a run has not replaced the status of the one before it yet.
+        if status.get("state") == "running" and locks.may_be_alive(status.get("pid"), status.get("host")):
             holder = f"process {status.get('pid')} on {status.get('host')}, since {status.get('time')}"
         return UserError(
             f"Only one process at a time may train a run; {self.path} is being trained by {holder}.\n"
-            "Wait for it or end it, or start another run."
+            "Wait for it, stop it, or start another run."
         )
 
     def saved_config(self) -> DictConfig:
-        """The config this run was started with: data from elsewhere, so it may only build what conf/ builds.
+        """Returns the config of this run. It may come from elsewhere, so it may only build what conf/ builds.
 
         Raises:
-            UserError: there is none, it cannot be read, or it names something that conf/ does not.
+            UserError: it is missing, cannot be read, or names a `_target_` that conf/ does not.
         """
         file = self.path / "config.yaml"
         try:
@@ -171,15 +172,15 @@ class RunFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps the run to this process, and takes away what one that was killed in the middle of a file has left.
+        """Locks the run for this process, and deletes temporary files of a process that was killed.
 
         Raises:
-            UserError: another process has it, or the folder cannot be written.
+            UserError: another process holds the lock, or the folder cannot be written.
         """
         try:
-            held = locks.take(self.path / "config.yaml")
+            held = locks.acquire(self.path / "config.yaml")
         except PermissionError as error:
-            raise UserError(f"The run folder {self.path} must be one that can be written: {error}.") from None
+            raise UserError(f"The run folder {self.path} must be writable: {error}.") from None
         if held is None:
             raise self._in_training()
         try:
@@ -187,15 +188,15 @@ class RunFolder:
                 leftover.unlink()
             yield
         finally:
-            locks.give_back(held)
+            locks.release(held)
 
     def write_status(self, state: str, **details: Any) -> None:
-        """Says where the run stands: `running`, `finished`, `failed` or `interrupted`."""
+        """Writes status.json with the state of the run: `running`, `finished`, `failed` or `interrupted`."""
         about = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "pid": os.getpid(), "host": platform.node()}
         self.write_json("status.json", {"state": state, **about, **details})
 
     def _status(self) -> dict[str, Any]:
-        """What status.json says; empty where there is none that can be read."""
+        """Returns the content of status.json; empty where it is missing or cannot be read."""
         try:
             found = json.loads((self.path / "status.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -203,26 +204,27 @@ class RunFolder:
         return found if isinstance(found, dict) else {}
 
     def state(self) -> str | None:
-        """Where status.json says that the run stands; None where there is none."""
+        """Returns the state of the run, from status.json; None where there is none."""
         found = self._status().get("state")
         return None if found is None else str(found)
 
     @property
-    def is_shown(self) -> bool:
-        """Whether a finished run has made all that shows its result, as far as that could be made."""
+    def is_reported(self) -> bool:
+        """Whether the report of a finished run is complete, as far as it could be made."""
         return self._status().get("report") != "unfinished"
 
     def problem(self) -> str:
-        """Why there is no result, as far as the run itself could say."""
+        """Returns why there is no result: the error or state in status.json."""
         status = self._status()
         return str(status.get("error") or status.get("state") or "ended before its first epoch")
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
-        """Writes a file whole or not at all. Values that JSON has no word for, such as NaN, become null."""
-        write_whole(self.file(name), json.dumps(plain(content), indent=2) + "\n")
+        """Writes a JSON file atomically. Numbers that JSON cannot represent, such as NaN, become null."""
+        write_atomic(self.file(name), json.dumps(json_values(content), indent=2) + "\n")
 
     def read_result(self) -> dict[str, Any]:
-        """
+        """Returns the content of result.json.
+
         Raises:
             UserError: the run has no result that this version can read.
         """
@@ -243,24 +245,24 @@ class RunFolder:
         if not self.path.is_dir():
             return f"{wanted}; there is no such folder.\nThe runs are in outputs/runs."
         if not (self.path / "config.yaml").exists():
-            return f"{wanted}; no run is in it.\nThe runs are in outputs/runs."
+            return f"{wanted}; it has no run.\nThe runs are in outputs/runs."
         if self.state() == "finished":
             return f"{wanted}; result.json is missing.\nCopy the run folder again from where it was trained."
-        state = f"its state is: {self.state() or 'not begun'}"
-        return f"{wanted}; {state}.\nGo on with it: {self.go_on}"
+        state = f"its state is: {self.state() or 'not started'}"
+        return f"{wanted}; {state}.\nTo continue it: {self.resume_command}"
 
     def monitored(self) -> float | None:
-        """The best value of the metric that the run watched; None if it is not in the result."""
-        return watched(self.read_result(), str(self.saved_config().monitor.metric))
+        """Returns the best value of the monitored metric; None if it is not in the result."""
+        return monitored_value(self.read_result(), str(self.saved_config().monitor.metric))
 
     def log_handler(self) -> logging.Handler:
-        """Appends what is logged to train.log."""
+        """Returns a handler that appends log records to train.log."""
         handler = logging.FileHandler(self.file("train.log"), encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         return handler
 
     def discard_if_empty(self) -> None:
-        """Takes the folder away again if nothing was written into it."""
+        """Deletes the folder if nothing was written into it."""
         for folder in (self.path / "report", self.path):
             with contextlib.suppress(OSError):
                 folder.rmdir()

@@ -1,4 +1,4 @@
-"""When two configs make the same run."""
+"""A hash that is equal for configs of the same run."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import json
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.files.atomic import filled
+from src.files.atomic import without_nulls
 from src.runs import saved_config
 
-# What may differ between two runs that are the same otherwise.
-PLACES = ("run", "resume", "cache", "sweep")
+IGNORED = ("run", "resume", "cache", "sweep")  # keys that do not change what a run computes
 
 
 def config_hash(config: DictConfig) -> str:
-    """The same for two configs that would make the same run. Keys without a value do not count, so that runs from
-    before there was a key are known again."""
+    """Returns a hash that is equal for configs of the same run. Keys without a value are left out, so that the hash of
+    a run stays the same when a later version adds a key."""
     written = saved_config.as_read(saved_config.as_written(config))
-    content = OmegaConf.to_container(OmegaConf.merge(written, dict.fromkeys(PLACES)), resolve=True)
-    return hashlib.sha256(json.dumps(filled(content), sort_keys=True).encode()).hexdigest()[:16]
+    content = OmegaConf.to_container(OmegaConf.merge(written, dict.fromkeys(IGNORED)), resolve=True)
+    return hashlib.sha256(json.dumps(without_nulls(content), sort_keys=True).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What the parts that a config may build were called by earlier versions, and what they are called now."""
+"""The `_target_` names of earlier versions and their current names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOVED = {
 
 
 def with_current_names(config: DictConfig) -> DictConfig:
-    """The config with each `_target_` under its current name; the config itself where all of them are current."""
+    """Returns the config with the current name of each `_target_`; the config itself where all are current."""
     content: Any = OmegaConf.to_container(config, resolve=False)
     renamed = _renamed(content)
     return config if renamed == content else OmegaConf.create(renamed)

@@ -1,4 +1,4 @@
-"""The folder of a run: the one that the user names, or one of its own by the time of day."""
+"""The folder of a new run: the one that the user names, or one named after the current time."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from src.config.quoting import REFERENCE, quoted
 from src.errors import UserError
 from src.runs.folder import RunFolder
 
-PROCESSES = ("WORLD_SIZE", "SLURM_NTASKS")  # in the environment: how many were started together, by torchrun or SLURM
+PROCESSES = ("WORLD_SIZE", "SLURM_NTASKS")  # environment variables of torchrun and SLURM: the number of processes
 
 
 def given_folder() -> RunFolder:
-    """The folder that Hydra has made for this process.
+    """Returns the folder that Hydra has made for this process.
 
     Raises:
-        UserError: its name would be read as a reference.
+        UserError: its name contains an interpolation.
     """
     runtime: Any = OmegaConf.to_container(HydraConfig.get().runtime, resolve=False)
     folder = RunFolder(Path(os.path.relpath(runtime["output_dir"])))
     if REFERENCE in str(folder.path):
         folder.discard_if_empty()
         raise UserError(
-            f"The folder of a run must have a name without {REFERENCE}, which begins a reference in its config; got "
+            f"The name of a run folder must not contain {REFERENCE}, which starts an interpolation in its config; got "
             f"{folder.path}.\nChoose another: run=FOLDER, or hydra.sweep.subdir=NAME for the jobs of a sweep."
         )
     return folder
 
 
 def is_named() -> bool:
-    """Whether the folder of the run comes from the user, rather than from the time of day."""
+    """Whether the user named the run folder; otherwise it is named after the current time."""
     if not HydraConfig.initialized():
         return True
     given = HydraConfig.get().overrides
@@ -44,14 +44,14 @@ def is_named() -> bool:
 
 
 def own_folder(folder: RunFolder) -> RunFolder:
-    """The folder of a run that was started by itself; of those that begin in the same second, each gets another.
+    """Returns the folder of a single run; runs that start in the same second get different folders.
 
     Args:
-        folder: that Hydra has made.
+        folder: made by Hydra.
     """
     if not is_named() and all(os.environ.get(name, "1") == "1" for name in PROCESSES):
         folder = _reserved(folder)
-    # Lightning puts it between quotes, for the processes that it starts for the same run.
+    # Lightning passes it, in quotes, to the processes that it starts for the same run.
     run: Any = HydraConfig.get().run
     with read_write(run):
         run.dir = quoted(str(folder.path))[1:-1]
@@ -59,10 +59,10 @@ def own_folder(folder: RunFolder) -> RunFolder:
 
 
 def _reserved(first: RunFolder) -> RunFolder:
-    """The folder, or the first with a number behind its name that no other run has begun with."""
+    """Returns the folder, or if another run has it, the first free one with a number appended to its name."""
     later = (RunFolder(first.path.with_name(f"{first.name}_{number}")) for number in itertools.count(2))
     for folder in itertools.chain([first], later):
         with contextlib.suppress(FileExistsError):
-            (folder.path / "report").mkdir(parents=True)  # of several processes, one makes it
+            (folder.path / "report").mkdir(parents=True)  # atomic: only one process succeeds
             return folder
-    raise AssertionError("numbers have no end")
+    raise AssertionError("unreachable")

@@ -1,4 +1,4 @@
-"""The two configs of a run that first pretrains its backbone and then trains on labels."""
+"""The configs of the two stages of a pretrain-then-classify run."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     pass
 
 
-def both_configs(cfg: DictConfig, folder: RunFolder) -> tuple[DictConfig, DictConfig]:
-    """The config of the run that pretrains the backbone, and of the run that goes on with it.
+def stage_configs(cfg: DictConfig, folder: RunFolder) -> tuple[DictConfig, DictConfig]:
+    """Returns the configs of the pretraining stage and of the classification stage.
 
     Args:
-        cfg: of a run with a `pretrain` section, which takes the place of what the other sections say.
-        folder: of the second run; the first one's is in it.
+        cfg: of a run with a `pretrain` section, which overrides the other sections in the pretraining.
+        folder: of the classification stage; the pretraining's folder is in it.
 
     Raises:
-        UserError: the section is none of such values, or several processes are to train.
+        UserError: the section is invalid, or the run has several processes.
     """
     _check_pretrain(cfg)
     first, second = cfg.copy(), cfg.copy()
     with open_dict(first), open_dict(second):
         for key, part in cfg.pretrain.items():
-            # A part that says what is built replaces the other; values alone change it.
+            # A part with a `_target_` replaces the section; one without is merged into it.
             first[key] = part if "_target_" in part else OmegaConf.merge(cfg[key], part)
         first.run = str(folder.path / "pretrain")
         kept = ("attention", "dropout", "lr")
@@ -35,8 +35,8 @@ def both_configs(cfg: DictConfig, folder: RunFolder) -> tuple[DictConfig, DictCo
         first.pretrain = second.pretrain = None
     if "masking" not in first.model:
         raise UserError(
-            "pretrain must ask for masked language modelling, which is what the second training goes on from; "
-            f"pretrain.model gives {first.model.get('_target_')}.\nBegin with experiment=mlm_then_classify."
+            "pretrain must be masked language modelling, whose backbone the classification stage starts from; "
+            f"pretrain.model is {first.model.get('_target_')}.\nStart from experiment=mlm_then_classify."
         )
     return first, second
 
@@ -48,11 +48,11 @@ def _check_pretrain(cfg: DictConfig) -> None:
     )
     if not sections:
         raise UserError(
-            f"pretrain must hold sections of the config, with what differs in the first training; got {given}.\n"
-            "Begin with experiment=mlm_then_classify."
+            f"pretrain must hold sections of the config, with the overrides for the pretraining stage; got {given}.\n"
+            "Start from experiment=mlm_then_classify."
         )
     if str(cfg.trainer.devices) != "1" or cfg.trainer.num_nodes > 1:
         raise UserError(
-            f"Two trainings in one command need trainer.devices=1; got {cfg.trainer.devices}.\n"
-            "Give two commands: model=bert_mlm first, then backbone=run backbone.run=FOLDER."
+            f"Pretraining and classification in one command need trainer.devices=1; got {cfg.trainer.devices}.\n"
+            "Run two commands: model=bert_mlm first, then backbone=run backbone.run=FOLDER."
         )

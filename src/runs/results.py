@@ -1,4 +1,4 @@
-"""The schema of result.json: what the commands that read a finished run count on."""
+"""The schema of result.json: what other commands read of a finished run."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from src.errors import UserError
 FORMAT = 1  # of result.json
 
 
-class Done(pydantic.BaseModel):
-    """A phase that a run began; the oldest results give no steps, and know only phases that ran."""
+class PhaseResult(pydantic.BaseModel):
+    """A phase of a run; the oldest results have no steps, and only phases that ran."""
 
     first_step: int = 0
     last_step: int = 1
 
 
 class BackboneFiles(pydantic.BaseModel):
-    """What a run's backbone was read from: SHA-256 by the name of the file, and of what its tokenizer does, and the
-    commit of one from the hub."""
+    """The source of a run's backbone: the SHA-256 of each file by name, a digest of its tokenizer, and the commit of a
+    backbone from the hub."""
 
     files: dict[Annotated[str, Field(pattern=r"^[\w.+-]+$")], str]
     tokenizer: str
@@ -31,7 +31,7 @@ class BackboneFiles(pydantic.BaseModel):
 
 
 class Result(pydantic.BaseModel):
-    """The part of a result that other commands read; there is more for people."""
+    """The part of result.json that other commands read; it has more for human readers."""
 
     format: Literal[1]
     objective: Objective
@@ -41,23 +41,23 @@ class Result(pydantic.BaseModel):
     metrics: dict[str, dict[str, float | None]]
     sha256: dict[str, str] = {}
     thresholds: dict[str, float] | None = None
-    phases: list[Done] | None = None
-    backbone: BackboneFiles | None = None  # older results have none, and neither have runs that made theirs
+    phases: list[PhaseResult] | None = None
+    backbone: BackboneFiles | None = None  # None in older results and in runs from scratch
 
     @model_validator(mode="after")
     def is_consistent(self) -> Self:
         counts = {"binary": len(self.labels) == 2, "mlm": not self.labels, "multiclass": len(self.labels) >= 2}
         if not counts.get(self.objective, bool(self.labels)) or len(set(self.labels)) < len(self.labels):
-            raise ValueError(f"labels do not suit the objective {self.objective}")
+            raise ValueError(f"labels do not fit the objective {self.objective}")
         if not {"validation", "test"} <= self.metrics.keys():
-            raise ValueError("metrics must hold those of validation and test")
+            raise ValueError("metrics must have validation and test")
         if self.objective == "multilabel" and {*(self.thresholds or ())} != {*self.labels}:
-            raise ValueError("thresholds must be those of the labels")
+            raise ValueError("thresholds must have one value per label")
         return self
 
 
-def watched(result: Mapping[str, Any], metric: str) -> float | None:
-    """The value of a metric at the best epoch; None if the result does not have it.
+def monitored_value(result: Mapping[str, Any], metric: str) -> float | None:
+    """Returns the value of a metric at the best epoch; None if the result does not have it.
 
     Args:
         result: the content of a result.json.
@@ -65,23 +65,24 @@ def watched(result: Mapping[str, Any], metric: str) -> float | None:
     """
     split, _, score = metric.partition("/")
     value = result["metrics"].get(split, {}).get(score)
-    if split == "train":  # which is measured in every epoch, but not once more at the end
+    if split == "train":  # measured in every epoch, but not again at the end
         best = result.get("best", {}).get("epoch")
         value = next((epoch.get(metric) for epoch in result.get("history", ()) if epoch["epoch"] == best), None)
     return None if value is None else float(value)
 
 
 def check_result(result: object, source: str) -> dict[str, Any]:
-    """
+    """Validates the content of a result.json and returns it.
+
     Args:
-        result: the content of a result.json.
+        result: the content.
         source: its path.
 
     Raises:
-        UserError: it is not one that this version can read.
+        UserError: this version cannot read it.
     """
     if isinstance(result, dict) and result.get("format", FORMAT) != FORMAT:
-        raise UserError(f"{source} has the format {result['format']}; this version reads {FORMAT}. Update Thaw.")
+        raise UserError(f"{source} has format {result['format']}; this version reads format {FORMAT}. Update Thaw.")
     try:
         Result.model_validate(result)
     except pydantic.ValidationError as error:

@@ -1,4 +1,4 @@
-"""A run folder may come from anyone: what its config may build and refer to, and where it may make commands write."""
+"""Reads the config of a run folder, which is not trusted: what it may build and refer to is restricted."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from src.config.trainer_switches import DEFAULTS as TRAINER_DEFAULTS
 from src.errors import UserError
 from src.runs.moved_names import with_current_names
 
-# Where in a config something is built; of the two trainings of a run with `pretrain`, in either.
+# The sections from which something is built; also below `pretrain`.
 BUILT = re.compile(r"model|freeze|optimizer|scheduler\.schedule|trainer|logger|callbacks\.\w+")
 
 
-WORD = re.compile(r"_\w*_")  # keys that Hydra obeys, such as _target_
+WORD = re.compile(r"_\w*_")  # keys with a meaning for Hydra, such as _target_
 
 
 SECTIONS = (
@@ -29,10 +29,10 @@ SECTIONS = (
 )
 
 
-REFERENCE = re.compile(r"\$\{\.*\w[\w.]*\}")  # to another key of the same config
+REFERENCE = re.compile(r"\$\{\.*\w[\w.]*\}")  # an interpolation of another key of the same config
 
 
-OUTSIDE = re.compile(r"\$\([\w.$() ]+:")  # what becomes of references to anything else
+OUTSIDE = re.compile(r"\$\([\w.$() ]+:")  # any other interpolation, defused by `as_read`
 
 
 ENVIRONMENT = "oc.env"
@@ -45,12 +45,12 @@ DATA_DEFAULTS = {
 }
 
 
-Value = tuple[str, str, Any]  # the place of a section, a key in it, and what is there
+Value = tuple[str, str, Any]  # the dotted key of a section, a key in it, its value
 
 
 def as_written(config: DictConfig) -> DictConfig:
-    """A config as a run writes it down: what comes from outside of it is a value, but texts out of the environment,
-    which may be secrets, stay references."""
+    """Returns a config as a run saves it: interpolations of anything outside of it are resolved, except strings from
+    the environment, which may be secrets."""
     content: Any = OmegaConf.to_container(config, resolve=False)
     return _with(config, content, _settled(content, config))
 
@@ -76,13 +76,14 @@ def _value(config: DictConfig | ListConfig, key: Any, reference: str) -> Any:
 
 
 def as_read(config: DictConfig) -> DictConfig:
-    """A config with what it refers to outside of itself, such as the environment, as text: `$(oc.env:HOME)`."""
+    """Returns a config in which interpolations of anything outside of it, such as the environment, are plain text:
+    `$(oc.env:HOME)`."""
     content: Any = OmegaConf.to_container(config, resolve=False)
     return _with(config, content, _mapped(content, _as_text))
 
 
 def _with(config: DictConfig, content: Any, changed: Any) -> DictConfig:
-    """The config with another content; itself if it has that content, since making one takes long."""
+    """Returns a config with the changed content; the same config if nothing changed, since creating one is slow."""
     return config if changed == content else OmegaConf.create(changed)
 
 
@@ -95,7 +96,7 @@ def _mapped(node: Any, change: Callable[[str], str]) -> Any:
 
 
 def _as_text(value: str) -> str:
-    # Escaping it instead would hold for one reading only, and configs are read more than once.
+    # Escaping it would hold for a single resolution only, and configs are resolved more than once.
     return value.replace("${", "$(").replace("}", ")") if _refers_outside(value) else value
 
 
@@ -104,41 +105,42 @@ def _refers_outside(value: Any) -> bool:
 
 
 def is_outside(value: Any) -> bool:
-    """Whether a value of a config that was read stands for something outside of it."""
+    """Whether a value was an interpolation of something outside of the config, before `as_read`."""
     return isinstance(value, str) and bool(OUTSIDE.search(value))
 
 
 def checked(config: DictConfig, folder: Path, conf: Path) -> DictConfig:
-    """The config of a run folder, as others may use it.
+    """Returns the config of a run folder, checked and with defaults for missing keys.
 
     Args:
-        config: as it was read; it may be changed.
-        folder: of the run, which the config's `run` becomes.
-        conf: the folder with the choices, whose files say what may be built.
+        config: as it was read; it may be modified.
+        folder: of the run; becomes the config's `run`.
+        conf: the folder of the config groups, whose files define what may be built.
 
     Raises:
-        UserError: it is not the config of a run, or would build what the files in conf/ do not build there.
+        UserError: it is not the config of a run, or would build what no file in conf/ builds in that section.
     """
     source, found = folder / "config.yaml", with_current_names(as_read(config))
     found["run"] = str(folder)
     try:
         content: Any = OmegaConf.to_container(found, resolve=True)
     except Exception as error:
-        # References that lead in a circle end in a RecursionError.
+        # Circular references raise a RecursionError.
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{source} must be the config of a run; a reference in it leads nowhere: {reason}.") from None
+        raise UserError(f"{source} must be the config of a run; it has an invalid reference: {reason}.") from None
     _check_shape(content, source)
     check_words(content, str(source), conf)
-    # Runs of earlier versions did by default what they do not speak of.
+    # Runs of earlier versions lack keys that were added later; the defaults are what they did.
     found["data"] = OmegaConf.merge(DATA_DEFAULTS, found["data"])
     found["trainer"] = OmegaConf.merge(TRAINER_DEFAULTS, found["trainer"])
     return found
 
 
 def _check_shape(content: Any, source: Path) -> None:
-    """
+    """Checks the sections and values that every config of a run must have.
+
     Raises:
-        UserError: something that is read of every run's config is missing, or not what it must be.
+        UserError: one is missing or invalid.
     """
     if absent := [key for key in SECTIONS if not isinstance(content.get(key), dict)]:
         raise UserError(
@@ -150,7 +152,7 @@ def _check_shape(content: Any, source: Path) -> None:
     if content["monitor"].get("mode", "auto") not in ("auto", "min", "max"):
         raise UserError(f"{source} must have auto, min or max as its monitor.mode; got {content['monitor']['mode']}.")
     if hidden := [f"{place}.{key}" for place, key, value in _values(content) if _is_reference(value)]:
-        raise UserError(f"{source} may not put references together out of pieces; it does in {', '.join(hidden)}.")
+        raise UserError(f"{source} must not nest or concatenate references; it does in {', '.join(hidden)}.")
 
 
 def _is_reference(value: Any) -> bool:
@@ -158,9 +160,10 @@ def _is_reference(value: Any) -> bool:
 
 
 def check_words(content: Any, source: str, conf: Path) -> None:
-    """
+    """Checks that all keys with a meaning for Hydra have values that a file of the same section in conf/ has.
+
     Raises:
-        UserError: something would be built, or called in a way, that no file in conf/ has in that section.
+        UserError: one has not.
     """
     foreign = []
     for place, key, value in _values(content):
@@ -171,20 +174,20 @@ def check_words(content: Any, source: str, conf: Path) -> None:
                 foreign.append(f"{shown} ({place}.{key})")
     if foreign:
         raise UserError(
-            f"{source} may only build what the files in conf/ build; it names {', '.join(sorted(foreign))}.\n"
+            f"{source} must only build what the files in conf/ build; it names {', '.join(sorted(foreign))}.\n"
             "If you trust it, add a file that names it to the folder of its section in conf/."
         )
 
 
 @functools.cache
 def _words(group: Path) -> frozenset[tuple[str, str]]:
-    """The keys that Hydra obeys, with their values, in the files of a group."""
+    """Returns the keys with a meaning for Hydra, with their values, in the files of a group."""
     texts = (file.read_text(encoding="utf-8") for file in group.rglob("*.yaml"))
     return frozenset(pair for text in texts for pair in re.findall(r"^ *(_\w+_): *([\w.]+)", text, re.MULTILINE))
 
 
 def _values(node: Any, place: str = "") -> Iterator[Value]:
-    """Everything in nested mappings and lists, the outer before the inner."""
+    """Yields all nodes of nested mappings and lists, parents first."""
     for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
         yield place, str(key), value
         yield from _values(value, f"{place}.{key}" if place else str(key))

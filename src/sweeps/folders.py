@@ -58,7 +58,7 @@ def with_folder(arguments: list[str]) -> Iterator[None]:
     finally:
         if {file.name for file in folder.iterdir()} <= {LOCK, COMMAND, "multirun.yaml"}:
             shutil.rmtree(folder)
-        locks.give_back(lock)
+        locks.release(lock)
 
 
 def choose_folder(arguments: Sequence[str], root: Path = SWEEPS) -> tuple[Path, TextIO]:
@@ -73,7 +73,7 @@ def choose_folder(arguments: Sequence[str], root: Path = SWEEPS) -> tuple[Path, 
     command = sorted(a for a in arguments if not a.startswith(("sweep.rerun=", "-")))
     if "sweep.rerun=all" not in arguments:
         for file in sorted(root.glob(f"*/{COMMAND}"), reverse=True):
-            if _command(file) == command and (lock := locks.take(file.parent / LOCK)):
+            if _command(file) == command and (lock := locks.acquire(file.parent / LOCK)):
                 print(f"Going on with {file.parent} (sweep.rerun=all starts anew)")
                 return file.parent, lock
     root.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ def choose_folder(arguments: Sequence[str], root: Path = SWEEPS) -> tuple[Path, 
         except FileExistsError:
             number += 1
             continue
-        lock = locks.take(folder / LOCK)
+        lock = locks.acquire(folder / LOCK)
         assert lock is not None, "the folder is new"
         (folder / COMMAND).write_text(json.dumps(command, indent=1), encoding="utf-8")
         return folder, lock

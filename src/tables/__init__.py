@@ -1,4 +1,4 @@
-"""Reads files, folders and hub data sets as tables, and writes tables."""
+"""Reads files, folders and hub data sets as tables, and writes tables to files."""
 
 __all__ = [
     "content",

@@ -1,4 +1,4 @@
-"""What the readers of files share: how a file is laid out, its columns, and its rows one after the other."""
+"""Types shared by the file readers: layout, columns and rows of a file."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ LARGEST_FIELD = 1_000_000  # characters in one field
 MOST_COLUMNS = 1 << 14  # of a sheet in Excel
 
 
-Row = tuple[int, dict[str, Any]]  # its number, and its values by column; none for a blank row
+Row = tuple[int, dict[str, Any]]  # row number, values by column (empty for a blank row)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a table in a text file or a workbook does not say of itself.
+    """How a text file or workbook is to be read.
 
     Args:
-        header: whether its first row names the columns; otherwise they are called 0, 1, …
-        quoting: whether quote marks in a text file hold fields together, as `data.quoting`.
-        section: of the config, with a point, that has these keys.
+        header: whether the first row has the column names; otherwise columns are called 0, 1, …
+        quoting: of fields in a text file, as `data.quoting`.
+        section: prefix of these keys in the config, such as `data.`, for messages.
     """
 
     header: bool = True
@@ -43,7 +43,7 @@ class Layout:
 
     @classmethod
     def like(cls, cfg: DictConfig, header: bool | None, quoting: Quoting | None) -> Layout:
-        """That of another file than a run was trained on.
+        """Returns the layout of a file other than the training data.
 
         Args:
             cfg: of the run.
@@ -55,13 +55,13 @@ class Layout:
 
 @dataclass(frozen=True)
 class Content:
-    """One file, not read yet.
+    """The content of a file; rows are read lazily.
 
     Args:
-        columns: their names, each once; None where each row has its own.
-        rows: in their order.
-        unit: what a row number counts.
-        repeated: names that the file gives to several columns, and to how many.
+        columns: unique names; None where each row has its own keys.
+        rows: in the order of the file.
+        unit: what a row number counts: `line` or `row`.
+        repeated: duplicate column names in the file, and how often each occurs.
     """
 
     columns: list[str] | None
@@ -71,8 +71,8 @@ class Content:
 
 
 def name_columns(path: Path, given: Sequence[str], layout: Layout) -> tuple[list[str], dict[str, int]]:
-    """Names for the columns of a file, each once. As in pandas, a column without a name is called `Unnamed: 0` by its
-    place, counted from 0, and others of the same name `name.1`, `name.2`, …
+    """Makes column names unique. As in pandas, a column without a name is called `Unnamed: 0` by its position, counted
+    from 0, and duplicates `name.1`, `name.2`, …
 
     Args:
         path: of the file.
@@ -80,7 +80,7 @@ def name_columns(path: Path, given: Sequence[str], layout: Layout) -> tuple[list
         layout: which says whether this row has the names.
 
     Returns:
-        The names, and how often those are given that are given more than once.
+        The names, and the duplicate ones with their counts.
 
     Raises:
         UserError: there are no names, or too many columns.
@@ -88,13 +88,13 @@ def name_columns(path: Path, given: Sequence[str], layout: Layout) -> tuple[list
     if len(given) > MOST_COLUMNS:
         raise UserError(
             f"A table may have at most {MOST_COLUMNS:,} columns; {path} has {len(given):,}.\n"
-            "Is it another kind of file with this ending?"
+            "Is it another file format with this extension?"
         )
     if not layout.header:
         return [str(place) for place in range(len(given))], {}
     if not any(given):
         raise UserError(
-            f"The first row of {path} must name the columns; it is blank.\nWrite their names above the rows."
+            f"The first row of {path} must have the column names; it is blank.\nWrite their names above the rows."
         )
     repeated = {name: count for name, count in Counter(filter(None, given)).items() if count > 1}
     return _each_once(given), repeated

@@ -1,4 +1,4 @@
-"""Rows of text files whose columns are divided by commas, tabs, semicolons or bars."""
+"""Reads text files with delimiters: commas, tabs, semicolons or bars."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 TAB = "\t"
 
 
-OTHERS = (";", TAB, "|")  # what a .csv may have for commas
+OTHERS = (";", TAB, "|")  # delimiters of a .csv besides the comma
 
 
 EXCEL = re.compile(r'"?sep=(\t|[^\w\s"])"?\n?', re.IGNORECASE)  # a first line that names the delimiter
@@ -41,7 +41,7 @@ def read_csv(path: Path, layout: Layout) -> Content:
         return _content(path, layout, lines, named[1], line=2)
     delimiter = _delimiter(first)
     if delimiter != ",":
-        log.info("%s: the first line has no comma, so columns are divided by %r", path, delimiter)
+        log.info("%s: the first line has no comma, so the delimiter is %r", path, delimiter)
     return _content(path, layout, itertools.chain([first], lines), delimiter)
 
 
@@ -50,7 +50,7 @@ def read_tsv(path: Path, layout: Layout) -> Content:
 
 
 def _delimiter(line: str) -> str:
-    """A comma, or where a line has none outside of quotes the commonest of what else may divide columns."""
+    """Returns the delimiter of a line: a comma, or if there is none outside of quotes, the most frequent other one."""
     plain = QUOTED.sub("", line)
     found = {mark: plain.count(mark) for mark in OTHERS if mark in plain}
     return "," if "," in plain or not found else max(found, key=lambda mark: found[mark])
@@ -80,17 +80,17 @@ def _content(path: Path, layout: Layout, lines: Iterator[str], delimiter: str, l
 
 
 class _Records:
-    """The rows of a file, each with the lines that it takes, of which a quoted field may have several.
+    """The rows of a file, which span several lines where a quoted field does.
 
-    This may be a mistake: files are also written without quotes around fields, so that a quote mark is a part of a
-    text, and all between two such marks is taken for one field. A row is doubtful where each line that it takes would
-    be a row too, with as many delimiters as the first one. With tabs, which texts hardly hold, it is refused.
+    Some files are written without quoting, so that a quote is part of a text and everything up to the next quote would
+    be read as one field. A row is ambiguous if each of its lines would be a row too, with as many delimiters as the
+    first row. In a tab-separated file, where texts hardly contain tabs, this is an error; elsewhere a warning.
     """
 
     def __init__(self, path: Path, layout: Layout, lines: Iterable[str], delimiter: str, line: int) -> None:
         self.path, self.layout, self.delimiter = path, layout, delimiter
         self.lines, self.line = lines, line
-        self.taken: list[str] = []  # lines of the row at hand, which begins on `line`
+        self.taken: list[str] = []  # lines of the current row, which begins on `line`
         self.marks: int | None = None  # delimiters in the first row
         self.doubtful: list[str] = []  # lines of rows
 
@@ -113,7 +113,7 @@ class _Records:
             raise UserError(
                 f"{self.path} must be a well-formed table; line {self._last}: "
                 f"{str(error).replace(TAB, '<tab>')}{since}.\n"
-                f"Is a quote left open, or is it another kind of file? {self._no_quotes}"
+                f"Is a quote left open, or is it another file format? {self._no_quotes}"
             ) from None
         self._tell_doubts()
 
@@ -125,7 +125,7 @@ class _Records:
     def _tell_doubts(self) -> None:
         if self.doubtful:
             log.warning(
-                "%s: lines %s are one row each, held together by quote marks, but each line could be a row. %s",
+                "%s: lines %s are read as one row each because of quotes, but each line could be a row. %s",
                 self.path,
                 listed(self.doubtful[:MOST_NAMED]) + (", …" if len(self.doubtful) > MOST_NAMED else ""),
                 self._no_quotes,
@@ -134,7 +134,7 @@ class _Records:
     def _check_lines(self) -> None:
         """
         Raises:
-            UserError: the row at hand may be several rows as well.
+            UserError: the current row could also be several rows.
         """
         if self.marks is None:
             self.marks = self.taken[0].count(self.delimiter)
@@ -146,14 +146,14 @@ class _Records:
             self.doubtful.append(f"{self.line} to {self._last}")
             return
         raise UserError(
-            f"It must be plain where rows end; in {self.path} a quote mark opens on line {self.line} and another "
-            f"closes on line {self._last}, but each of these lines could be a row.\n"
-            f"{self._no_quotes} Where lines {self.line} to {self._last} are one row: "
+            f"Row ends must be unambiguous; in {self.path} a quote opens on line {self.line} and closes on line "
+            f"{self._last}, but each of these lines could be a row.\n"
+            f"{self._no_quotes} If lines {self.line} to {self._last} are one row: "
             f"{self.layout.section}quoting=standard"
         )
 
     def ragged(self, columns: int, fields: int) -> UserError:
-        """What to say of the row at hand.
+        """Returns the error for a row with the wrong number of fields.
 
         Args:
             columns: of the file.
@@ -161,12 +161,12 @@ class _Records:
         """
         fix = "Put fields that contain the delimiter or quotes between double quotes."
         if self.layout.quoting == "none":
-            fix = f"Take {self.delimiter!r} out of the texts."
+            fix = f"Remove {self.delimiter!r} from the texts."
         elif len(self.taken) > 1:
             fix += f" {self._no_quotes}"
         elif fields == 1 and (other := next((mark for mark in OTHERS if mark in self.taken[0]), None)):
-            fix += f" If {other!r} is between the columns, say so in a line above all others: sep={other}"
-        until = f", since a quote goes on to line {self._last}" if len(self.taken) > 1 else ""
+            fix += f" If {other!r} is the delimiter, add a first line that says so: sep={other}"
+        until = f", since a quote extends to line {self._last}" if len(self.taken) > 1 else ""
         return UserError(
             f"Every row of {self.path} must have the {'header' if self.layout.header else 'first row'}'s "
             f"{columns} fields; line {self.line} has {fields}{until}.\n{fix}"
@@ -174,9 +174,9 @@ class _Records:
 
     @property
     def _last(self) -> int:
-        """The number of the last line of the row at hand."""
+        """The number of the last line of the current row."""
         return self.line + len(self.taken) - 1
 
     @property
     def _no_quotes(self) -> str:
-        return f"Where quote marks are part of the texts: {self.layout.section}quoting=none."
+        return f"If quotes are part of the texts: {self.layout.section}quoting=none."

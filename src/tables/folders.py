@@ -1,4 +1,4 @@
-"""The splits in a folder of files, as users and the hub lay them out."""
+"""Reads the splits in a folder of files, in the layouts that users and the hub use."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ QUIET = re.compile(r"[._].*|(readme|licen[cs]e|citation|changelog|dataset_infos?
 
 
 def read_folder(path: Path, cfg: Data) -> dict[str, Table]:
-    """The tables in a folder, and in one called `data` inside of it, by split.
+    """Returns the tables in a folder, and in its subfolder `data`, by split.
 
     Raises:
-        UserError: there is none for training, or a split cannot be read or told apart.
+        UserError: there is no training split, or a split cannot be read or is ambiguous.
         OSError: the folder cannot be read.
     """
     entries = {file.name: file for file in sorted(path.iterdir())}
@@ -49,13 +49,13 @@ def read_folder(path: Path, cfg: Data) -> dict[str, Table]:
 
 def _unreadable(split: str, path: Path, name: str) -> UserError:
     return UserError(
-        f"What is called {split} must be one of {kinds()}; {path} holds {name}.\nSave it as one of these, "
-        f"rename it, or have {split} cut from train: data.ignore_splits=[{split}]"
+        f"The {split} split must be one of {kinds()}; {path} holds {name}.\nSave it in one of these formats, "
+        f"rename it, or take {split} from train: data.ignore_splits=[{split}]"
     )
 
 
 def stem(path: Path) -> str:
-    """The name of a file without the endings that say how it is read."""
+    """Returns the name of a file without its extensions."""
     name = path.name
     for ending in (GZIP, kind_of(path) or ""):
         name = name[: len(name) - len(ending)] if ending and name.lower().endswith(ending) else name

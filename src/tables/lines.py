@@ -1,4 +1,4 @@
-"""The text of a file and its lines, in UTF-8, whatever it ends them with; files packed with gzip are unpacked."""
+"""Reads the lines of a UTF-8 text file, with any line ends; files compressed with gzip are decompressed."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def name_of(path: Path) -> str:
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """The lines of a text file, each with its end as a single line feed.
+    """Yields the lines of a text file, each ending with a line feed.
 
     Raises:
-        UserError: it is not UTF-8, no text at all, or a damaged or hostile archive.
+        UserError: it is not UTF-8, not text, or a damaged or hostile archive.
         OSError: it cannot be read.
     """
     return split_lines(path, read_text(path))
@@ -81,15 +81,15 @@ def _check_length(path: Path, line: str, number: int) -> None:
     if len(line) > LONGEST_LINE:
         raise UserError(
             f"A line of {name_of(path)} may have at most {LONGEST_LINE:,} characters; line {number} has more.\n"
-            "Is it another kind of file with this ending?"
+            "Is it another file format with this extension?"
         )
 
 
 def read_text(path: Path) -> Iterator[str]:
-    """The text of a file in pieces, with line feeds as its only line ends.
+    """Yields the text of a file in chunks, with line feeds as its only line ends.
 
     Raises:
-        UserError: it is not UTF-8, no text at all, or a damaged or hostile archive.
+        UserError: it is not UTF-8, not text, or a damaged or hostile archive.
         OSError: it cannot be read.
     """
     # Old files end their lines with carriage returns alone.
@@ -130,12 +130,12 @@ def _check_archive(path: Path) -> None:
                 unpacked += len(chunk)
                 if unpacked > LARGEST_RATIO * max(packed, SMALLEST):
                     raise UserError(
-                        f"{path} must hold texts packed with gzip; it unpacks from {packed:,} to more than "
-                        f"{unpacked:,} bytes, as a bomb does.\nIf it is no bomb, unpack it yourself: gunzip."
+                        f"{path} must hold texts compressed with gzip; it unpacks from {packed:,} to more than "
+                        f"{unpacked:,} bytes, like a zip bomb.\nIf it is none, decompress it yourself: gunzip."
                     )
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(
-            f"{path} must be a file packed with gzip; it is damaged or a renamed file: {error}.\nPack it again."
+            f"{path} must be a file compressed with gzip; it is damaged or a renamed file: {error}.\nCompress it again."
         ) from None
 
 
@@ -148,7 +148,7 @@ def _no_text(path: Path, chunk: bytes, size: int, line: int) -> UserError:
         line: of a zero byte.
     """
     wide = _utf16(chunk, size - len(chunk))
-    fix = _convert(path, wide) if wide else "Is it another kind of file with this ending?"
+    fix = _convert(path, wide) if wide else "Is it another file format with this extension?"
     return UserError(f"{name_of(path)} must be a text file in UTF-8; line {line} holds zero bytes.\n{fix}")
 
 
@@ -204,7 +204,7 @@ def _convert(path: Path, encoding: str | None) -> str:
         else (f"iconv -f {encoding or 'ENCODING'} -t UTF-8 {file}")
     )
     if encoding is None:
-        such = "from what it was saved in, such as WINDOWS-1251 or GB18030"
+        such = "from its encoding, such as WINDOWS-1251 or GB18030"
         return f"Save it as UTF-8, or convert it {such}: {read} > converted{kind}"
-    other = "\nIf letters are wrong then, it is of another kind, such as WINDOWS-1250 (Central European)."
+    other = "\nIf letters are wrong afterwards, it has another encoding, such as WINDOWS-1250 (Central European)."
     return f"Save it as UTF-8, or convert it: {read} > converted{kind}{other if encoding == 'WINDOWS-1252' else ''}"

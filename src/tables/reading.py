@@ -1,4 +1,4 @@
-"""What each kind of file holds, row by row. What cannot be read is refused by file and row."""
+"""The reader of each file format. Errors name file and row."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ HEADLESS = (".jsonl", ".json", ".txt")  # whose first line is a row
 
 
 def kind_of(path: Path) -> str | None:
-    """The ending that says how a file is read, without the one of a packed text; None if it cannot be read."""
+    """Returns the extension that decides how a file is read, without .gz; None if it cannot be read."""
     if path == STDIN:
         return ".jsonl"
     kind = path.suffix.lower()
@@ -71,5 +71,5 @@ def kind_of(path: Path) -> str | None:
 
 
 def kinds() -> str:
-    """The endings of the files that can be read."""
-    return f"{', '.join(READERS)}, or a text file packed as .gz"
+    """Returns the extensions of the files that can be read."""
+    return f"{', '.join(READERS)}, or a text file compressed as .gz"

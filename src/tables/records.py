@@ -1,4 +1,4 @@
-"""Rows of JSON files: an object a line, or a list of objects."""
+"""Reads JSON files: one object per line, or a list of objects."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class _List:
                 self._pass(",")
         self._pass("]")
         if self._next():
-            raise self._refusal("something stands behind it")
+            raise self._refusal("there is something after it")
 
     def _object(self, number: int) -> dict[str, Any]:
         if self._next() != "{":

@@ -1,4 +1,4 @@
-"""Data sets of the library `datasets`: from the hub, or saved in a folder."""
+"""Reads data sets of the library `datasets`: from the hub, or saved in a folder."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 def read_hub(cfg: Data) -> dict[str, Table]:
-    """The tables of a hub data set by split, through the hub's cache.
+    """Returns the tables of a hub data set by split, through the local cache.
 
     Raises:
-        UserError: the hub has no such data set or cannot be reached, and the cache does not hold it.
+        UserError: the hub has no such data set or cannot be reached, and it is not in the cache.
     """
     assert cfg.name
     if not HUB_ID.fullmatch(cfg.name):
-        # A single word may be a kind of file to `datasets`, which then reads all such files in the working directory.
+        # `datasets` takes a word such as csv for a file format and reads all such files in the working directory.
         raise UserError(f"data.name must be a data set on the hub, org/name; got {cfg.name}.\nOr give data.path=FILE.")
     # Imported here because only hub data sets need it, and it takes long.
     import datasets
@@ -41,7 +41,7 @@ def read_hub(cfg: Data) -> dict[str, Table]:
     except UserError:
         raise
     except Exception as error:
-        # Data sets are made by many hands and fail in many ways.
+        # Data sets on the hub can fail with any exception.
         raise unreachable or UserError(
             f"The data set {cfg.name} cannot be loaded from the hub: {error}.\nGive local files instead: data.path=DIR"
         ) from None

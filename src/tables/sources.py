@@ -1,4 +1,4 @@
-"""Where the splits of a data set come from: a file, a folder of files, a saved `datasets` folder, the hub."""
+"""Reads the splits of a data set from a file, a folder of files, a saved `datasets` folder, or the hub."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from src.tables.tables import Table, read_table
 
 log = logging.getLogger(__name__)
 
-HIDDEN = ("-1", "-1.0")  # what test splits that are to stay secret have for labels
+HIDDEN = ("-1", "-1.0")  # labels of test splits whose true labels are withheld
 
 
 def read_splits(cfg: Data) -> dict[str, Table]:
-    """The tables of a data set by split. A single file is the split `train`; the others may be missing.
+    """Returns the tables of a data set by split. A single file is the split `train`; the others may be missing.
 
     Raises:
-        UserError: nothing is there, or it cannot be read.
+        UserError: it does not exist or cannot be read.
     """
     found = _read_path(user_path(cfg.path), cfg) if cfg.path else read_hub(cfg)
     if not cfg.header:
         for table in found.values():
             _warn_of_header(table, cfg)
-    remedies = {name: f"\nOr have this split cut from train: data.ignore_splits=[{name}]" for name in found}
+    remedies = {name: f"\nOr take this split from train instead: data.ignore_splits=[{name}]" for name in found}
     return {
         name: table if name == "train" else dataclasses.replace(table, remedy=remedies[name])
         for name, table in found.items()
@@ -76,7 +76,7 @@ def _warn_of_header(table: Table, cfg: Data) -> None:
 def refuse_hidden(tables: dict[str, Table], cfg: Data) -> None:
     """
     Raises:
-        UserError: nobody is to know the labels of a split.
+        UserError: the labels of a split are withheld.
     """
     if not isinstance(cfg.label, str):
         return

@@ -1,4 +1,4 @@
-"""Which files, or parts of a data set, are which split, by their names."""
+"""Assigns files, or parts of a data set, to splits by their names."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _tell_unread(source: str, ignored: list[str], mismatched: list[str], others:
     if mismatched:
         log.warning("%s: not read, since there are matched ones: %s", source, listed(mismatched))
     if others:
-        log.warning("%s: not read, since of another name or kind than a split: %s", source, listed(others))
+        log.warning("%s: not read, since the name or format is not that of a split: %s", source, listed(others))
 
 
 def _in_order(parts: Mapping[str, Part], split: str, source: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Reads one file as a table: columns, with row numbers; whole, or part by part."""
+"""Reads a file as a table of columns with row numbers; as a whole or in parts."""
 
 from __future__ import annotations
 
@@ -67,15 +67,13 @@ class Table:
         names = list(self.columns)
         section = "data." if key.startswith("data.") else ""
         if len(names) == 1 and (mark := next((m for m in ";\t|," if m in names[0]), None)):
-            return (
-                f"Columns seem to be divided by {mark!r}; save as .csv with commas between them, or as .tsv with tabs."
-            )
+            return f"The delimiter seems to be {mark!r}; save the file as .csv with commas or as .tsv with tabs."
         hint = f"{nearest(repr(name), map(repr, names))} Name one: {key}=…"
         numbered = names == [str(place) for place in range(len(names))]
         if numbered and name in (values[0] for values in self.columns.values()):
-            return f"{hint}\nThe first row has it; where that names the columns: {section}header=true"
+            return f"{hint}\nThe first row has it; if that row is a header: {section}header=true"
         if not numbered and any(_is_no_name(found) or found in values for found, values in self.columns.items()):
-            return f"{hint}\nAre there no names above the rows? {section}header=false calls the columns 0, 1, …"
+            return f"{hint}\nDoes the file have no header? {section}header=false calls the columns 0, 1, …"
         return hint
 
     def texts(self, name: str, key: str) -> list[str]:
@@ -88,7 +86,7 @@ class Table:
         self.refuse(
             [i for i, value in enumerate(values) if isinstance(value, list | dict | bytes)],
             f"a list, an object or bytes for a text in column {name!r}",
-            "Make texts of them.",
+            "Turn them into texts.",
         )
         texts = ["" if value is None or value != value else str(value) for value in values]
         self.refuse(

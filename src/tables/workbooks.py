@@ -1,4 +1,4 @@
-"""The rows of an Excel workbook, which is a ZIP archive of XML files and can be made to unpack without end."""
+"""Reads Excel workbooks. These are ZIP archives of XML files, and a hostile one could unpack without end."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ OLD_OR_ENCRYPTED = bytes.fromhex("d0cf11e0a1b11ae1")  # what .xls files and work
 
 
 def read_workbook(path: Path, layout: Layout) -> Content:
-    """The rows of a workbook's first sheet. A formula counts by the value saved with it.
+    """Reads the first sheet of a workbook; of formulas, the saved value.
 
     Raises:
-        UserError: it is no workbook, or a damaged or hostile one.
+        UserError: it is not a workbook, or a damaged or hostile one.
         OSError: it cannot be read.
     """
     _check_archive(path)
@@ -75,7 +75,7 @@ def _check_width(path: Path, number: int, record: Sequence[Any], width: int) -> 
     if any(cell is not None for cell in record[width:]):
         raise UserError(
             f"Every row of {path} must have at most the first row's {width} cells; row {number} has more.\n"
-            "Fill in the first row, or write the columns' names above the rows."
+            "Fill in the first row, or add a header."
         )
 
 
@@ -134,7 +134,7 @@ def _check_archive(path: Path) -> None:
             if unpacked > LARGEST_BOOK or unpacked > LARGEST_RATIO * max(size, SMALLEST):
                 raise UserError(
                     f"{path} must be a plain workbook of at most {LARGEST_BOOK:,} bytes; it unpacks from "
-                    f"{size:,} to {unpacked:,} bytes, as a zip bomb does.\n{OTHERWISE}"
+                    f"{size:,} to {unpacked:,} bytes, like a zip bomb.\n{OTHERWISE}"
                 )
             for entry in archive.infolist():
                 _check_part(path, archive, entry)

@@ -1,4 +1,4 @@
-"""Writes tables part by part, in the kinds of files that can be read; a file is there whole or not at all."""
+"""Writes tables in parts, in the file formats that can be read; a file appears only when it is complete."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from src.errors import UserError
-from src.files.atomic import plain
+from src.files.atomic import json_values
 from src.tables.lines import STDIN
 
 STDOUT = STDIN  # both are called `-`
@@ -26,20 +26,20 @@ Columns = dict[str, list[Any]]
 Write = Callable[[Columns], None]
 
 
-# What a spreadsheet takes for a formula. Cells that look like one, or like one that is hidden already, get another
-# apostrophe in front; so taking one away from every such cell gives back what was there.
+# What a spreadsheet runs as a formula. Such cells, and those that have apostrophes before one, are prefixed with an
+# apostrophe; removing one apostrophe from every such cell restores the original.
 FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 
 @contextlib.contextmanager
 def open_table(path: Path) -> Iterator[Write]:
-    """A function that adds rows to a file, which appears under its name when all is written.
+    """Yields a function that appends rows to a file, which appears under its name at the end of the block.
 
     Args:
-        path: its ending says what is written; `-` is standard output, a line of JSON a row.
+        path: its extension decides the format; `-` is standard output, as JSONL.
 
     Raises:
-        UserError: the ending is not known, the file cannot be written, or rows do not fit those before them.
+        UserError: the extension is unknown, the file cannot be written, or rows have other columns than those before.
     """
     if path == STDOUT:
         yield _json_lines(sys.stdout)
@@ -47,7 +47,7 @@ def open_table(path: Path) -> Iterator[Write]:
     writer = WRITERS.get(path.suffix.lower())
     if writer is None:
         raise UserError(
-            f"output must be - or end with one of {', '.join(WRITERS)}; got {path}.\nChoose one of these kinds."
+            f"output must be - or end with one of {', '.join(WRITERS)}; got {path}.\nChoose one of these formats."
         )
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -88,7 +88,7 @@ def _write_json_lines(path: Path) -> Iterator[Write]:
 def _json_lines(file: TextIO) -> Write:
     def write(columns: Columns) -> None:
         for row in zip(*columns.values(), strict=True):
-            record = plain(dict(zip(columns, row, strict=True)))
+            record = json_values(dict(zip(columns, row, strict=True)))
             file.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
         file.flush()
 
@@ -136,8 +136,8 @@ def _write_parquet(path: Path) -> Iterator[Write]:
                 table = pyarrow.table(columns, schema=found[0].schema if found else None)
             except (pyarrow.ArrowException, KeyError) as error:
                 raise UserError(
-                    f"Every column of a Parquet file must hold values of one kind; {error}.\n"
-                    "Choose a kind of file that takes any: output=….jsonl"
+                    f"Every column of a Parquet file must have a single type; {error}.\n"
+                    "Choose a format that takes any: output=….jsonl"
                 ) from None
             if not found:
                 # A column without a value yet may get text.
@@ -177,7 +177,7 @@ class _Header:
             other = sorted(set(self.names) ^ set(columns))
             raise UserError(
                 f"Every row must have the same keys to become a {self.path.suffix} row; some lack {', '.join(other)}.\n"
-                "Choose a kind of file that takes any: output=….jsonl"
+                "Choose a format that takes any: output=….jsonl"
             )
         return first
 
@@ -187,7 +187,7 @@ def _cell(value: Any) -> Any:
 
 
 def harmless(value: Any) -> Any:
-    """A cell of a CSV file: a text that a spreadsheet would run as a formula gets an apostrophe in front."""
+    """Returns a cell of a CSV file; text that a spreadsheet would run as a formula is prefixed with an apostrophe."""
     if not isinstance(value, str) or not FORMULA.match(value):
         return value
     try:

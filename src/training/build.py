@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from src.config.backbone import Scratch
-from src.config.instantiate import instantiate, told
+from src.config.instantiate import build_errors, instantiate
 from src.config.length import length
 from src.config.model import MaskedLanguageHead
 from src.config.monitor import best_mode
@@ -67,9 +67,9 @@ def build(
 def _checked(module: FreezableModule) -> FreezableModule:
     """The same, after making an optimizer and a schedule for nothing: Lightning makes them when a run has begun."""
     assert module.optimization is not None
-    with told("optimizer"):
+    with build_errors("optimizer"):
         optimizer = module.optimization.optimizer(module)
-    with told("scheduler"):
+    with build_errors("scheduler"):
         module.optimization.scheduler(optimizer, 10)
     return module
 

@@ -54,8 +54,8 @@ def find_idle(settings: RunConfig, stages: Sequence[Stage], phases: Sequence[Pha
     first, later = _training(stages, phases[:1]), _training(stages, phases[1:])
     if later <= first:
         found["optimizer.thaw_warmup"] = "no stage thaws while it trains"
-    if settings.masks or not depth(stages, phases[:1]):
-        why = "other words are hidden in every epoch" if settings.masks else "nothing is frozen from the input on"
+    if settings.is_mlm or not depth(stages, phases[:1]):
+        why = "other words are hidden in every epoch" if settings.is_mlm else "nothing is frozen from the input on"
         found |= dict.fromkeys(
             ("activations", "activations.mode", "activations.max_gb"), f"{why}, so there is no store"
         )

@@ -79,12 +79,12 @@ def recorded(trainer: Trainer, folder: RunFolder, whole: RunFolder) -> Iterator[
         if isinstance(error, OSError) and error.errno in FULL:
             raise UserError(
                 f"A run must be able to write its files; {error.filename or folder.path}: {error.strerror}.\n"
-                f"Free some space, then resume it with: {whole.go_on}"
+                f"Free some space, then resume it with: {whole.resume_command}"
             ) from error
         raise
     except (KeyboardInterrupt, SystemExit):
         if is_main_process():
             if folder.state() != "finished":
                 folder.write_status("interrupted", epoch=trainer.current_epoch + 1, step=trainer.global_step)
-            log.warning("Interrupted. Resume it with: %s", whole.go_on)
+            log.warning("Interrupted. Resume it with: %s", whole.resume_command)
         raise

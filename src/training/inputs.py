@@ -46,6 +46,6 @@ def read_inputs(cfg: DictConfig, source: Source | None = None) -> Inputs:
     settings, strategy = read_training(cfg)
     source = source or find_backbone(settings.backbone)
     check_fit(settings, strategy, source)
-    corpus = corpora.load(settings.data, settings.masks)
+    corpus = corpora.load(settings.data, settings.is_mlm)
     check_monitor(settings, corpus)
     return Inputs(cfg, settings, strategy, source, corpus)

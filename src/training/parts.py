@@ -18,7 +18,7 @@ from src.models.networks import check_state
 from src.modules.freezable import FreezableModule
 from src.runs.checkpoints import newest_valid
 from src.runs.folder import RunFolder
-from src.runs.resuming import suits
+from src.runs.resuming import checkpoint_errors
 from src.training.build import build
 from src.training.clock import Clock
 from src.training.effects import given_keys, warn_of_idle
@@ -116,9 +116,9 @@ def _resume(
     if found is None:
         return None
     file, content = found
-    with suits(file):
+    with checkpoint_errors(file):
         check_left(content, inputs.settings, trainer, folder.state() == "finished")
-        provenance.go_on(content, inputs.cfg.resume == "force")
+        provenance.resume(content, inputs.cfg.resume == "force")
         check_state(content["state_dict"], module.trained)
         module.load_state_dict(content["state_dict"], strict=False)
     return file

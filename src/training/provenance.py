@@ -53,7 +53,7 @@ class Lineage(Callback):
         self.made_of = made_of
         self.resumed: list[dict[str, Any]] = []
 
-    def go_on(self, checkpoint: dict[str, Any], force: bool) -> None:
+    def resume(self, checkpoint: dict[str, Any], force: bool) -> None:
         """Notes that the run goes on from a checkpoint.
 
         Args:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from src.cli import end_unread
+from src.cli import exit_broken_pipe
 from src.files.ranks import is_main_process
 
 
@@ -18,7 +18,7 @@ class _Terminal(logging.StreamHandler[Any]):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         if isinstance(sys.exc_info()[1], BrokenPipeError):
-            end_unread()
+            exit_broken_pipe()
         super().handleError(record)
 
 

@@ -22,7 +22,7 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from src.config.monitor import resolved, sign
 from src.errors import UserError
-from src.runs.checkpoints import give_name, read_verified, write
+from src.runs.checkpoints import hard_link, read_verified, write
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class Saving(Checkpoint):
         self.validated = False
         self._save(trainer)
         if better and trainer.is_global_zero:
-            give_name(self.last, self.best)
+            hard_link(self.last, self.best)
         _stop(trainer, self._wish(trainer))
         self.stepping = False
 
@@ -131,7 +131,7 @@ class Saving(Checkpoint):
             and best_step == checkpoint["global_step"]
             and str(trainer.ckpt_path) == str(self.last)
         ):
-            give_name(self.last, self.best)
+            hard_link(self.last, self.best)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.validating and trainer.state.fn == "fit":

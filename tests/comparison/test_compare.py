@@ -490,5 +490,5 @@ def test_a_config_with_a_foreign_target_is_refused(made: Make) -> None:
     content: Any = OmegaConf.load(file)
     content.freeze._target_ = "os.system"
     file.write_text(OmegaConf.to_yaml(content))
-    with pytest.raises(UserError, match="may only build what the files in conf/ build"):
+    with pytest.raises(UserError, match="must only build what the files in conf/ build"):
         runs(last)

@@ -146,7 +146,7 @@ def test_the_best_of_older_runs_is_the_one_with_the_highest_accuracy(run: RunFol
         folder.write_json("result.json", result)
     assert find_run("best", str(run.path.parent)).path == other.path
     _rewrite(other, "validation/loss", "min")
-    with pytest.raises(UserError, match=r"watched the same metric; those in .* watched validation/accuracy, val"):
+    with pytest.raises(UserError, match=r"monitor the same metric; those in .* monitor validation/accuracy, val"):
         find_run("best", str(run.path.parent))
 
 

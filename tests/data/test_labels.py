@@ -299,7 +299,7 @@ def test_labels_that_look_the_same_are_counted_in_a_warning(tmp_path: Path, capl
     put(tmp_path / "b.jsonl", jsonl(rows(["good", "good ", "bad"])))
     assert corpus.load(settings(tmp_path / "b.jsonl")).space.names == ("bad", "good")
     assert (
-        "b.jsonl has labels that differ only in blanks; they are taken as one: 'good' (20), 'good ' (20)."
+        "b.jsonl has labels that differ only in whitespace; they are one label: 'good' (20), 'good ' (20)."
         in caplog.text
     )
     caplog.clear()
@@ -312,7 +312,7 @@ def test_few_numbers_with_fractions_are_classes_with_a_warning(
 ) -> None:
     found = corpus.load(settings(put(tmp_path / "a.csv", csv(rows(["1.0", "1.5", "2.0"])))))
     assert found.space.names == ("1.0", "1.5", "2.0")
-    assert "a.csv has 3 different numbers with fractions in column 'label'; each is a class of its own" in caplog.text
+    assert "a.csv has 3 different numbers with fractions in column 'label'; each is a separate class" in caplog.text
     caplog.clear()
     corpus.load(settings(put(tmp_path / "b.csv", csv(rows(["1", "2", "3", "4", "5"])))))
     corpus.load(settings(put(tmp_path / "c.csv", csv(rows(["1.0", "2.0", "3.0"])))))

@@ -28,7 +28,7 @@ from src.models.scratch import train_tokenizer
 from src.modules.masked_language_model import MaskedLanguageModel
 from src.predict import Predictor
 from src.runs.folder import RunFolder
-from src.runs.pretrain_config import both_configs
+from src.runs.pretrain_config import stage_configs
 from src.train import train
 from src.training.build import build
 from tests.conftest import composed, review_texts
@@ -367,7 +367,7 @@ def test_what_would_stop_the_second_training_is_found_before_the_first(tmp_path:
         (["freeze=bottom", "freeze.layers=9"], r"freeze\.layers must lie in 0..2"),
         (["data.label=nothing"], r"data\.label must name a column"),
         (["backbone.vocabulary=90000"], r"backbone\.vocabulary must be at most"),
-        (["trainer.devices=2"], "Two trainings in one command"),
+        (["trainer.devices=2"], "Pretraining and classification in one command"),
     ):
         with pytest.raises(UserError, match=message):
             train(composed(*tiny, *mistake), RunFolder(tmp_path / "both"))
@@ -387,7 +387,7 @@ def test_what_would_stop_the_second_training_is_found_before_the_first(tmp_path:
             "^/none must hold a tokenizer; .* No such file or directory",
         ),
         (["data.label=null", "model=bert_linear"], "data.label must name the column"),
-        (["data.pack=true", "model=bert_linear"], "data.pack=true goes with masked language modelling"),
+        (["data.pack=true", "model=bert_linear"], "data.pack=true needs masked language modelling"),
         (["model.masking.mask=0.9", "model.masking.random=0.2"], "they add up to 1.1"),
         (["freeze=mix", *TINY], "freeze=mix needs a head for labels"),
         (["monitor.metric=validation/f1_macro", *TINY], "monitor.metric must be validation/ and a score of this task"),
@@ -455,7 +455,7 @@ def test_a_vocabulary_that_nobody_asked_for_is_what_the_texts_support() -> None:
 @pytest.mark.parametrize("backbone", ["minilm", "run"])
 def test_both_halves_begin_with_any_backbone(backbone: str, tmp_path: Path) -> None:
     place = [f"backbone.run={tmp_path}"] if backbone == "run" else []
-    both = both_configs(composed("experiment=mlm_then_classify", f"backbone={backbone}", *place), RunFolder(tmp_path))
+    both = stage_configs(composed("experiment=mlm_then_classify", f"backbone={backbone}", *place), RunFolder(tmp_path))
     objectives = [read_config(half)[0].model for half in both]
     assert isinstance(objectives[0], model.MaskedLanguageHead)
     assert isinstance(objectives[1], model.LinearHead)

@@ -252,22 +252,22 @@ def test_large_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     file, read = tmp_path / "weights", []
     monkeypatch.setattr(digests, "sha256", lambda path: (read.append(path), sha256(path))[1])
     file.write_bytes(b"0" * 100)
-    first = digests.remembered_sha256(file)
-    assert (first, digests.remembered_sha256(file), len(read)) == (sha256(file), first, 1)
+    first = digests.cached_sha256(file)
+    assert (first, digests.cached_sha256(file), len(read)) == (sha256(file), first, 1)
     before = file.stat()
     file.write_bytes(b"1" * 100)
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))  # as a copy with its times would have
-    assert digests.remembered_sha256(file) == sha256(file) != first
-    digests.place().write_text("{damaged")
-    assert digests.remembered_sha256(file) == sha256(file)
-    digests.place().write_text('{"a": 1}')
-    assert digests.remembered_sha256(file) == sha256(file)
+    assert digests.cached_sha256(file) == sha256(file) != first
+    digests.cache_file().write_text("{damaged")
+    assert digests.cached_sha256(file) == sha256(file)
+    digests.cache_file().write_text('{"a": 1}')
+    assert digests.cached_sha256(file) == sha256(file)
     assert len(read) == 4
     (tmp_path / "small").write_bytes(b"0")
-    assert digests.remembered_sha256(tmp_path / "small") == sha256(tmp_path / "small")
-    assert str(tmp_path / "small") not in digests.place().read_text()
+    assert digests.cached_sha256(tmp_path / "small") == sha256(tmp_path / "small")
+    assert str(tmp_path / "small") not in digests.cache_file().read_text()
     monkeypatch.setenv("XDG_CACHE_HOME", str(file / "nowhere"))  # that cannot be written
-    assert digests.remembered_sha256(file) == sha256(file)
+    assert digests.cached_sha256(file) == sha256(file)
 
 
 def test_a_comparison_says_that_the_backbone_changed_between_runs(

@@ -209,7 +209,7 @@ def test_latest_and_best_name_runs(run_tiny: Run, tmp_path: Path) -> None:
     assert find_run("latest", sweep).name == "2"
     watched = find_run("best", sweep)
     assert scores[watched.name] == min(scores.values())
-    with pytest.raises(UserError, match=r"give their sweep"):
+    with pytest.raises(UserError, match=r"needs a sweep to choose from"):
         find_run("best")
     with pytest.raises(UserError, match=r"needs a finished run; .*empty holds none"):
         find_run("latest", str(tmp_path / "empty"))
@@ -235,7 +235,7 @@ def bad_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "nothing": ({}, "either text=… or input=FILE"),
     "blank": ({"text": " "}, "text must hold words; it is blank"),
-    "guesses": ({"text": "a", "top": 0}, "top has a value that it cannot take: 0"),
+    "guesses": ({"text": "a", "top": 0}, "top has an invalid value: 0"),
     "wrong types": (
         {"input": "good.csv", "evaluate": "so", "text_column": ["a"]},
         r"evaluate has (.*\n)*text_column has",

@@ -52,7 +52,7 @@ def test_a_picture_that_takes_too_much_memory_is_a_warning(
         assert line in caplog.text
         assert line in folder.log.read_text()
     assert {file.name for file in (folder.path / "report").iterdir()} == {"classification_report.txt"}
-    assert folder.is_shown
+    assert folder.is_reported
 
 
 def test_adapters_that_cannot_be_written_alone_are_a_warning(
@@ -69,13 +69,13 @@ def test_the_result_is_there_before_anything_that_shows_it(run_tiny: Run, monkey
     real = reporting._write_report
 
     def watch(module: Any, texts: int, folder: RunFolder, *rest: Any) -> None:
-        seen.append((folder.state(), folder.is_shown, sorted(folder.read_result())))
+        seen.append((folder.state(), folder.is_reported, sorted(folder.read_result())))
         real(module, texts, folder, *rest)
 
     monkeypatch.setattr(reporting, "_write_report", watch)
     folder, _ = run_tiny(*LINEAR)
     assert seen == [("finished", False, sorted(folder.read_result()))]
-    assert folder.is_shown
+    assert folder.is_reported
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_run_that_ends_while_it_is_shown_can_be_gone_on_with(
     folder, _ = run_tiny(*LINEAR, "resume=true")
     is_whole(folder)
     assert (folder.path / "report" / "curves.png").exists()
-    assert folder.is_shown
+    assert folder.is_reported
     with pytest.raises(UserError, match="is finished"):
         run_tiny(*LINEAR, "resume=true")
 

@@ -80,7 +80,7 @@ def test_the_folder_of_a_training_may_be_given_without_quotes(
 def test_the_command_that_goes_on_with_a_run_names_it(tmp_path: Path) -> None:
     for name in NAMES:
         folder = RunFolder(tmp_path / name)
-        *_, argument, resume = shlex.split(folder.go_on)
+        *_, argument, resume = shlex.split(folder.resume_command)
         assert resume == "resume=true"
         with initialize_config_dir(str(CONF), version_base="1.3"):
             assert compose("train", [argument]).run == str(folder.path)

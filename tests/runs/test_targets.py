@@ -268,6 +268,6 @@ def test_the_answer_is_one_message_and_exit_code_2(
         check=False,
     )
     assert ended.returncode == 2
-    assert "may only build what the files in conf/ build; it names os.mkdir (freeze._target_)" in ended.stderr
+    assert "must only build what the files in conf/ build; it names os.mkdir (freeze._target_)" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not (tmp_path / "canary").exists()

@@ -109,7 +109,7 @@ def test_the_same_sweep_again_runs_what_has_not_finished(
 def test_the_same_command_goes_on_in_its_folder(tmp_path: Path) -> None:
     def choose(*arguments: str) -> Path:
         folder, lock = folders.choose_folder(arguments, tmp_path)
-        locks.give_back(lock)
+        locks.release(lock)
         return folder
 
     one = choose("-m", "freeze=all,none", "seed=1")
@@ -143,7 +143,7 @@ def test_two_sweeps_at_once_never_share_a_folder(tmp_path: Path) -> None:
     chosen = [folders.choose_folder(["-m", "seed=1,2"], tmp_path) for _ in range(5)]
     assert len({folder for folder, _ in chosen}) == 5
     for _, lock in chosen:
-        locks.give_back(lock)
+        locks.release(lock)
 
 
 @pytest.mark.slow

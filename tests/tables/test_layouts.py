@@ -92,7 +92,7 @@ def test_quotes_that_are_left_open_say_where(tmp_path: Path) -> None:
             read_table(put(tmp_path / f"a.{kind}", lines(*rows)))
     with pytest.raises(UserError, match=r"line 2: '<tab>' expected after '\"'\.\n.*quoting=none"):
         read_table(put(tmp_path / "a.tsv", lines("text\tlabel", '"Good" he said\tyes')))
-    with pytest.raises(UserError, match=r"line 2 has 1, since a quote goes on to line 3\.\n.*quoting=none"):
+    with pytest.raises(UserError, match=r"line 2 has 1, since a quote extends to line 3\.\n.*quoting=none"):
         read_table(put(tmp_path / "b.tsv", lines("text\tlabel", '"a\tno\t1', 'b"', "c\tno")))
     with pytest.raises(UserError, match=r"line 2 has 3\.\nTake '\\t' out of the texts"):
         read(tmp_path / "c.tsv", lines("text\tlabel", "a\tb\tno"), quoting="none")
@@ -117,8 +117,8 @@ def test_rows_of_a_csv_that_may_be_several_are_told(tmp_path: Path, caplog: pyte
     content = lines("text,label", "a,no", '"b,yes', 'c",no', '"two', 'lines, really",no', "d,yes")
     assert len(read(tmp_path / "a.csv", content)) == 4
     assert [record.message for record in caplog.records if record.levelno > logging.INFO] == [
-        f"{tmp_path / 'a.csv'}: lines 3 to 4 are one row each, held together by quote marks, but each line could be a "
-        "row. Where quote marks are part of the texts: quoting=none."
+        f"{tmp_path / 'a.csv'}: lines 3 to 4 are read as one row each because of quotes, but each line could be a "
+        "row. If quotes are part of the texts: quoting=none."
     ]
     assert (
         len(read(tmp_path / "a.csv", content.replace(b"two", b"two,no").replace(b"lines, ", b""), quoting="none")) == 6
@@ -155,7 +155,7 @@ def test_commas_in_texts_or_quotes_do_not_divide_other_columns(
     ]
     assert "a.csv: the first line has no comma, so columns are divided by ';'" in caplog.text
     assert read(tmp_path / "b.csv", lines('"one; two",label', "a;b,no")) == [("a;b", "no")]
-    with pytest.raises(UserError, match=r"line 2 has 1.*\n.*in a line above all others: sep=;"):
+    with pytest.raises(UserError, match=r"line 2 has 1.*\n.*add a first line that says so: sep=;"):
         read_table(put(tmp_path / "c.csv", lines("text, raw;label", "a;no")))
     assert read(tmp_path / "c.csv", lines("sep=;", "text, raw;label", "a;no")) == [("a", "no")]
 
@@ -192,7 +192,7 @@ NO_LISTS: dict[str, tuple[bytes, str]] = {
     "no end": (files.json_list()[:-1], r"'\]' is missing at its end"),
     "no comma": (b'[{"text": "a"} {"text": "b"}]', r"'\]' is missing"),
     "comma at the end": (b'[{"text": "a"},]', "row 2 is not an object"),
-    "two": (files.json_list() * 2, "something stands behind it"),
+    "two": (files.json_list() * 2, "there is something after it"),
     "not a number": (b'[{"text": NaN}]', "row 1 is not an object: NaN is not a JSON value"),
     "twice": (b'[{"a": 1}, {"a": 1, "a": 2}]', "row 2 is not an object: the key 'a' occurs twice"),
     "nesting": (b'[{"a": ' + b"[" * 100_000, "row 1 is not an object: .*recursion"),
@@ -222,12 +222,12 @@ def test_packed_texts_are_read_and_damaged_or_hostile_ones_refused(tmp_path: Pat
         "checksum": files.flipped(gzip.compress(csv()), len(gzip.compress(csv())) - 6),
     }
     for name, content in damaged.items():
-        with pytest.raises(UserError, match="must be a file packed with gzip; it is damaged or a renamed file: "):
+        with pytest.raises(UserError, match="must be a file compressed with gzip; it is damaged or a renamed file: "):
             read_table(put(tmp_path / f"{name}.csv.gz", content))
-    with pytest.raises(UserError, match=r"unpacks from .* to more than 13,631,488 bytes, as a bomb does"):
+    with pytest.raises(UserError, match=r"unpacks from .* to more than 13,631,488 bytes, like a zip bomb"):
         read_table(put(tmp_path / "bomb.csv.gz", gzip.compress(b"text,label\n" + b"a,b\n" * (1 << 22))))
     for name in ("a.xlsx.gz", "a.parquet.gz", "a.gz", "a.csv.bz2"):
-        with pytest.raises(UserError, match=r"or a text file packed as \.gz; it ends with \.(gz|bz2)"):
+        with pytest.raises(UserError, match=r"or a text file compressed as \.gz; it ends with \.(gz|bz2)"):
             read_table(put(tmp_path / name, b"x"))
 
 
@@ -263,9 +263,7 @@ def test_the_advice_for_another_encoding_gives_back_the_text(case: str, packed: 
 
 @pytest.mark.parametrize("encoding", ["cp1251", "koi8-r"])
 def test_no_encoding_is_named_that_would_damage_the_text(encoding: str, tmp_path: Path) -> None:
-    with pytest.raises(
-        UserError, match=r"from what it was saved in, such as WINDOWS-1251 .*: iconv -f ENCODING -t UTF-8"
-    ):
+    with pytest.raises(UserError, match=r"from its encoding, such as WINDOWS-1251 .*: iconv -f ENCODING -t UTF-8"):
         read_table(put(tmp_path / "a.csv", RUSSIAN.encode(encoding)))
 
 
@@ -319,7 +317,7 @@ def test_a_file_without_a_header_has_numbers_for_names(kind: str, tmp_path: Path
     splits = corpus.load(settings(file, header=False, text=0, label=1)).splits
     assert {text for split in splits.values() for text in split.texts} == {text for text, _ in ROWS}
     with pytest.raises(
-        UserError, match=r"data\.label must name a column .*\n.*\nAre there no names .*data\.header=false"
+        UserError, match=r"data\.label must name a column .*\n.*\nDoes the file have no header .*data\.header=false"
     ):
         corpus.load(settings(file))
 

@@ -90,8 +90,9 @@ def test_what_is_read_and_what_is_not_is_told(tmp_path: Path, caplog: pytest.Log
     read(tmp_path)
     assert [record.message for record in caplog.records][:3] == [
         f"Splits of {tmp_path}: train (train.csv), validation (dev.csv)",
-        f"{tmp_path}: not read, since of another name or kind than a split: test_labels.csv, old, train.log, x.docx",
-        "Cut from the 30 rows of train, since no such split is given: 3 rows for test",
+        f"{tmp_path}: not read, since the name or format is not that of a split: test_labels.csv, old, train.log, "
+        "x.docx",
+        "Taken from the 30 rows of train, since no such split is given: 3 rows for test",
     ]
 
 
@@ -117,15 +118,15 @@ REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
     "folder of texts": ({"test/positive/1.txt": T}, "What is called test must be one of .* holds test"),
     "secret labels": (
         {"test.csv": csv((text, "-1") for text, _ in part("t"))},
-        r"test\.csv are hidden, all are -1\.\nOr have this split cut from train: data\.ignore_splits=\[test\]",
+        r"test\.csv are hidden, all are -1\.\nOr take this split from train instead: data\.ignore_splits=\[test\]",
     ),
     "no labels": (
         {"test.csv": csv((text, "") for text, _ in part("t"))},
-        r"test\.csv has 9 rows with no label .*: line 2, 3, .*\n.*\nOr have .*data\.ignore_splits=\[test\]",
+        r"test\.csv has 9 rows with no label .*: line 2, 3, .*\n.*\nOr take .*data\.ignore_splits=\[test\]",
     ),
     "no column of labels": (
         {"test.csv": b"text\na\nb\n"},
-        r"data\.label must name a column of .*test\.csv; (.*\n)+Or have .*data\.ignore_splits=\[test\]",
+        r"data\.label must name a column of .*test\.csv; (.*\n)+Or take .*data\.ignore_splits=\[test\]",
     ),
     "a row of a shard": (
         {"dev-00000-of-00002.csv": V, "dev-00001-of-00002.csv": W + b" ,no\n"},
@@ -150,7 +151,7 @@ def test_a_split_that_is_left_out_is_cut_from_train(
     caplog.set_level(logging.INFO)
     found = read(tmp_path, ignore_splits=["test"])
     assert found == {"train": {"train"}, "validation": {"v"}, "test": {"train"}}
-    assert "Cut from the 30 rows of train, since no such split is given: 3 rows for test" in caplog.messages
+    assert "Taken from the 30 rows of train, since no such split is given: 3 rows for test" in caplog.messages
     assert case == "archive" or "Left out by data.ignore_splits: test.csv" in caplog.messages
 
 

@@ -145,14 +145,14 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(broken: RunFolder, cap
         assert found is not None
         assert found[0] == broken.best_checkpoint
     assert "is damaged: its SHA-256 is" in caplog.text
-    assert "goes on from best.ckpt" in caplog.text
+    assert "Resuming from best.ckpt" in caplog.text
     assert len(resume(broken)["history"]) == 2
 
 
 def test_no_checkpoint_that_is_whole_is_an_error(broken: RunFolder) -> None:
     for file in broken.checkpoints:
         file.write_bytes(b"nothing")
-    with pytest.raises(UserError, match="No checkpoint is left to go on from"):
+    with pytest.raises(UserError, match="No checkpoint is left to resume from"):
         resume(broken)
 
 
@@ -190,7 +190,7 @@ def test_weights_alone_are_nothing_to_go_on_from(broken: RunFolder) -> None:
     for file in broken.checkpoints:
         weights = {"state_dict": torch.load(file, weights_only=True)["state_dict"]}
         CheckpointFiles().save_checkpoint(weights, file)
-    with pytest.raises(UserError, match="holds weights alone"):
+    with pytest.raises(UserError, match="has weights only"):
         resume(broken)
 
 
@@ -202,9 +202,9 @@ SPOILT: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "a tensor less": (_weights(lambda state: state.popitem()), "of another model"),
     "a tensor more": (_weights(lambda state: state.update(other=torch.zeros(1))), "of another model"),
     "other shape": (_weights(lambda state: state.update({next(iter(state)): torch.zeros(1)})), "size mismatch"),
-    "of another tool": (lambda content: content["callbacks"].clear(), "checkpoint that this run has left"),
-    "no place": (lambda content: content["loops"].clear(), "checkpoint that this run has left"),
-    "list": (lambda content: content.update(state_dict=[1]), "checkpoint that this run has left"),
+    "of another tool": (lambda content: content["callbacks"].clear(), "checkpoint of this run"),
+    "no place": (lambda content: content["loops"].clear(), "checkpoint of this run"),
+    "list": (lambda content: content.update(state_dict=[1]), "checkpoint of this run"),
 }
 
 
@@ -222,7 +222,7 @@ def test_a_checkpoint_that_does_not_suit_the_run_is_refused(what: str, broken: R
 def test_the_process_that_trains_a_run_is_named_where_it_is_known(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.claim(composed())
-    held = locks.take(folder.path / "config.yaml")
+    held = locks.acquire(folder.path / "config.yaml")
     assert held is not None
     folder.write_status("running")
     with pytest.raises(UserError, match=f"is being trained by process {os.getpid()} on"):
@@ -234,4 +234,4 @@ def test_the_process_that_trains_a_run_is_named_where_it_is_known(tmp_path: Path
         with pytest.raises(UserError, match="is being trained by another process"):
             folder.refuse_taken()
         folder.write_status("interrupted")
-    locks.give_back(held)
+    locks.release(held)

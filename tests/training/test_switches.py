@@ -137,7 +137,7 @@ def test_a_share_that_leaves_no_batch_is_refused(split: str, run_tiny: Run, tmp_
     key = f"trainer.limit_{split}_batches"
     with pytest.raises(UserError, match=rf"{key} must leave a batch of the 8 that there are; got 0\.1\.\nGive a numb"):
         run_tiny(*SMALL, f"{key}=0.1")
-    with pytest.raises(UserError, match=rf"{key} must leave a batch; got 0\."):
+    with pytest.raises(UserError, match=rf"{key} must leave at least one batch; got 0\."):
         run_tiny(*SMALL, f"{key}=0")
     assert not (tmp_path / "run").exists()
 

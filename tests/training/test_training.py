@@ -218,7 +218,7 @@ def test_a_folder_with_a_run_is_not_overwritten_and_a_resumed_run_keeps_its_conf
     run_tiny: Run, tmp_path: Path
 ) -> None:
     folder, _ = run_tiny("freeze=all")
-    with pytest.raises(UserError, match="holds a run already"):
+    with pytest.raises(UserError, match="already has a run"):
         run_tiny("freeze=none")
     # Before anything else is looked at, and with what would have to end first.
     with folder.locked(), pytest.raises(UserError, match="being trained by another process"):
