@@ -1,4 +1,5 @@
-"""Runs -> table, statistics, verdicts. The entry point of `python -m src.compare`; every multirun ends with it."""
+"""Compares finished runs: tables, statistics, verdicts. The entry point of `python -m src.compare`; every multirun ends
+with a comparison too."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ from src.sweeps.jobs import begin_sweep, write_best
 
 
 class Options(Section):
-    """What conf/compare.yaml must hold."""
+    """The options of conf/compare.yaml."""
 
     runs: Annotated[str, Field(min_length=1)]
     metric: str
@@ -38,10 +39,10 @@ class Options(Section):
 
 
 def compare(root: Path, metric: str, baseline: str | None, by: str | None, margin: float, mixed: bool) -> int:
-    """Prints the comparison of the runs in a folder, and leaves it there as Markdown, CSV, JSON and a page.
+    """Prints the comparison of the runs in a folder and writes it there as Markdown, CSV, JSON and an HTML page.
 
     Returns:
-        How many runs have no result.
+        The number of runs without a result.
 
     Raises:
         UserError: the runs cannot be compared.
@@ -74,21 +75,21 @@ def compare(root: Path, metric: str, baseline: str | None, by: str | None, margi
 
 
 class Multirun(Callback):
-    """A Hydra callback: counts the jobs before a multirun begins, and compares its runs when it has ended."""
+    """A Hydra callback that counts the jobs before a multirun starts and compares its runs at the end."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         try:
             check_folders(config)
             begin_sweep(config)
         except UserError as error:
-            fail(str(error))  # Hydra makes a warning of every exception in a callback
+            fail(str(error))  # Hydra turns every exception in a callback into a warning
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         root = Path(config.hydra.sweep.dir)
         print(f"\nRuns in {root}")
         if best := write_best(root):
             command = f"python -m src.train --config-dir {shlex.quote(str(root))} experiment=best"
-            print(f"The best values: {best}\nTrain with them: {command}")
+            print(f"Best values: {best}\nTrain with them: {command}")
         defaults = OmegaConf.load(CONF / "compare.yaml")
         try:
             failed = compare(root, defaults.metric, defaults.baseline, config.sweep.by, defaults.margin, mixed=True)

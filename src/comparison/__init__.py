@@ -1,12 +1,13 @@
 """Compares finished runs: groups them, tests their differences, and shows scores against costs."""
 
 __all__ = [
-    "alike",
+    "comparable",
     "comparison",
     "differences",
     "groups",
     "pages",
     "plots",
     "statistics",
+    "summary",
     "tables",
 ]

@@ -19,7 +19,7 @@ from sklearn.metrics import confusion_matrix
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src import predict
-from src.comparison.differences import telling_classes
+from src.comparison.differences import most_different_classes
 from src.data.labels import LabelSpace
 from src.explain import explain
 from src.explanation import plots as explanation_plots
@@ -103,9 +103,9 @@ def test_a_comparison_shows_the_classes_in_which_groups_differ() -> None:
     names = [f"c{i:03}" for i in range(90)]
     mine, theirs = dict.fromkeys(names, 0.5), dict.fromkeys(names, 0.5)
     theirs |= {"c050": 0.1, "c003": 0.9, "c089": 0.6}
-    found = telling_classes({"mine": mine, "theirs": theirs}, 3)
+    found = most_different_classes({"mine": mine, "theirs": theirs}, 3)
     assert found == ["c003", "c050", "c089"]
-    assert telling_classes({"mine": mine}, 90) == names
+    assert most_different_classes({"mine": mine}, 90) == names
 
 
 def test_the_picture_of_a_long_text_has_the_words_that_matter_most() -> None:

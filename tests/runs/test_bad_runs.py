@@ -275,7 +275,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "wrong kinds": ("export", "int8 has .*\n.*\nopset has", "run=RUN", "output=HERE/out", "int8=so", "opset=so"),
     "no runs": ("compare", "runs has no value"),
     "empty runs": ("compare", "runs has a value that it cannot take: ''", "runs="),
-    "runs is a file": ("compare", "runs must be a folder with runs", "runs=ROWS"),
+    "runs is a file": ("compare", "runs must be a folder that contains runs", "runs=ROWS"),
     "margin": ("compare", "margin has a value that it cannot take: nan", "runs=RUN", "margin=nan"),
     "number for a column": ("compare", "by has a value that it cannot take: 3", "runs=RUN", "by=3"),
     "mixed": ("compare", "mixed has a value that it cannot take: 'so'", "runs=RUN", "mixed=so"),
