@@ -173,7 +173,7 @@ def test_a_text_an_explanation_and_a_card_show_the_first_labels(
     page = explain(composed_for("explain", run=str(folder.path), text="text 3", methods=["occlusion"], name="one"))
     table = page.read_text().partition('class="probabilities"')[2].partition("</table>")[0]
     assert re.findall(r"<tr><td>(.*?)</td>", table) == [name for name, _ in scored[:40]]
-    assert "The likeliest of 60 labels" in page.read_text()
+    assert "The most probable of 60 labels" in page.read_text()
     assert len(json.loads((page.parent / "explanation.json").read_text())["runs"][0]["probabilities"]) == MANY
     export(composed_for("export", run=str(folder.path), output=str(tmp_path / "out")))
     card = (tmp_path / "out" / "README.md").read_text()
