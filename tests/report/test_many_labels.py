@@ -158,7 +158,7 @@ def test_the_terminal_shows_averages_alone(run_tiny: Run, table: Path, caplog: p
     run_tiny("data=table", f"data.path={table}", "model=bert_linear", *fractions)
     assert not re.search(r"^ *label \d+ ", caplog.text, re.MULTILINE)
     assert re.search(r"^ *precision +recall.*\n\n.*accuracy.*\n.*macro avg", caplog.text, re.MULTILINE)
-    assert "The file has a line for each of 60 labels." in caplog.text
+    assert "The file has one line per label (60)." in caplog.text
 
 
 def test_a_text_an_explanation_and_a_card_show_the_first_labels(
@@ -166,7 +166,7 @@ def test_a_text_an_explanation_and_a_card_show_the_first_labels(
 ) -> None:
     folder, result = many
     predictor = Predictor.load(folder.path)
-    lines = predict.shown(predictor, "text 3", 5).splitlines()
+    lines = predict.format_prediction(predictor, "text 3", 5).splitlines()
     scored = predictor(["text 3"])[0]
     assert [line.rpartition(" ")[0].strip() for line in lines[:-1]] == [name for name, _ in scored[:40]]
     assert lines[-1] == "and 20 more labels"
