@@ -103,7 +103,7 @@ def run_trainer(chosen: argparse.Namespace) -> float:
         bf16=precision == "bf16",
         use_cpu=True,
     )
-    collator = DataCollatorForLanguageModeling(tokenizer, mlm_probability=SHARE)
+    collator = DataCollatorForLanguageModeling(tokenizer, mlm_probability=MASK_RATE)
     trainer = Trainer(model, arguments, train_dataset=[{"input_ids": row} for row in rows], data_collator=collator)
     return float(trainer.train().metrics["train_runtime"])
 
