@@ -42,9 +42,8 @@ def main() -> None:
         count = int(tokens.lengths.sum())
         flops = forward_flops(tokens.lengths, source.layers, size.hidden_size, size.intermediate_size)
         print(f"{len(texts):,} texts, {count:,} tokens, {flops / 1e12:.2f} TFLOP of matrix products")
-        print(
-            "| dtype | matrix products alone | one pass | fraction | texts per second |\n| --- | ---: | ---: | ---: | ---: |"
-        )
+        print("| dtype | matrix products alone | one pass | fraction | texts per second |")
+        print("| --- | ---: | ---: | ---: | ---: |")
         for dtype, precision in PRECISIONS.items():
             trainer = pl.Trainer(accelerator="cpu", precision=precision, logger=False, enable_progress_bar=False)
             recipe = Recipe(encoder, None, None, False, {}, tokenizer.pad_token_id, dtype, size.hidden_size)

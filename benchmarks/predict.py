@@ -75,9 +75,8 @@ def main() -> None:
         export = ["-m", "src.export", f"run={run}", f"output={exported}"]
         subprocess.run([sys.executable, *export], check=True, capture_output=True)
         labels, seconds, size = pipeline_labels(exported, texts)
-        print(
-            "| | texts per second | ratio | matrix products alone | different predictions |\n| --- | ---: | ---: | ---: | ---: |"
-        )
+        print("| | texts per second | ratio | matrix products alone | different predictions |")
+        print("| --- | ---: | ---: | ---: | ---: |")
         print(f"| pipeline, float32, batches of {size} | {len(texts) / seconds:,.0f} | | | |")
         for precision, dtype in {"float32": torch.float32, "bf16": torch.bfloat16}.items():
             own, own_seconds = own_labels(run, precision, texts)
