@@ -233,7 +233,7 @@ def test_attention_that_gives_other_logits_is_refused(
     before = label_scores.network.encoder.config._attn_implementation
     assert before != "eager"
     monkeypatch.setattr(attention, "TOLERANCE", -1.0)
-    with pytest.raises(UserError, match="must give the run's own logits; they differ by"):
+    with pytest.raises(UserError, match="must give the logits of the run's own attention; they differ by"):
         attend(label_scores, tokens, [0])
     assert label_scores.network.encoder.config._attn_implementation == before
 
