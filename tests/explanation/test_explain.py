@@ -294,4 +294,4 @@ def test_a_browser_shows_every_choice_and_runs_nothing_else(run_tiny: RunTiny) -
     assert abs(weights[i, j] - weights[j, i]) > weights.max() / 100
     assert seen["difference"] == f"A minus B, layer {layer}, head {head}"
     assert (seen["pressed"], seen["images"]) == (1, 0)
-    assert seen["title"].startswith("Why: Good food </script>")
+    assert seen["title"].startswith("Explanation: Good food </script>")
