@@ -1,1 +1,1 @@
-"""Side-by-side timings against what a user would pick instead."""
+"""Benchmarks against the tools that a user would otherwise choose."""

@@ -1,4 +1,4 @@
-"""One encoding pass over the training texts, as a share of what matrix products alone would take.
+"""One encoding pass over the training texts, compared with the time of its matrix products alone.
 
 python -m benchmarks.encode --data ../shared/data/rotten_tomatoes
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
-from benchmarks.limit import forward_products, products_per_second
+from benchmarks.limit import forward_flops, matmul_flops_per_second
 from src.caching.encoding import Recipe, read_or_build
 from src.config.backbone import Pretrained
 from src.datamodules.tokenizing import tokenize
@@ -40,20 +40,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         tokens = tokenize(texts, tokenizer, chosen.max_length, Path(folder), "train")
         count = int(tokens.lengths.sum())
-        work = forward_products(tokens.lengths, source.layers, size.hidden_size, size.intermediate_size)
-        print(f"{len(texts):,} texts, {count:,} tokens, {work / 1e12:.2f} TFLOP of matrix products")
-        print("| dtype | products alone | one pass | share | texts a second |\n| --- | ---: | ---: | ---: | ---: |")
+        flops = forward_flops(tokens.lengths, source.layers, size.hidden_size, size.intermediate_size)
+        print(f"{len(texts):,} texts, {count:,} tokens, {flops / 1e12:.2f} TFLOP of matrix products")
+        print("| dtype | matrix products alone | one pass | fraction | texts per second |")
+        print("| --- | ---: | ---: | ---: | ---: |")
         for dtype, precision in PRECISIONS.items():
             trainer = pl.Trainer(accelerator="cpu", precision=precision, logger=False, enable_progress_bar=False)
             recipe = Recipe(encoder, None, None, False, {}, tokenizer.pad_token_id, dtype, size.hidden_size)
             kind = "float32" if dtype == torch.float32 else "uint16"
             store = Store(Path(folder), {"dtype": kind}, Shape(count, size.hidden_size, kind))
-            rate = products_per_second(dtype, size.hidden_size, size.intermediate_size)
+            speed = matmul_flops_per_second(dtype, size.hidden_size, size.intermediate_size)
             begin = time.perf_counter()
             read_or_build(store, recipe, tokens, trainer, "train")
             seconds = time.perf_counter() - begin
-            # The machine may be shared: its best rate before and after the pass.
-            limit = work / max(rate, products_per_second(dtype, size.hidden_size, size.intermediate_size))
+            # The machine may be shared, so take its best speed before and after the pass.
+            limit = flops / max(speed, matmul_flops_per_second(dtype, size.hidden_size, size.intermediate_size))
             name = str(dtype).removeprefix("torch.")
             print(f"| {name} | {limit:.1f} s | {seconds:.1f} s | {limit / seconds:.0%} | {len(texts) / seconds:,.0f} |")
 

@@ -1,4 +1,4 @@
-"""What this machine can do at best: matrix products alone, at the sizes of the encoder's own."""
+"""The speed limit of this machine: matrix products alone, at the sizes of the encoder."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-ROWS = 2_048  # tokens in one product
+ROWS = 2_048  # tokens per matrix product
 
 
-def products_per_second(dtype: torch.dtype, width: int, inner: int) -> float:
-    """The best rate of `ROWS x width` by `width x inner` products, in floating-point operations a second."""
+def matmul_flops_per_second(dtype: torch.dtype, width: int, inner: int) -> float:
+    """Returns the highest speed of `ROWS x width` by `width x inner` products, in FLOPs per second."""
     left, right = torch.randn(ROWS, width, dtype=dtype), torch.randn(inner, width, dtype=dtype)
     repeats = max(10, int(5e9 / (2 * ROWS * width * inner)))
     best = float("inf")
@@ -24,8 +24,8 @@ def products_per_second(dtype: torch.dtype, width: int, inner: int) -> float:
     return 2 * ROWS * width * inner / best
 
 
-def forward_products(lengths: NDArray[np.int64], layers: int, width: int, inner: int) -> float:
-    """Floating-point operations of the matrix products in one forward pass over texts of these lengths, unpadded."""
+def forward_flops(lengths: NDArray[np.int64], layers: int, width: int, inner: int) -> float:
+    """Returns the FLOPs of the matrix products in one forward pass over texts of these lengths, without padding."""
     dense = 2 * lengths.sum() * (4 * width * width + 2 * width * inner)
     attention = 4 * (lengths.astype(np.float64) ** 2).sum() * width
     return float(layers * (dense + attention))

@@ -1,8 +1,8 @@
-"""Peak memory of a run that reads its frozen layers from a store that is there, by the number of texts.
+"""Peak memory of a run that reads an existing activation store, by the number of texts.
 
     python -m benchmarks.memory --data ../shared/data/rotten_tomatoes
 
-The texts are the training texts, repeated with a number in front; the store is built by a run before the measured one.
+The texts are the training texts, repeated with a number prepended; a run before the measured one builds the store.
 """
 
 from __future__ import annotations

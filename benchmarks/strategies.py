@@ -1,9 +1,8 @@
-"""Every freezing strategy on the same data and seeds: what trains, how well it does, how long it takes.
+"""Every freezing strategy on the same data and seeds: trainable parameters, accuracy, time.
 
     python -m benchmarks.strategies --data ../shared/data/rotten_tomatoes --seeds 1 2 3
-
-Each run is a whole `python -m src.train` on one core of its own; `--at-once` runs go side by side (one thread each gets
-more out of small batches than many threads one after the other). Runs that are in --runs already are not run again.
+ Each run is a `python -m src.train` process on its own core; `--at-once` of them run in parallel (with small batches,
+one thread each is faster than many threads one after the other). Finished runs in --runs are not repeated.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-# Epochs: where the backbone trains, the second is the best of full fine-tuning here; heads on frozen states take ten.
-# Few parameters want higher rates: those of the papers.
+# Epochs: full fine-tuning is best after two epochs on this data; heads on frozen states need ten.
+# Methods with few parameters need the higher learning rates of their papers.
 STRATEGIES = {
     "all": ["freeze=all", "trainer.max_epochs=10"],
     "all, BiLSTM": ["freeze=all", "model=bert_bilstm", "trainer.max_epochs=10"],
@@ -40,7 +39,7 @@ STRATEGIES = {
 
 
 def train(name: str, seed: int, chosen: argparse.Namespace, cores: queue.Queue[int]) -> None:
-    """One run, unless it is there."""
+    """Trains one run, unless it has finished before."""
     folder = place(name, seed, chosen.runs)
     if (folder / "result.json").exists():
         return
@@ -71,7 +70,7 @@ def place(name: str, seed: int, runs: Path) -> Path:
 
 
 def table(chosen: argparse.Namespace) -> str:
-    """Markdown, the best on top: trainable parameters, accuracy, and the shortest time of the whole process."""
+    """Returns a Markdown table, the best first: trainable parameters, accuracy, and the minimum wall time."""
     rows = []
     for name in chosen.strategies:
         files = [place(name, seed, chosen.runs) / "result.json" for seed in chosen.seeds]
@@ -81,11 +80,11 @@ def table(chosen: argparse.Namespace) -> str:
         accuracies = [r["metrics"]["test"]["accuracy"] for r in found]
         spread = f"± {statistics.stdev(accuracies):.3f}" if len(found) > 1 else ""
         parameters, epochs = found[0]["parameters"], len(found[0]["history"])
-        share = f"{parameters['trainable']:,} ({parameters['trainable'] / parameters['total']:.2%})"
+        trainable = f"{parameters['trainable']:,} ({parameters['trainable'] / parameters['total']:.2%})"
         seconds = min(r["seconds"]["total"] for r in found)
         mean = statistics.mean(accuracies)
         rows.append(
-            (mean, f"| `{name}` | {share} | {epochs} | {mean:.3f} {spread} | {seconds:,.0f} s | {len(found)} |")
+            (mean, f"| `{name}` | {trainable} | {epochs} | {mean:.3f} {spread} | {seconds:,.0f} s | {len(found)} |")
         )
     head = "| strategy | trainable parameters | epochs | test accuracy, mean ± sd | time | seeds |"
     return "\n".join([head, "| --- | ---: | ---: | ---: | ---: | ---: |", *(row for _, row in sorted(rows)[::-1])])
@@ -100,7 +99,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="a folder with train, validation and test CSV")
     parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES), choices=list(STRATEGIES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    parser.add_argument("--at-once", type=int, default=len(os.sched_getaffinity(0)), help="runs side by side")
+    parser.add_argument("--at-once", type=int, default=len(os.sched_getaffinity(0)), help="number of runs in parallel")
     parser.add_argument("--runs", type=Path, default=Path("outputs/benchmarks/strategies"))
     chosen = parser.parse_args()
     cores: queue.Queue[int] = queue.Queue()

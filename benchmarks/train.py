@@ -1,4 +1,5 @@
-"""Thaw and the `transformers` Trainer, one after the other: the same data, weights, head, batches, epochs and rates.
+"""Thaw and the `transformers` Trainer, one after the other: the same data, weights, head, batches, epochs and learning
+rates.
 
     python -m benchmarks.train --data ../shared/data/rotten_tomatoes
     python -m benchmarks.train --data DIR --jobs all-bilstm --seeds 1 2 3
@@ -24,12 +25,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Job:
-    """One training that both sides do."""
+    """A training that both tools run."""
 
     freeze: str  # none, all or bottom:K
     head: str  # bilstm or linear
     epochs: int
-    warm: bool = True  # time Thaw with a store that is already there as well
+    warm: bool = True  # also time Thaw with an existing activation store
 
     @property
     def thaw(self) -> list[str]:
@@ -51,10 +52,10 @@ PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
 def timed(command: list[str]) -> float:
-    """Wall seconds of a whole process.
+    """Returns the wall time of a process in seconds.
 
     Raises:
-        SystemExit: it failed.
+        SystemExit: the process failed.
     """
     begin = time.perf_counter()
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -64,7 +65,7 @@ def timed(command: list[str]) -> float:
 
 
 def run_trainer(job: Job, data: Path, seed: int, most: int | None) -> dict[str, Any]:
-    """One training with the Trainer, of `most` epochs at the most: the others are then counted as long as these."""
+    """Trains with the Trainer for at most `most` epochs and extrapolates the time of the others."""
     epochs = min(job.epochs, most or job.epochs)
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "result.json"
@@ -88,7 +89,7 @@ def run_thaw(job: Job, data: Path, seed: int, precision: str, cache: Path) -> di
 
 
 def run_job(name: str, seed: int, chosen: argparse.Namespace, results: dict[str, Any]) -> None:
-    """All sides of one job with one seed, skipping what is there already."""
+    """Runs one job with all tools and one seed, unless results exist."""
     job, data = JOBS[name], chosen.data.resolve()
 
     def note(side: str, result: dict[str, Any]) -> None:
@@ -112,7 +113,7 @@ def run_job(name: str, seed: int, chosen: argparse.Namespace, results: dict[str,
 
 
 def table(results: dict[str, Any]) -> str:
-    """Markdown: seconds of each side, the ratio of their medians, and both accuracies over the seeds."""
+    """Returns a Markdown table: seconds, ratio of the medians, and accuracy over the seeds."""
     lines = ["| job | side | seconds | ratio | accuracy | seeds |", "| --- | --- | ---: | ---: | ---: | ---: |"]
     for name, sides in results.items():
         base = [r["seconds"] for r in sides.get("trainer", {}).values()]
@@ -126,7 +127,7 @@ def table(results: dict[str, Any]) -> str:
 
 
 def draw(results: dict[str, Any], file: Path) -> None:
-    """Whole-process seconds of each side, a panel a job."""
+    """Plots the wall time of each tool, one panel per job."""
     import matplotlib.pyplot as plt
 
     figure, panels = plt.subplots(len(results), 1, figsize=(8, 1.1 + 1.25 * len(results)), layout="constrained")
@@ -158,9 +159,9 @@ def main() -> None:
     parser.add_argument(
         "--trainer-epochs",
         type=int,
-        help="train so many epochs with the Trainer, count the others alike",
+        help="train the Trainer for so many epochs only and extrapolate the time of the others",
     )
-    parser.add_argument("--plot", type=Path, help="a PNG file for a picture of the table")
+    parser.add_argument("--plot", type=Path, help="a PNG file for a plot of the table")
     parser.add_argument("--results", type=Path, default=Path("outputs/benchmarks/train.json"))
     chosen = parser.parse_args()
     chosen.results.parent.mkdir(parents=True, exist_ok=True)

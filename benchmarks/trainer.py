@@ -1,8 +1,8 @@
-"""The alternative: the same encoder, head, batches, epochs and rates under the `transformers` Trainer.
+"""The alternative: the same encoder, head, batches, epochs and learning rates with the `transformers` Trainer.
 
     python -m benchmarks.trainer --data ../shared/data/rotten_tomatoes --freeze all --epochs 10
 
-What a practitioner writes: tokenise with `datasets`, pad each batch to its longest text, freeze with
+As a practitioner would write it: tokenize with `datasets`, pad each batch to its longest text, freeze with
 `requires_grad = False`, keep the epoch with the lowest validation loss, test it.
 """
 
@@ -33,7 +33,7 @@ LR, HEAD_LR, DECAY, WARMUP = 5e-5, 1e-3, 0.01, 0.06  # conf/optimizer/adamw.yaml
 
 
 class Classifier(nn.Module):
-    """An encoder and one of Thaw's heads, in the form the Trainer wants."""
+    """An encoder and one of Thaw's heads, in the form that the Trainer requires."""
 
     def __init__(self, encoder: Any, head: nn.Module) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ def freeze(encoder: Any, strategy: str) -> None:
 
 
 def groups(model: Classifier) -> list[dict[str, Any]]:
-    """The same rates and decay as Thaw's optimizer."""
+    """Returns an optimizer with the learning rates and weight decay of Thaw's."""
     found = []
     for part, rate in ((model.encoder, LR), (model.head, HEAD_LR)):
         parameters = [p for p in part.parameters() if p.requires_grad]
@@ -100,7 +100,7 @@ def run(chosen: argparse.Namespace, folder: str) -> dict[str, Any]:
         per_device_train_batch_size=32,
         per_device_eval_batch_size=128,
         lr_scheduler_type="linear",
-        warmup_steps=WARMUP,  # a share of all steps where it is below 1
+        warmup_steps=WARMUP,  # below 1: a fraction of all steps
         max_grad_norm=1.0,
         eval_strategy="epoch",
         save_strategy="epoch",

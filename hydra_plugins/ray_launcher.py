@@ -1,6 +1,6 @@
-"""Jobs on a Ray cluster, one to a task: a cluster that there is, or one on this machine for as long as the sweep.
+"""Runs the jobs of a sweep as Ray tasks, on an existing cluster or on one that is started here for the sweep.
 
-Hydra takes launchers only from a package of this name. Under hydra-ray-launcher, a job that is lost ends its sweep.
+Hydra finds launchers only in a package of this name. With hydra-ray-launcher, a lost job would end the whole sweep.
 """
 
 from __future__ import annotations
@@ -32,15 +32,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Of a cluster for one sweep: jobs hand no data to each other, and nobody looks at its web page.
-OWN = {"include_dashboard": False, "object_store_memory": 80_000_000}
-AMOUNTS = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}  # as tasks ask for them, and as nodes have them
+# Options of a cluster that is started for one sweep: jobs share no data, and the dashboard is not used.
+LOCAL_CLUSTER = {"include_dashboard": False, "object_store_memory": 80_000_000}
+RESOURCES = {
+    "num_cpus": "CPU",
+    "num_gpus": "GPU",
+    "memory": "memory",
+}  # options of tasks and the resources of nodes that they request
 
 
 class RayLauncher(Launcher):
     """
     Args:
-        ray: `init`, the arguments of `ray.init`, and `remote`, those of `ray.remote`: what a job takes of its node.
+        ray: `init`, the arguments of `ray.init`, and `remote`, those of `ray.remote`: the resources of a job.
     """
 
     def __init__(self, ray: DictConfig) -> None:
@@ -51,10 +55,10 @@ class RayLauncher(Launcher):
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Runs jobs side by side, as many as fit on the cluster, and returns what they came to in their order.
+        """Runs as many jobs in parallel as fit on the cluster and returns their results in the order of the jobs.
 
         Raises:
-            UserError: Ray is not installed, there is no such cluster, or none of its nodes has what a job asks for.
+            UserError: Ray is not installed, the cluster is not reachable, or no node has the resources of a job.
         """
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
@@ -65,8 +69,8 @@ class RayLauncher(Launcher):
             log.info("Launching %d jobs on Ray, sweep folder %s", len(job_overrides), root)
             jobs = dict(self._submit(number, given) for number, given in enumerate(job_overrides, initial_job_idx))
             found = {}
-            for ended in _as_they_end(list(jobs)):
-                found[ended] = _outcome(ended, jobs[ended])
+            for task in _as_completed(list(jobs)):
+                found[task] = _job_return(task, jobs[task])
                 print(progress(root), flush=True)
         return [found[job] for job in jobs]
 
@@ -77,14 +81,14 @@ class RayLauncher(Launcher):
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = number
-        # A job that is lost goes on when the same command is given again.
+        # A lost job continues when the same command is run again.
         task = ray.remote(max_retries=0, **self.remote)(_run_job)
         return task.remote(self.hydra_context, self.task_function, config, Path.cwd(), Singleton.get_state()), config
 
 
 @contextlib.contextmanager
 def _cluster(options: dict[str, Any]) -> Iterator[None]:
-    # Ray reads it when it is imported: nothing is sent anywhere unless the user asks for it.
+    # Ray reads this on import: no usage statistics are sent unless the user enables them.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -92,21 +96,21 @@ def _cluster(options: dict[str, Any]) -> Iterator[None]:
         raise UserError("hydra/launcher=ray needs Ray, which is not installed.\npip install -e '.[ray]'") from None
     with contextlib.ExitStack() as stack:
         if options["address"] == "local":
-            # In /tmp, since the paths of sockets must be short.
+            # In /tmp, since socket paths must be short.
             folder = stack.enter_context(
                 tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True)
             )
-            options = {**OWN, "_temp_dir": folder, **options}
+            options = {**LOCAL_CLUSTER, "_temp_dir": folder, **options}
         stack.callback(ray.shutdown)
         try:
-            _knock(options["address"])
+            _check_reachable(options["address"])
             ray.init(**options)
         except (OSError, RuntimeError, TypeError, ValueError) as error:
             raise UserError(
-                f"hydra.launcher.ray.init must lead to a Ray cluster; with {options} there is none: {error}\n"
+                f"hydra.launcher.ray.init must connect to a Ray cluster; with {options} it does not: {error}\n"
                 "Start one with `ray start --head`, or choose hydra.launcher.ray.init.address=local."
             ) from None
-        # Ray's own handler aborts the process with a report, and its calls lose the code of an exit.
+        # Ray's own handler aborts the process with a stack trace, and its calls lose the exit code.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit())
         try:
             yield
@@ -114,8 +118,8 @@ def _cluster(options: dict[str, Any]) -> Iterator[None]:
             raise SystemExit(143) from None
 
 
-def _knock(address: str) -> None:
-    """Raises an OSError at once where Ray would try for minutes."""
+def _check_reachable(address: str) -> None:
+    """Raises an OSError within seconds if nothing listens there, where Ray would retry for minutes."""
     host, _, port = address.rpartition(":")
     if port.isdecimal() and "/" not in host:
         socket.create_connection((host, int(port)), timeout=10).close()
@@ -126,19 +130,19 @@ def _check_fit(job: dict[str, Any]) -> None:
 
     list_nodes: Any = ray.nodes
     nodes = [node["Resources"] for node in list_nodes() if node["Alive"]]
-    wanted = {name: job.get(key) or 0 for key, name in AMOUNTS.items()} | (job.get("resources") or {})
-    if not any(all(node.get(name, 0) >= amount for name, amount in wanted.items()) for node in nodes):
-        found = "; ".join(", ".join(f"{node.get(name, 0):g} {name}" for name in wanted) for node in nodes)
+    requested = {name: job.get(key) or 0 for key, name in RESOURCES.items()} | (job.get("resources") or {})
+    if not any(all(node.get(name, 0) >= amount for name, amount in requested.items()) for node in nodes):
+        found = "; ".join(", ".join(f"{node.get(name, 0):g} {name}" for name in requested) for node in nodes)
         raise UserError(
-            f"hydra.launcher.ray.remote must ask for no more than one node of the cluster has; it asks for "
-            f"{', '.join(f'{amount:g} {name}' for name, amount in wanted.items())}.\nThe nodes have: {found}."
+            f"hydra.launcher.ray.remote must not request more than one node of the cluster has; it requests "
+            f"{', '.join(f'{amount:g} {name}' for name, amount in requested.items())}.\nThe nodes have: {found}."
         )
 
 
 def _run_job(
     hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig, directory: Path, state: dict[Any, Any]
 ) -> JobReturn:
-    """On a worker of the cluster: the job, as every launcher runs it."""
+    """Runs a job on a worker of the cluster, in the way of all launchers."""
     os.chdir(directory)
     setup_globals()
     Singleton.set_state(state)
@@ -146,11 +150,11 @@ def _run_job(
     try:
         return run_job(task_function, config, "hydra.sweep.dir", "hydra.sweep.subdir", hydra_context)
     except SystemExit as ended:
-        # It would take Ray's worker along.
+        # SystemExit would end the Ray worker too.
         raise RuntimeError(f"exit code {ended.code}") from None
 
 
-def _as_they_end(jobs: list[ObjectRef[JobReturn]]) -> Iterator[ObjectRef[JobReturn]]:
+def _as_completed(jobs: list[ObjectRef[JobReturn]]) -> Iterator[ObjectRef[JobReturn]]:
     import ray
 
     while jobs:
@@ -158,17 +162,17 @@ def _as_they_end(jobs: list[ObjectRef[JobReturn]]) -> Iterator[ObjectRef[JobRetu
         yield ended
 
 
-def _outcome(ended: ObjectRef[JobReturn], config: DictConfig) -> JobReturn:
-    """What a job came to; one that is lost with its worker or node is a failed job of the sweep."""
+def _job_return(ended: ObjectRef[JobReturn], config: DictConfig) -> JobReturn:
+    """Returns the result of a job; one that was lost with its worker or node is recorded as failed."""
     import ray
 
     try:
         return ray.get(ended)
     except ray.exceptions.RayError as error:
         lines = str(error).strip().splitlines() or [""]
-        # Ray's own errors begin with what happened; those of the worker's code end with it, after the traceback.
-        said = lines[-1] if isinstance(error, ray.exceptions.RayTaskError) else ". ".join(lines[0].split(". ")[:2])
+        # Ray's own errors start with the cause; errors of the job's code end with it, after the traceback.
+        cause = lines[-1] if isinstance(error, ray.exceptions.RayTaskError) else ". ".join(lines[0].split(". ")[:2])
     root = Path(config.hydra.sweep.dir)
     task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    fail_job(task, RunFolder(root / str(config.hydra.sweep.subdir)), root, f"lost on Ray ({said})")
+    fail_job(task, RunFolder(root / str(config.hydra.sweep.subdir)), root, f"lost on Ray ({cause})")
     return JobReturn(cfg=task, status=JobStatus.COMPLETED)

@@ -1,4 +1,5 @@
-"""Runs -> table, statistics, verdicts. The entry point of `python -m src.compare`; every multirun ends with it."""
+"""Compares finished runs: tables, statistics, verdicts. The entry point of `python -m src.compare`; every multirun ends
+with a comparison too."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from src.files.paths import user_path
 
 
 class Options(Section):
-    """What conf/compare.yaml must hold."""
+    """The options of conf/compare.yaml."""
 
     runs: Annotated[str, Field(min_length=1)]
     metric: str

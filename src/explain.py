@@ -1,6 +1,6 @@
-"""A finished run and texts -> pages that show why it says what it says. The entry point of `python -m src.explain`.
+"""Explains the predictions of a finished run on HTML pages. The entry point of `python -m src.explain`.
 
-Torch and what stands on it are imported inside functions: a mistake in the arguments is answered before.
+Torch and libraries based on it are imported inside functions, so that invalid arguments are reported quickly.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ if TYPE_CHECKING:
     from src.explanation.page import Side
     from src.prediction.predictor import Predictor
 
-NAME = re.compile(r"(?!\.)[^/\x00]{1,200}")  # of a folder
+NAME = re.compile(r"(?!\.)[^/\x00]{1,200}")  # a folder name
 METHODS = ("integrated_gradients", "gradient_input", "occlusion", "attention")
 
 
 def explain(cfg: DictConfig) -> Path:
-    """Leaves the pages and everything they show in the run's `explanations/NAME/`; returns the page to begin with.
+    """Writes the pages and their data into the run's `explanations/NAME/`; returns the page to open first.
 
     Args:
         cfg: composed from conf/explain.yaml.
 
     Raises:
-        UserError: something in the arguments, the runs or the texts cannot be used.
+        UserError: the arguments, runs or texts cannot be used.
     """
     check_arguments(cfg)
     runs = [find_run(str(name), cfg.sweep_folder) for name in (cfg.run, cfg.against) if name]
@@ -57,7 +57,7 @@ def explain(cfg: DictConfig) -> Path:
     target = runs[0].path / "explanations" / (cfg.name or time.strftime("%Y-%m-%d_%H-%M-%S"))
     refuse_links([target.parent, target], runs[0].path)
     if target.exists():
-        raise UserError(f"{target} is there already.\nGive another name: name=…, or delete it.")
+        raise UserError(f"{target} already exists.\nChoose another name: name=…, or delete it.")
     return _explain(cfg, runs, texts, target)
 
 
@@ -73,7 +73,7 @@ def _explain(cfg: DictConfig, runs: Sequence[RunFolder], texts: Sequence[str], t
         for tokenized, asked in zip(read, questions, strict=True):
             report.check_size(len(tokenized.ids), asked)
     titles = [runs[0].name] if len(runs) == 1 else [f"{x}: {run.name}" for x, run in zip("AB", runs, strict=True)]
-    # Under another name until it is complete.
+    # A temporary name until it is complete.
     unfinished = target.with_name(f".{target.name}")
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
@@ -83,10 +83,10 @@ def _explain(cfg: DictConfig, runs: Sequence[RunFolder], texts: Sequence[str], t
             task = bar.add_task("", total=len(split))
             for number, read in enumerate(split, start=1):
                 sides = [
-                    _side(*given, lambda part: bar.update(task, description=part))
+                    _side(*given, lambda step: bar.update(task, description=step))
                     for given in zip(titles, runs, predictors, read, questions, strict=True)
                 ]
-                bar.update(task, description="pictures")
+                bar.update(task, description="figures")
                 folder = unfinished / f"{number:04}" if cfg.input is not None else unfinished
                 pages.append(report.write_page(sides, folder))
                 bar.update(task, advance=1, description="")
@@ -94,7 +94,9 @@ def _explain(cfg: DictConfig, runs: Sequence[RunFolder], texts: Sequence[str], t
             report.write_index(pages, titles, unfinished)
         unfinished.rename(target)
     except OSError as error:
-        raise UserError(f"{target} cannot be written: {error.strerror or error}.\nMake room or permit it.") from None
+        raise UserError(
+            f"{target} cannot be written: {error.strerror or error}.\nFree disk space or change the permissions."
+        ) from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
         RunFolder(target.parent).discard_if_empty()
@@ -102,13 +104,13 @@ def _explain(cfg: DictConfig, runs: Sequence[RunFolder], texts: Sequence[str], t
 
 
 def _side(
-    title: str, run: RunFolder, predictor: Predictor, read: Any, asked: Question, doing: Callable[[str], object]
+    title: str, run: RunFolder, predictor: Predictor, read: Any, asked: Question, on_step: Callable[[str], object]
 ) -> Side:
     from src.explanation.explanation import explain as explain_text
     from src.explanation.page import Side
 
     network = predictor.network
-    found = explain_text(network, read, asked, doing)
+    found = explain_text(network, read, asked, on_step)
     given = None
     if predictor.space.objective == "multilabel":
         (given,) = predictor.decide(np.array([[*found.probabilities.values()]], dtype=np.float32))
@@ -116,7 +118,7 @@ def _side(
 
 
 def stage_states(predictor: Predictor) -> dict[str, str]:
-    """Of each stage whether the run trained all of it, parts of it, or nothing, in the phases that it came to."""
+    """Returns for each stage whether the run trained all, part or none of it in the phases that it reached."""
     network, done = predictor.network, predictor.result.get("phases")
     names = network.trained if done is None else trained_in(trained_phases(network.phases, done))
     states = {}
@@ -127,13 +129,14 @@ def stage_states(predictor: Predictor) -> dict[str, str]:
 
 
 def check_arguments(cfg: DictConfig) -> None:
-    """
+    """Checks the arguments without reading the run.
+
     Raises:
-        UserError: one message with all that is wrong with the arguments, as far as they tell without the run.
+        UserError: one message with all problems.
     """
     problems = []
     if (cfg.text is None) == (cfg.input is None):
-        problems.append('There must be a text or a file of texts.\nGive text="…" or input=file.csv, not both.')
+        problems.append('Either a text or a file of texts is required.\nGive text="…" or input=file.csv, not both.')
     elif cfg.text is not None and not str(cfg.text).strip():
         problems.append('text must hold words; it is empty.\nFor example: text="The movie was fantastic!"')
     if cfg.header not in (True, False, None):
@@ -141,14 +144,14 @@ def check_arguments(cfg: DictConfig) -> None:
     if cfg.quoting not in (*get_args(Quoting), None):
         problems.append(f"quoting has no {cfg.quoting!r}.\n{nearest(str(cfg.quoting), get_args(Quoting))}")
     if not isinstance(cfg.limit, int) or isinstance(cfg.limit, bool) or cfg.limit < 1:
-        problems.append(f"limit must be a number of rows, from 1 on; got {cfg.limit}.\nFor example: limit=20.")
+        problems.append(f"limit must be a number of rows of at least 1; got {cfg.limit}.\nFor example: limit=20.")
     if cfg.name is not None and not (isinstance(cfg.name, str) and NAME.fullmatch(cfg.name)):
         problems.append(
-            f"name must be that of a folder, up to 200 letters without slashes; got {cfg.name}.\n"
+            f"name must be a folder name of up to 200 characters without slashes; got {cfg.name}.\n"
             "For example: name=first."
         )
     if not isinstance(cfg.methods, ListConfig) or not cfg.methods:
-        problems.append(f"methods must be a list; got {cfg.methods}.\nThere are: {', '.join(METHODS)}.")
+        problems.append(f"methods must be a list; got {cfg.methods}.\nChoose from: {', '.join(METHODS)}.")
     else:
         problems += [
             f"methods has no {name!r}.\n{nearest(str(name), METHODS)}" for name in cfg.methods if name not in METHODS
@@ -160,22 +163,23 @@ def check_arguments(cfg: DictConfig) -> None:
 
 
 def check_runs(runs: Sequence[RunFolder], labels: Sequence[Any] | None) -> None:
-    """
+    """Checks that the runs can explain these labels.
+
     Raises:
-        UserError: a run is not finished or has no labels, they have different ones, or not those that are asked for.
+        UserError: a run is not finished or has no labels, the runs have different labels, or a label does not exist.
     """
     results = [run.read_result() for run in runs]
     for run, result in zip(runs, results, strict=True):
         if result["objective"] == "mlm":
             raise UserError(
-                f"Explanations are of labels; {run.path} learned to fill in masked words.\n"
+                f"Only classifiers can be explained; {run.path} is a masked language model.\n"
                 "Give a run of model=bert_linear or model=bert_bilstm."
             )
         if (result["objective"], result["labels"]) != (results[0]["objective"], results[0]["labels"]):
             raise UserError(
                 f"against must be a run with the same labels; {runs[0].path} has {listed(results[0]['labels'])} "
                 f"({results[0]['objective']}), {run.path} {listed(result['labels'])} ({result['objective']}).\n"
-                "Give a run on the same data."
+                "Give a run that was trained on the same data."
             )
     known = results[0]["labels"]
     for label in map(str, labels or ()):
@@ -184,7 +188,7 @@ def check_runs(runs: Sequence[RunFolder], labels: Sequence[Any] | None) -> None:
 
 
 def read_texts(file: Path, cfg: DictConfig, run: RunFolder) -> list[str]:
-    """The first texts of a file.
+    """Returns the first texts of a file.
 
     Raises:
         UserError: the file cannot be read, lacks the column, or a row has no text.
@@ -203,24 +207,24 @@ def read_texts(file: Path, cfg: DictConfig, run: RunFolder) -> list[str]:
 
 
 def question(cfg: DictConfig, predictor: Predictor, run: RunFolder) -> Question:
-    """What is asked of one run's model.
+    """Returns what to explain of one run's model.
 
     Raises:
-        UserError: it does not have these layers or heads.
+        UserError: the model does not have these layers or heads.
     """
     from src.explanation.explanation import Question
 
     model = predictor.network.encoder.config
-    layers = numbers("layers", cfg.layers, int(model.num_hidden_layers), run)
-    heads = numbers("heads", cfg.heads, int(model.num_attention_heads), run)
+    layers = indices("layers", cfg.layers, int(model.num_hidden_layers), run)
+    heads = indices("heads", cfg.heads, int(model.num_attention_heads), run)
     return Question(list(cfg.methods), layers, heads, None if cfg.labels is None else [str(n) for n in cfg.labels])
 
 
-def numbers(key: str, given: Any, count: int, run: RunFolder) -> list[int]:
-    """The layers or heads that are asked for, in order.
+def indices(key: str, given: Any, count: int, run: RunFolder) -> list[int]:
+    """Returns the indices of the chosen layers or heads, in order.
 
     Raises:
-        UserError: it is not `all` or a list of numbers that there are.
+        UserError: the value is not `all` or a list of existing indices.
     """
     if given == "all":
         return list(range(count))
@@ -229,7 +233,7 @@ def numbers(key: str, given: Any, count: int, run: RunFolder) -> list[int]:
     if wrong or not listed:
         got = ", ".join(map(str, wrong)) or "none"
         raise UserError(
-            f"{key} must lie in 0..{count - 1} for {run.path}; got {got}.\n"
+            f"{key} must be in 0..{count - 1} for {run.path}; got {got}.\n"
             f"Give a list such as {key}=[0,{count - 1}], or all."
         )
     return sorted(set(listed))

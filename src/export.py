@@ -1,7 +1,6 @@
-"""A finished run -> a folder for others, with weights, tokenizer and model card. The entry point of
-`python -m src.export`.
+"""Exports a finished run to a folder with weights, tokenizer and model card. The entry point of `python -m src.export`.
 
-Torch and what stands on it are imported inside functions: a mistake in the arguments is answered before.
+Torch and libraries based on it are imported inside functions, so that invalid arguments are reported quickly.
 """
 
 from __future__ import annotations
@@ -29,12 +28,14 @@ from src.runs.folder import RunFolder
 
 
 class Options(Section):
+    """The options of conf/export.yaml."""
+
     run: Annotated[str, Field(min_length=1)]
     sweep_folder: str | None
     output: Annotated[str, Field(min_length=1)]
     format: Literal["huggingface", "onnx", "safetensors"]
     int8: bool
-    opset: Annotated[int, Field(ge=14, le=20)]  # what PyTorch writes, from the first one with all that encoders need
+    opset: Annotated[int, Field(ge=14, le=20)]  # those that PyTorch can write and that have all operators of encoders
 
     @property
     def folder(self) -> Path:
@@ -43,42 +44,43 @@ class Options(Section):
     @model_validator(mode="after")
     def is_consistent(self) -> Self:
         if self.int8 and self.format != "onnx":
-            raise ValueError(f"int8=true goes with format=onnx; got format={self.format}")
+            raise ValueError(f"int8=true requires format=onnx; got format={self.format}")
         return self
 
 
 def export(cfg: DictConfig) -> list[str]:
-    """Writes the folder.
+    """Exports a run.
 
     Args:
         cfg: composed from conf/export.yaml.
 
     Returns:
-        What there is to say of it, line by line.
+        Notes and the written files, one line each.
 
     Raises:
-        UserError: the arguments, the run or the output folder cannot be used, or this run cannot be had in this format.
+        UserError: the arguments, run or output folder cannot be used, or the format does not support the run.
     """
     options = _check(cfg)
     run = find_run(options.run, options.sweep_folder)
     predictor = Predictor.load(run.path, "float32", "cpu")
     if predictor.result["objective"] == "mlm" and options.format != "huggingface":
         raise UserError(
-            f"format={options.format} is for labels; {run.path} fills in masked words.\nChoose format=huggingface."
+            f"format={options.format} supports classifiers only; {run.path} is a masked language model.\n"
+            "Choose format=huggingface."
         )
     with _staged(options.folder) as folder:
-        said = _write(folder, run, predictor, options)
+        notes = _write(folder, run, predictor, options)
         files = sorted(folder.iterdir())
         for file in files:
-            file.chmod(files[0].stat().st_mode)  # weights are written so that only their owner can read them
-    return [*said, f"Written: {options.output} ({', '.join(file.name for file in files)})"]
+            file.chmod(files[0].stat().st_mode)  # safetensors makes weights readable by their owner only
+    return [*notes, f"Written: {options.output} ({', '.join(file.name for file in files)})"]
 
 
 def _check(cfg: DictConfig) -> Options:
     options = check_options(cfg, Options)
     folder = options.folder
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"output must be a new or an empty folder; {folder} is there already.\nGive another: output=…")
+        raise UserError(f"output must be a new or an empty folder; {folder} already exists.\nChoose another: output=…")
     needed = ("onnx", "onnxruntime") if options.format == "onnx" else ()
     if absent := [name for name in needed if importlib.util.find_spec(name) is None]:
         raise UserError(
@@ -90,7 +92,7 @@ def _check(cfg: DictConfig) -> Options:
 
 @contextlib.contextmanager
 def _staged(output: Path) -> Iterator[Path]:
-    """A folder beside the output that takes its place when everything is in it, and otherwise goes away."""
+    """Yields a temporary folder that replaces the output when it is complete and is removed on errors."""
     temporary = output.with_name(f".{output.name}.{os.getpid()}")
     try:
         temporary.mkdir(parents=True)
@@ -103,7 +105,7 @@ def _staged(output: Path) -> Iterator[Path]:
 
 
 def _write(folder: Path, run: RunFolder, predictor: Predictor, options: Options) -> list[str]:
-    """Fills the folder; returns what there is to say of it."""
+    """Writes the files into the folder; returns notes for the user."""
     from src.exports import formats
     from src.exports.card import write_card
 

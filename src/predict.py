@@ -1,5 +1,4 @@
-"""A finished run and texts -> labels with probabilities, or words for what is masked. The entry point of
-`python -m src.predict`."""
+"""Predicts labels, or masked tokens, with a finished run. The entry point of `python -m src.predict`."""
 
 from __future__ import annotations
 
@@ -21,44 +20,41 @@ __all__ = ["Predictor"]
 log = logging.getLogger(__name__)
 
 
-def shown(predictor: Predictor, text: str, top: int) -> str:
-    """What a run says of a text, a line for each label or guess; labels that count are marked for multi-label runs."""
+def format_prediction(predictor: Predictor, text: str, top: int) -> str:
+    """Returns the prediction for a text, one line per label or token; multi-label runs mark predicted labels with *."""
     if predictor.space.objective == "mlm":
-        guesses = predictor.fill(text, top)
-        return "\n\n".join("\n".join(f"{name:20} {share:.3f}" for name, share in part) for part in guesses)
+        masked = predictor.fill(text, top)
+        return "\n\n".join("\n".join(f"{name:20} {value:.3f}" for name, value in tokens) for tokens in masked)
     tokens = predictor.tokens([text])
     problems = find_problems(tokens, predictor.tokenizer)
-    for what, places in ((EMPTY, problems.empty), (UNKNOWN, problems.unknown)):
-        if len(places):
-            log.warning("%s; labels say nothing there", what.format("the text"))
+    for what, indices in ((EMPTY, problems.empty), (UNKNOWN, problems.unknown)):
+        if len(indices):
+            log.warning("%s; its labels are meaningless", what.format("the text"))
     if len(problems.truncated):
-        log.warning(
-            "Only the first %d of %s tokens are read, as in training.",
-            predictor.max_length,
-            f"{tokens.full_lengths[0]:,}",
-        )
+        full = f"{tokens.full_lengths[0]:,}"
+        log.warning("The text is truncated from %s to %d tokens, as in training.", full, predictor.max_length)
     probabilities = predictor.classify(tokens)
     chosen = predictor.decide(probabilities)[0] if predictor.space.objective == "multilabel" else ()
     scored = sorted(zip(predictor.space.names, probabilities[0], strict=True), key=lambda scored: -scored[1])
     lines = [
-        f"{name:20} {share:.3f}{' *' if name in chosen else ''}"
-        for place, (name, share) in enumerate(scored)
-        if place < SHOWN or name in chosen
+        f"{name:20} {value:.3f}{' *' if name in chosen else ''}"
+        for rank, (name, value) in enumerate(scored)
+        if rank < SHOWN or name in chosen
     ]
-    rest = len(scored) - len(lines)
-    return "\n".join([*lines, *([f"and {rest:,} more labels"] if rest else [])])
+    more = len(scored) - len(lines)
+    return "\n".join([*lines, *([f"and {more:,} more labels"] if more else [])])
 
 
 def predict(cfg: DictConfig) -> None:
-    """Does what a config composed from conf/predict.yaml says.
+    """Predicts for the text or file of a config composed from conf/predict.yaml.
 
     Raises:
-        UserError: it cannot be done.
+        UserError: the arguments, the run or the file cannot be used.
     """
     options = check_options(cfg, Options)
     folder = find_run(options.run, options.sweep_folder)
     if options.text is not None:
-        print(shown(Predictor.load(folder.path, options.precision), options.text, options.top))
+        print(format_prediction(Predictor.load(folder.path, options.precision), options.text, options.top))
         return
     label_file(folder, options)
 

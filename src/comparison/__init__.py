@@ -1,7 +1,7 @@
 """Compares finished runs: groups them, tests their differences, and shows scores against costs."""
 
 __all__ = [
-    "alike",
+    "comparable",
     "compare_runs",
     "comparison",
     "differences",
@@ -9,5 +9,6 @@ __all__ = [
     "pages",
     "plots",
     "statistics",
+    "summary",
     "tables",
 ]

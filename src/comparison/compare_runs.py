@@ -13,10 +13,10 @@ from src.runs.write_guard import refuse_links
 
 
 def compare(root: Path, metric: str, baseline: str | None, by: str | None, margin: float, mixed: bool) -> int:
-    """Prints the comparison of the runs in a folder, and leaves it there as Markdown, CSV, JSON and a page.
+    """Prints the comparison of the runs in a folder and writes it there as Markdown, CSV, JSON and an HTML page.
 
     Returns:
-        How many runs have no result.
+        The number of runs without a result.
 
     Raises:
         UserError: the runs cannot be compared.

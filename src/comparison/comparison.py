@@ -1,7 +1,9 @@
-"""Groups of runs side by side: scores with intervals, costs, the difference to a baseline and what it can claim."""
+"""Compares groups of runs: scores with intervals, costs, differences to a baseline, verdicts, and the summary
+sentence."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,59 +13,53 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.comparison import statistics
-from src.comparison.alike import changed_backbones, unlike
+from src.comparison.comparable import changed_backbones, differing_settings
 from src.comparison.groups import STRATEGY, Group
 from src.comparison.statistics import Interval
+from src.comparison.summary import summarise
 from src.config.monitor import LESS_IS_BETTER
 from src.errors import UserError, nearest
-from src.freezing.strategy import percent
 from src.runs.folder import RunFolder
 
-METRICS = ("accuracy", "f1_macro")  # shown where runs have them; the first decides unless another is chosen
-
-
-# What a verdict means to people who do not read tables.
-WORDS = {
-    "superior": "better",
-    "non-inferior": "as good",
-    "inferior": "worse",
-    "inconclusive": "not clear which of them is better",
-}
+METRICS = ("accuracy", "f1_macro")  # shown where runs have them; the first is the default metric
 
 
 @dataclass(frozen=True)
 class Row:
-    """One group of a comparison. Costs are means over the runs, in seconds and bytes."""
+    """One group of a comparison; the fields are the keys of comparison.json. Costs are means over the runs, in seconds
+    and bytes."""
 
     name: str
     label: Mapping[str, str]
     seeds: list[int]
-    missing: list[int]  # seeds that other groups have finished and this one has not
-    scores: dict[str, float]  # means of the test scores
-    intervals: dict[str, Interval | None]  # of these means; of one run's accuracy: over its texts
-    trainable: int  # parameters that trained in the phases that were reached, on average
-    share: float  # of all parameters
+    missing: list[int]  # seeds with a result in other groups, but not in this one
+    scores: dict[str, float]  # mean test scores
+    intervals: dict[
+        str, Interval | None
+    ]  # of these means over seeds; for a single run, of its accuracy over test texts
+    trainable: int  # mean number of parameters that trained in the phases that were reached
+    share: float  # trainable as a fraction of all parameters
     epoch_seconds: float
     seconds: float
     memory: float
     checkpoint: float
-    operations: float | None  # of training and encoding, floating-point
-    pairs: int  # seeds in common with the baseline
-    difference: float | None  # of the means over these seeds
+    operations: float | None  # FLOPs of training and encoding
+    pairs: int  # number of seeds shared with the baseline
+    difference: float | None  # mean difference over these seeds
     difference_interval: Interval | None
-    rows_interval: Interval | None  # with the test texts drawn anew as well
-    p: float | None  # of the sign-flip test, by Holm
-    better: float | None  # how often it is better than the baseline with the same seed, ties by half
+    rows_interval: Interval | None  # bootstrap interval over seeds and test texts
+    p: float | None  # of the sign-flip test, Holm-corrected
+    better: float | None  # win rate against the baseline with the same seed; ties count half
     better_interval: Interval | None
-    texts_p: dict[int, float]  # of McNemar's test on the texts, by seed
-    time_ratio: float | None  # of the whole time to the baseline's, by geometric means
+    texts_p: dict[int, float]  # of McNemar's test on the test texts, by seed
+    time_ratio: float | None  # total time relative to the baseline's, ratio of geometric means
     time_interval: Interval | None
     verdict: str
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All groups, the best on top, and what they say in one sentence."""
+    """All groups, the best first, and the answer in words."""
 
     metric: str
     baseline: str
@@ -74,15 +70,16 @@ class Comparison:
 
 
 def compare(groups: Sequence[Group], metric: str, baseline: str | None, margin: float) -> Comparison:
-    """
+    """Compares groups with a baseline.
+
     Args:
         groups: at least one with a result.
-        metric: the test score that decides; more is better.
-        baseline: a strategy or a group's name; None: `none` if there is one, else the first group.
-        margin: how much worse is still as good.
+        metric: the test score to compare; higher is better.
+        baseline: the name of a strategy or group; None: `none` if it exists, else the first group.
+        margin: how much lower is still as good.
 
     Raises:
-        UserError: no run has finished, or there is no such metric or baseline.
+        UserError: no run has finished, or the metric or baseline does not exist.
     """
     problems = [
         {"run": str(r.folder.path), "log": _log(r.folder), "group": g.name, "seed": str(r.seed), "problem": r.problem}
@@ -101,21 +98,28 @@ def compare(groups: Sequence[Group], metric: str, baseline: str | None, margin: 
     raw = {g.name: _p(g, base, metric) for g in others}
     tested = [name for name, p in raw.items() if p is not None]
     adjusted = dict(zip(tested, statistics.holm([raw[name] or 0.0 for name in tested]), strict=True))
-    every = sorted({seed for g in finished for seed in g.finished})
-    rows = [_row(g, base, metric, margin, adjusted.get(g.name), every, len(others)) for g in finished]
+    all_seeds = sorted({seed for g in finished for seed in g.finished})
+    rows = [_row(g, base, metric, margin, adjusted.get(g.name), all_seeds, len(others)) for g in finished]
     rows.sort(key=lambda row: (-row.scores[metric], row.name != base.name, row.name))
-    sentence = _sentence(rows, base.name, metric, margin)
+    sentence = summarise(rows, base.name, metric, margin, _common_folder(finished))
     if max(tried := {g.tried for g in groups}) > 1:
-        counts = ", ".join(f"{g.name} of {g.tried}" for g in groups)
-        same = "" if len(tried) == 1 else " Unequal numbers of trials favour those with more."
-        sentence += f" Each is the best by validation of its trials: {counts}.{same}"
-    if apart := unlike([run for group in groups for run in group.runs]):
-        sentence += f" These runs differ in {', '.join(apart)}, so their tests may not be the same one."
+        counts = ", ".join(f"{g.name} {g.tried}" for g in groups)
+        unequal = "" if len(tried) == 1 else " Unequal numbers of trials favour groups with more of them."
+        sentence += f" Each group is its trial with the best validation score (number of trials: {counts}).{unequal}"
+    if different := differing_settings([run for group in groups for run in group.runs]):
+        sentence += f" These runs differ in {', '.join(different)}, so their test scores may not be comparable."
     if changed := changed_backbones([run for group in groups for run in group.runs]):
-        sentence += f" The files of {', '.join(changed)} changed between these runs, which differ in that too."
+        sentence += (
+            f" The files of {', '.join(changed)} changed between these runs, so their pretrained weights may differ."
+        )
     if problems:
         sentence += f" {len(problems)} of {sum(len(g.runs) for g in groups)} runs have no result."
     return Comparison(metric, base.name, margin, rows, problems, sentence)
+
+
+def _common_folder(groups: Sequence[Group]) -> str:
+    """Returns the common folder of the runs."""
+    return os.path.commonpath([run.folder.path.parent for group in groups for run in group.runs])
 
 
 def _log(folder: RunFolder) -> str:
@@ -126,7 +130,7 @@ def _check_metric(metric: str, scores: Sequence[Mapping[str, float | None]]) -> 
     known = {name for name in scores[0] if all(found.get(name) is not None for found in scores)} - LESS_IS_BETTER
     if metric not in known:
         raise UserError(
-            f"metric must be a test score that all runs have and of which more is better; got {metric}.\n"
+            f"metric must be a test score that all runs have and that is better when higher; got {metric}.\n"
             f"{nearest(metric, known)}"
         )
 
@@ -134,13 +138,13 @@ def _check_metric(metric: str, scores: Sequence[Mapping[str, float | None]]) -> 
 def _baseline(groups: Sequence[Group], wanted: str | None) -> Group:
     if wanted is None:
         return next((g for g in groups if g.label[STRATEGY] == "none"), groups[0])
-    asked = wanted.removeprefix("freeze=")
-    found = [g for g in groups if asked in (g.name, *g.label.values())]
+    name = wanted.removeprefix("freeze=")
+    found = [g for g in groups if name in (g.name, *g.label.values())]
     if len(found) == 1:
         return found[0]
     raise UserError(
-        f"baseline must name one group; {asked} names {len(found)}.\n"
-        f"There are: {', '.join(g.name for g in found or groups)}."
+        f"baseline must name one group; {name} names {len(found)}.\n"
+        f"Choose one of: {', '.join(g.name for g in found or groups)}."
     )
 
 
@@ -156,7 +160,7 @@ def _p(group: Group, base: Group, metric: str) -> float | None:
 
 
 def _row(
-    group: Group, base: Group, metric: str, margin: float, p: float | None, every: Sequence[int], comparisons: int
+    group: Group, base: Group, metric: str, margin: float, p: float | None, all_seeds: Sequence[int], comparisons: int
 ) -> Row:
     results = [run.result for run in group.finished.values() if run.result]
     scores = {
@@ -165,18 +169,18 @@ def _row(
         if all(r["metrics"]["test"].get(name) is not None for r in results)
     }
     one, other = _paired(group, base, "metrics", "test", metric)
-    itself = group is base
-    interval = None if itself else statistics.paired_interval(one, other)
-    pairs = {} if itself else _hits(group, base)
+    is_base = group is base
+    interval = None if is_base else statistics.paired_interval(one, other)
+    hits = {} if is_base else _hits(group, base)
     wins = statistics.wins(one, other)
     mine, theirs = _paired(group, base, "seconds", "total")
-    # Phases that end on a plateau may reach further with one seed than with another.
+    # With phases that end on a plateau, seeds may reach different phases.
     trainable, total = (float(np.mean([r["parameters"][key] for r in results])) for key in ("trainable", "total"))
     return Row(
         name=group.name,
         label=group.label,
         seeds=sorted(group.finished),
-        missing=[seed for seed in every if seed not in group.finished],
+        missing=[seed for seed in all_seeds if seed not in group.finished],
         scores=scores,
         intervals={name: _interval(group, results, name) for name in scores},
         trainable=round(trainable),
@@ -187,16 +191,16 @@ def _row(
         checkpoint=float(np.mean([_size(run.folder.best_checkpoint) for run in group.finished.values()])),
         operations=_mean([r.get("operations") for r in results]),
         pairs=len(one),
-        difference=None if itself or not len(one) else float((one - other).mean()),
+        difference=None if is_base or not len(one) else float((one - other).mean()),
         difference_interval=interval,
-        rows_interval=_with_rows(pairs),
+        rows_interval=_bootstrap_interval(hits),
         p=p,
-        better=None if itself or not len(one) else float(wins.mean()),
-        better_interval=None if itself else statistics.share_interval(wins),
-        texts_p={seed: statistics.mcnemar_p(*hits) for seed, hits in pairs.items()},
-        time_ratio=None if itself or not len(one) else float(np.exp(np.mean(np.log(mine / theirs)))),
-        time_interval=None if itself else statistics.ratio_interval(mine, theirs),
-        verdict="baseline" if itself else _verdict(interval, margin, p, len(one), comparisons),
+        better=None if is_base or not len(one) else float(wins.mean()),
+        better_interval=None if is_base else statistics.win_rate_interval(wins),
+        texts_p={seed: statistics.mcnemar_p(*pair) for seed, pair in hits.items()},
+        time_ratio=None if is_base or not len(one) else float(np.exp(np.mean(np.log(mine / theirs)))),
+        time_interval=None if is_base else statistics.ratio_interval(mine, theirs),
+        verdict="baseline" if is_base else _verdict(interval, margin, p, len(one), comparisons),
     )
 
 
@@ -220,68 +224,24 @@ def _interval(group: Group, results: Sequence[Mapping[str, Any]], name: str) -> 
 
 
 def _hits(group: Group, base: Group) -> dict[int, tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
-    """Which test texts each of two paired runs has right, by seed; none unless all runs were tested on as many."""
+    """Returns which test texts each run of a pair predicts correctly, by seed; empty unless all runs have equally
+    many."""
     shared = sorted(group.finished.keys() & base.finished.keys())
     found = {seed: (group.finished[seed].hits(), base.finished[seed].hits()) for seed in shared}
-    whole = {seed: (a, b) for seed, (a, b) in found.items() if a is not None and b is not None}
-    same = len({len(hits) for pair in whole.values() for hits in pair}) == 1
-    return whole if same and len(whole) == len(found) else {}
+    complete = {seed: (a, b) for seed, (a, b) in found.items() if a is not None and b is not None}
+    same = len({len(hits) for pair in complete.values() for hits in pair}) == 1
+    return complete if same and len(complete) == len(found) else {}
 
 
-def _with_rows(pairs: Mapping[int, tuple[NDArray[np.bool_], NDArray[np.bool_]]]) -> Interval | None:
-    if not pairs:
+def _bootstrap_interval(hits: Mapping[int, tuple[NDArray[np.bool_], NDArray[np.bool_]]]) -> Interval | None:
+    if not hits:
         return None
-    one, other = zip(*pairs.values(), strict=True)
+    one, other = zip(*hits.values(), strict=True)
     return statistics.bootstrap_difference(np.array(one), np.array(other))
 
 
 def _verdict(interval: Interval | None, margin: float, p: float | None, pairs: int, comparisons: int) -> str:
     needed = statistics.seeds_needed(comparisons)
-    if pairs < statistics.FEWEST:
+    if pairs < statistics.MIN_SEEDS:
         return f"descriptive only: {pairs} of {needed} seeds"
     return statistics.verdict(interval, margin, p)
-
-
-def _sentence(rows: Sequence[Row], baseline: str, metric: str, margin: float) -> str:
-    """The answer, in words for people who do not read tables, with what it stands on."""
-    best, what = rows[0], metric.replace("_", " ")
-    base = next(row for row in rows if row.name == baseline)
-    score = f"{best.scores[metric]:.3f} on average over {_seeds(best)}"
-    if len(rows) == 1:
-        return f"{_who(best)} comes to a test {what} of {score}. There is nothing to compare it with."
-    level = [row.name for row in rows[1:] if row.scores[metric] == best.scores[metric]]
-    same = f", and {' and '.join(level)} the same" if level else ""
-    said = [f"{_who(best)} has the highest test {what}, {score}{same}."]
-    cheap = [row for row in rows if row.time_ratio and row.time_ratio < 0.8 and row.difference is not None]
-    told = [best] if best is not base and best.difference is not None else []
-    if told:
-        said.append(f"With the same seeds that is {best.difference:+.3f} against {_who(base)}: {_meaning(best)}.")
-    elif best is not base:
-        said.append(f"It has no seed in common with {baseline}, so their difference is not known.")
-    if cheap and (quick := max(cheap, key=lambda row: row.difference or 0)) is not best and quick.time_ratio:
-        told.append(quick)
-        said.append(
-            f"{_who(quick)} comes to {quick.scores[metric]:.3f} ({quick.difference:+.3f}: {_meaning(quick)}) in "
-            f"{quick.time_ratio:.0%} of the time of {baseline}."
-        )
-    if min(row.pairs for row in told or rows) < statistics.FEWEST:
-        needed = statistics.seeds_needed(len(rows) - 1)
-        said.append(f"So few seeds describe these runs and prove nothing about the next; that takes {needed} seeds.")
-    else:
-        said.append(
-            f"Better means by more than chance, as good at most {margin:g} worse, worse by more, with 95% confidence."
-        )
-    return " ".join(said)
-
-
-def _who(row: Row) -> str:
-    trains = f"{'all' if row.share == 1 else percent(row.share) + ' of the'} weights train"
-    return f"{row.name[:-1]}; {trains})" if row.name.endswith(")") else f"{row.name} ({trains})"
-
-
-def _meaning(row: Row) -> str:
-    return WORDS.get(row.verdict, "too few seeds to say")
-
-
-def _seeds(row: Row) -> str:
-    return f"{len(row.seeds)} seed{'s' * (len(row.seeds) != 1)}"

@@ -1,4 +1,4 @@
-"""Where two groups of runs differ in their predictions: by class, and text by text."""
+"""How the predictions of groups differ: per class and per text."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 from src.comparison.groups import Group
 
-SHOWN = 40  # texts whose prediction flips
+SHOWN = 40  # texts with a flipped prediction
 
 
 @dataclass(frozen=True)
 class Flip:
-    """A test text that most runs of one group have right and most runs of the other have wrong."""
+    """A test text that most runs of one group predict correctly and most runs of the other incorrectly."""
 
     row: int
     text: str
     true: str
-    baseline: str  # what the baseline's runs said, most often first
+    baseline: str  # predictions of the baseline's runs, the most frequent first
     group: str
-    gained: bool  # the group has it right
+    gained: bool  # the group is correct, the baseline is not
 
 
 def _name(label: object) -> str:
@@ -29,7 +29,7 @@ def _name(label: object) -> str:
 
 
 def _predictions(group: Group) -> list[dict[str, list[Any]]]:
-    """Of each finished run, by column; empty where any has none, or they are of different texts."""
+    """Returns the predictions of each finished run, by column; empty if one has none or they are of different texts."""
     found = [run.predictions("row", "text", "true", "predicted") for run in group.finished.values()]
     whole = [columns for columns in found if columns]
     same = len({tuple(columns["row"]) for columns in whole}) == 1
@@ -37,30 +37,30 @@ def _predictions(group: Group) -> list[dict[str, list[Any]]]:
 
 
 def by_class(groups: Sequence[Group]) -> dict[str, Mapping[str, float]]:
-    """The share of each class's test texts that a group's runs have right, by group and class (recall)."""
+    """Returns the recall of each class over all runs of a group, by group and class."""
     result: dict[str, Mapping[str, float]] = {}
     for group in groups:
         hits, counts = Counter[str](), Counter[str]()
         for columns in _predictions(group):
             pairs = list(zip(columns["true"], columns["predicted"], strict=True))
             counts.update(_name(true) for true, _ in pairs)
-            hits.update(_name(true) for true, said in pairs if true == said)
+            hits.update(_name(true) for true, predicted in pairs if true == predicted)
         if counts:
             result[group.name] = {label: hits[label] / counts[label] for label in sorted(counts)}
     return result
 
 
-def telling_classes(shares: Mapping[str, Mapping[str, float]], most: int) -> list[str]:
-    """The classes in order; of more than `most`, those in which groups differ most.
+def most_different_classes(recalls: Mapping[str, Mapping[str, float]], most: int) -> list[str]:
+    """Returns the classes in order; of more than `most`, those whose recall differs most between groups.
 
     Args:
-        shares: by group and class.
-        most: how many there is room for.
+        recalls: by group and class.
+        most: the maximum number of classes.
     """
     found: dict[str, list[float]] = {}
-    for mine in shares.values():
-        for name, share in mine.items():
-            found.setdefault(name, []).append(share)
+    for by_name in recalls.values():
+        for name, recall in by_name.items():
+            found.setdefault(name, []).append(recall)
     if len(found) <= most:
         return list(found)
     widest = sorted(found, key=lambda name: (min(found[name]) - max(found[name]), min(found[name]), name))
@@ -68,21 +68,24 @@ def telling_classes(shares: Mapping[str, Mapping[str, float]], most: int) -> lis
 
 
 def flips(group: Group, baseline: Group) -> list[Flip]:
-    """The test texts on which most runs of the two groups disagree about being right, the clearest first."""
+    """Returns the test texts that most runs of one group predict correctly and most of the other do not, the clearest
+    first."""
     mine, theirs = _predictions(group), _predictions(baseline)
     if not mine or not theirs or mine[0]["row"] != theirs[0]["row"]:
         return []
     found = []
     texts = zip(*(mine[0][key] for key in ("row", "text", "true")), strict=True)
     for index, (row, text, true) in enumerate(texts):
-        said = [[columns["predicted"][index] for columns in runs] for runs in (mine, theirs)]
-        shares = [labels.count(true) / len(labels) for labels in said]
-        if min(shares) < 0.5 < max(shares):
-            flip = Flip(row, text, _name(true), _said(said[1]), _said(said[0]), gained=shares[0] > 0.5)
-            found.append((-abs(shares[0] - shares[1]), row, flip))
+        predicted = [[columns["predicted"][index] for columns in runs] for runs in (mine, theirs)]
+        correct = [labels.count(true) / len(labels) for labels in predicted]  # fraction of the runs
+        if min(correct) < 0.5 < max(correct):
+            given = [_most_frequent(labels) for labels in predicted]
+            flip = Flip(row, text, _name(true), given[1], given[0], gained=correct[0] > 0.5)
+            found.append((-abs(correct[0] - correct[1]), row, flip))
     return [flip for *_, flip in sorted(found, key=lambda item: item[:2])][:SHOWN]
 
 
-def _said(labels: Iterable[object]) -> str:
+def _most_frequent(labels: Iterable[object]) -> str:
+    """Returns the predicted labels, the most frequent first, with their counts if they differ."""
     counts = Counter(_name(label) for label in labels)
     return ", ".join(f"{name} ({count})" if len(counts) > 1 else name for name, count in counts.most_common())

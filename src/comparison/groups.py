@@ -1,4 +1,4 @@
-"""Runs of a sweep, read back and put into groups that differ in nothing but the seed."""
+"""Reads the runs of a sweep and puts those that differ in nothing but the seed into groups."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hydra.errors import InstantiationException
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
-from src.comparison.alike import check_alike
+from src.comparison.comparable import check_comparable
 from src.config.monitor import sign
 from src.config.values import flat
 from src.errors import UserError, nearest, reason
@@ -25,31 +25,31 @@ from src.runs.folder import RunFolder
 from src.runs.identity import IGNORED
 from src.runs.results import monitored_value
 
-BUILT = "_target_"  # the key that says what a section builds
+TARGET = "_target_"  # the key with the class or function that a section instantiates
 
 
-STRATEGY = "strategy"  # the column that stands for everything in the freeze section
+STRATEGY = "strategy"  # the column that represents the whole freeze section
 
 
-MODES = ("monitor.mode", "scheduler.schedule.mode")  # which follow from the metric; older runs spell them out
+MODES = ("monitor.mode", "scheduler.schedule.mode")  # determined by the metric; configs of older runs contain them
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run as it is found: with its result, or with the reason why there is none."""
+    """A run in its folder: with its result, or with the reason why there is none."""
 
     folder: RunFolder
-    values: Mapping[str, str]  # of the whole config, by dotted key, without seed and places
+    values: Mapping[str, str]  # of the whole config, by dotted key, without seed and folders
     strategy: str
     seed: int
     result: dict[str, Any] | None
     problem: str = ""
 
     def predictions(self, *columns: str) -> dict[str, list[Any]] | None:
-        """Columns of the predictions for the test texts; None where there are none.
+        """Returns columns of the test predictions; None if there are no predictions.
 
         Raises:
-            UserError: the file is not as a run leaves it.
+            UserError: the file cannot be read or lacks a column.
         """
         import pyarrow.parquet
 
@@ -66,11 +66,11 @@ class Run:
             ) from None
 
     def hits(self) -> NDArray[np.bool_] | None:
-        """Which test rows it has right; None where rows have several labels or none."""
+        """Whether each test example is predicted correctly; None unless the task is binary or multiclass."""
         if self.result is None or self.result["objective"] not in ("binary", "multiclass"):
             return None
         found = self.predictions("true", "predicted")
-        return np.array([true == said for true, said in zip(*found.values(), strict=True)]) if found else None
+        return np.array([true == predicted for true, predicted in zip(*found.values(), strict=True)]) if found else None
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ class Group:
 
     Args:
         name: the strategy, with the rest of the label where several groups have that strategy.
-        label: what tells the group from the others, by column.
-        runs: by seed, those without a result among them.
-        tried: from how many groups it was chosen.
+        label: what distinguishes the group from the others, by column.
+        runs: in order of their seeds, including those without a result.
+        tried: the number of groups that it was chosen from.
     """
 
     name: str
@@ -91,11 +91,11 @@ class Group:
 
     @property
     def finished(self) -> dict[int, Run]:
-        """By seed."""
+        """The runs with a result, by seed."""
         return {run.seed: run for run in self.runs if run.result is not None}
 
     def values(self, *keys: str) -> dict[int, float]:
-        """A number of each finished run's result, by seed."""
+        """Returns one number of each finished run's result, by seed; `keys` is its path in result.json."""
         found: dict[int, float] = {}
         for seed, run in self.finished.items():
             value: Any = run.result
@@ -106,15 +106,15 @@ class Group:
 
 
 def read_runs(root: Path) -> list[Run]:
-    """All runs in a folder; the first half of a run in two halves belongs to that run.
+    """Returns all runs in a folder. The pretraining stage of a pretrain-then-classify run belongs to that run.
 
     Raises:
         UserError: there are none, or one has a config that cannot be read.
     """
     runs = [_read(folder) for folder in runs_in(root)]
     if not runs:
-        found = "has none" if root.is_dir() else "is not there" if not root.exists() else "is no folder"
-        raise UserError(f"runs must be a folder with runs in it; {root} {found}.\nSweeps are in outputs/sweeps.")
+        found = "contains none" if root.is_dir() else "does not exist" if not root.exists() else "is not a folder"
+        raise UserError(f"runs must be a folder that contains runs; {root} {found}.\nSweeps are in outputs/sweeps.")
     return runs
 
 
@@ -122,77 +122,78 @@ def _read(folder: RunFolder) -> Run:
     try:
         cfg = folder.saved_config()
     except UserError as error:
-        raise UserError(f"{error}\nTo compare the other runs, move {folder.path} away.") from None
+        raise UserError(f"{error}\nTo compare the other runs, move {folder.path} elsewhere.") from None
     values = _values(cfg)
     try:
         strategy = str(hydra.utils.instantiate(cfg.freeze).name)
     except (InstantiationException, AttributeError):  # the run has failed for this reason
         strategy = str(cfg.freeze.get("_target_", "none")).rpartition(".")[2]
     try:
-        return Run(folder, values, strategy, int(cfg.seed), _whole(folder))
+        return Run(folder, values, strategy, int(cfg.seed), _full_result(folder))
     except UserError:
         return Run(folder, values, strategy, int(cfg.seed), None, folder.problem())
 
 
-def _whole(folder: RunFolder) -> dict[str, Any]:
-    """The result of a run; where it was made in two halves, with what the first one cost.
+def _full_result(folder: RunFolder) -> dict[str, Any]:
+    """Returns the result of a run; for pretrain-then-classify runs, the costs include the pretraining.
 
     Raises:
-        UserError: a half has no result.
+        UserError: the run, or its pretraining, has no result.
     """
-    result, half = folder.read_result(), RunFolder(folder.path / "pretrain")
-    if half.path.is_dir():
-        first = half.read_result()
+    result, pretraining = folder.read_result(), RunFolder(folder.path / "pretrain")
+    if pretraining.path.is_dir():
+        first = pretraining.read_result()
         result["seconds"]["total"] += first["seconds"]["total"]
-        parts = (result.get("operations"), first.get("operations"))
-        result["operations"] = None if None in parts else sum(parts)
+        flops = (result.get("operations"), first.get("operations"))
+        result["operations"] = None if None in flops else sum(flops)
     return result
 
 
 def _values(cfg: DictConfig) -> dict[str, str]:
-    """The whole config by dotted key, without seed and places. The run that a backbone comes from is a place too: what
-    counts is how it was trained, so that each seed may have a pretraining of its own."""
+    """Returns the whole config by dotted key, without seed and folders. The path of a pretraining (`backbone.run`) is
+    replaced by its config, so that runs with the same settings are one group even if each seed used its own
+    pretraining."""
     content = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(content, dict)
     rest = {key: value for key, value in content.items() if key not in (*IGNORED, "seed", "logger", "callbacks")}
     values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in flat(rest)}
     values = {key: value for key, value in values.items() if not key.endswith(MODES)}
     for key in values:
-        if key.endswith(f".{BUILT}"):
+        if key.endswith(f".{TARGET}"):
             values[key] = values[key].rpartition(".")[2]
-    # Two sections that have no target.
+    # Two sections without a `_target_`.
     if isinstance(backbone := content.get("backbone"), dict):
-        values[f"backbone.{BUILT}"] = _kind(backbone)
-    values[f"pretrain.{BUILT}"] = "mlm first" if content.get("pretrain") else "no mlm"
-    if began_with := values.get("backbone.run"):
+        values[f"backbone.{TARGET}"] = _backbone_title(backbone)
+    values[f"pretrain.{TARGET}"] = "mlm first" if content.get("pretrain") else "no mlm"
+    if pretrained := values.get("backbone.run"):
         try:
-            before = _values(RunFolder(user_path(began_with)).saved_config())
-        except UserError:  # it is no longer there
+            pretraining = _values(RunFolder(user_path(pretrained)).saved_config())
+        except UserError:  # it no longer exists
             return values
         del values["backbone.run"]
-        values |= {f"backbone.run.{key}": value for key, value in before.items()}
+        values |= {f"backbone.run.{key}": value for key, value in pretraining.items()}
     return values
 
 
-def _kind(backbone: Mapping[str, Any]) -> str:
-    """What the table calls a backbone."""
+def _backbone_title(backbone: Mapping[str, Any]) -> str:
+    """Returns the name of a backbone in the table."""
     if "run" in backbone or "hidden_size" in backbone:
         return "run" if "run" in backbone else "scratch"
     return str(backbone.get("name") or backbone.get("package"))
 
 
 def group(runs: Sequence[Run], mixed: bool = False) -> list[Group]:
-    """The groups, ordered by what tells them apart; any order of the runs gives the same.
+    """Groups the runs. The groups are sorted by their labels and do not depend on the order of the runs.
 
     Args:
         runs: at least one.
-        mixed: compare runs of different data or devices as well.
+        mixed: allow runs with different data or devices.
 
     Raises:
         UserError: they have different data or devices, or several of a group have the same seed.
     """
     if not mixed:
-        check_alike(runs)
+        check_comparable(runs)
     columns = _columns(runs)
     found: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
@@ -214,8 +215,8 @@ def group(runs: Sequence[Run], mixed: bool = False) -> list[Group]:
 
 
 def best_of(groups: Sequence[Group], by: str) -> list[Group]:
-    """For each value of a column, the group that has it and came to the best mean of the monitored validation score.
-    Runs without a result stay with those that were chosen instead.
+    """Returns, for each value of a column, the group with the best mean of the monitored validation metric. Failed runs
+    of the other groups are added to it, so that they are still reported.
 
     Raises:
         UserError: there is no such column.
@@ -223,7 +224,7 @@ def best_of(groups: Sequence[Group], by: str) -> list[Group]:
     column = STRATEGY if by == "freeze" else by
     if column not in groups[0].label:
         names = ["freeze", *(name for name in groups[0].label if name != STRATEGY)]
-        raise UserError(f"by must be something in which these runs differ; got {by}.\n{nearest(by, names)}")
+        raise UserError(f"by must be a column in which these runs differ; got {by}.\n{nearest(by, names)}")
     found: dict[str, list[Group]] = {}
     for member in groups:
         found.setdefault(member.label[column], []).append(member)
@@ -236,7 +237,7 @@ def best_of(groups: Sequence[Group], by: str) -> list[Group]:
 
 
 def _validation(group: Group) -> float:
-    """The mean of the monitored score, turned so that more is better; minus infinity without a finished run."""
+    """The mean of the monitored metric, negated if lower is better; minus infinity without a finished run."""
     metric = group.runs[0].values["monitor.metric"]
     results = [run.result for run in group.finished.values() if run.result]
     values = [value for result in results if (value := monitored_value(result, metric)) is not None]
@@ -244,23 +245,24 @@ def _validation(group: Group) -> float:
 
 
 def _columns(runs: Sequence[Run]) -> list[str]:
-    """Strategies first, then sections that build different things, then values that differ between runs in which the
-    sections around them build the same."""
+    """The strategy first, then sections with different targets, then values that differ between runs whose enclosing
+    sections have the same target."""
     keys = sorted({key for run in runs for key in run.values if not key.startswith("freeze.")})
-    sections = [key.removesuffix(f".{BUILT}") for key in keys if key.endswith(f".{BUILT}")]
-    rest = [key for key in keys if not key.endswith(f".{BUILT}") and key not in sections]
+    sections = [key.removesuffix(f".{TARGET}") for key in keys if key.endswith(f".{TARGET}")]
+    rest = [key for key in keys if not key.endswith(f".{TARGET}") and key not in sections]
     return [STRATEGY, *(column for column in (*sections, *rest) if _differs(runs, column, sections))]
 
 
 def _differs(runs: Sequence[Run], column: str, sections: Sequence[str]) -> bool:
-    around = [section for section in sections if column.startswith(f"{section}.")]
+    enclosing = [section for section in sections if column.startswith(f"{section}.")]
     found: dict[tuple[str, ...], set[str]] = {}
     for run in runs:
-        found.setdefault(tuple(value_of(run, section) for section in around), set()).add(value_of(run, column))
+        found.setdefault(tuple(value_of(run, section) for section in enclosing), set()).add(value_of(run, column))
     return any(len(values) > 1 for values in found.values())
 
 
 def value_of(run: Run, column: str) -> str:
+    """Returns what a column of the table shows for a run."""
     if column == STRATEGY:
         return run.strategy
-    return run.values.get(f"{column}.{BUILT}", run.values.get(column, "-"))
+    return run.values.get(f"{column}.{TARGET}", run.values.get(column, "-"))

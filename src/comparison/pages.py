@@ -14,12 +14,12 @@ from src.pages.html import render, save
 
 
 def write_comparison(comparison: Comparison, groups: Sequence[Group], folder: Path) -> Path:
-    """Leaves compare.html, and its pictures as PNG and SVG in `plots/`; returns the page.
+    """Writes compare.html and its figures as PNG and SVG in `plots/`; returns the page.
 
     Args:
-        comparison: of these groups.
-        groups: with their runs, finished or not.
-        folder: of the runs.
+        comparison: the comparison of these groups.
+        groups: all groups, including those without a finished run.
+        folder: where to write, the folder with the runs.
     """
     finished = [group for group in groups if group.finished]
     by_name = {group.name: group for group in finished}
@@ -28,21 +28,22 @@ def write_comparison(comparison: Comparison, groups: Sequence[Group], folder: Pa
     if best is base and len(ordered) > 1:
         best = ordered[1]
     metric = comparison.metric
-    rows, drawn = comparison.rows[:MOST], ordered[:MOST]
-    best_of = f" The best {MOST} of {len(ordered)} groups." if len(ordered) > MOST else ""
+    rows, plotted = comparison.rows[:MOST], ordered[:MOST]
+    best_of = f" Only the best {MOST} of {len(ordered)} groups are shown." if len(ordered) > MOST else ""
     figures = {
         "differences": (
             "Differences to the baseline",
-            "Intervals to the right of the band are better, to the left of it worse; n counts paired seeds.",
+            "95% intervals. Right of the band: higher by more than the margin; left: lower by more than the margin. "
+            "n: number of paired seeds.",
             plots.forest(rows, metric, comparison.baseline, comparison.margin),
         ),
-        "seeds": ("Every run, by seed", "A line is a seed.", plots.slopes(drawn, metric)),
+        "seeds": ("Every run, by seed", "One line per seed.", plots.slopes(plotted, metric)),
         "costs": (
-            "What a score costs",
-            "Orange: no other group is at least as good for less.",
+            "Scores against costs",
+            "Orange: Pareto-optimal.",
             plots.tradeoffs(rows, metric),
         ),
-        "learning": ("Learning curves", "A line is a run.", plots.learning(drawn, "loss")),
+        "learning": ("Learning curves", "One line per run.", plots.learning(plotted, "loss")),
     }
     if all(row.difference is None for row in rows):
         del figures["differences"]
@@ -59,8 +60,8 @@ def write_comparison(comparison: Comparison, groups: Sequence[Group], folder: Pa
         configs={group.name: _config_difference(group, base) for group in groups},
         figures=[(n, title, note + best_of, save(f, folder / "plots", n)) for n, (title, note, f) in figures.items()],
         classes=classes,
-        class_names=differences.telling_classes(classes, MOST),
-        all_classes=len({name for shares in classes.values() for name in shares}),
+        class_names=differences.most_different_classes(classes, MOST),
+        all_classes=len({name for recalls in classes.values() for name in recalls}),
         flips=differences.flips(best, base) if best is not base else [],
         best=best.name,
     )
@@ -70,6 +71,6 @@ def write_comparison(comparison: Comparison, groups: Sequence[Group], folder: Pa
 
 
 def _config_difference(group: Group, base: Group) -> list[tuple[str, str, str]]:
-    here, there = group.runs[0].values, base.runs[0].values
-    keys = sorted(key for key in here.keys() | there.keys() if here.get(key) != there.get(key))
-    return [(key, here.get(key, "-"), there.get(key, "-")) for key in keys]
+    own, baseline = group.runs[0].values, base.runs[0].values
+    keys = sorted(key for key in own.keys() | baseline.keys() if own.get(key) != baseline.get(key))
+    return [(key, own.get(key, "-"), baseline.get(key, "-")) for key in keys]

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 def forest(rows: Sequence[Row], metric: str, baseline: str, margin: float) -> Figure:
-    """The difference of each group to the baseline with its interval; the band is as good as the baseline."""
+    """Draws the difference of each group to the baseline with its interval; the band is the margin around 0."""
     others = [(row, row.difference) for row in rows if row.difference is not None][::-1]
     figure = Figure(figsize=(8, 1.2 + 0.4 * len(others)), layout="constrained")
     axes = figure.subplots()
     axes.axvspan(-margin, margin, color=BLUE, alpha=0.1, label=f"within {margin:g}")
     axes.axvline(0, color="grey", linewidth=1)
-    for place, (row, difference) in enumerate(others):
-        axes.plot(difference, place, "o", color=BLUE)
+    for position, (row, difference) in enumerate(others):
+        axes.plot(difference, position, "o", color=BLUE)
         if interval := row.difference_interval:
-            axes.plot([interval.low, interval.high], [place, place], "-", color=BLUE)
+            axes.plot([interval.low, interval.high], [position, position], "-", color=BLUE)
     axes.set_yticks(range(len(others)), [f"{short(row.name)} (n={row.pairs})" for row, _ in others])
     axes.set(xlabel=f"test {metric}: difference to {short(baseline)},\nwith its 95% interval")
     axes.set_ylim(-0.6, len(others) - 0.4)
@@ -35,13 +35,13 @@ def forest(rows: Sequence[Row], metric: str, baseline: str, margin: float) -> Fi
 
 
 def slopes(groups: Sequence[Group], metric: str) -> Figure:
-    """The test score of every run, with a line for each seed: parallel lines are what makes pairing worth it."""
+    """Draws the test score of every run with one line per seed. The more parallel the lines, the more pairing helps."""
     figure = Figure(figsize=(max(5.0, 1.1 * len(groups) + 2), 3.8), layout="constrained")
     axes = figure.subplots()
     seeds = sorted({seed for group in groups for seed in group.finished})
     scores = [group.values("metrics", "test", metric) for group in groups]
     for seed in seeds:
-        points = [(place, found[seed]) for place, found in enumerate(scores) if seed in found]
+        points = [(position, found[seed]) for position, found in enumerate(scores) if seed in found]
         axes.plot(*zip(*points, strict=True), "o-", markersize=4, linewidth=1, alpha=0.8, label=f"seed {seed}")
     axes.set_xticks(range(len(groups)), [short(group.name) for group in groups], rotation=30, ha="right")
     axes.set(ylabel=f"test {metric}")
@@ -52,19 +52,19 @@ def slopes(groups: Sequence[Group], metric: str) -> Figure:
 
 
 def tradeoffs(rows: Sequence[Row], metric: str) -> Figure:
-    """Score against parameters that train, time and memory; no group beats those on the line in both."""
+    """Draws the score against trainable parameters, time and memory; the line connects the Pareto-optimal groups."""
     figure = Figure(figsize=(11, max(3.8, 0.16 * len(rows) + 0.6)), layout="constrained")
     costs = (
-        ("trainable", 1.0, "parameters that train"),
-        ("seconds", 1.0, "seconds of a run"),
-        ("memory", 1e9, "GB of peak memory"),
+        ("trainable", 1.0, "trainable parameters"),
+        ("seconds", 1.0, "seconds per run"),
+        ("memory", 1e9, "peak memory, GB"),
     )
     for axes, (cost, unit, title) in zip(figure.subplots(1, 3, sharey=True), costs, strict=True):
         points = [(float(getattr(row, cost)) / unit, row.scores[metric]) for row in rows]
         best = pareto(points)
         axes.plot(*zip(*sorted(best), strict=True), "-", color=ORANGE, linewidth=1, drawstyle="steps-post")
         for number, (point, row) in enumerate(zip(points, rows, strict=True), start=1):
-            # Names of points that lie close together would cover each other; the legend has them.
+            # Names next to the points could overlap, so they are in the legend.
             colour, label = ORANGE if point in best else BLUE, f"{number}  {short(row.name)}"
             axes.plot(*point, "o", color=colour, markersize=5, label=label if cost == "trainable" else None)
             axes.annotate(str(number), point, xytext=(3, 3), textcoords="offset points", fontsize=8)
@@ -75,18 +75,18 @@ def tradeoffs(rows: Sequence[Row], metric: str) -> Figure:
     parameters.set_xscale("log")
     parameters.set_ylabel(f"test {metric}")
     for axes in others:
-        axes.set_xlim(0, 1.1 * axes.dataLim.x1)  # the margin of points that cost nearly the same would be none
+        axes.set_xlim(0, 1.1 * axes.dataLim.x1)  # otherwise points with nearly equal costs would fill the axis
     figure.legend(loc="outside right upper", fontsize=8, handlelength=0, handletextpad=0, markerscale=0)
     return figure
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points of which no other costs less and scores at least as much."""
+    """Returns the Pareto-optimal points (cost, score): no other costs at most as much and scores at least as high."""
     return [(x, y) for x, y in points if not any((a <= x and b >= y) and (a, b) != (x, y) for a, b in points)]
 
 
 def learning(groups: Sequence[Group], score: str) -> Figure:
-    """A validation score over the epochs, a line for each run and a colour for each group."""
+    """Draws a validation score over the epochs, one line per run and one colour per group."""
     figure = Figure(figsize=(8, 3.8), layout="constrained")
     axes = figure.subplots()
     for index, group in enumerate(groups):

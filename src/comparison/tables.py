@@ -1,4 +1,4 @@
-"""A comparison as tables: for the terminal and pages, as Markdown, CSV and JSON."""
+"""A comparison as tables: for the terminal and the page, and as Markdown, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from src.tables.writing import harmless
 
 @dataclass(frozen=True)
 class Cells:
-    """A table that people read.
+    """A table for display.
 
     Args:
-        title: what it is about.
-        header: of the columns.
-        labels: how many columns name the group; the others hold numbers, apart from the last of the scores.
-        rows: a group each, the best on top.
+        title: its heading.
+        header: names of the columns.
+        labels: the number of columns that name the group. The others are numeric, except the verdict.
+        rows: one per group, the best first.
     """
 
     title: str
@@ -35,7 +35,7 @@ class Cells:
 
 
 def tables(comparison: Comparison) -> list[Cells]:
-    """What the groups score, and what they cost."""
+    """Returns the table of scores and the table of costs."""
     return [_scores(comparison), _costs(comparison)]
 
 
@@ -85,10 +85,10 @@ def _bounds(interval: Interval | None, form: str = ".3f") -> str:
     return f" [{interval.low:{form}}, {interval.high:{form}}]" if interval else " [n/a]"
 
 
-def _teraflop(operations: float | None) -> str:
-    if operations is None:
+def _teraflop(flops: float | None) -> str:
+    if flops is None:
         return "n/a"
-    count = operations / 1e12
+    count = flops / 1e12
     return f"{count:,.0f}" if count >= 100 else f"{count:.3g}"
 
 
@@ -112,7 +112,8 @@ def problem_line(problem: Mapping[str, str]) -> str:
 
 
 def as_csv(comparison: Comparison) -> str:
-    """One line a group, with plain numbers, and no text that a spreadsheet would run."""
+    """Returns one line per group, with unformatted numbers and without text that a spreadsheet would run as a
+    formula."""
     text = io.StringIO()
     rows = [
         {
@@ -122,7 +123,7 @@ def as_csv(comparison: Comparison) -> str:
         for row in comparison.rows
     ]
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    # What is null in one row, such as an interval, has parts in another.
+    # An interval that is null in one row has several columns in another.
     columns = [key for key in columns if not any(other.startswith(f"{key}.") for other in columns)]
     writer = csv.DictWriter(text, columns, extrasaction="ignore")
     writer.writerow({key: harmless(key) for key in columns})
@@ -138,7 +139,7 @@ FORMATS = {"md": as_markdown, "csv": as_csv, "json": as_json}
 
 
 def write(comparison: Comparison, folder: Path) -> list[Path]:
-    """Leaves the comparison beside the runs, in every format."""
+    """Writes the comparison into a folder in every format and returns the files."""
     files = []
     for ending, render in FORMATS.items():
         file = folder / f"comparison.{ending}"

@@ -1,4 +1,4 @@
-"""Where each head of each layer looks: attention maps, their flow through the layers, and what sums them up."""
+"""Attention maps of each head and layer, attention rollout, gradient-weighted attention, and summaries per head."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from src.errors import UserError
 from src.explanation.scoring import LabelScores
 from src.explanation.tokens import Tokens
 
-TOLERANCE = 1e-5  # of logits between attention that shows its weights and attention that does not
+TOLERANCE = 1e-5  # maximum relative difference of logits between eager attention and the run's own implementation
 
 
 @dataclass(frozen=True)
 class Attention:
-    """The attention of an encoder on one text. Rows are the tokens that look, columns those that are looked at.
+    """The attention of an encoder on one text. Rows are queries (attending tokens), columns are keys (attended tokens).
 
     Args:
         weights: of all layers and heads; every row sums to 1.
-        flow: by rollout.
-        relevance: weighted by the gradients of some labels' scores.
-        gap: the largest difference of a logit to the one that the run's own attention gives.
+        flow: attention rollout.
+        relevance: gradient-weighted attention, per label.
+        gap: the largest difference of a logit to that of the run's own attention implementation.
     """
 
     weights: Float[Tensor, "layers heads tokens tokens"]
@@ -37,33 +37,34 @@ class Attention:
 
 
 def attend(scores: LabelScores, tokens: Tokens, labels: Sequence[int]) -> Attention:
-    """Attention of a text, from the plain implementation, which is the only one that shows its weights.
+    """Returns the attention of a text, computed with the eager implementation, the only one that returns its weights.
 
     Raises:
-        UserError: its logits are not those of the run's own implementation.
+        UserError: its logits differ from those of the run's own implementation.
     """
     with torch.inference_mode(False), torch.enable_grad():
         ids, mask = tokens.ids.clone()[None], tokens.mask.clone()
         with torch.no_grad():
             fast = scores(ids, mask)[0]
         vectors = scores.embed(ids[0])[None].requires_grad_()
-        with _shown_weights(scores.network.encoder) as layers:
+        with _returned_weights(scores.network.encoder) as layers:
             found = scores.of_vectors(vectors, ids[0], mask)[0]
         gap = float((found - fast).abs().max().detach())
         if not gap <= TOLERANCE * max(1.0, float(fast.abs().max())):
             raise UserError(
-                f"Attention with its weights must give the run's own logits; they differ by {gap:.2g}.\n"
+                f"Eager attention must give the logits of the run's own attention; they differ by {gap:.2g}.\n"
                 "Leave attention out: methods=[integrated_gradients,occlusion]."
             )
-        slopes = [torch.autograd.grad(found[label], layers, retain_graph=True) for label in labels]
+        gradients_of = [torch.autograd.grad(found[label], layers, retain_graph=True) for label in labels]
     weights = torch.cat([layer.detach() for layer in layers])
-    gradients = torch.stack([torch.cat(slope) for slope in slopes])
+    gradients = torch.stack([torch.cat(per_layer) for per_layer in gradients_of])
     return Attention(weights, rollout(weights), torch.stack([relevance(weights, g) for g in gradients]), gap)
 
 
 @contextlib.contextmanager
-def _shown_weights(encoder: Any) -> Iterator[list[Tensor]]:
-    """Runs within have plain attention; their weights are added to the list, [1, heads, tokens, tokens] a layer."""
+def _returned_weights(encoder: Any) -> Iterator[list[Tensor]]:
+    """Switches to eager attention; forward passes append their weights to the list, [1, heads, tokens, tokens] per
+    layer."""
     layers: list[Tensor] = []
     before = encoder.config._attn_implementation
     hooks = [
@@ -82,7 +83,7 @@ def _shown_weights(encoder: Any) -> Iterator[list[Tensor]]:
 
 
 def rollout(weights: Float[Tensor, "layers heads tokens tokens"]) -> Float[Tensor, "tokens tokens"]:
-    """Attention flow from each token to each input token, through all layers.
+    """Returns the attention rollout from each token to each input token, through all layers.
 
     Averages heads, adds the residual path, renormalises rows and multiplies layers (Abnar & Zuidema 2020, eq. 1-2).
     Rows sum to 1.
@@ -97,10 +98,10 @@ def rollout(weights: Float[Tensor, "layers heads tokens tokens"]) -> Float[Tenso
 def relevance(
     weights: Float[Tensor, "layers heads tokens tokens"], gradients: Float[Tensor, "layers heads tokens tokens"]
 ) -> Float[Tensor, "tokens tokens"]:
-    """Gradient-weighted attention: what speaks for a label, followed through all layers (Chefer et al. 2021, eq. 5-6).
+    """Returns gradient-weighted attention: the evidence for a label through all layers (Chefer et al. 2021, eq. 5-6).
 
-    The positive part of weights times gradients, averaged over heads, is added layer by layer onto the identity, which
-    is taken away in the end: it says only that every token carries itself.
+    The positive part of weights times gradients, averaged over heads, is added layer by layer to the identity, which
+    stands for the residual path and is subtracted at the end.
     """
     identity = torch.eye(weights.shape[-1])
     found = identity
@@ -110,7 +111,7 @@ def relevance(
 
 
 def entropy(weights: Float[Tensor, "layers heads tokens tokens"]) -> Float[Tensor, "layers heads"]:
-    """How widely a head looks, in bits, averaged over its rows: 0 is one token, log2(tokens) is all alike."""
+    """Returns the entropy of each head in bits, averaged over its rows: 0 for one token, log2(tokens) if uniform."""
     bits: Tensor = torch.special.entr(weights).sum(-1).mean(-1) / math.log(2)
     return bits
 
@@ -118,6 +119,6 @@ def entropy(weights: Float[Tensor, "layers heads tokens tokens"]) -> Float[Tenso
 def mass(
     weights: Float[Tensor, "layers heads tokens tokens"], columns: Bool[Tensor, " tokens"]
 ) -> Float[Tensor, "layers heads"]:
-    """The share of a head's attention that goes to some tokens, averaged over its rows."""
-    shares: Tensor = weights[..., columns].sum(-1).mean(-1)
-    return shares
+    """Returns the fraction of each head's attention to the chosen tokens, averaged over its rows."""
+    fractions: Tensor = weights[..., columns].sum(-1).mean(-1)
+    return fractions

@@ -1,4 +1,4 @@
-"""All that is asked about one text under one run."""
+"""The explanation of one text by one run: attributions, attention, faithfulness."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from src.explanation.tokens import Tokens
 if TYPE_CHECKING:
     from src.models.networks import Network
 
-MOST_LABELS = 4  # that are explained unless others are asked for
+MOST_LABELS = 4  # explained unless labels are chosen
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked about a text.
+    """What to explain.
 
     Args:
-        methods: of importance, by name, and `attention`.
-        layers: whose attention is kept, counted from the input.
-        heads: of these layers.
-        labels: to explain, by name; None: the likeliest few.
+        methods: names of attribution methods, and `attention`.
+        layers: indices of the layers whose attention is shown, counted from the input.
+        heads: indices of the heads of these layers.
+        labels: names of the labels to explain; None: the most probable ones.
     """
 
     methods: Sequence[str]
@@ -40,17 +40,17 @@ class Question:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a run says of a text what it says.
+    """Why a run predicts what it predicts for a text.
 
     Args:
-        tokens: the text.
+        tokens: the tokenized text.
         probabilities: of all labels by name, in the run's order.
-        labels: those that are explained, the likeliest of them first.
+        labels: the explained labels, the most probable first.
         attributions: by method; rows are these labels.
-        attention: of the layers and heads that were asked for.
-        layers: the numbers of these layers.
-        heads: the numbers of these heads.
-        curves: of the first of these labels, by method, and of `random` orders.
+        attention: of all layers and heads; None if not requested.
+        layers: indices of the shown layers.
+        heads: indices of the shown heads.
+        curves: faithfulness for the first of these labels, by method, and of `random` orders.
     """
 
     tokens: Tokens
@@ -64,37 +64,38 @@ class Explanation:
 
     @property
     def likeliest(self) -> str:
-        """The label that the run says, whichever labels are explained."""
+        """The most probable of all labels, whether explained or not."""
         return max(self.probabilities, key=self.probabilities.__getitem__)
 
     def warnings(self) -> list[str]:
-        """What a reader must know before believing the values."""
+        """Returns what limits the reliability of the values."""
         found = []
         for name, attribution in self.attributions.items():
             for label, missing in zip(self.labels, attribution.missing.tolist(), strict=True):
                 if attribution.steps and missing >= TOLERANCE:
                     found.append(
-                        f"{name.replace('_', ' ')} of {label}: after {attribution.steps} steps the values add up to "
-                        f"the change of the score only within {missing:.0%}; they should within {TOLERANCE:.0%}."
+                        f"{name.replace('_', ' ')} of {label}: after {attribution.steps} steps the sum of the values "
+                        f"differs from the change of the score by {missing:.0%}, not less than {TOLERANCE:.0%}."
                     )
         end = max(end for _, end in self.tokens.spans.values())
         if cut := len(self.tokens.text[end:].split()):
-            found.append(f"The text is cut after {len(self.tokens.ids)} tokens; the last {cut} words are not read.")
+            found.append(f"The text is truncated to {len(self.tokens.ids)} tokens; the last {cut} words are ignored.")
         return found
 
 
 def explain(
-    network: Network, tokens: Tokens, question: Question, doing: Callable[[str], object] = lambda part: None
+    network: Network, tokens: Tokens, question: Question, on_step: Callable[[str], object] = lambda step: None
 ) -> Explanation:
-    """
+    """Explains the prediction for one text.
+
     Args:
         network: in evaluation mode.
-        tokens: the text.
-        question: what to find out.
-        doing: is told of each part before it begins, what it is.
+        tokens: the tokenized text.
+        question: what to explain.
+        on_step: called with the name of each step before it starts.
 
     Raises:
-        UserError: attention that shows its weights does not give the network's own logits.
+        UserError: eager attention does not give the network's own logits.
     """
     scores = LabelScores(network)
     with torch.no_grad():
@@ -104,24 +105,24 @@ def explain(
         i for i in probs.argsort(descending=True).tolist() if question.labels is None or names[i] in question.labels
     ]
     labels = order if question.labels else order[:MOST_LABELS]
-    asked = [name for name in METHODS if name in question.methods]
-    attributions, curves, attended = {}, {}, None
-    for name in asked:
-        doing(name.replace("_", " "))
+    methods = [name for name in METHODS if name in question.methods]
+    attributions, curves, maps = {}, {}, None
+    for name in methods:
+        on_step(name.replace("_", " "))
         attributions[name] = METHODS[name](scores, tokens, labels)
         curves[name] = faithfulness.by_importance(scores, tokens, labels[0], attributions[name].values[0])
     if curves:
-        doing("words in random order")
+        on_step("words in random order")
         curves["random"] = faithfulness.at_random(scores, tokens, labels[0])
     if "attention" in question.methods:
-        doing("attention")
-        attended = attention.attend(scores, tokens, labels)
+        on_step("attention")
+        maps = attention.attend(scores, tokens, labels)
     return Explanation(
         tokens,
         dict(zip(names, probs.tolist(), strict=True)),
         [names[label] for label in labels],
         attributions,
-        attended,
+        maps,
         question.layers,
         question.heads,
         curves,
@@ -129,7 +130,7 @@ def explain(
 
 
 def as_record(found: Explanation) -> dict[str, Any]:
-    """An explanation as plain values, for JSON; attention as what sums up each head."""
+    """Returns an explanation as values for JSON; attention is summarised per head."""
     tokens = found.tokens
     return {
         "text": tokens.text,
@@ -160,7 +161,7 @@ def as_record(found: Explanation) -> dict[str, Any]:
 
 
 def _faithfulness_record(curves: Curves) -> dict[str, Any]:
-    """Each measure: of one order its value, of random ones the mean and the band of nine tenths."""
+    """Returns each measure: its value for a single order, mean and 90% band for random orders."""
     measures = {
         "comprehensiveness": curves.comprehensiveness,
         "sufficiency": curves.sufficiency,
@@ -175,20 +176,23 @@ def _faithfulness_record(curves: Curves) -> dict[str, Any]:
 
 
 def attention_record(found: Explanation) -> list[dict[str, Any]]:
-    """Of each chosen head its entropy in bits, and the share of attention that goes to each special token."""
+    """Returns for each chosen head its entropy in bits and the fraction of its attention to each special token."""
     if found.attention is None:
         return []
     special = found.tokens.special.nonzero().flatten()
-    places = {found.tokens.names[place]: place for place in special.tolist()}
+    positions = {found.tokens.names[position]: position for position in special.tolist()}
     weights = found.attention.weights
-    spread = attention.entropy(weights)
-    shares = {name: attention.mass(weights, torch.arange(weights.shape[-1]) == place) for name, place in places.items()}
+    entropy = attention.entropy(weights)
+    masses = {
+        name: attention.mass(weights, torch.arange(weights.shape[-1]) == position)
+        for name, position in positions.items()
+    }
     return [
         {
             "layer": layer,
             "head": head,
-            "entropy": float(spread[layer, head]),
-            **{name: float(share[layer, head]) for name, share in shares.items()},
+            "entropy": float(entropy[layer, head]),
+            **{name: float(mass[layer, head]) for name, mass in masses.items()},
         }
         for layer in found.layers
         for head in found.heads

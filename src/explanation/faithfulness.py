@@ -1,5 +1,5 @@
-"""Whether importance is true: what happens to a label's probability when the words that are said to matter are hidden,
-or kept alone, beside words in random order."""
+"""Faithfulness of attributions: how a label's probability changes when the most important words are masked, or all
+others are, compared with words in random order."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ from torch import Tensor
 from src.explanation.scoring import LabelScores
 from src.explanation.tokens import Tokens
 
-BINS = (0.01, 0.05, 0.1, 0.2, 0.5)  # ERASER's shares of words
+BINS = (0.01, 0.05, 0.1, 0.2, 0.5)  # ERASER's fractions of the words
 
 
-GRID = tuple(tenth / 10 for tenth in range(11))  # of the curves
+GRID = tuple(tenth / 10 for tenth in range(11))  # fractions of the words on the curves
 
 
-ORDERS = 20  # random ones
+ORDERS = 20  # number of random orders
 
 
-BAND = (0.05, 0.95)  # quantiles of what random orders come to
+BAND = (0.05, 0.95)  # quantiles over the random orders
 
 
 @dataclass(frozen=True)
 class Curves:
-    """A label's probability over the share of words that have been hidden or uncovered, in one order or several.
+    """A label's probability over the fraction of words that are masked or kept, for one order or several.
 
     Args:
         full: the label's probability for the whole text.
-        deletion: with the first words hidden, at the shares of the grid.
-        insertion: with only the first words left.
-        comprehensiveness: by how much hiding the first words lowers the probability, averaged over ERASER's five shares
-            (DeYoung et al. 2020, AOPC, as the mean over 1, 5, 10, 20 and 50% of the words, rounded up). High is good.
-        sufficiency: the same for leaving only these words. Low is good.
+        deletion: with the first words masked, at the fractions of the grid.
+        insertion: with all but the first words masked.
+        comprehensiveness: the drop of the probability when the first words are masked, averaged over ERASER's five
+            fractions (DeYoung et al. 2020, AOPC, as the mean over 1, 5, 10, 20 and 50% of the words, rounded up). High
+            is good.
+        sufficiency: the drop when only these words are kept. Low is good.
     """
 
     full: float
@@ -47,22 +48,22 @@ class Curves:
 
     @property
     def deletion_area(self) -> Float[Tensor, " orders"]:
-        """The mean height of the curve. Low is good."""
+        """The area under the curve. Low is good."""
         return torch.trapezoid(self.deletion, dx=1 / (len(GRID) - 1))
 
     @property
     def insertion_area(self) -> Float[Tensor, " orders"]:
-        """The mean height of the curve. High is good."""
+        """The area under the curve. High is good."""
         return torch.trapezoid(self.insertion, dx=1 / (len(GRID) - 1))
 
 
 def by_importance(scores: LabelScores, tokens: Tokens, label: int, values: Float[Tensor, " tokens"]) -> Curves:
-    """The curves of the order that an attribution gives: the word that adds most to the label first."""
+    """Returns the curves for words in order of their attribution, the highest first."""
     return _curves(scores, tokens, label, tokens.by_word(values).argsort(descending=True, stable=True)[None])
 
 
 def at_random(scores: LabelScores, tokens: Tokens, label: int, seed: int = 0) -> Curves:
-    """The curves of random orders of the words."""
+    """Returns the curves of random orders of the words."""
     draw = torch.Generator().manual_seed(seed)
     return _curves(
         scores, tokens, label, torch.stack([torch.randperm(len(tokens.spans), generator=draw) for _ in range(ORDERS)])
@@ -70,7 +71,7 @@ def at_random(scores: LabelScores, tokens: Tokens, label: int, seed: int = 0) ->
 
 
 def band(values: Float[Tensor, "orders ..."]) -> Float[Tensor, "2 ..."]:
-    """Within which nine tenths of the orders lie."""
+    """Returns the bounds that contain 90% of the orders."""
     return values.quantile(torch.tensor(BAND), dim=0)
 
 
@@ -80,10 +81,10 @@ def _curves(scores: LabelScores, tokens: Tokens, label: int, orders: Int[Tensor,
     bins, grid = _counts(BINS, len(tokens.spans)), _counts(GRID, len(tokens.spans))
     sizes = sorted({*bins, *grid})
     first = ranks[:, None, :] < torch.tensor(sizes)[None, :, None]
-    variants = torch.cat([first, ~first]).flatten(0, 1)  # hidden: the first words, or all others
-    # Short texts have few variants, and every order begins and ends alike.
-    distinct, place = torch.unique(tokens.without(variants), dim=0, return_inverse=True)
-    probs = scores.probabilities(scores(distinct, tokens.mask))[place, label]
+    variants = torch.cat([first, ~first]).flatten(0, 1)  # masked: the first words, or all others
+    # Many variants are equal: all orders share their first and last one, and short texts have few.
+    distinct, index = torch.unique(tokens.with_masked(variants), dim=0, return_inverse=True)
+    probs = scores.probabilities(scores(distinct, tokens.mask))[index, label]
     without, only = probs.view(2, len(orders), len(sizes))
     full = float(scores.probabilities(scores(tokens.ids[None], tokens.mask))[0, label])
     at_bins, at_grid = ([sizes.index(count) for count in counts] for counts in (bins, grid))
@@ -96,6 +97,6 @@ def _curves(scores: LabelScores, tokens: Tokens, label: int, orders: Int[Tensor,
     )
 
 
-def _counts(shares: Sequence[float], words: int) -> list[int]:
-    # Rounding first: 0.1 times 10 words must not become 2 of them.
-    return [math.ceil(round(share * words, 6)) for share in shares]
+def _counts(fractions: Sequence[float], words: int) -> list[int]:
+    # Rounding first, so that 0.1 times 10 words does not become 2.
+    return [math.ceil(round(fraction * words, 6)) for fraction in fractions]

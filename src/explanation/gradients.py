@@ -1,6 +1,6 @@
-"""How much each token adds to a label's score: integrated gradients, gradient times input, occlusion.
+"""Attribution of a label's score to tokens: integrated gradients, gradient times input, occlusion.
 
-All return values in logits, by label and token; special tokens and padding get exactly 0."""
+All return logits per label and token, exactly 0 for special tokens and padding."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from src.explanation.tokens import Tokens
 FIRST_STEPS, MOST_STEPS = 32, 512  # of integrated gradients
 
 
-TOLERANCE = 0.02  # the share of the score that may be missing from the sum
+TOLERANCE = 0.02  # maximum relative difference between the sum of the values and the change of the score
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """How much each token adds to the scores of some labels.
+    """How much each token contributes to the scores of some labels.
 
     Args:
         values: in logits.
-        change: of each label's score between everything hidden and the text: what the values of a complete method
-            add up to.
+        change: of each label's score from the fully masked text to the text: the sum of the values if the method
+            satisfies completeness.
         steps: of integrated gradients; 0 for other methods.
     """
 
@@ -38,14 +38,14 @@ class Attribution:
 
     @property
     def missing(self) -> Float[Tensor, " labels"]:
-        """The share of the change that the values do not add up to."""
+        """The relative difference between the sum of the values and the change."""
         return (self.values.sum(1) - self.change).abs() / self.change.abs().clamp_min(1e-9)
 
 
 def integrated_gradients(scores: LabelScores, tokens: Tokens, labels: Sequence[int]) -> Attribution:
-    """Integrated gradients over the token embeddings (Sundararajan et al. 2017, eq. 1), from the text with every token
-    hidden. The integral is a Gauss-Legendre sum, whose steps double until the values add up to the change of the score
-    within 2%, or there are 512."""
+    """Integrated gradients over the token embeddings (Sundararajan et al. 2017, eq. 1), with the fully
+    masked text as the baseline. The integral is a Gauss-Legendre sum, whose steps double until the sum of the values
+    is within 2% of the change of the score, or there are 512."""
     steps = FIRST_STEPS
     while True:
         found = _integrate(scores, tokens, labels, steps)
@@ -55,7 +55,7 @@ def integrated_gradients(scores: LabelScores, tokens: Tokens, labels: Sequence[i
 
 
 def _integrate(scores: LabelScores, tokens: Tokens, labels: Sequence[int], steps: int) -> Attribution:
-    # Gradients are needed even where the caller has switched them off, and not of tensors made there.
+    # Gradients are needed even in the caller's inference mode, whose tensors must be cloned.
     with torch.inference_mode(False), torch.enable_grad():
         ids, mask = tokens.ids.clone(), tokens.mask.clone()
         vectors, baseline = scores.embed(ids), scores.embed(tokens.masked.clone())
@@ -63,42 +63,42 @@ def _integrate(scores: LabelScores, tokens: Tokens, labels: Sequence[int], steps
         path = baseline + ((points + 1) / 2)[:, None, None] * (vectors - baseline)
         gradients = torch.zeros(len(labels), *vectors.shape)
         for start in range(0, steps, ROWS):
-            part, share = path[start : start + ROWS].requires_grad_(), weights[start : start + ROWS] / 2
+            part, weight = path[start : start + ROWS].requires_grad_(), weights[start : start + ROWS] / 2
             found = scores.of_vectors(part, ids, mask)
-            for place, label in enumerate(labels):
-                (gradient,) = torch.autograd.grad(found[:, label].sum(), part, retain_graph=place + 1 < len(labels))
-                gradients[place] += torch.einsum("s,stw->tw", share, gradient)
+            for index, label in enumerate(labels):
+                (gradient,) = torch.autograd.grad(found[:, label].sum(), part, retain_graph=index + 1 < len(labels))
+                gradients[index] += torch.einsum("s,stw->tw", weight, gradient)
     values = (gradients * (vectors - baseline)).sum(-1)
     return Attribution(values * ~tokens.special, _change(scores, tokens, labels), steps)
 
 
 def gradient_input(scores: LabelScores, tokens: Tokens, labels: Sequence[int]) -> Attribution:
-    """Gradient times input (Shrikumar et al. 2017): the score's slope at the text, times the token embeddings."""
+    """Gradient times input (Shrikumar et al. 2017): the score's gradient times the token embeddings."""
     with torch.inference_mode(False), torch.enable_grad():
         ids, mask = tokens.ids.clone(), tokens.mask.clone()
         vectors = scores.embed(ids)[None].requires_grad_()
         found = scores.of_vectors(vectors, ids, mask)[0]
-        slopes = [torch.autograd.grad(found[label], vectors, retain_graph=True)[0][0] for label in labels]
-    values = (torch.stack(slopes) * vectors[0].detach()).sum(-1)
+        gradients = [torch.autograd.grad(found[label], vectors, retain_graph=True)[0][0] for label in labels]
+    values = (torch.stack(gradients) * vectors[0].detach()).sum(-1)
     return Attribution(values * ~tokens.special, _change(scores, tokens, labels))
 
 
 @torch.no_grad()
 def occlusion(scores: LabelScores, tokens: Tokens, labels: Sequence[int]) -> Attribution:
-    """By how much a score falls when one token is hidden (Zeiler & Fergus 2014)."""
-    places = (~tokens.special).nonzero().flatten()
-    variants = tokens.ids.repeat(len(places) + 1, 1)
-    variants[torch.arange(len(places)), places] = tokens.hidden
+    """Occlusion (Zeiler & Fergus 2014): how much the score drops when one token is masked."""
+    positions = (~tokens.special).nonzero().flatten()
+    variants = tokens.ids.repeat(len(positions) + 1, 1)
+    variants[torch.arange(len(positions)), positions] = tokens.mask_id
     found = scores(variants, tokens.mask)[:, list(labels)]
     values = torch.zeros(len(labels), len(tokens.ids))
-    values[:, places] = (found[-1] - found[:-1]).T
+    values[:, positions] = (found[-1] - found[:-1]).T
     return Attribution(values, _change(scores, tokens, labels))
 
 
 @torch.no_grad()
 def _change(scores: LabelScores, tokens: Tokens, labels: Sequence[int]) -> Float[Tensor, " labels"]:
-    text, hidden = scores(torch.stack([tokens.ids, tokens.masked]), tokens.mask)[:, list(labels)]
-    change: Tensor = text - hidden
+    text, masked = scores(torch.stack([tokens.ids, tokens.masked]), tokens.mask)[:, list(labels)]
+    change: Tensor = text - masked
     return change
 
 

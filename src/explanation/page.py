@@ -1,4 +1,4 @@
-"""What is left of an explanation: its page, pictures, attention weights and values; and an index of several."""
+"""Writes an explanation: page, figures, attention weights and values; and an index of several explanations."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from src.explanation.gradients import TOLERANCE
 from src.pages.figures import MOST
 from src.pages.html import render, save
 
-LARGEST = 24_000_000  # attention weights in a page, of some 2 bytes each
+LARGEST = 24_000_000  # attention weights in a page, about 2 bytes each
 
 
-LEVELS = 65535  # of attention weights in a page; attention.npz has them in full
+LEVELS = 65535  # quantization levels of attention weights in a page; attention.npz has full precision
 
 
 @dataclass(frozen=True)
 class Side:
-    """A text under one run.
+    """The explanation of a text by one run, for the page.
 
     Args:
-        title: how the page calls the run.
+        title: the run's name on the page.
         run: its folder.
-        strategy: how it froze.
-        stages: by name, `frozen`, `trained` or `in part`.
+        strategy: its freezing strategy.
+        stages: `frozen`, `trained` or `in part`, by stage.
         found: the explanation.
-        given: the labels whose thresholds a multi-label run finds reached; None: it gives the likeliest.
+        given: for multi-label runs, the labels whose probabilities reach their thresholds; None for other runs.
     """
 
     title: str
@@ -51,39 +51,40 @@ class Side:
 
 @dataclass(frozen=True)
 class Entry:
-    """A page as the index lists it: its folder, the text, and for each run the likeliest label, its probability and the
-    words that matter most."""
+    """A row of the index: the page's folder, the text, and for each run the most probable label, its probability and
+    the most important words."""
 
     name: str
     text: str
-    said: list[tuple[str, float, list[str]]]
+    predictions: list[tuple[str, float, list[str]]]
 
     @property
     def agreed(self) -> bool:
-        """Whether all runs have the same likeliest label."""
-        return len({label for label, _, _ in self.said}) == 1
+        """Whether all runs have the same most probable label."""
+        return len({label for label, _, _ in self.predictions}) == 1
 
 
 def check_size(tokens: int, question: Question) -> None:
-    """
+    """Checks that the attention weights fit into a page.
+
     Raises:
-        UserError: a page could not hold that much attention.
+        UserError: there are too many.
     """
     size = tokens * tokens * len(question.layers) * (len(question.heads) + 2)
     if "attention" in question.methods and size > LARGEST:
         raise UserError(
-            f"A page must hold at most {LARGEST / 1e6:.0f} million attention weights; {len(question.layers)} layers "
+            f"A page can hold at most {LARGEST / 1e6:.0f} million attention weights; {len(question.layers)} layers "
             f"and {len(question.heads)} heads of {tokens} tokens are {size / 1e6:.0f} million.\n"
             "Choose some: layers=[0,…] heads=[0,…]."
         )
 
 
 def write_page(sides: Sequence[Side], folder: Path) -> Entry:
-    """Leaves `index.html`, `explanation.json`, `attention.npz` and the pictures of one text in a folder.
+    """Writes `index.html`, `explanation.json`, `attention.npz` and the figures of one text into a folder.
 
     Args:
-        sides: the text under one run, or under two.
-        folder: is made if need be.
+        sides: the explanations of the text by one run or two.
+        folder: created if it does not exist.
     """
     folder.mkdir(parents=True, exist_ok=True)
     figures = []
@@ -107,26 +108,26 @@ def write_page(sides: Sequence[Side], folder: Path) -> Entry:
         text=sides[0].found.tokens.text,
         data={"sides": [_payload(side) for side in sides]},
         tolerance=TOLERANCE,
-        likeliest=_likeliest,
+        most_probable=_most_probable,
     )
     (folder / "index.html").write_text(page, encoding="utf-8")
-    return Entry(folder.name, sides[0].found.tokens.text, [_said(side.found) for side in sides])
+    return Entry(folder.name, sides[0].found.tokens.text, [_prediction(side.found) for side in sides])
 
 
-def _likeliest(probabilities: dict[str, float]) -> list[tuple[str, float]]:
-    """The labels with their probabilities, in the run's order; of more than MOST, the likeliest, from the first on."""
+def _most_probable(probabilities: dict[str, float]) -> list[tuple[str, float]]:
+    """Returns the labels with their probabilities, in the run's order; of more than MOST, the most probable, sorted."""
     found = list(probabilities.items())
     return found if len(found) <= MOST else sorted(found, key=lambda scored: -scored[1])[:MOST]
 
 
 def write_index(entries: Sequence[Entry], runs: Sequence[str], folder: Path) -> None:
-    """Leaves the page that lists the pages of several texts under these runs."""
+    """Writes the page that lists the explanations of several texts by these runs."""
     page = render("explain_index.html", "sort.js", entries=entries, runs=runs)
     (folder / "index.html").write_text(page, encoding="utf-8")
 
 
 def _write_figures(side: Side, folder: Path, ending: str) -> str | None:
-    """The pictures of one run; returns that of faithfulness, for the page."""
+    """Writes the figures of one run; returns the faithfulness curves as base64 SVG for the page."""
     found, tokens = side.found, side.found.tokens
     words = [tokens.text[begin:end] for begin, end in tokens.spans.values()]
     for name, attribution in found.attributions.items():
@@ -142,7 +143,8 @@ def _write_figures(side: Side, folder: Path, ending: str) -> str | None:
     return save(plots.faithfulness(found.curves, found.labels[0]), folder, f"faithfulness{ending}")
 
 
-def _said(found: Explanation) -> tuple[str, float, list[str]]:
+def _prediction(found: Explanation) -> tuple[str, float, list[str]]:
+    """Returns the most probable label, its probability, and up to three words that support it most."""
     label, tokens = found.likeliest, found.tokens
     spans = list(tokens.spans.values())
     top: list[str] = []
@@ -150,20 +152,20 @@ def _said(found: Explanation) -> tuple[str, float, list[str]]:
         values = tokens.by_word(attribution.values[0])
         order = values.argsort(descending=True).tolist()
         named = [tokens.text[slice(*spans[i])] for i in order if values[i] > 0]
-        top = [word for word in named if any(map(str.isalnum, word))][:3]  # what is said by signs is on the page
-        if top and found.labels[0] != label:  # others were asked for
+        top = [word for word in named if any(map(str.isalnum, word))][:3]  # punctuation is left to the page
+        if top and found.labels[0] != label:  # other labels were chosen
             top[0] = f"for {found.labels[0]}: {top[0]}"
     return label, found.probabilities[label], top
 
 
 def _chosen(found: Explanation) -> Any:
-    """Attention of the chosen layers and heads, float32 [layers, heads, tokens, tokens]."""
+    """Returns the attention of the chosen layers and heads, float32 [layers, heads, tokens, tokens]."""
     assert found.attention
     return found.attention.weights[list(found.layers)][:, list(found.heads)].numpy()
 
 
 def _payload(side: Side) -> dict[str, Any]:
-    """What the page's script reads of one run."""
+    """Returns the data of one run for the page's script."""
     found, tokens = side.found, side.found.tokens
     return {
         "title": side.title,
@@ -187,11 +189,13 @@ def _payload(side: Side) -> dict[str, Any]:
 
 
 def _attention_payload(found: Explanation) -> dict[str, Any]:
-    """Attention maps, packed: first [layers, heads + 2], the last two of a row being the mean and the maximum over all
-    heads; then rollout, and the gradient-weighted map of each label."""
+    """Returns the packed attention maps: first [layers, heads + 2], where the last two of each layer are the mean and
+    the maximum over all heads; then rollout, and the gradient-weighted map of each label."""
     assert found.attention
-    every = found.attention.weights[list(found.layers)]
-    rows = torch.cat([every[:, list(found.heads)], every.mean(1, keepdim=True), every.amax(1, keepdim=True)], dim=1)
+    weights = found.attention.weights[list(found.layers)]
+    rows = torch.cat(
+        [weights[:, list(found.heads)], weights.mean(1, keepdim=True), weights.amax(1, keepdim=True)], dim=1
+    )
     maps = torch.cat([rows.flatten(0, 1), found.attention.flow[None], found.attention.relevance])
     peaks = maps.amax((1, 2))
     return {
@@ -206,8 +210,8 @@ def _attention_payload(found: Explanation) -> dict[str, Any]:
 
 
 def pack(maps: Float[Tensor, "maps tokens tokens"], peaks: Float[Tensor, " maps"]) -> bytes:
-    """Each weight as one of LEVELS up to its map's peak, compressed by zlib: the low bytes of all, then the high bytes,
-    which are mostly 0. With eight bits, two runs that differ little would differ by nothing but rounding."""
-    shares = maps / peaks.clamp_min(1e-12)[:, None, None]
-    levels = (shares.double() * LEVELS).round().int().flatten()
+    """Quantizes each weight to LEVELS relative to its map's maximum and compresses them with zlib: all low bytes, then
+    all high bytes, which are mostly 0. With 8 bits, rounding would hide small differences between two runs."""
+    scaled = maps / peaks.clamp_min(1e-12)[:, None, None]
+    levels = (scaled.double() * LEVELS).round().int().flatten()
     return zlib.compress(torch.stack([levels % 256, levels // 256]).byte().numpy().tobytes())

@@ -1,4 +1,4 @@
-"""Pictures of an explanation: the importance of words, attention maps, what hiding words does."""
+"""Figures of an explanation: importance of words, attention maps, faithfulness curves."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from src.pages.figures import BLUE, ORANGE, literal
 Weights = NDArray[np.float32]
 
 
-MOST_TICKS = 40  # along a map
+MOST_TICKS = 40  # per axis of an attention map
 
 
-MOST_WORDS = 300  # in a picture
+MOST_WORDS = 300  # in a figure
 
 
-STYLES = ("o-", "s--", "^:")  # of methods, told apart without colour
+STYLES = ("o-", "s--", "^:")  # of methods, distinguishable without colour
 
 
 def importance(words: Sequence[str], values: Sequence[float], title: str) -> Figure:
-    """A bar for each word, in the order of the text: to the right what speaks for the label. Of a long text, the words
-    that matter most."""
+    """Draws one bar per word, in the order of the text; bars to the right support the label. Of a long text, the most
+    important words are shown."""
     chosen = np.sort(np.argsort(-np.abs(values), kind="stable")[:MOST_WORDS])
     words, values = [words[i] for i in chosen], [values[i] for i in chosen]
     figure = Figure(figsize=(7, 1.2 + 0.2 * len(words)), layout="constrained")
@@ -41,18 +41,18 @@ def importance(words: Sequence[str], values: Sequence[float], title: str) -> Fig
     axes.set_yticks(range(len(words)), [_plain(word) for word in words], fontsize=8)
     axes.set_ylim(len(words) - 0.4, -0.6)
     axes.set_title(_plain(title), fontsize=10)
-    axes.set_xlabel("logits: against the label to the left, for it to the right")
+    axes.set_xlabel("logits: left against the label, right for it")
     axes.grid(alpha=0.3, axis="x")
     return figure
 
 
 def layer_means(weights: Weights, layers: Sequence[int], tokens: Sequence[str]) -> Figure:
-    """The mean over heads of each layer's map. Rows look at columns; each map has its own scale.
+    """Draws the mean over heads of each layer's attention. Rows attend to columns; each map has its own scale.
 
     Args:
         weights: [layers, heads, tokens, tokens].
-        layers: their numbers.
-        tokens: their names.
+        layers: indices of the layers.
+        tokens: names of the tokens.
     """
     columns = min(3, len(layers))
     rows, size = math.ceil(len(layers) / columns), len(tokens)
@@ -63,17 +63,17 @@ def layer_means(weights: Weights, layers: Sequence[int], tokens: Sequence[str]) 
     axes, begins = _mosaic(figure, maps.reshape(rows, columns, size, size))
     step = math.ceil(size / MOST_TICKS)
     names = [_plain(token) for token in tokens[::step]]
-    places = np.arange(0, size, step)
-    axes.set_xticks((begins[:columns, None] + places).flatten(), names * columns, rotation=90, fontsize=6)
-    axes.set_yticks((begins[:rows, None] + places).flatten(), names * rows, fontsize=6)
-    for place, layer in enumerate(layers):
-        left, top = begins[place % columns], begins[place // columns]
+    ticks = np.arange(0, size, step)
+    axes.set_xticks((begins[:columns, None] + ticks).flatten(), names * columns, rotation=90, fontsize=6)
+    axes.set_yticks((begins[:rows, None] + ticks).flatten(), names * rows, fontsize=6)
+    for index, layer in enumerate(layers):
+        left, top = begins[index % columns], begins[index // columns]
         axes.text(left, top - 1, f"layer {layer}, mean over heads", fontsize=9)
     return figure
 
 
 def all_heads(weights: Weights, layers: Sequence[int], heads: Sequence[int]) -> Figure:
-    """Every chosen head as a small map, layers downward and heads to the right; each map has its own scale."""
+    """Draws each chosen head as a small map, one row per layer, one column per head; each map has its own scale."""
     figure = Figure(figsize=(1.0 * len(heads) + 0.8, 1.0 * len(layers) + 0.8), layout="constrained")
     axes, begins = _mosaic(figure, weights)
     middles = begins + weights.shape[-1] / 2
@@ -84,23 +84,23 @@ def all_heads(weights: Weights, layers: Sequence[int], heads: Sequence[int]) -> 
 
 
 def _mosaic(figure: Figure, maps: Weights) -> tuple[Axes, NDArray[np.intp]]:
-    """Draws maps [rows, columns, tokens, tokens] as one picture, which takes a fraction of the time that as many axes
-    do; returns where the first, second, … map of a row or column begins."""
+    """Draws maps [rows, columns, tokens, tokens] as one image, which is much faster than one axes per map. Returns the
+    axes and the offset of each map of a row or column, in pixels."""
     rows, columns, size, _ = maps.shape
     gap = max(2, size // 16)
     peaks = np.nan_to_num(maps).max((2, 3), keepdims=True)
     tiled = np.pad(maps / np.maximum(peaks, 1e-12), ((0, 0), (0, 0), (gap, 0), (gap, 0)), constant_values=np.nan)
     axes = figure.subplots()
-    picture = tiled.transpose(0, 2, 1, 3).reshape(rows * (size + gap), columns * (size + gap))
-    axes.imshow(picture, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    image = tiled.transpose(0, 2, 1, 3).reshape(rows * (size + gap), columns * (size + gap))
+    axes.imshow(image, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     axes.spines[:].set_visible(False)
     return axes, np.arange(max(rows, columns)) * (size + gap) + gap
 
 
 def faithfulness(curves: Mapping[str, Curves], label: str) -> Figure:
-    """The label's probability while words are hidden or uncovered, by method; nine tenths of random orders in grey."""
+    """Draws the label's probability while words are masked or unmasked, by method; 90% of random orders in grey."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
-    titles = {"deletion": "hiding the most important words", "insertion": "uncovering the most important words"}
+    titles = {"deletion": "masking the most important words", "insertion": "unmasking the most important words"}
     for axes, (kind, title) in zip(figure.subplots(1, 2, sharey=True), titles.items(), strict=True):
         for name, found in curves.items():
             values = getattr(found, kind)
@@ -109,7 +109,7 @@ def faithfulness(curves: Mapping[str, Curves], label: str) -> Figure:
             else:
                 number, shown = list(curves).index(name), name.replace("_", " ")
                 axes.plot(GRID, values[0], STYLES[number], color=f"C{number}", markersize=4, label=shown)
-        axes.set(title=title, xlabel="share of the words", ylim=(-0.03, 1.03))
+        axes.set(title=title, xlabel="fraction of the words", ylim=(-0.03, 1.03))
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel(_plain(f"probability of {label}"))
     figure.axes[0].legend(fontsize=8)
@@ -117,7 +117,7 @@ def faithfulness(curves: Mapping[str, Curves], label: str) -> Figure:
 
 
 def _plain(text: str) -> str:
-    """Text that matplotlib does not take for a formula, and that its font can draw."""
+    """Returns a short text that matplotlib does not parse as a formula and that its font can draw."""
     shown = "".join(c if ord(c) in _drawable() else "?" for c in text)
     return literal(shown if len(shown) <= 40 else f"{shown[:39]}…")
 

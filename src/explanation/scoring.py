@@ -1,4 +1,4 @@
-"""What a run's model makes of tokens, or of vectors in their place: a score for each label."""
+"""Scores of each label for token ids, or for embeddings in their place."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from torch import Tensor
 from src.models.heads import probabilities
 from src.models.networks import Network
 
-ROWS = 32  # that go through the model together
+ROWS = 32  # texts per forward pass
 
 
 class LabelScores:
-    """The logits of a text classifier by label; a binary task's one logit is the positive label's score, and negated
-    the negative one's.
+    """The logits of a text classifier by label. The single logit of a binary task is the score of the positive label;
+    negated, it is that of the negative label.
 
     Args:
-        network: in evaluation mode. Which of its parameters are frozen makes no difference.
+        network: in evaluation mode; its parameters may be frozen or not.
     """
 
     def __init__(self, network: Network) -> None:
@@ -25,14 +25,14 @@ class LabelScores:
         self.objective = network.space.objective
 
     def __call__(self, ids: Int[Tensor, "rows tokens"], mask: Bool[Tensor, " tokens"]) -> Float[Tensor, "rows labels"]:
-        """The labels' scores of variants of one text."""
+        """Returns the labels' scores for variants of one text."""
         return torch.cat([self._forward(ids[start : start + ROWS], mask) for start in range(0, len(ids), ROWS)])
 
     def of_vectors(
         self, vectors: Float[Tensor, "rows tokens width"], ids: Int[Tensor, " tokens"], mask: Bool[Tensor, " tokens"]
     ) -> Float[Tensor, "rows labels"]:
-        """The labels' scores of a text whose token embeddings are replaced by these vectors."""
-        # Not every architecture takes `inputs_embeds` the same way; all of them look tokens up in one module.
+        """Returns the labels' scores for a text whose token embeddings are replaced by these vectors."""
+        # Architectures differ in how they take `inputs_embeds`, but all look tokens up in one embedding module.
         hook = self.network.encoder.get_input_embeddings().register_forward_hook(lambda *_: vectors)
         try:
             return self._forward(ids.expand(len(vectors), -1), mask)
@@ -40,7 +40,7 @@ class LabelScores:
             hook.remove()
 
     def embed(self, ids: Int[Tensor, " tokens"]) -> Float[Tensor, "tokens width"]:
-        """The token embeddings, without positions."""
+        """Returns the token embeddings, without position embeddings."""
         vectors: Tensor = self.network.encoder.get_input_embeddings()(ids)
         return vectors.detach()
 

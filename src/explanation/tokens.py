@@ -1,4 +1,4 @@
-"""A text as its tokens and words: where each lies in the text, and which tokens make up which word."""
+"""Tokens and words of a text: the span of each word, and which tokens it consists of."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from src.errors import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Marks of writing with and without spaces; apostrophes and hyphens are parts of words.
+# Punctuation marks of scripts with and without spaces; apostrophes and hyphens are parts of words.
 MARKS = (
     re.escape(r'!"#$%&()*+,./:;<=>?@[\]^_`{|}~') + "«»¿¡\\u2012-\\u2017\\u201c-\\u2027\\u3001-\\u3011\\uff01-\\uff20"
 )
@@ -34,13 +34,13 @@ class Tokens:
 
     Args:
         text: the whole text.
-        names: of the tokens, special ones included.
-        ids: of the tokens.
-        special: tokens that are not of the text, such as [CLS] and padding.
+        names: the tokens, including special ones.
+        ids: the token ids.
+        special: tokens that are not part of the text, such as [CLS] and padding.
         mask: tokens that are not padding.
         words: for each token the number of its word in the text; -1 for special tokens.
-        spans: of each word that has tokens, by number: where it begins and ends in the text.
-        hidden: the id that stands in place of a token that is taken away.
+        spans: begin and end in the text of each word that has tokens, by its index.
+        mask_id: the id that replaces masked tokens.
     """
 
     text: str
@@ -50,34 +50,34 @@ class Tokens:
     mask: Bool[Tensor, " tokens"]
     words: tuple[int, ...]
     spans: dict[int, tuple[int, int]]
-    hidden: int
+    mask_id: int
 
     @property
     def masked(self) -> Int[Tensor, " tokens"]:
-        """The ids with every token of the text hidden."""
-        return torch.where(self.special, self.ids, self.hidden)
+        """The ids with every token of the text masked."""
+        return torch.where(self.special, self.ids, self.mask_id)
 
-    def without(self, words: Bool[Tensor, "rows words"]) -> Int[Tensor, "rows tokens"]:
-        """The ids with some words hidden; columns are the words that have tokens, in order."""
-        place = {word: column for column, word in enumerate(self.spans)}
-        columns = torch.tensor([place.get(word, 0) for word in self.words])
-        return torch.where(words[:, columns] & ~self.special, self.hidden, self.ids)
+    def with_masked(self, words: Bool[Tensor, "rows words"]) -> Int[Tensor, "rows tokens"]:
+        """Returns the ids with some words masked; columns are the words that have tokens, in order."""
+        column_of = {word: column for column, word in enumerate(self.spans)}
+        columns = torch.tensor([column_of.get(word, 0) for word in self.words])
+        return torch.where(words[:, columns] & ~self.special, self.mask_id, self.ids)
 
     def by_word(self, values: Float[Tensor, "*any tokens"]) -> Float[Tensor, "*any words"]:
-        """The sum over the tokens of each word that has tokens, in order. Special tokens belong to none."""
+        """Returns the sum over the tokens of each word that has tokens, in order. Special tokens belong to no word."""
         words = torch.tensor(self.words)
         return torch.stack([values[..., words == word].sum(-1) for word in self.spans], dim=-1)
 
 
 def split(text: str, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Tokens:
-    """A text as the run's model reads it: cut at `max_length` tokens.
+    """Tokenizes a text as in training, truncated to `max_length` tokens.
 
     Raises:
-        UserError: the text has no tokens, or the tokenizer cannot say where they lie.
+        UserError: the text has no tokens, or the tokenizer does not return offsets.
     """
     if not tokenizer.is_fast:
         raise UserError(
-            f"The run's tokenizer must say where its tokens lie in a text; {type(tokenizer).__name__} cannot.\n"
+            f"The run's tokenizer must return the offsets of its tokens; {type(tokenizer).__name__} does not.\n"
             "Train with a backbone that has a tokenizer.json."
         )
     found = tokenizer(
@@ -85,7 +85,7 @@ def split(text: str, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Tok
     )
     special = torch.tensor(found["special_tokens_mask"]).bool()
     if special.all() or not text.strip():
-        raise UserError(f"The text must hold something to read; {text!r} has no tokens.\nGive a text with words.")
+        raise UserError(f"The text must contain tokens; {text!r} has none.\nGive a text with words.")
     words, spans = _words(text, found["offset_mapping"], special.tolist())
     candidates = (tokenizer.mask_token_id, tokenizer.unk_token_id, tokenizer.pad_token_id)
     return Tokens(
@@ -103,8 +103,8 @@ def split(text: str, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Tok
 def _words(
     text: str, offsets: list[tuple[int, int]], special: list[bool]
 ) -> tuple[tuple[int, ...], dict[int, tuple[int, int]]]:
-    """The number of each token's word, and where these words lie. A token belongs to the word that it begins in,
-    and a word reaches at least to where its last token does."""
+    """Returns the index of each token's word, and the spans of these words. A token belongs to the word in which it
+    begins; a word ends no earlier than its last token."""
     found = [match.span() for match in WORD.finditer(text)]
     words: list[int] = []
     spans: dict[int, tuple[int, int]] = {}
@@ -113,7 +113,7 @@ def _words(
         if is_special:
             words.append(-1)
             continue
-        # Some tokenizers count the space before a word to its first token.
+        # Some tokenizers include the space before a word in its first token.
         begin += len(text[begin:end]) - len(text[begin:end].lstrip())
         while word + 1 < len(found) and found[word + 1][0] <= begin:
             word += 1

@@ -1,4 +1,4 @@
-"""Writes a finished run for others: transformers pipelines, ONNX, safetensors, with a model card."""
+"""Exports a finished run as a transformers pipeline, ONNX or safetensors, with a model card."""
 
 __all__ = [
     "card",

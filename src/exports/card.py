@@ -1,5 +1,5 @@
-"""The model card of an exported run: what it is, what it was made from, how good it is, how to use it. Every value is
-read from the run's result and config."""
+"""The model card of an exported run: backbone, data, scores, usage, hyperparameters and limitations, all read from the
+run's result and config."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ PROBABILITIES = {
     "multiclass": "exponents = np.exp(logits - logits.max(1, keepdims=True))\n"
     "probabilities = exponents / exponents.sum(1, keepdims=True)",
     "binary": "positive = 1 / (1 + np.exp(-logits))\nprobabilities = np.concatenate([1 - positive, positive], axis=1)",
-    "multilabel": 'probabilities = 1 / (1 + np.exp(-logits))  # a label counts from its config["thresholds"] on',
+    "multilabel": 'probabilities = 1 / (1 + np.exp(-logits))  # predicted from its config["thresholds"] on',
 }
 
 
@@ -81,14 +81,14 @@ SETTINGS = {
 
 
 def write_card(folder: Path, result: Mapping[str, Any], cfg: DictConfig, kind: Kind, notes: Sequence[str]) -> None:
-    """Leaves README.md.
+    """Writes README.md.
 
     Args:
-        folder: with the model.
+        folder: with the exported model.
         result: the content of the run's result.json.
         cfg: the run's config.
         kind: how the model is loaded.
-        notes: what else there is to know of its limits.
+        notes: further limitations.
     """
     masked = result["objective"] == "mlm"
     title = "A masked language model" if masked else "A text classifier"
@@ -101,37 +101,37 @@ def write_card(folder: Path, result: Mapping[str, Any], cfg: DictConfig, kind: K
         "",
         *markdown.table(["what", "value"], list(_facts(result, cfg))),
         *("", "## How to use it", "", "In this folder:", "", "```python", _how(kind, result["objective"]), "```"),
-        *("", "## Scores", "", "Of the best epoch, on texts that it was not trained on:", ""),
+        *("", "## Scores", "", "Of the best epoch, on texts that were not used for training:", ""),
         *markdown.table(["score", "validation", "test"], list(_scores(result["metrics"]))),
     ]
     if thresholds := result.get("thresholds"):
         rows = [[label, f"{limit:.4g}"] for label, limit in thresholds.items()]
-        lines += ["", "## Thresholds", "", "A label counts as given from this probability on, tuned on validation:", ""]
+        lines += ["", "## Thresholds", "", "A label is predicted from this probability on, tuned on validation:", ""]
         lines += markdown.table(["label", "threshold"], rows[:SHOWN])
-        lines += ["", f"Those of {len(rows) - SHOWN:,} more labels are in config.json."] if len(rows) > SHOWN else []
+        lines += ["", f"{len(rows) - SHOWN:,} more labels: see config.json."] if len(rows) > SHOWN else []
     lines += ["", "## Hyperparameters", "", *markdown.table(["key", "value"], list(_hyperparameters(cfg)))]
     lines += ["", "## Limits", "", *(f"- {limit}" for limit in [*_limits(result, cfg), *notes]), ""]
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
 
 
-def place_name(place: str) -> str:
-    """A hub id as it is; of a path its last part, since the rest says only how a machine is arranged."""
-    local = place.startswith(("/", ".", "~")) or Path(place).exists()
-    return Path(place).name if local else place
+def public_name(source: str) -> str:
+    """Returns a hub id unchanged, and only the last part of a path, since the rest is specific to this machine."""
+    local = source.startswith(("/", ".", "~")) or Path(source).exists()
+    return Path(source).name if local else source
 
 
 def backbone_name(cfg: DictConfig) -> str:
-    """What a run's backbone is called."""
+    """Returns the name of a run's backbone for the model card."""
     chosen = cfg.backbone
-    place = chosen.get("name") or chosen.get("package") or chosen.get("run")
-    return place_name(str(place)) if place else "a BERT from scratch"
+    source = chosen.get("name") or chosen.get("package") or chosen.get("run")
+    return public_name(str(source)) if source else "a BERT from scratch"
 
 
 def _facts(result: Mapping[str, Any], cfg: DictConfig) -> Iterator[list[str]]:
     total, trained = result["parameters"]["total"], result["parameters"]["trainable"]
-    made = result["environment"]
+    software = result["environment"]
     yield ["backbone", backbone_name(cfg)]
-    yield ["data", place_name(str(cfg.data.path or cfg.data.name))]
+    yield ["data", public_name(str(cfg.data.path or cfg.data.name))]
     yield ["texts", ", ".join(f"{count:,} {split}" for split, count in result["texts"].items())]
     yield ["task", result["objective"]]
     if result["labels"]:
@@ -142,8 +142,8 @@ def _facts(result: Mapping[str, Any], cfg: DictConfig) -> Iterator[list[str]]:
     yield ["frozen parameters", f"{total - trained:,}"]
     yield ["best epoch", str(result["best"]["epoch"])]
     yield ["seed", str(result["seed"])]
-    yield ["trained on", f"{made['device']}, {made['time']}"]
-    yield ["versions", f"Thaw {made['thaw']}, torch {made['torch']}, transformers {made['transformers']}"]
+    yield ["trained on", f"{software['device']}, {software['time']}"]
+    yield ["versions", f"Thaw {software['thaw']}, torch {software['torch']}, transformers {software['transformers']}"]
 
 
 def _how(kind: Kind, objective: str) -> str:
@@ -165,17 +165,17 @@ def _hyperparameters(cfg: DictConfig) -> Iterator[list[str]]:
         values: Any = OmegaConf.to_container(node, resolve=True)
         for key, value in flat(values):
             name = f"{section}.{key}"
-            if name not in ("freeze._target_", "scheduler.schedule._partial_"):  # the strategy has a name of its own
+            if name not in ("freeze._target_", "scheduler.schedule._partial_"):  # the strategy has its own row
                 shown = str(value).rpartition(".")[2] if key.endswith("_target_") else str(value)
                 yield [name.removesuffix("._target_"), shown]
 
 
 def _limits(result: Mapping[str, Any], cfg: DictConfig) -> Iterator[str]:
-    yield f"Texts are cut at {cfg.data.max_length} tokens."
+    yield f"Texts are truncated to {cfg.data.max_length} tokens."
     if result["objective"] in ("binary", "multiclass"):
-        yield "Every text gets one of the labels, even a text that none of them fits."
+        yield "Every text gets one of the labels, even if none of them fits."
     yield (
-        f"The scores are of one training and {result['texts']['test']:,} test texts from the same source as the "
-        "training texts; other seeds and other texts come out differently."
+        f"The scores are those of one run on {result['texts']['test']:,} test texts from the same source as the "
+        "training texts; other seeds and other texts give other scores."
     )
-    yield "Licences of the backbone and of the data are not recorded here; theirs hold for this model too."
+    yield "The licences of the backbone and of the data are not recorded here; they apply to this model too."

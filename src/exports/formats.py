@@ -1,4 +1,4 @@
-"""The formats of an exported run. Each is written, read back as its users will read it, and compared with the run."""
+"""The formats of an exported run. Each is written, read back in the way of its users, and compared with the run."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from src.modules import metrics
 from src.prediction.predictor import Predictor
 from src.runs.folder import RunFolder
 
-# What the exported files must say the same of: several lengths, the last beyond what most backbones take.
+# Texts on which the exported model must agree with the run; the last is longer than most backbones allow.
 SAMPLES = (
     "Good.",
     "A warm, funny and quietly devastating film; see it twice!",
     "Überraschend schön: 10/10 😀, said nobody. " * 3,
     "It goes on and on and on. " * 400,
 )
-EXACT = 1e-5  # the largest difference of a probability
-CLOSE = 1e-4  # and of a logit of an ONNX model, whose operators add in another order
+EXACT = 1e-5  # maximum difference of probabilities
+CLOSE = 1e-4  # maximum difference of logits for ONNX, whose operators sum in another order
 
-Written = tuple[Kind, list[str]]  # how a folder is loaded, and what there is to say of it
+Written = tuple[Kind, list[str]]  # how the folder is loaded, and notes for the user
 
 
 class Original:
-    """A run's best weights, adapters merged, and what they said of some texts before that.
+    """A run's best weights with merged adapters, and its logits for some texts before merging.
 
     Args:
-        run: the folder.
+        run: the run folder.
         cfg: the run's config.
-        predictor: of the run; its network and tokenizer are changed.
+        predictor: of the run; its network and tokenizer are modified.
     """
 
     def __init__(self, run: RunFolder, cfg: DictConfig, predictor: Predictor) -> None:
@@ -62,13 +62,13 @@ class Original:
 
     @property
     def probabilities(self) -> Tensor:
-        """Of the labels of each sample, or of the tokens in its masked place."""
+        """Of the labels of each sample, or of the vocabulary at its masked token."""
         objective = self.result["objective"]
         return self.logits.softmax(1) if objective == "mlm" else probabilities(self.logits, objective)
 
     @property
     def about(self) -> dict[str, Any]:
-        """What a config.json says of the run."""
+        """What config.json contains about the run."""
         return {
             "objective": self.result["objective"],
             "labels": self.result["labels"],
@@ -79,7 +79,7 @@ class Original:
         }
 
     def encode(self, texts: list[str]) -> dict[str, Tensor]:
-        """Token ids and mask [texts, tokens], cut and padded."""
+        """Returns token ids and attention mask [texts, tokens], truncated and padded."""
         options: dict[str, Any] = {"truncation": True, "max_length": self.max_length, "padding": True}
         found = self.tokenizer(texts, return_tensors="pt", **options)
         return {"input_ids": found["input_ids"], "attention_mask": found["attention_mask"]}
@@ -87,14 +87,14 @@ class Original:
     def save_tokenizer(self, folder: Path) -> None:
         tokenizer: Any = self.tokenizer
         tokenizer.model_max_length = self.max_length
-        # Runs never give token types, which not every architecture takes.
+        # Runs never pass token types, which not every architecture accepts.
         tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = list(onnx_model.INPUTS)
-        tokenizer.init_kwargs.pop("auto_map", None)  # code of the backbone's, which no run has used
+        tokenizer.init_kwargs.pop("auto_map", None)  # the backbone's own code, which no run uses
         tokenizer.save_pretrained(folder)
 
 
 def write_huggingface(folder: Path, original: Original) -> Written:
-    """A model of transformers' own where there is one that computes the same, otherwise one with its own loader."""
+    """Writes a transformers model if one computes the same, otherwise the weights with their own loader."""
     if original.result["objective"] == "mlm":
         native.write_masked(folder, original.network)
         _agree(native.read_masked(folder, original.samples), original.probabilities, EXACT)
@@ -103,22 +103,22 @@ def write_huggingface(folder: Path, original: Original) -> Written:
         found = native.read_classifier(folder, original.result["labels"], original.samples)
         if _difference(found, original.probabilities) <= EXACT:
             return "pipeline", []
-        # Some settings of an architecture change what its classifier computes; the same files are written again.
+        # Some settings of an architecture change what its classifier computes; the files are overwritten below.
     standalone.write_loader(folder)
     write_safetensors(folder, original)
-    why = "No class of transformers computes this combination of backbone and head: load it with load.py."
-    return "loader", [why]
+    note = "No transformers class computes this combination of backbone and head: load it with load.py."
+    return "loader", [note]
 
 
 def write_safetensors(folder: Path, original: Original) -> Written:
-    """The weights and what they are."""
+    """Writes the weights and their description."""
     standalone.write_weights(folder, original.network, original.cfg.model, original.about)
     _agree(standalone.read_back(folder, original.samples), original.probabilities, EXACT)
     return "weights", []
 
 
 def write_onnx(folder: Path, original: Original, opset: int, int8: bool) -> Written:
-    """An ONNX model, and a smaller one with 8-bit weights if wanted."""
+    """Writes an ONNX model and, if requested, a smaller one with 8-bit weights."""
     content = json.dumps(original.about, indent=2, ensure_ascii=False)
     (folder / "config.json").write_text(f"{content}\n", encoding="utf-8")
     file = folder / "model.onnx"
@@ -129,26 +129,27 @@ def write_onnx(folder: Path, original: Original, opset: int, int8: bool) -> Writ
         _agree(onnx_model.logits(session, original.encode([text])), expected[None], CLOSE)
     if not int8:
         return "onnx", []
-    smaller = folder / "model_int8.onnx"
-    onnx_model.quantise(file, smaller)
-    accuracy, texts = _accuracy(smaller, original)
+    quantised = folder / "model_int8.onnx"
+    onnx_model.quantise(file, quantised)
+    accuracy, texts = _accuracy(quantised, original)
     before = original.result["metrics"]["test"]["accuracy"]
-    sizes = [f"{path.stat().st_size / 1e6:,.1f} MB" for path in (file, smaller)]
+    sizes = [f"{path.stat().st_size / 1e6:,.1f} MB" for path in (file, quantised)]
     return "onnx", [
         f"model_int8.onnx: accuracy {accuracy:.4f} on the {texts:,} test texts of the run, {accuracy - before:+z.4f} "
-        f"against {before:.4f} in full precision; {sizes[1]} instead of {sizes[0]}."
+        f"compared with {before:.4f} in full precision; {sizes[1]} instead of {sizes[0]}."
     ]
 
 
 def _agree(found: Tensor, expected: Tensor, limit: float) -> None:
-    """
+    """Checks that the written model agrees with the run.
+
     Raises:
-        UserError: what was written does not say what the run says.
+        UserError: it does not.
     """
     difference = _difference(found, expected)
     if not difference <= limit:
         raise UserError(
-            f"What is exported must say the same as the run, to {limit:g}; it differs by {difference:.2g}. Nothing was "
+            f"The exported model must agree with the run within {limit:g}; it differs by {difference:.2g}. Nothing was "
             "written.\nChoose another format: format=huggingface, onnx or safetensors."
         )
 
@@ -158,10 +159,10 @@ def _difference(found: Tensor, expected: Tensor) -> float:
 
 
 def _accuracy(file: Path, original: Original) -> tuple[float, int]:
-    """The accuracy of an ONNX classifier on the run's test texts, one at a time, and how many there are.
+    """Returns the accuracy of an ONNX classifier on the run's test texts, one at a time, and their number.
 
     Raises:
-        UserError: the run's predictions, where these texts are, cannot be read.
+        UserError: the run's predictions, which contain these texts, cannot be read.
     """
     texts, targets = _test_texts(original)
     space = LabelSpace.of(original.result)

@@ -1,4 +1,4 @@
-"""Gives a text classifier its weights back from a folder with config.json, model.safetensors and a tokenizer.
+"""Loads a text classifier from a folder with config.json, model.safetensors and a tokenizer.
 
     from load import load
 
@@ -35,10 +35,10 @@ class Classifier:
         self.encoder, self.head, self.tokenizer, self.config = encoder.eval(), head.eval(), tokenizer, config
 
     def probabilities(self, texts: Sequence[str], batch_size: int = 32) -> Float[Tensor, "texts labels"]:
-        """The probability of each label, in the order of the config's labels; multi-label ones are independent.
+        """Returns the probability of each label, in the order of the config's labels; multi-label ones are independent.
 
         Raises:
-            TypeError: `texts` is one text, which would be read as a list of letters.
+            TypeError: `texts` is one text, which would be read as a list of characters.
         """
         if isinstance(texts, str):
             raise TypeError("texts must be a list of texts; got a single one. Put it in a list: classify([text])")
@@ -50,8 +50,8 @@ class Classifier:
         return probabilities(torch.cat(logits), self.config["objective"])
 
     def __call__(self, texts: Sequence[str]) -> list[dict[str, Any]] | list[list[dict[str, Any]]]:
-        """The likeliest label of each text with its probability; of a multi-label text all labels whose probability
-        reaches their threshold."""
+        """Returns the most probable label of each text with its probability; for multi-label data, all labels whose
+        probability reaches their threshold."""
         labels, limits = self.config["labels"], self.config["thresholds"]
         rows: list[list[dict[str, Any]]] = [
             [{"label": label, "score": score} for label, score in zip(labels, row, strict=True)]
@@ -70,11 +70,11 @@ class Classifier:
 
 
 def load(folder: str | Path) -> Classifier:
-    """The classifier in a folder.
+    """Loads the classifier in a folder.
 
     Raises:
         OSError: a file is missing.
-        RuntimeError: the weights are not those that config.json describes.
+        RuntimeError: the weights do not match config.json.
     """
     config: dict[str, Any] = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
     weights = load_file(Path(folder) / "model.safetensors")

@@ -1,6 +1,6 @@
-"""A run's network as a model of transformers' own classes, which `pipeline(…)` loads as it loads any other.
+"""Exports a run's network as a model of a transformers class, which `pipeline(…)` can load.
 
-Only where both compute the same: what transformers puts between an encoder and the labels differs by architecture.
+Only where both compute the same: the layers of transformers between encoder and logits differ by architecture.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Layout:
-    """What an architecture's classifier does with the encoder's states.
+    """How an architecture's classifier computes logits from the encoder's states.
 
     Args:
-        pooling: which head of a run fits: one on the encoder's `pooler`, or on the first token's state (`cls`).
-        last: the name of the linear layer that gives the logits.
-        dense: the name of the layer on the first token before it; none where the encoder's own pooler is used.
+        pooling: the pooling of a head that can be exported: the encoder's `pooler`, or the first token's state (`cls`).
+        last: the name of the linear layer that computes the logits.
+        dense: the name of the layer before it, on the first token; empty where the encoder's own pooler is used.
     """
 
     pooling: str
@@ -39,13 +39,13 @@ class Layout:
     dense: str = ""
 
 
-# The first token, a dense layer and tanh are also what the encoder's own pooler does.
+# A dense layer and tanh on the first token, which is what the encoder's own pooler computes.
 TANH = Layout("pooler", "classifier.out_proj", "classifier.dense")
 CLASSIFIERS = {
     "bert": Layout("pooler", "classifier"),
     "albert": Layout("pooler", "classifier"),
     **dict.fromkeys(("roberta", "xlm-roberta", "camembert", "mpnet"), TANH),
-    # Between the two layers stands a ReLU or a GELU.
+    # With a ReLU or GELU between the two layers.
     "distilbert": Layout("cls", "classifier", "pre_classifier"),
     "electra": Layout("cls", "classifier.out_proj", "classifier.dense"),
     "deberta-v2": Layout("cls", "classifier", "pooler.dense"),
@@ -53,15 +53,15 @@ CLASSIFIERS = {
 
 
 def write_classifier(folder: Path, network: Network, thresholds: dict[str, float] | None) -> bool:
-    """Leaves config.json and model.safetensors of a classifier of the encoder's architecture.
+    """Writes config.json and model.safetensors of a classifier of the encoder's architecture.
 
     Args:
-        folder: is there.
+        folder: an existing folder.
         network: with merged adapters.
         thresholds: by label, of a multi-label task; pipelines do not use them, but config.json keeps them.
 
     Returns:
-        Whether there is one that computes the same; otherwise nothing is written.
+        Whether such a classifier computes the same; otherwise nothing is written.
     """
     from transformers import AutoModelForSequenceClassification
 
@@ -91,7 +91,7 @@ def _settings(network: Network) -> PretrainedConfig:
 
 
 def _classifier_state(network: Network, layout: Layout, prefix: str) -> dict[str, Tensor]:
-    """The weights by the names of transformers' classifier."""
+    """Returns the weights with the names of the transformers classifier."""
     state = {f"{prefix}.{name}": tensor for name, tensor in network.encoder.state_dict().items()}
     linear: Any = network.head.linear
     weight, bias = linear.weight.detach(), linear.bias.detach()
@@ -102,7 +102,7 @@ def _classifier_state(network: Network, layout: Layout, prefix: str) -> dict[str
         pooler = f"{prefix}.pooler.dense"
         state |= {f"{layout.dense}.{kind}": state.pop(f"{pooler}.{kind}") for kind in ("weight", "bias")}
     if layout.pooling == "cls":
-        # For ReLU and GELU alike a(z) - a(-z) = z, so that the first layer can hold the logits already.
+        # For ReLU and GELU alike a(z) - a(-z) = z, so that the first layer can already compute the logits.
         labels, width = weight.shape
         signs = torch.cat([torch.eye(labels), -torch.eye(labels)])  # [2 labels, labels]
         state[f"{layout.dense}.weight"] = _padded(signs @ weight, width, width)
@@ -118,7 +118,7 @@ def _padded(matrix: Float[Tensor, "rows columns"], rows: int, columns: int) -> F
 
 
 def read_classifier(folder: Path, labels: Sequence[str], texts: Sequence[str]) -> Float[Tensor, "texts labels"]:
-    """The probabilities that a pipeline gives."""
+    """Returns the probabilities from a pipeline."""
     from transformers import pipeline
 
     options: Any = {"truncation": True, "top_k": None, "trust_remote_code": False}
@@ -128,39 +128,39 @@ def read_classifier(folder: Path, labels: Sequence[str], texts: Sequence[str]) -
 
 
 def write_masked(folder: Path, network: Network) -> None:
-    """Leaves config.json and model.safetensors of a masked language model of the encoder's architecture.
+    """Writes config.json and model.safetensors of a masked language model of the encoder's architecture.
 
     Raises:
-        UserError: the architecture guesses masked words with another kind of head.
+        UserError: the architecture has another kind of masked-language-modelling head.
     """
     from transformers import AutoModelForMaskedLM
 
     model_class: Any = AutoModelForMaskedLM
     model = model_class.from_config(_settings(network))
-    there = model.state_dict()
-    names = head_names(there)
+    initial = model.state_dict()
+    names = head_names(initial)
     if names is None:
         raise UserError(
-            "format=huggingface needs a backbone that guesses masked words as BERT does; "
-            f"{network.encoder.config.model_type} does it otherwise.\n"
-            "The run's folder model/ has the backbone, as AutoModel.from_pretrained reads it."
+            "format=huggingface needs a backbone whose masked-language-modelling head is like BERT's; that of "
+            f"{network.encoder.config.model_type} is not.\n"
+            "The run's folder model/ has the backbone, for AutoModel.from_pretrained."
         )
     state = {f"{model.base_model_prefix}.{name}": tensor for name, tensor in network.encoder.state_dict().items()}
     state |= {names[name]: tensor for name, tensor in network.head.state_dict().items()}
-    # The output matrix is the input embeddings again.
-    model.load_state_dict({**there, **state}, strict=False)
+    # The output matrix is tied to the input embeddings.
+    model.load_state_dict({**initial, **state}, strict=False)
     model.tie_weights()
     model.save_pretrained(folder)
 
 
 def read_masked(folder: Path, texts: Sequence[str]) -> Float[Tensor, "texts vocabulary"]:
-    """The probability of each token in the one masked place of each text, as a pipeline gives it."""
+    """Returns the probability of each vocabulary token for the one masked token of each text, from a pipeline."""
     from transformers import pipeline
 
     options: Any = {"tokenizer_kwargs": {"truncation": True}, "trust_remote_code": False}
     fill: Any = pipeline("fill-mask", model=str(folder), device="cpu", **options)
     size = fill.model.config.vocab_size
     found = torch.zeros(len(texts), size)
-    for row, guesses in zip(found, (fill(text, top_k=size) for text in texts), strict=True):
-        row[[guess["token"] for guess in guesses]] = torch.tensor([guess["score"] for guess in guesses])
+    for row, predictions in zip(found, (fill(text, top_k=size) for text in texts), strict=True):
+        row[[token["token"] for token in predictions]] = torch.tensor([token["score"] for token in predictions])
     return found

@@ -1,4 +1,5 @@
-"""A run's classifier as an ONNX model: token ids and a mask in, logits out, for any number of texts and tokens."""
+"""Exports a run's classifier to ONNX: token ids and attention mask in, logits out, with dynamic batch and token
+axes."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ LARGEST = 1_900_000_000  # bytes of weights; a single ONNX file holds at most 2 
 
 
 class _Classifier(nn.Module):
-    """A classifier with ONNX's inputs as its arguments."""
+    """A classifier with the ONNX inputs as arguments."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -38,10 +39,10 @@ class _Classifier(nn.Module):
 
 
 def write(file: Path, network: Network, example: Encoded, opset: int) -> None:
-    """Leaves an ONNX model with the axes `batch` and `tokens`; weights of more than 2 GB lie beside it.
+    """Writes an ONNX model with dynamic axes `batch` and `tokens`; weights of more than 2 GB get a file of their own.
 
     Args:
-        file: to be written.
+        file: the output file.
         network: with merged adapters, in evaluation mode.
         example: two texts or more of different lengths.
         opset: the version of ONNX's operators.
@@ -49,8 +50,8 @@ def write(file: Path, network: Network, example: Encoded, opset: int) -> None:
     axes = {0: "batch", 1: "tokens"}
     size = sum(p.numel() * p.element_size() for p in network.parameters())
     with warnings.catch_warnings(), torch.no_grad():
-        # Of the two ways that PyTorch has, the older one records a run: seconds instead of a minute. What it warns of,
-        # lengths that have become constants, is found by running the model on texts of other lengths.
+        # The older of PyTorch's two exporters traces a forward pass: seconds instead of a minute. It warns of lengths
+        # that became constants; running the model on texts of other lengths detects these.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             _Classifier(network).eval(),
@@ -66,15 +67,18 @@ def write(file: Path, network: Network, example: Encoded, opset: int) -> None:
 
 
 def quantise(file: Path, to: Path) -> None:
-    """Leaves the same model with matrices of 8-bit integers. What they are multiplied with is rounded too, batch by
-    batch, so that a logit depends a little on the texts beside it."""
+    """Writes the model with 8-bit integer matrices. Activations are quantised per batch too, so that a logit depends
+    slightly on the other texts of the batch."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     root = logging.getLogger()
-    level, root.level = root.level, logging.ERROR  # it advises a preparation that changes nothing for encoders
+    level, root.level = (
+        root.level,
+        logging.ERROR,
+    )  # it recommends a preprocessing step that changes nothing for encoders
     try:
-        # One scale for each column loses little. With 7 bits nothing overflows on processors without instructions for
-        # products of 8 bits, so that what is measured here holds there as well.
+        # One scale per column loses little accuracy. With 7 bits nothing overflows on CPUs without 8-bit dot-product
+        # instructions, so that the accuracy measured here holds there too.
         quantize_dynamic(file, to, per_channel=True, reduce_range=True, weight_type=QuantType.QInt8)
     finally:
         root.level = level
@@ -87,6 +91,6 @@ def open_session(file: Path) -> InferenceSession:
 
 
 def logits(session: InferenceSession, encoded: Encoded) -> Float[Tensor, "texts outputs"]:
-    """What an ONNX model says of a batch."""
+    """Returns the logits of an ONNX model for a batch."""
     (found,) = session.run(["logits"], {name: encoded[name].numpy() for name in INPUTS})
     return torch.as_tensor(found)

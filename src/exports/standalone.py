@@ -1,5 +1,5 @@
-"""A run's classifier as a folder of its own: weights, a JSON file that says what they are, the tokenizer, and a loader
-that needs nothing of this project."""
+"""Exports a run's classifier as a self-contained folder: weights, config.json, tokenizer, and a loader that does not
+depend on this project."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from src.models import heads
 from src.models.heads import MixedHead
 from src.models.networks import Network
 
-# What the loader imports from this project stands in its copy instead.
+# What the loader imports from this project is inlined in its copy.
 PARTS = (
     *(heads.LinearHead, heads.BiLSTMHead, heads.MixedHead),
     *(heads._reorder, heads.logits_of, heads.read_states, heads.pool_states, heads.probabilities),
@@ -31,16 +31,16 @@ PARTS = (
 
 
 def write_weights(folder: Path, network: Network, model: DictConfig, about: dict[str, Any]) -> None:
-    """Leaves model.safetensors, with `encoder.…` and `head.…`, and config.json.
+    """Writes model.safetensors, with `encoder.…` and `head.…`, and config.json.
 
     Args:
-        folder: is there.
+        folder: an existing folder.
         network: with merged adapters.
         model: the head's section of the run's config.
-        about: what config.json says of the run.
+        about: what config.json contains about the run.
 
     Raises:
-        UserError: the head is one that the loader does not know.
+        UserError: the loader does not support the head.
     """
     state = {name: t for name, t in network.state_dict().items() if name.startswith(("encoder.", "head."))}
     save_file({name: tensor.contiguous().clone() for name, tensor in state.items()}, folder / "model.safetensors")
@@ -49,7 +49,7 @@ def write_weights(folder: Path, network: Network, model: DictConfig, about: dict
     name = options.pop("_target_").rpartition(".")[2]
     if name not in loader.HEADS:
         raise UserError(
-            f"The heads that can be loaded without this project are {', '.join(loader.HEADS)}; this is {name}.\n"
+            f"The head must be one of {', '.join(loader.HEADS)} to be loaded without this project; got {name}.\n"
             "Choose format=onnx."
         )
     sizes = {"width": network.encoder.config.hidden_size, "outputs": head.linear.out_features}
@@ -63,14 +63,14 @@ def write_weights(folder: Path, network: Network, model: DictConfig, about: dict
 
 
 def plain_settings(encoder: Any) -> dict[str, Any]:
-    """An encoder's config without the place where it was read from, code it came with, and a task that it once had."""
+    """Returns an encoder's config without its path, custom code and task."""
     settings: dict[str, Any] = json.loads(encoder.config.to_json_string(use_diff=False))
     dropped = ("architectures", "auto_map", "id2label", "label2id", "problem_type")
     return {key: value for key, value in settings.items() if key not in dropped and not key.startswith("_")}
 
 
 def write_loader(folder: Path) -> None:
-    """Leaves load.py: the loader with the sources of what it uses in place of its imports from this project."""
+    """Writes load.py: the loader with inlined sources instead of imports from this project."""
     source = inspect.getsource(loader)
     plain = re.sub(r"\n+from src\..*$", "", source, flags=re.MULTILINE).replace("  # noqa: F401", "")
     before, mark, after = plain.partition("HEADS: dict")
@@ -79,7 +79,7 @@ def write_loader(folder: Path) -> None:
 
 
 def read_back(folder: Path, texts: Sequence[str]) -> Float[Tensor, "texts labels"]:
-    """The probabilities by what was written: by the folder's own loader where it has one."""
+    """Returns the probabilities of the written model, from the folder's own loader if it has one."""
     own = folder / "load.py"
     load = runpy.run_path(str(own))["load"] if own.exists() else loader.load
     return torch.as_tensor(load(folder).probabilities(texts))

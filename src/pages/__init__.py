@@ -1,4 +1,4 @@
-"""What all pages share: HTML without network, Markdown, and the style of figures."""
+"""Shared by all pages: self-contained HTML, Markdown, and the style of figures."""
 
 __all__ = [
     "figures",

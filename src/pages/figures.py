@@ -1,4 +1,4 @@
-"""The style of figures: colours, names that fit, text that is no formula."""
+"""The style of figures: colours, short names, text that is not parsed as a formula."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     pass
 
-BLUE, ORANGE = "#0072b2", "#d55e00"  # told apart by colour-blind readers too
+BLUE, ORANGE = "#0072b2", "#d55e00"  # distinguishable for colour-blind readers
 
 
-LONGEST = 36  # characters of a group's or a label's name
+LONGEST = 36  # characters of a displayed name of a group or label
 
 
-MOST = 40  # labels or groups that a picture has room for
+MOST = 40  # labels or groups in a figure
 
 
 def literal(text: str) -> str:
-    """Text that matplotlib does not take for a formula."""
+    """Escapes text so that matplotlib does not parse it as a formula."""
     return text.replace("$", r"\$")
 
 
 def short(name: str) -> str:
-    """A name as text that leaves room for a plot: groups of runs that differ in much have names of many values."""
+    """Shortens and escapes a name: groups of runs that differ in many settings have long ones."""
     return literal(name if len(name) <= LONGEST else name[: LONGEST - 1] + "…")

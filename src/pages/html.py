@@ -1,4 +1,4 @@
-"""What makes a page stand alone: one file, no network, no text that could be taken for markup."""
+"""Renders self-contained pages: one file, no network, all text escaped."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render(template: str, script: str | None = None, **values: Any) -> str:
-    """A page from a template, with the script that its Content-Security-Policy allows, and no other."""
+    """Renders a template. Its Content-Security-Policy allows the given script and no other."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}  # the order of methods and labels has a meaning
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}  # the order of methods and labels is meaningful
     if script:
         content = (TEMPLATES / script).read_text(encoding="utf-8")
         digest = hashlib.sha256(content.encode()).digest()
@@ -32,9 +32,9 @@ def render(template: str, script: str | None = None, **values: Any) -> str:
 
 
 def save(figure: Figure, folder: Path, name: str) -> str:
-    """Leaves a figure as PNG and SVG; returns the SVG in base64, to be put into a page.
+    """Writes a figure as PNG and SVG; returns the SVG in base64, to embed into a page.
 
-    The same figure gives the same bytes; text is drawn as paths, so that no name in it can be markup.
+    The same figure gives the same bytes; text is drawn as paths, so that names cannot become markup.
     """
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / f"{name}.png", dpi=130)

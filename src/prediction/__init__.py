@@ -1,4 +1,4 @@
-"""A finished run as a function of texts, and of files of texts."""
+"""Predictions of a finished run for texts and for files of texts."""
 
 __all__ = [
     "label_file",

@@ -1,4 +1,4 @@
-"""A file of texts -> the same file with labels and probabilities, a part at a time; and how right they are."""
+"""Adds predicted labels and probabilities to a file of texts, chunk by chunk, and evaluates them."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ROWS = 8_192  # in memory at a time
+ROWS = 8_192  # per chunk in memory
 
 
 class Options(Section):
-    """What conf/predict.yaml must hold."""
+    """The options of conf/predict.yaml."""
 
     run: Annotated[str, Field(min_length=1)]
     sweep_folder: str | None
@@ -62,30 +62,30 @@ class Options(Section):
         if self.text is not None and not self.text.strip():
             raise ValueError('text must hold words; it is blank. For example: text="The movie was fantastic!"')
         if self.input is None and (self.output is not None or self.evaluate):
-            raise ValueError("output=… and evaluate=true belong to input=FILE; a text is answered on the terminal")
+            raise ValueError("output=… and evaluate=true require input=FILE; predictions for text=… are printed")
         return self
 
 
 def label_file(folder: RunFolder, options: Options) -> None:
-    """Labels the rows of a file by a run, and measures the labels where the true ones are known.
+    """Labels the rows of a file with a run, and evaluates the labels if the true ones are known.
 
     Args:
         folder: of the run.
-        options: with an input.
+        options: with `input`.
 
     Raises:
         UserError: the file or the run cannot be used.
     """
     source, target = user_path(options.input or STDIN), user_path(options.output or STDOUT)
     if source != STDIN and target.exists() and source.exists() and target.samefile(source):
-        raise UserError(f"output must be another file than input; both are {source}.\nGive another: output=…")
+        raise UserError(f"output must be another file than input; both are {source}.\nChoose another: output=…")
     tables = stream_table(source, ROWS, Layout.like(folder.saved_config(), options.header, options.quoting))
-    first = next(tables)  # what is wrong with the file is said before a model is loaded
+    first = next(tables)  # problems of the file are reported before a model is loaded
     predictor = Predictor.load(folder.path, options.precision)
     if predictor.space.objective == "mlm":
         raise UserError(
-            f"input=… is for runs that learned labels; {folder.path} learned to fill in masked words.\n"
-            f'Give it a text: text="… {predictor.tokenizer.mask_token} …", or give a run that learned labels.'
+            f"input=… requires a classifier; {folder.path} is a masked language model.\n"
+            f'Give it a text: text="… {predictor.tokenizer.mask_token} …", or choose the run of a classifier.'
         )
     labeller = Labeller(predictor, _columns(predictor.cfg.data, options), options.evaluate)
     with open_table(target) as write, _progress() as advance:
@@ -94,40 +94,40 @@ def label_file(folder: RunFolder, options: Options) -> None:
             advance(len(table.rows))
         if options.evaluate and len(labeller.blank) == labeller.rows:
             raise UserError(
-                f"There must be a row with a text to evaluate; {first.source} has none.\n"
+                f"An evaluation needs a row with a text; {first.source} has none.\n"
                 "Is it the right column? Name it: text_column=…"
             )
-    labeller.say_unread(first.unit)
+    labeller.warn_unread(first.unit)
     if options.evaluate:
-        print(labeller.measured(), file=sys.stderr if target == STDOUT else sys.stdout)
+        print(labeller.report(), file=sys.stderr if target == STDOUT else sys.stdout)
 
 
 class Labeller:
-    """Adds what a run says to one part of a table after the other, and remembers what an evaluation needs.
+    """Adds a run's predictions to the chunks of a table, and collects what an evaluation needs.
 
     Args:
         predictor: of the run.
-        data: how the table's columns are called, and what its labels look like.
-        evaluate: whether it has true labels, and these are of interest.
+        data: the names of the table's columns and the format of its labels.
+        evaluate: whether to collect the true labels too.
     """
 
     def __init__(self, predictor: Predictor, data: Data, evaluate: bool) -> None:
         self.predictor, self.data, self.evaluate = predictor, data, evaluate
         self.rows = 0  # so far
-        self.blank: list[int] = []  # those without a text
+        self.blank: list[int] = []  # rows without a text
         self.unread: dict[str, list[int]] = {
             EMPTY: [],
             UNKNOWN: [],
-        }  # those whose text comes to no token that says something
-        self.cut = 0  # those of which the end is not read
-        self.seen: list[tuple[NDArray[np.float32], NDArray[Any]]] = []  # probabilities and targets of each part
+        }  # rows whose text has no known tokens
+        self.cut = 0  # number of truncated texts
+        self.seen: list[tuple[NDArray[np.float32], NDArray[Any]]] = []  # probabilities and targets of each chunk
 
     def __call__(self, table: Table) -> Columns:
-        """The columns of the table, and behind them the label and the probability of each label; none where there is
-        no text.
+        """Returns the columns of the table, followed by the predicted label and the probability of each label; null for
+        rows without a text.
 
         Raises:
-            UserError: a column is missing, or a row that is to be evaluated has no label of the run's.
+            UserError: a column is missing, or the true label of a row is not a label of the run.
         """
         texts = table.texts(self.data.text, "text_column")
         self.rows += len(texts)
@@ -140,14 +140,14 @@ class Labeller:
         if targets is not None:
             self.seen.append((probabilities, targets))
         found: Columns = dict(table.columns)
-        decided = self.predictor.decide(probabilities)
-        joined = [names[0] if self.predictor.space.objective != "multilabel" else names for names in decided]
-        added = {"prediction": joined}
+        chosen = self.predictor.decide(probabilities)
+        predictions = [names if self.predictor.space.objective == "multilabel" else names[0] for names in chosen]
+        added = {"prediction": predictions}
         for name, column in zip(self.predictor.space.names, probabilities.T.tolist(), strict=True):
             added[f"probability_{name}"] = column
         for name, values in added.items():
-            spread = dict(zip(filled, values, strict=True))
-            found[_free(name, table.columns)] = [spread.get(i) for i in range(len(texts))]
+            by_row = dict(zip(filled, values, strict=True))
+            found[_unique_name(name, table.columns)] = [by_row.get(i) for i in range(len(texts))]
         return found
 
     def _targets(self, table: Table, filled: Sequence[int]) -> NDArray[Any]:
@@ -158,14 +158,14 @@ class Labeller:
     def _note_unread(self, tokens: Tokens, rows: Sequence[int]) -> None:
         problems = find_problems(tokens, self.predictor.tokenizer)
         self.cut += len(problems.truncated)
-        for what, places in ((EMPTY, problems.empty), (UNKNOWN, problems.unknown)):
-            self.unread[what] += [rows[place] for place in places]
+        for what, indices in ((EMPTY, problems.empty), (UNKNOWN, problems.unknown)):
+            self.unread[what] += [rows[index] for index in indices]
 
-    def say_unread(self, unit: str) -> None:
-        """Says which rows have no label, or one that their texts say little of.
+    def warn_unread(self, unit: str) -> None:
+        """Warns of rows without a text, rows whose texts have no known tokens, and truncated texts.
 
         Args:
-            unit: what rows are called.
+            unit: the name of a row in the file, such as `line`.
         """
         if self.blank:
             log.warning(
@@ -174,14 +174,14 @@ class Labeller:
         for what, rows in self.unread.items():
             if rows:
                 count, named = counted(len(rows), "text"), first_rows(unit, rows)
-                log.warning("%s: %s; labels say nothing there", what.format(count), named)
+                log.warning("%s: %s; their labels are meaningless", what.format(count), named)
         if self.cut:
             texts, length = counted(self.cut, "text"), self.predictor.max_length
-            share = self.cut / (self.rows - len(self.blank))
-            log.warning("Only the first %d tokens of %s (%s) were read, as in training.", length, texts, f"{share:.1%}")
+            fraction = self.cut / (self.rows - len(self.blank))
+            log.warning("%s (%s) were truncated to %d tokens, as in training.", texts, f"{fraction:.1%}", length)
 
-    def measured(self) -> str:
-        """The classification report of all parts, as after training, and the scores."""
+    def report(self) -> str:
+        """Returns the classification report of all chunks, as after training, and the scores."""
         import torch
 
         from src.modules import metrics
@@ -202,26 +202,26 @@ class Labeller:
 
 
 def _columns(trained: DictConfig, options: Options) -> Data:
-    """The data section of a run, with the columns of the file that is to be labelled."""
+    """Returns the data section of a run with the columns of the input file."""
     given = {key: column for key in ("text", "label") if (column := getattr(options, f"{key}_column")) is not None}
-    if isinstance(options.label_column, list):  # says all that there is to say of labels
+    if isinstance(options.label_column, list):  # one column per label replaces all other settings of labels
         given |= {"label_delimiter": None, "label_names": None, "task": "auto"}
     return Data.model_validate(OmegaConf.to_container(OmegaConf.merge(trained, given)))
 
 
-def _free(name: str, taken: Container[str]) -> str:
-    """The name, or with the first number behind it that makes it a new one."""
+def _unique_name(name: str, taken: Container[str]) -> str:
+    """Returns the name, with the first number appended that makes it unique if it is taken."""
     names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
     return next(name for name in names if name not in taken)
 
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[int], None]]:
-    """Shows how many rows are done, and vanishes when there is a mistake to tell; yields what is told of more rows."""
-    columns = (TextColumn("{task.completed:,} rows"), _Rate(), TimeElapsedColumn())
+    """Shows a progress bar, which is removed on a UserError; yields a function to advance it by a number of rows."""
+    columns = (TextColumn("{task.completed:,} rows"), _RowsPerSecond(), TimeElapsedColumn())
     bar = Progress(*columns, console=Console(stderr=True))
     task = bar.add_task("", total=None)
-    # The bar's own context would leave a blank line, whatever has happened.
+    # The bar's own context manager would leave a blank line in any case.
     with bar.live:
         try:
             yield lambda rows: bar.update(task, advance=rows)
@@ -231,6 +231,6 @@ def _progress() -> Iterator[Callable[[int], None]]:
     bar.stop()
 
 
-class _Rate(ProgressColumn):
+class _RowsPerSecond(ProgressColumn):
     def render(self, task: Task) -> Text:
         return Text(f"{task.completed / max(task.elapsed or 0.0, 1e-9):,.0f} rows/s")

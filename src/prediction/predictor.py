@@ -1,6 +1,6 @@
-"""A finished run as a function of texts.
+"""Predictions of a finished run for texts.
 
-Torch and what stands on it are imported inside functions: a mistake in the arguments is answered before.
+Torch and libraries based on it are imported inside functions, so that invalid arguments are reported quickly.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ Scored = tuple[str, float]  # a label or a token, and its probability
 
 
 class Predictor:
-    """The best weights of a finished run, ready for texts. Made with `Predictor.load`.
+    """A finished run with its best weights, ready to predict. Create it with `Predictor.load`.
 
     Args:
-        network: in evaluation mode, on the device that computes.
+        network: in evaluation mode, on the device to use.
         tokenizer: of its backbone.
-        cfg: of the run.
-        result: of the run.
+        cfg: config of the run.
+        result: content of the run's result.json.
         dtype: of matrix products.
     """
 
@@ -61,14 +61,15 @@ class Predictor:
 
     @classmethod
     def load(cls, path: Path | str, precision: str | None = None, device: str | None = None) -> Predictor:
-        """
+        """Loads a finished run.
+
         Args:
-            path: of the run's folder.
+            path: the run folder.
             precision: of matrix products: float32 or bf16; None: as in training.
-            device: where it computes; None: on the accelerator, if there is one.
+            device: the device to use; None: the accelerator if there is one, else the CPU.
 
         Raises:
-            UserError: the folder holds no finished run, or something the run needs is no longer there.
+            UserError: the folder has no finished run, or something that the run needs no longer exists.
         """
         folder = RunFolder(Path(path))
         result = folder.read_result()
@@ -79,23 +80,23 @@ class Predictor:
             cfg = stage_configs(cfg, folder)[1]
         with open_dict(cfg):
             if result["objective"] == "mlm":
-                # Its model/ is complete, with adapters merged and layers that began anew as they became.
+                # Its model/ is complete, with merged adapters and trained reinitialised layers.
                 cfg.backbone = {"run": str(folder.path), "attention": cfg.backbone.attention, "lr": cfg.backbone.lr}
                 cfg.freeze = {"_target_": "src.freezing.Nothing"}
             elif "tokenizer" in cfg.backbone:
                 cfg.backbone.tokenizer = str(folder.model)
             elif commit := (result.get("backbone") or {}).get("revision"):
-                cfg.backbone.revision = commit  # branches of the hub go on
+                cfg.backbone.revision = commit  # branches on the hub may have changed since
         with without_garbage_collection():
             predictor = _load(cfg, folder, result, precision or str(cfg.trainer.precision))
         predictor.network.to(device or _accelerator() or "cpu")
         return predictor
 
     def __call__(self, texts: Sequence[str]) -> list[list[Scored]]:
-        """The probability of each label for each text, the likeliest first.
+        """Returns the probability of each label for each text, the most probable first.
 
         Raises:
-            UserError: the run fills in masked words instead, or `texts` is one text.
+            UserError: the run is a masked language model, or `texts` is a single text.
         """
         return [
             sorted(zip(self.space.names, row, strict=True), key=lambda scored: -scored[1])
@@ -103,22 +104,22 @@ class Predictor:
         ]
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """float32 [texts, labels], the labels in the order of `space.names`.
+        """Returns float32 [texts, labels], the labels in the order of `space.names`.
 
         Raises:
-            UserError: the run fills in masked words instead, or `texts` is one text.
+            UserError: the run is a masked language model, or `texts` is a single text.
         """
         if self.space.objective == "mlm":
             raise UserError(
-                "A run of masked language modelling has no labels; it fills in masked words.\n"
+                "A masked language model has no labels; it predicts masked tokens.\n"
                 f'Call fill: predictor.fill("The movie was {self.tokenizer.mask_token}.", top=5)'
             )
-        if isinstance(texts, str):  # would be read as a list of letters
+        if isinstance(texts, str):  # would be read as a list of characters
             raise UserError("texts must be a list of texts; got a single one.\nPut it in a list: predictor([text])")
         return self.classify(self.tokens(texts))
 
     def classify(self, tokens: Tokens) -> NDArray[np.float32]:
-        """The `probabilities` of texts by their tokens."""
+        """Returns the `probabilities` of tokenized texts."""
         import torch
 
         from src.models import heads
@@ -136,7 +137,8 @@ class Predictor:
         return heads.probabilities(found, self.space.objective).numpy()
 
     def decide(self, probabilities: NDArray[np.float32]) -> list[list[str]]:
-        """The labels of each text: the likeliest, or for multi-label runs those from their thresholds on.
+        """Returns the predicted labels of each text: the most probable one, or for multi-label runs all that reach
+        their thresholds.
 
         Args:
             probabilities: [texts, labels].
@@ -148,32 +150,36 @@ class Predictor:
 
     @property
     def thresholds(self) -> NDArray[np.float32]:
-        """float32 [labels], multi-label only: the probability from which a label counts, tuned on validation."""
+        """float32 [labels], multi-label only: the probability from which a label is predicted, tuned on validation."""
         return np.array([self.result["thresholds"][name] for name in self.space.names], dtype=np.float32)
 
     def fill(self, text: str, top: int) -> list[list[Scored]]:
-        """For each masked token of a text the likeliest tokens.
+        """Returns the `top` most probable tokens for each masked token of a text.
 
         Raises:
-            UserError: the run did not learn that, or nothing is masked within the run's max_length.
+            UserError: the run is a classifier, or a mask token is missing or beyond the run's max_length.
         """
         mask = str(self.tokenizer.mask_token)
         if self.space.objective != "mlm":
             raise UserError(
-                f"Only a run of masked language modelling fills in {mask}; this one learned a "
-                f"{self.space.objective} task.\nGive a run of model=bert_mlm, or a text without {mask}."
+                f"Only a masked language model predicts {mask}; this run is a {self.space.objective} classifier.\n"
+                f"Choose a run of model=bert_mlm, or give a text without {mask}."
             )
         tokens = self.tokens([text])
-        places = np.flatnonzero(tokens.values == self.tokenizer.mask_token_id)
-        if len(places) != text.count(mask) or not len(places):
+        positions = np.flatnonzero(tokens.values == self.tokenizer.mask_token_id)
+        if len(positions) != text.count(mask) or not len(positions):
             given = text.count(mask)
-            found = f"{len(places)} of {given} {'is' if len(places) == 1 else 'are'} there" if given else "it has none"
+            found = (
+                f"{len(positions)} of {given} {'is' if len(positions) == 1 else 'are'} there"
+                if given
+                else "it has none"
+            )
             raise UserError(
-                f"The text must hold {mask} where a word is to be filled in, in its first {self.max_length} tokens; "
+                f"The text must contain {mask} for each token to predict, within its first {self.max_length} tokens; "
                 f"{found}.\n"
                 f'For example: text="The movie was {mask}."'
             )
-        logits = self._logits(tokens, np.zeros(1, dtype=np.intp), masked_positions=places)
+        logits = self._logits(tokens, np.zeros(1, dtype=np.intp), masked_positions=positions)
         probs = logits.softmax(1).topk(min(top, len(self.tokenizer)))
         return [
             list(zip(self.tokenizer.convert_ids_to_tokens(ids), values, strict=True))
@@ -181,7 +187,7 @@ class Predictor:
         ]
 
     def tokens(self, texts: Sequence[str]) -> Tokens:
-        """The token ids of each text, cut at `max_length`."""
+        """Returns the token ids of each text, truncated to `max_length`."""
         from src.datamodules.tokenizing import Tokens, token_ids
 
         ids, whole = token_ids(list(texts), self.tokenizer, self.max_length) if texts else ([], [])
@@ -194,8 +200,8 @@ class Predictor:
         ids, mask = tokens.padded(rows, int(self.tokenizer.pad_token_id or 0))
         batch = {"input_ids": ids, "mask": mask, **more}
         device = self.network.device
-        quick = self.dtype != torch.float32
-        with torch.inference_mode(), torch.autocast(device.type, self.dtype, enabled=quick):
+        mixed_precision = self.dtype != torch.float32
+        with torch.inference_mode(), torch.autocast(device.type, self.dtype, enabled=mixed_precision):
             logits: torch.Tensor = self.network({name: torch.from_numpy(v).to(device) for name, v in batch.items()})
         return logits
 
@@ -211,18 +217,18 @@ def _load(cfg: DictConfig, folder: RunFolder, result: dict[str, Any], precision:
 
     settings, strategy = read_config(cfg)
     source = find_backbone(settings.backbone)
-    known = None if settings.is_mlm else result.get("backbone")  # of masked words, the run's own folder has all
+    known = None if settings.is_mlm else result.get("backbone")  # the folder of a masked language model has all files
     backbone_files.check(source, known, folder.path, ["config"])
     check_fit(settings, strategy, source)
     space = LabelSpace.of(result)
-    with torch.random.fork_rng(devices=[]):  # what is drawn for a network is not the caller's concern
+    with torch.random.fork_rng(devices=[]):  # the initialization must not change the caller's random state
         encoder, head, tokenizer = build_network(cfg, settings, strategy, source, space.outputs, ())
     network = Network(encoder, head, *stages_and_phases(encoder, head, strategy), space)
     if known:
         backbone_files.check(source, known, folder.path, _needed(network, tokenizer, known))
         if tokenizer.is_fast and backbone_files.fingerprint(tokenizer) != known["tokenizer"]:
-            made = result.get("environment", {}).get("transformers", "of another version")
-            log.warning("transformers %s cut texts into other tokens when %s was trained.", made, folder.path)
+            version = result.get("environment", {}).get("transformers", "of another version")
+            log.warning("transformers %s tokenized texts differently when %s was trained.", version, folder.path)
     if not settings.is_mlm:
         _load_best(network, folder)
     dtype = torch.bfloat16 if precision.startswith("bf16") else torch.float32
@@ -232,12 +238,12 @@ def _load(cfg: DictConfig, folder: RunFolder, result: dict[str, Any], precision:
 
 
 def _needed(network: Network, tokenizer: PreTrainedTokenizerBase, known: Mapping[str, Any]) -> Iterator[Part]:
-    """The parts of its backbone whose files must be those that the run was trained with."""
+    """Yields the parts of the backbone whose files must be unchanged since the training."""
     from src.models.backbone_files import fingerprint
 
-    if fingerprint(tokenizer) != known["tokenizer"]:  # files that cut texts in the same way may differ
+    if fingerprint(tokenizer) != known["tokenizer"]:  # files may differ as long as they tokenize in the same way
         yield "tokenizer"
-    # Where everything trained, the checkpoint has all weights, and those of the backbone are written over.
+    # If everything trained, the checkpoint has all weights and overwrites those of the backbone.
     if not network.trained.issuperset(name for name, _ in network.encoder.named_parameters()):
         yield "weights"
 
@@ -249,10 +255,10 @@ def _accelerator() -> str | None:
 
 
 def _load_best(network: Network, folder: RunFolder) -> None:
-    """Gives the network the weights that the run has trained.
+    """Loads the trained weights of the run's best checkpoint into the network.
 
     Raises:
-        UserError: they are not those of this network, or no numbers.
+        UserError: they do not fit the network, or are not finite.
     """
     from src.models.networks import check_state
     from src.runs.checkpoints import read
@@ -265,7 +271,7 @@ def _load_best(network: Network, folder: RunFolder) -> None:
     except (AttributeError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"{file} must hold the weights that config.yaml and result.json speak of; it does not: {reason}\n"
+            f"{file} must hold the weights that config.yaml and result.json describe; it does not: {reason}\n"
             "Copy the run folder again from where it was trained."
         ) from None
     check_finite(state, str(file))

@@ -1,4 +1,4 @@
-"""What one run leaves and shows: result.json, predictions, reports, figures, TensorBoard."""
+"""The output of a finished run: result.json, predictions, reports, figures, TensorBoard."""
 
 __all__ = [
     "classification",

@@ -1,4 +1,4 @@
-"""What a classifier leaves: scores, predictions row by row, the classification report, the confusion matrix."""
+"""The output of a classifier: scores, predictions per example, the classification report, the confusion matrix."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from src.report.outcome import Outcome
 from src.report.plots import confusion
 from src.runs.folder import RunFolder
 
-ERRORS = 20  # texts that TensorBoard shows
+ERRORS = 20  # worst errors in TensorBoard
 
 
 def conclude(module: TextClassifier, corpus: Corpus, folder: RunFolder) -> Outcome:
-    """The outcome of a classifier whose best weights have just been validated and tested; writes its predictions."""
+    """Returns the outcome of a classifier after validating and testing its best weights; writes its predictions."""
     space, found = corpus.space, module.predictions
     thresholds = None
     if space.objective == "multilabel":
@@ -55,7 +55,7 @@ def conclude(module: TextClassifier, corpus: Corpus, folder: RunFolder) -> Outco
 
 
 def decide(predictions: Predictions, module: TextClassifier, thresholds: torch.Tensor | None) -> NDArray[Any]:
-    """The predicted label indices, or [rows, labels] of 0 and 1 for multi-label data."""
+    """Returns the predicted label indices, or 0 and 1 [examples, labels] for multi-label data."""
     probs = probabilities(predictions.logits, module.space.objective)
     if thresholds is not None:
         return np.asarray((probs >= thresholds).numpy().astype(np.int64))
@@ -63,31 +63,32 @@ def decide(predictions: Predictions, module: TextClassifier, thresholds: torch.T
 
 
 def _averages(report: str, space: LabelSpace) -> str:
-    """The averages of a classification report, without the line of each label."""
+    """Returns the averages of a classification report, without the lines of the labels."""
     header, averages = report.partition("\n")[0], report.rpartition("\n\n")[2]
-    return f"{header}\n\n{averages}\nThe file has a line for each of {len(space.names):,} labels.\n"
+    return f"{header}\n\n{averages}\nThe file has one line per label ({len(space.names):,}).\n"
 
 
 def most_confused(predicted: NDArray[np.int64], targets: NDArray[np.int64], space: LabelSpace) -> str:
-    """The pairs of a true and another, predicted label that occur most often, with how often the true label occurs.
+    """Returns the most frequent pairs of a true label and a wrong prediction, with the frequency of the true label.
 
     Args:
-        predicted: [rows] label indices.
-        targets: likewise.
+        predicted: [examples] label indices.
+        targets: [examples] label indices.
         space: the labels.
     """
     wrong = predicted != targets
     pairs, counts = np.unique(np.stack([targets[wrong], predicted[wrong]]), axis=1, return_counts=True)
     support = np.bincount(targets, minlength=len(space.names))
     lines = ["  rows       of  true label, predicted label", ""]
-    for place in np.argsort(-counts, kind="stable")[:MOST]:
-        true, said = pairs[:, place].tolist()
-        lines.append(f"{counts[place]:>6,} {support[true]:>8,}  {space.names[true]}, {space.names[said]}")
+    for index in np.argsort(-counts, kind="stable")[:MOST]:
+        true, wrong_label = pairs[:, index].tolist()
+        lines.append(f"{counts[index]:>6,} {support[true]:>8,}  {space.names[true]}, {space.names[wrong_label]}")
     return "\n".join(lines) + "\n"
 
 
 def _precision_recall(predictions: Predictions, space: LabelSpace) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
-    """Of two labels, one curve says it all; of more than MOST, there are those that the most rows have."""
+    """Returns targets and probabilities by label: of binary data for the positive label, of more than MOST labels for
+    the most frequent ones."""
     probs, targets = probabilities(predictions.logits, space.objective), predictions.targets
     labels = len(space.names)
     support = targets.sum(0) if targets.ndim == 2 else torch.bincount(targets.long(), minlength=labels)
@@ -96,18 +97,20 @@ def _precision_recall(predictions: Predictions, space: LabelSpace) -> dict[str, 
     return {space.names[i]: (true[i].numpy().astype(int), probs[:, i].numpy()) for i in shown}
 
 
-def _worst(split: Split, predictions: Predictions, module: TextClassifier, said: NDArray[Any]) -> list[dict[str, str]]:
-    """The test texts of the largest loss among those that were labelled wrongly."""
+def _worst(
+    split: Split, predictions: Predictions, module: TextClassifier, predicted: NDArray[Any]
+) -> list[dict[str, str]]:
+    """Returns the wrongly labelled test texts with the highest loss."""
     losses = module.losses(predictions.logits.to(module.device), predictions.targets.to(module.device)).cpu().numpy()
     true, space = predictions.targets.numpy(), module.space
-    wrong = (said != true).reshape(len(said), -1).any(1)
+    wrong = (predicted != true).reshape(len(predicted), -1).any(1)
     rows = [row for row in np.argsort(-losses, kind="stable") if wrong[row]][:ERRORS]
     return [
         {
             "row": str(split.rows[row]),
             "text": split.texts[row],
             "true": ", ".join(_names(true[row], space)),
-            "predicted": ", ".join(_names(said[row], space)),
+            "predicted": ", ".join(_names(predicted[row], space)),
             "loss": f"{losses[row]:.2f}",
         }
         for row in rows
@@ -115,7 +118,7 @@ def _worst(split: Split, predictions: Predictions, module: TextClassifier, said:
 
 
 def _names(labels: NDArray[Any], space: LabelSpace) -> list[str]:
-    """The names of a label index, or of a row of 0 and 1."""
+    """Returns the names of a label index, or of a vector of 0 and 1."""
     indices = [int(labels)] if np.ndim(labels) == 0 else np.flatnonzero(labels)
     return [space.names[index] for index in indices]
 
@@ -148,7 +151,7 @@ def _write_predictions(
 
 
 def _rows(values: NDArray[np.float64]) -> Any:
-    """A matrix as a column of lists, without a Python object for each number."""
+    """Returns a matrix as a column of lists, without creating a Python object per number."""
     import pyarrow
 
     starts = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]

@@ -1,4 +1,4 @@
-"""What TensorBoard calls a run, and shows of a finished one besides the curves that were drawn while it trained."""
+"""What TensorBoard shows of a finished run besides the curves logged during training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from src.pages import markdown
 from src.report.outcome import Outcome
 from src.runs.folder import RunFolder
 
-# Keys in the HParams tab, the same for all runs, so that they share its columns.
+# Keys in the HParams tab, the same for all runs so that they share its columns.
 CHOSEN = (
     "seed",
     "data.batch_size",
@@ -26,7 +26,7 @@ CHOSEN = (
 )
 
 
-# Runs that are shown together overlay in these charts.
+# Charts that overlay all runs.
 LAYOUT = {
     "Strategies": {
         "validation loss": ["Multiline", [r"^validation/loss$"]],
@@ -38,15 +38,15 @@ LAYOUT = {
 
 
 def show(trainer: Trainer, cfg: DictConfig, folder: RunFolder, result: dict[str, Any], outcome: Outcome) -> None:
-    """Adds test scores and costs, the run's line in the HParams tab, pictures, precision-recall curves and the worst
-    errors; nothing where TensorBoard is not the logger.
+    """Adds test scores and costs, the run's row in the HParams tab, figures, precision-recall curves and the worst
+    errors; does nothing if TensorBoard is not the logger.
 
     Args:
-        trainer: that fitted.
+        trainer: the trainer of the run.
         cfg: the whole config.
-        folder: of the run, with its pictures.
+        folder: of the run, with its figures.
         result: the content of result.json.
-        outcome: how the run came out.
+        outcome: scores, curves and errors of the run.
     """
     if not isinstance(trainer.logger, TensorBoardLogger):
         return
@@ -61,7 +61,7 @@ def show(trainer: Trainer, cfg: DictConfig, folder: RunFolder, result: dict[str,
     board, step = trainer.logger.experiment, trainer.global_step
     board.add_custom_scalars(LAYOUT)
     for file in sorted((folder.path / "report").glob("*.png")):
-        # The file's pixels, since drawing a figure a second time takes as long as the first.
+        # From the file, since drawing a figure again takes as long as the first time.
         board.add_image(file.stem, imread(file)[..., :3], step, dataformats="HWC")
     for label, (targets, probabilities) in outcome.precision_recall.items():
         board.add_pr_curve(f"test/{label}", targets, probabilities, step)
@@ -73,7 +73,7 @@ def show(trainer: Trainer, cfg: DictConfig, folder: RunFolder, result: dict[str,
 
 def _scalars(result: dict[str, Any]) -> dict[str, float]:
     scores = {f"test/{name}": value for name, value in result["metrics"]["test"].items()}
-    # Under a name of their own, since the curves of all epochs have the plain one.
+    # With a separate prefix, since `validation/` has the curves over all epochs.
     best = {f"validation_best/{name}": value for name, value in result["metrics"]["validation"].items()}
     costs = {
         "cost/seconds": result["seconds"]["total"],

@@ -1,4 +1,4 @@
-"""What a run of masked language modelling leaves: scores beside those of knowing only how frequent each token is."""
+"""The output of masked language modelling: scores next to those of a unigram baseline (token frequencies alone)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from src.report.outcome import Outcome
 
 LINES = (
     ("perplexity", "perplexity", 2),
-    ("by frequencies alone", "unigram_perplexity", 2),
+    ("unigram perplexity", "unigram_perplexity", 2),
     ("accuracy", "accuracy", 3),
-    ("among the five likeliest", "accuracy_top5", 3),
+    ("top-5 accuracy", "accuracy_top5", 3),
 )
 
 
 def conclude(module: MaskedLanguageModel, datamodule: MaskedDataModule) -> Outcome:
-    """The outcome of a model whose best weights have just been validated and tested."""
+    """Returns the outcome of a masked language model after validating and testing its best weights."""
     splits = ("validation", "test")
     scores = {
         name: {**module.measured[name], "unigram_perplexity": datamodule.unigram_perplexity(name)} for name in splits
@@ -24,12 +24,12 @@ def conclude(module: MaskedLanguageModel, datamodule: MaskedDataModule) -> Outco
     for title, key, digits in LINES:
         lines.append(f"{title:24}" + "".join(f"{scores[name][key]:>12.{digits}f}" for name in splits))
     test = scores["test"]
-    frequencies = f"{test['unigram_perplexity']:.0f} by frequencies alone"
+    unigram = f"unigram baseline {test['unigram_perplexity']:.0f}"
     return Outcome(
         metrics=scores,
         details={},
         report=("masked_words.txt", "\n".join(lines) + "\n"),
         figures={},
-        headline=f"Test perplexity {test['perplexity']:.1f} ({frequencies}), accuracy {test['accuracy']:.3f}",
+        headline=f"Test perplexity {test['perplexity']:.1f} ({unigram}), masked-token accuracy {test['accuracy']:.3f}",
         curve=("perplexity", scores["validation"]["unigram_perplexity"]),
     )

@@ -1,4 +1,4 @@
-"""What the report of a run needs to know of its objective."""
+"""The results of a run that depend on its objective, for the report."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run came out.
+    """The results of a run.
 
     Args:
-        metrics: scores of validation and test.
-        details: what else result.json says.
-        report: a file name, and its text, which gets a title.
-        figures: besides the curves, by the name of their file; each is drawn when it is asked for.
-        headline: the most important scores, as the beginning of a sentence.
-        summary: what the terminal shows of the report; None: all.
-        tables: other texts beside the report, by the name of their file.
-        precision_recall: of labels, 0 and 1 for the test texts that have it, and its probabilities.
-        errors: the test texts that were labelled most wrongly, by column.
-        curve: what the first panel of the curves shows, and a value that it is to be compared with.
+        metrics: validation and test scores.
+        details: further keys of result.json.
+        report: a file name and its text, to which a title is added.
+        figures: functions that draw figures besides the curves, by file name.
+        headline: the most important scores, as the start of a sentence.
+        summary: the part of the report for the terminal; None: all of it.
+        tables: further text files, by file name.
+        precision_recall: by label, targets (0 or 1) and probabilities of the test texts.
+        errors: the wrongly labelled test texts with the highest loss, by column.
+        curve: the metric of the first panel of the curves, and its baseline.
     """
 
     metrics: dict[str, dict[str, float]]

@@ -1,4 +1,4 @@
-"""Pictures of a run (curves over the epochs, which labels are mistaken for which) and of a comparison of runs."""
+"""Figures of a run: curves over the epochs, and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from src.pages.figures import BLUE, MOST, ORANGE, literal, short
 if TYPE_CHECKING:
     pass
 
-CELLS = 500  # in each direction of a picture of more labels, about a pixel each
+CELLS = 500  # maximum per axis of a confusion matrix, about one pixel each
 
 
 def curves(
     history: Sequence[dict[str, float]], best_epoch: int, title: str, first: str = "loss", baseline: float | None = None
 ) -> Figure:
-    """`first`, a loss or perplexity, and accuracy of training and validation over the epochs; the best epoch is marked,
-    and so is a baseline of `first`."""
+    """Draws training and validation curves of `first`, a loss or perplexity, and of accuracy over the epochs, with the
+    best epoch and the baseline of `first`."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     figure.suptitle(literal(title))
     for axes, score in zip(figure.subplots(1, 2), (first, "accuracy"), strict=True):
@@ -34,7 +34,7 @@ def curves(
                 axes.plot(*zip(*points, strict=True), style, color=colour, label=split, markersize=4)
         axes.axvline(best_epoch, color="grey", linewidth=1, linestyle=":", label="best epoch")
         if score == first and baseline is not None:
-            axes.axhline(baseline, color="grey", linewidth=1, linestyle="--", label="token frequencies alone")
+            axes.axhline(baseline, color="grey", linewidth=1, linestyle="--", label="unigram baseline")
             axes.set_yscale("log")
         axes.set(xlabel="epoch", ylabel=score)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
@@ -44,8 +44,8 @@ def curves(
 
 
 def confusion(predicted: NDArray[Any], targets: NDArray[Any], space: LabelSpace, title: str) -> Figure:
-    """How often each label was predicted for each true one; for multi-label data, one 2 x 2 table a label. Of more than
-    MOST labels, colours alone; for multi-label data, the tables of those with the most mistakes."""
+    """Draws the confusion matrix; for multi-label data, one 2 x 2 matrix per label. With more than MOST labels, counts
+    are omitted; for multi-label data, the labels with the most errors are shown."""
     if space.objective == "multilabel":
         return _confusion_per_label(predicted, targets, space, title)
     labels = len(space.names)
@@ -61,15 +61,16 @@ def confusion(predicted: NDArray[Any], targets: NDArray[Any], space: LabelSpace,
 
 
 def _heat_map(predicted: NDArray[Any], targets: NDArray[Any], labels: int, title: str) -> Figure:
-    """Shares of the true label as colour; where there are more labels than CELLS, neighbours share a cell."""
+    """Draws the fraction of each true label as colour; with more than CELLS labels, neighbouring labels share a
+    cell."""
     cells = min(labels, CELLS)
     counts = np.zeros((cells, cells), dtype=np.int64)
     np.add.at(counts, (targets * cells // labels, predicted * cells // labels), 1)
     figure = Figure(figsize=(9.0, 8.0), layout="constrained")
     figure.suptitle(literal(title))
     axes = figure.subplots()
-    shown = axes.imshow(_shares(counts), cmap="Blues", vmin=0, vmax=1, extent=(0, labels, labels, 0))
-    figure.colorbar(shown, label="share of the true label")
+    shown = axes.imshow(_row_fractions(counts), cmap="Blues", vmin=0, vmax=1, extent=(0, labels, labels, 0))
+    figure.colorbar(shown, label="fraction of the true label")
     axes.set(xlabel=f"predicted, by number of {labels:,} labels", ylabel="true")
     return figure
 
@@ -77,44 +78,44 @@ def _heat_map(predicted: NDArray[Any], targets: NDArray[Any], labels: int, title
 def _confusion_per_label(predicted: NDArray[Any], targets: NDArray[Any], space: LabelSpace, title: str) -> Figure:
     chosen: NDArray[Any] = np.arange(len(space.names))
     if len(chosen) > MOST:
-        mistakes = (predicted.astype(int) != targets.astype(int)).sum(0)
-        chosen = np.sort(np.argsort(-mistakes, kind="stable")[:MOST])
-        title += f": the {MOST} of {len(mistakes):,} labels with the most mistakes"
+        errors = (predicted.astype(int) != targets.astype(int)).sum(0)
+        chosen = np.sort(np.argsort(-errors, kind="stable")[:MOST])
+        title += f": the {MOST} of {len(errors):,} labels with the most errors"
     columns = min(5, len(chosen))
     rows = math.ceil(len(chosen) / columns)
     figure = Figure(figsize=(2.2 * columns, 2.3 * rows + 0.5), layout="constrained")
     figure.suptitle(literal(title))
-    places = figure.subplots(rows, columns, squeeze=False).flat
+    panels = figure.subplots(rows, columns, squeeze=False).flat
     for label in chosen.tolist():
-        axes = next(places)
+        axes = next(panels)
         counts = np.zeros((2, 2), dtype=np.int64)
         np.add.at(counts, (targets[:, label].astype(int), predicted[:, label].astype(int)), 1)
         _draw(axes, counts, ("no", "yes"), ("no", "yes"))
         axes.set_title(short(space.names[label]))
-    for axes in places:
+    for axes in panels:
         axes.set_axis_off()
     return figure
 
 
-def _shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Of the true label, which is the row."""
+def _row_fractions(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Returns the counts as fractions of their row, the true label."""
     return np.asarray(counts / np.maximum(counts.sum(1, keepdims=True), 1))
 
 
 def _draw(axes: Axes, counts: NDArray[np.int64], rows: Sequence[str], columns: Sequence[str]) -> None:
-    """Counts as text, shares of the true label as colour."""
-    shares = _shares(counts)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    turned = any(len(name) > 6 for name in columns) and len(columns) > 3
+    """Draws counts as text and fractions of the true label as colour."""
+    fractions = _row_fractions(counts)
+    axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+    rotated = any(len(name) > 6 for name in columns) and len(columns) > 3
     axes.set_xticks(
         range(len(columns)),
         [short(name) for name in columns],
-        rotation=45 if turned else 0,
-        ha="right" if turned else "center",
+        rotation=45 if rotated else 0,
+        ha="right" if rotated else "center",
     )
     axes.set_yticks(range(len(rows)), [short(name) for name in rows])
     axes.set(xlabel="predicted", ylabel="true")
     if len(rows) <= 30:
         for (row, column), count in np.ndenumerate(counts):
-            colour = "white" if shares[row, column] > 0.5 else "black"
+            colour = "white" if fractions[row, column] > 0.5 else "black"
             axes.text(column, row, f"{count}", ha="center", va="center", color=colour)

@@ -1,4 +1,4 @@
-"""Everything a finished run leaves and shows: result.json, predictions, report, pictures, TensorBoard summary."""
+"""Writes the output of a finished run: result.json, predictions, report, figures, TensorBoard summary."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def finish(
     known: dict[str, Any],
     best: dict[str, Any],
 ) -> dict[str, Any]:
-    """Writes all results of a run whose best weights have just been validated and tested.
+    """Writes all results of a run after its best weights have been validated and tested.
 
     Args:
-        trainer: that fitted the module.
+        trainer: the trainer of the run.
         module: with the best weights, and the predictions of validation and test.
         datamodule: its data.
         cfg: the whole config.
         folder: of the run.
-        known: what the result says of the run besides: strategy, seconds, phases.
+        known: further keys of result.json: strategy, seconds, phases.
         best: the best checkpoint.
 
     Returns:
@@ -86,7 +86,7 @@ def finish(
             "trainable": count(module, trained_in(trained_phases(module.phases, known["phases"]))),
         },
         "peak_memory_bytes": _peak_memory(),
-        "operations": _operations(known["phases"]),
+        "operations": _flops(known["phases"]),
         "environment": _environment(trainer),
         "seed": cfg.seed,
         "config_hash": config_hash(cfg),
@@ -94,44 +94,44 @@ def finish(
         **outcome.details,
     }
     if hasattr(module.encoder, "peft_config"):
-        with _worth_a_warning("adapter"):
+        with _only_warn("adapter"):
             save_adapters(module.encoder, folder.path / "adapter")
     if isinstance(module, MaskedLanguageModel):
         merge_adapters(module.encoder)
         save_model(folder.model, module.encoder, module.head, datamodule.tokenizer)
     result["sha256"] = folder.digests()
     folder.write_json("result.json", result)
-    # What follows only shows the result; it must not be lost with a picture that takes more memory than there is.
+    # The rest only presents the result, which must survive, say, a figure that runs out of memory.
     last = module.history[-1]
     folder.write_status("finished", epoch=last["epoch"], step=last["step"], report="unfinished")
     _write_report(module, (len(corpus.splits["test"]), sizes["test"]), folder, result, outcome)
-    with _worth_a_warning("tensorboard"):
+    with _only_warn("tensorboard"):
         dashboard.show(trainer, cfg, folder, result, outcome)
     folder.write_status("finished", epoch=last["epoch"], step=last["step"])
-    _say_where_to_look(folder, result, outcome.headline, cfg.trainer.max_epochs)
+    _log_outputs(folder, result, outcome.headline, cfg.trainer.max_epochs)
     return result
 
 
 @contextlib.contextmanager
-def _worth_a_warning(what: str) -> Iterator[None]:
-    """Goes on with a warning where something that only shows the result cannot be made.
+def _only_warn(what: str) -> Iterator[None]:
+    """Logs a warning and continues if an output that only presents the result cannot be written.
 
     Args:
-        what: is made within, by its place in the run's folder.
+        what: the output, by its path in the run folder.
 
     Raises:
-        OSError: the disk is full, so that nothing more can be written.
+        OSError: the disk is full.
     """
     try:
         yield
     except Exception as error:
         if isinstance(error, OSError) and error.errno in FULL:
             raise
-        log.warning("%s could not be made: %s: %s", what, type(error).__name__, error)
+        log.warning("%s could not be written: %s: %s", what, type(error).__name__, error)
 
 
-def _operations(phases: Sequence[Mapping[str, Any]]) -> float | None:
-    """Floating-point operations of all training steps and encoding passes of a run; None if they were not counted."""
+def _flops(phases: Sequence[Mapping[str, Any]]) -> float | None:
+    """Returns the FLOPs of all training steps and encoding passes of a run; None if they were not counted."""
     steps = [phase["operations"] for phase in phases]
     return None if None in steps else sum(steps) + sum(p["activations"].get("operations", 0) for p in phases)
 
@@ -147,7 +147,7 @@ def _write_report(
         test = learned["metrics"]["test"]
         more = f"\nBackbone pretrained to a test perplexity of {test['perplexity']:.1f} ({learned['run']})\n"
     for file, content in {name: f"{title}{text}{more}", **outcome.tables}.items():
-        with _worth_a_warning(f"report/{file}"):
+        with _only_warn(f"report/{file}"):
             folder.file("report", file).write_text(content, encoding="utf-8")
     log.info("\n%s", f"{title}{text if outcome.summary is None else outcome.summary}{more}")
     heading = f"{folder.name}: training and validation"
@@ -156,11 +156,11 @@ def _write_report(
         **outcome.figures,
     }
     for figure, draw in figures.items():
-        with _worth_a_warning(f"report/{figure}.png"):
+        with _only_warn(f"report/{figure}.png"):
             draw().savefig(folder.file("report", f"{figure}.png"), dpi=120)
 
 
-def _say_where_to_look(folder: RunFolder, result: dict[str, Any], headline: str, epochs: int) -> None:
+def _log_outputs(folder: RunFolder, result: dict[str, Any], headline: str, epochs: int) -> None:
     seconds = result["seconds"]
     if ended := sentence(result["ended"], result["best"]["epoch"], epochs):
         log.info(ended)
@@ -172,15 +172,15 @@ def _say_where_to_look(folder: RunFolder, result: dict[str, Any], headline: str,
         seconds["total"],
         seconds["fit"],
     )
-    log.info("Look at: %s", folder.path / "result.json")
-    made = [folder.path / name for name in ("adapter", "model") if (folder.path / name).exists()]
-    for file in [*sorted((folder.path / "report").glob("*")), *made]:
+    log.info("Results: %s", folder.path / "result.json")
+    folders = [folder.path / name for name in ("adapter", "model") if (folder.path / name).exists()]
+    for file in [*sorted((folder.path / "report").glob("*")), *folders]:
         log.info("         %s", file)
     log.info("         tensorboard --logdir %s", shlex.quote(str(folder.path.parent)))
 
 
 def _peak_memory() -> int:
-    """The most memory that this process has held, in bytes."""
+    """Returns the peak memory of this process in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -1,4 +1,4 @@
-"""The folder of a sweep: that of the same command before, or a new one, and never that of another at the same time."""
+"""Chooses the folder of a sweep: that of an earlier, identical command, or a new one. A lock keeps other sweeps out."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from src.files import locks
 SWEEPS = Path("outputs/sweeps")
 
 
-COMMAND = "command.json"  # in a sweep's folder: what it was started with
+COMMAND = "command.json"  # in a sweep's folder: the overrides that it was started with
 
 
-LOCK = ".lock"  # beside it, while the sweep runs
+LOCK = ".lock"  # in the same folder, while the sweep runs
 
 
 def is_sweep(arguments: Sequence[str]) -> bool:
-    """Whether a command starts a sweep whose folder is still to be chosen."""
+    """Returns whether a command starts a sweep and does not choose its folder itself."""
     starts = {"-m", "--multirun"} & set(arguments) or any(a.startswith("sweep=") for a in arguments)
-    # A job of a sweep has the sweep's overrides and a mode of its own.
+    # The jobs of a sweep have its overrides too, but run in mode RUN.
     stops = {"hydra.mode=RUN", "--cfg", "-c"} & set(arguments)
     return bool(starts) and not stops and not any(a.startswith("hydra.sweep.dir=") for a in arguments)
 
 
 @contextlib.contextmanager
 def with_folder(arguments: list[str]) -> Iterator[None]:
-    """Gives the sweep that a command starts a folder, which goes away again if no job has come into it.
+    """Chooses the folder of the sweep that a command starts; it is removed at the end if no job has used it.
 
     Args:
-        arguments: of the command, with its name; the folder is added to those of a sweep.
+        arguments: of the command, including its name (sys.argv); for a sweep, `hydra.sweep.dir=…` is inserted.
     """
     if not is_sweep(arguments[1:]):
         yield
@@ -47,12 +47,10 @@ def with_folder(arguments: list[str]) -> Iterator[None]:
     try:
         folder, lock = choose_folder(arguments[1:])
     except OSError as error:
-        fail(
-            f"The folder of a sweep must be one that can be written: {error}.\nChoose another: hydra.sweep.dir=FOLDER."
-        )
-    # Beside other values, since Hydra wants them all in one place; what comes first is the command's name.
-    place = next((i for i, a in enumerate(arguments) if i and "=" in a and not a.startswith("-")), len(arguments))
-    arguments.insert(place, f"hydra.sweep.dir={folder}")
+        fail(f"The folder of a sweep must be writable: {error}.\nChoose another: hydra.sweep.dir=FOLDER.")
+    # Next to other overrides, since Hydra requires them to be adjacent; argument 0 is the command's name.
+    position = next((i for i, a in enumerate(arguments) if i and "=" in a and not a.startswith("-")), len(arguments))
+    arguments.insert(position, f"hydra.sweep.dir={folder}")
     try:
         yield
     finally:
@@ -62,26 +60,25 @@ def with_folder(arguments: list[str]) -> Iterator[None]:
 
 
 def choose_folder(arguments: Sequence[str], root: Path = SWEEPS) -> tuple[Path, TextIO]:
-    """The folder of a sweep: that of the same command before, whose finished jobs are then not run again, or a new one.
-
-    The lock keeps other sweeps out of it until it is given back.
+    """Returns the folder of a sweep and its lock: the folder of an earlier, identical command, whose finished jobs are
+    not repeated, or a new one. The lock keeps other sweeps out until it is released.
 
     Args:
         arguments: of the command, without its name.
-        root: where sweeps are.
+        root: the folder with all sweeps.
     """
     command = sorted(a for a in arguments if not a.startswith(("sweep.rerun=", "-")))
     if "sweep.rerun=all" not in arguments:
         for file in sorted(root.glob(f"*/{COMMAND}"), reverse=True):
             if _command(file) == command and (lock := locks.acquire(file.parent / LOCK)):
-                print(f"Going on with {file.parent} (sweep.rerun=all starts anew)")
+                print(f"Continuing {file.parent} (sweep.rerun=all starts a new sweep)")
                 return file.parent, lock
     root.mkdir(parents=True, exist_ok=True)
     name, number = time.strftime("%Y-%m-%d_%H-%M-%S"), 1
     while True:
         folder = root / (name if number == 1 else f"{name}_{number}")
         try:
-            folder.mkdir()  # of two sweeps that start in the same second, one gets the name
+            folder.mkdir()  # fails for the second of two sweeps that start in the same second
         except FileExistsError:
             number += 1
             continue
@@ -99,27 +96,28 @@ def _command(file: Path) -> object:
 
 
 def check_folders(config: DictConfig) -> None:
-    """
+    """Checks the folder names of a multirun.
+
     Args:
-        config: of the multirun, before its jobs are known.
+        config: of the multirun, before it is split into jobs.
 
     Raises:
-        UserError: jobs would lie outside of the sweep's folder, or all in one.
+        UserError: jobs would be outside of the sweep's folder, or share one folder.
     """
     if any(override.startswith("run=") for override in config.hydra.overrides.task):
         raise UserError(
-            "The runs of a multirun have folders of their own, in that of the multirun; run=… names one for all.\n"
-            "Name that of the multirun instead: hydra.sweep.dir=FOLDER."
+            "Each run of a multirun needs its own folder inside the folder of the multirun; run=… names one for all.\n"
+            "Name the folder of the multirun instead: hydra.sweep.dir=FOLDER."
         )
     found: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
-    place = str(found.get("subdir"))
+    subdir = str(found.get("subdir"))
     if any(f"\\{REFERENCE}" in str(found.get(key)) for key in ("dir", "subdir")):
         raise UserError(
-            f"The folders of jobs must have names without {REFERENCE}, which begins a reference in their configs; "
-            f"hydra.sweep.dir is {found.get('dir')}, hydra.sweep.subdir is {place}.\nGive other names."
+            f"Folder names of jobs must not contain {REFERENCE}, which starts an interpolation in their configs; "
+            f"hydra.sweep.dir is {found.get('dir')}, hydra.sweep.subdir is {subdir}.\nGive other names."
         )
-    if place.startswith("/") or not {*place.split("/")}.isdisjoint({"", ".", ".."}):
+    if subdir.startswith("/") or not {*subdir.split("/")}.isdisjoint({"", ".", ".."}):
         raise UserError(
-            f"Jobs have folders in that of their sweep; hydra.sweep.subdir is {place}.\n"
+            f"Folders of jobs must be inside the folder of their sweep; hydra.sweep.subdir is {subdir}.\n"
             "Give a name: hydra.sweep.subdir='job_${hydra.job.num}'."
         )

@@ -1,7 +1,6 @@
-"""The jobs of a sweep: each in a process of its own, none of them twice.
-
-A launcher decides where and when jobs run (`hydra/launcher=…`); all that a job is given is a folder and its overrides,
-so one that raises, is killed or runs out of memory costs only itself.
+"""The jobs of a sweep: each runs in its own process, and finished ones are not repeated.
+ A launcher decides where and when jobs run (`hydra/launcher=…`). A job receives only its folder and its overrides, so
+one that raises, is killed or runs out of memory does not affect the others.
 """
 
 from __future__ import annotations
@@ -31,17 +30,17 @@ from src.runs.folder import RunFolder
 from src.runs.identity import config_hash
 from src.runs.write_guard import changeable
 
-JOBS = "THAW_SWEEP"  # in the environment of jobs: how many there are, and when the sweep began
+JOBS = "THAW_SWEEP"  # environment variable of the jobs: the number of jobs and the start time of the sweep
 
 
-LINES = 12  # of what a failed job said last
+LINES = 12  # of a failed job's standard error, kept in its log
 
 
 DIRECTIONS = {"min": "minimize", "max": "maximize"}
 
 
 def direction(metric: str) -> str:
-    """What Optuna's search calls the way in which a metric gets better; conf/sweep/search.yaml asks for it."""
+    """Returns Optuna's name of the direction in which a metric improves; used in conf/sweep/search.yaml."""
     return DIRECTIONS[best_mode(metric)]
 
 
@@ -49,55 +48,55 @@ OmegaConf.register_new_resolver("direction", direction, replace=True)
 
 
 def run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
-    """Runs one job in a process of its own, unless its result is there, and says how far the sweep has come.
+    """Runs one job in its own process, unless it has finished before, and prints the progress of the sweep.
 
     Args:
         cfg: of the run.
-        folder: that the launcher has for it; a job that is in another folder of the sweep goes on there.
+        folder: where the launcher puts it; a job that has another folder in the sweep continues there.
 
     Returns:
-        The best value of the monitored metric, for sweepers that look for it; None for a job that failed.
+        The best value of the monitored metric, for sweepers that optimise it; None if the job failed.
     """
     root = Path(os.path.relpath(HydraConfig.get().sweep.dir))
-    found = _run_job(cfg, _place(cfg, folder, root))
+    value = _run_job(cfg, _job_folder(cfg, folder, root))
     print(progress(root), flush=True)
-    return found
+    return value
 
 
 def _run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
     if folder.state() == "finished":
-        print(f"{folder.path} is finished already")
+        print(f"{folder.path} has already finished")
         return folder.monitored()
     resume = folder.last_checkpoint.exists()
     if folder.path.exists() and not resume:
         shutil.rmtree(folder.path)
     given = [o for o in HydraConfig.get().overrides.task if not o.startswith(("run=", "resume="))]
     overrides = ["resume=true", *changeable(folder.saved_config(), given)] if resume else given
-    code, said = run_process(["-m", "src.train", *overrides, f"run={quoted(str(folder.path))}", "hydra.mode=RUN"])
+    code, errors = run_process(["-m", "src.train", *overrides, f"run={quoted(str(folder.path))}", "hydra.mode=RUN"])
     if code in (130, 141, 143):
         raise SystemExit(code)
-    if folder.state() == "finished":  # even if it was killed while it drew its pictures
+    if folder.state() == "finished":  # even if it was killed while it drew its figures
         return folder.monitored()
-    _record_failure(cfg, folder, _reason(code, folder, said), said)
+    _record_failure(cfg, folder, _reason(code, folder, errors), errors)
     return None
 
 
 def fail_job(cfg: DictConfig, folder: RunFolder, root: Path, reason: str) -> None:
-    """Records that a job was lost before it could say what it came to; one that had finished stays finished.
+    """Records that a job was lost before it could record its own end; a finished job stays finished.
 
     Args:
         cfg: of the run.
-        folder: that the launcher has for it.
+        folder: where the launcher put it.
         root: the folder of the sweep.
-        reason: for the comparison.
+        reason: shown in the comparison.
     """
-    folder = _place(cfg, folder, root)
+    folder = _job_folder(cfg, folder, root)
     if folder.state() != "finished":
         _record_failure(cfg, folder, reason)
 
 
-def _record_failure(cfg: DictConfig, folder: RunFolder, reason: str, said: str = "") -> None:
-    """Leaves the reason in status.json, and what the job said last, such as a traceback, at the end of its log."""
+def _record_failure(cfg: DictConfig, folder: RunFolder, reason: str, errors: str = "") -> None:
+    """Writes the reason into status.json, and the job's last error output, such as a traceback, into its log."""
     if not (folder.path / "config.yaml").exists():
         with open_dict(cfg):
             cfg.run = str(folder.path)
@@ -105,11 +104,11 @@ def _record_failure(cfg: DictConfig, folder: RunFolder, reason: str, said: str =
     folder.write_status("failed", error=reason)
     if not folder.log.is_symlink():
         with folder.log.open("a", encoding="utf-8") as log:
-            log.write(f"Failed: {reason}\n{said}\n")
+            log.write(f"Failed: {reason}\n{errors}\n")
 
 
 def run_process(arguments: Sequence[str]) -> tuple[int, str]:
-    """A Python process with this one's terminal: its exit code, and the last lines that it wrote to standard error."""
+    """Runs a Python process in this terminal; returns its exit code and the last lines of its standard error."""
     with subprocess.Popen([sys.executable, *arguments], stderr=subprocess.PIPE, text=True, errors="replace") as process:
         assert process.stderr is not None
         last: list[str] = []
@@ -117,14 +116,14 @@ def run_process(arguments: Sequence[str]) -> tuple[int, str]:
             for line in process.stderr:
                 sys.stderr.write(line)
                 last = [*last, line.rstrip()][-LINES:]
-        except SystemExit:  # this process is to end; the terminal tells both of Ctrl-C itself
+        except SystemExit:  # this process was asked to end; on Ctrl-C the terminal signals both
             process.terminate()
             raise
     return process.returncode, "\n".join(last)
 
 
-def _place(cfg: DictConfig, folder: RunFolder, root: Path) -> RunFolder:
-    """The folder of this job by its config, or the first number that is free from the launcher's on."""
+def _job_folder(cfg: DictConfig, folder: RunFolder, root: Path) -> RunFolder:
+    """Returns the folder in the sweep with this job's config, or the first free number from the launcher's on."""
     wanted, taken = config_hash(cfg), {run.path: run for run in runs_in(root)}
     for run in taken.values():
         if config_hash(run.saved_config()) == wanted:
@@ -135,30 +134,33 @@ def _place(cfg: DictConfig, folder: RunFolder, root: Path) -> RunFolder:
     return RunFolder(folder.path.with_name(str(number))) if folder.path in taken else folder
 
 
-def _reason(code: int, folder: RunFolder, said: str) -> str:
+def _reason(code: int, folder: RunFolder, errors: str) -> str:
+    """Returns why a job failed, in one line."""
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
     if code == 2:
-        return said.splitlines()[0] if said else "refused"
-    found = folder.problem()
-    return found if ":" in found else f"exit code {code}: {said.splitlines()[-1] if said else 'it said nothing'}"
+        return errors.splitlines()[0] if errors else "invalid arguments"
+    problem = folder.problem()
+    return (
+        problem if ":" in problem else f"exit code {code}: {errors.splitlines()[-1] if errors else 'no error output'}"
+    )
 
 
 def begin_sweep(config: DictConfig) -> None:
-    """Leaves what the jobs need to say how far the sweep has come, where every process that a launcher starts finds it.
+    """Puts the number of jobs and the start time into the environment, so that jobs of any launcher can print progress.
 
     Args:
-        config: of the multirun, before its jobs are known.
+        config: of the multirun, before it is split into jobs.
 
     Raises:
-        UserError: the sweep would look for the worst value of the monitored metric.
+        UserError: a search would look for the worst value of the monitored metric, or a swept key has no values.
     """
     sweeper, given = config.hydra.sweeper, list(config.hydra.overrides.task)
-    asked = getattr(sweeper.get("direction"), "name", sweeper.get("direction"))
-    if asked in DIRECTIONS.values() and asked != direction(config.monitor.metric):
+    chosen = getattr(sweeper.get("direction"), "name", sweeper.get("direction"))
+    if chosen in DIRECTIONS.values() and chosen != direction(config.monitor.metric):
         raise UserError(
-            f"The direction of a search must suit the monitored metric; monitor.metric is {config.monitor.metric}, "
-            f"hydra.sweeper.direction is {asked}.\nChoose sweep=search, which takes it from the metric."
+            f"The direction of a search must match the monitored metric; monitor.metric is {config.monitor.metric}, "
+            f"hydra.sweeper.direction is {chosen}.\nChoose sweep=search, which derives it from the metric."
         )
     if "n_trials" in sweeper:
         jobs = int(sweeper.n_trials)
@@ -176,7 +178,7 @@ def begin_sweep(config: DictConfig) -> None:
 
 
 def progress(root: Path) -> str:
-    """How far the sweep in a folder has come, as a sentence; empty outside of a sweep."""
+    """Returns the progress of the sweep in a folder as a sentence; empty outside of a sweep."""
     if JOBS not in os.environ:
         return ""
     jobs, started = (float(number) for number in os.environ[JOBS].split())
@@ -189,21 +191,21 @@ def progress(root: Path) -> str:
         for folder, state in zip(folders, states, strict=True)
         if state in ("finished", "failed") and (folder.path / "status.json").stat().st_mtime > started
     ]
-    rest = jobs - done - failed
-    if not ended or rest <= 0:
+    remaining = jobs - done - failed
+    if not ended or remaining <= 0:
         return text
-    end = time.time() + rest * (time.time() - started) / len(ended)
-    return f"{text}; at this rate until {time.strftime('%a %H:%M', time.localtime(end))}"
+    end = time.time() + remaining * (time.time() - started) / len(ended)
+    return f"{text}; expected to end {time.strftime('%a %H:%M', time.localtime(end))}"
 
 
 def write_best(folder: Path) -> Path | None:
-    """Makes an experiment of the best values that a search has found: `--config-dir FOLDER experiment=best`.
+    """Writes the best values of a search as an experiment: `--config-dir FOLDER experiment=best`.
 
     Args:
         folder: of a sweep.
 
     Returns:
-        The experiment's file; None if the sweep was no search for one best value.
+        The experiment's file; None if the sweep was not a search.
     """
     file = folder / "optimization_results.yaml"
     found = OmegaConf.to_container(OmegaConf.load(file)) if file.exists() else None
@@ -215,11 +217,11 @@ def write_best(folder: Path) -> Path | None:
     content = OmegaConf.merge(overrides, OmegaConf.from_dotlist(values))
     best = folder / "experiment" / "best.yaml"
     best.parent.mkdir(exist_ok=True)
-    title = f"# @package _global_\n# The best of a search: {found['best_value']:g}\n"
+    title = f"# @package _global_\n# The best values of a search: {found['best_value']:g}\n"
     best.write_text(title + OmegaConf.to_yaml(content), encoding="utf-8")
     return best
 
 
 def is_sweep_job() -> bool:
-    """Whether this process was asked to run a job of a sweep."""
+    """Returns whether this process runs a job of a sweep."""
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN

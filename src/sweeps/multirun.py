@@ -22,7 +22,7 @@ from src.sweeps.jobs import begin_sweep, write_best
 
 
 class Multirun(Callback):
-    """A Hydra callback: counts the jobs before a multirun begins, and compares its runs when it has ended."""
+    """A Hydra callback that counts the jobs before a multirun starts and compares its runs at the end."""
 
     begun: ClassVar[DictConfig | None] = None  # the config of this process's multirun
 
@@ -32,14 +32,14 @@ class Multirun(Callback):
             check_folders(config)
             begin_sweep(config)
         except UserError as error:
-            fail(str(error))  # Hydra makes a warning of every exception in a callback
+            fail(str(error))  # Hydra turns every exception in a callback into a warning
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         root = Path(config.hydra.sweep.dir)
         print(f"\nRuns in {root}")
         if best := write_best(root):
             command = f"python -m src.train --config-dir {shlex.quote(str(root))} experiment=best"
-            print(f"The best values: {best}\nTrain with them: {command}")
+            print(f"Best values: {best}\nTrain with them: {command}")
         defaults = OmegaConf.load(CONF / "compare.yaml")
         try:
             failed = compare(root, defaults.metric, defaults.baseline, config.sweep.by, defaults.margin, mixed=True)

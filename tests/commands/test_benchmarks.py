@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import strategies
 from benchmarks import train as benchmark
-from benchmarks.limit import forward_products, products_per_second
+from benchmarks.limit import forward_flops, matmul_flops_per_second
 from benchmarks.trainer import Classifier, freeze, groups
 from src.freezing.strategy import Stage
 from src.models.backbones import load_encoder
@@ -83,9 +83,9 @@ def test_the_limit_counts_the_products_of_a_forward_pass(tiny_bert: Path) -> Non
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         for length in (7, 19):
             encoder(input_ids=torch.zeros(1, length, dtype=torch.long))
-    work = forward_products(np.array([7, 19]), cfg.num_hidden_layers, cfg.hidden_size, cfg.intermediate_size)
+    work = forward_flops(np.array([7, 19]), cfg.num_hidden_layers, cfg.hidden_size, cfg.intermediate_size)
     assert counter.get_total_flops() == work
-    assert products_per_second(torch.float32, 8, 16) > 0
+    assert matmul_flops_per_second(torch.float32, 8, 16) > 0
 
 
 def test_the_table_says_what_was_measured_and_draws_it(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Runs side by side: groups, rows, verdicts, and what is left in files."""
+"""Comparisons: groups, rows, verdicts, and the files that are written."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from omegaconf import OmegaConf
 from scipy import stats
 
 from src.comparison import plots
-from src.comparison.alike import unlike
+from src.comparison.comparable import differing_settings
 from src.comparison.comparison import compare
 from src.comparison.differences import flips
 from src.comparison.groups import Run, best_of, group, read_runs
@@ -99,7 +99,7 @@ def test_sections_that_build_the_same_are_told_apart_by_their_values(made: Make)
     assert found == [("BiLSTMHead", "32"), ("BiLSTMHead", "64"), ("LinearHead", "-")]
 
 
-def test_a_pretraining_counts_by_how_it_was_trained_not_by_where_it_is(made: Make, tmp_path: Path) -> None:
+def test_pretrainings_with_the_same_settings_are_one_group(made: Make, tmp_path: Path) -> None:
     for seed in (1, 2):
         for share in ("0.15", "0.4"):
             first = RunFolder(tmp_path / "pretrained" / f"{share}_{seed}")
@@ -116,10 +116,10 @@ def test_a_pretraining_counts_by_how_it_was_trained_not_by_where_it_is(made: Mak
     ]
     assert all(sorted(g.finished) == [1, 2] for g in groups)
     shutil.rmtree(tmp_path / "pretrained")
-    assert len(group(runs(last))) == 5  # nothing says any more that two pretrainings were the same
+    assert len(group(runs(last))) == 5  # without their configs, no two pretrainings are known to be the same
 
 
-def test_runs_in_two_halves_are_held_against_runs_without_the_first(made: Make) -> None:
+def test_pretrain_then_classify_runs_are_compared_with_runs_without_pretraining(made: Make) -> None:
     for seed in (1, 2):
         run = made("experiment=mlm_then_classify", seed=seed)
         first = run.path / "pretrain"
@@ -133,7 +133,7 @@ def test_runs_in_two_halves_are_held_against_runs_without_the_first(made: Make) 
     ]
     found = compare(groups, "accuracy", "no mlm", 0.01)
     assert (found.baseline, found.rows[0].name) == ("none (no mlm)", "none (mlm first)")
-    assert found.rows[0].seconds == pytest.approx(200)  # of both halves
+    assert found.rows[0].seconds == pytest.approx(200)  # of both stages
 
 
 def test_any_order_of_the_runs_gives_the_same_bytes(made: Make) -> None:
@@ -162,7 +162,7 @@ def test_failed_runs_are_listed_and_missing_seeds_named(made: Make) -> None:
     assert "- all, seed 2: RuntimeError: out of luck" in text
 
 
-def test_few_seeds_are_described_and_six_can_be_judged(made: Make) -> None:
+def test_five_seeds_are_only_described_and_six_get_a_verdict(made: Make) -> None:
     noise = np.random.default_rng(0).normal(scale=0.002, size=6)
     for seed in range(1, 6):
         made("freeze=none", accuracy=0.85 + noise[seed], seed=seed)
@@ -170,7 +170,8 @@ def test_few_seeds_are_described_and_six_can_be_judged(made: Make) -> None:
     few = compare(group(runs(last)), "accuracy", None, 0.01)
     assert few.baseline == "none"
     assert {row.name: row.verdict for row in few.rows} == {"none": "baseline", "all": "descriptive only: 5 of 6 seeds"}
-    assert "prove nothing" in few.sentence
+    command = f"(the same command with seed=6 hydra.sweep.dir={last.path.parent})"
+    assert f"Too few seeds for a significance test: add seed 6 {command}." in few.sentence
     assert few.rows[1].time_ratio == pytest.approx(0.2)
     made("freeze=none", accuracy=0.85 + noise[0], seed=6)
     last = made("freeze=all", accuracy=0.80, seed=6, seconds=20)
@@ -179,7 +180,9 @@ def test_few_seeds_are_described_and_six_can_be_judged(made: Make) -> None:
     assert enough.rows[1].p == pytest.approx(2 / 64)
     turned = compare(group(runs(last)), "accuracy", "all", 0.01)
     assert turned.rows[0].verdict == "superior"
-    assert "95% confidence" in turned.sentence
+    assert turned.sentence.endswith(
+        "Better: significantly higher; as good: at most 0.01 lower; worse: more than 0.01 lower (95% confidence)."
+    )
 
 
 def test_one_seed_or_equal_scores_have_no_interval(made: Make) -> None:
@@ -194,7 +197,7 @@ def test_one_seed_or_equal_scores_have_no_interval(made: Make) -> None:
     assert "n/a" in FORMATS["md"](compare(group(runs(last)), "accuracy", None, 0.01))
 
 
-def test_test_rows_count_where_there_are_predictions(made: Make) -> None:
+def test_predictions_give_intervals_over_test_texts(made: Make) -> None:
     random_numbers = np.random.default_rng(1)
     for seed in (1, 2):
         for strategy, share in (("none", 0.9), ("all", 0.7)):
@@ -228,7 +231,7 @@ def test_one_run_has_the_interval_of_its_texts(made: Make) -> None:
     assert row.better_interval is None
 
 
-def test_masked_words_are_compared_by_their_own_scores(made: Make) -> None:
+def test_masked_language_models_are_compared_by_their_own_scores(made: Make) -> None:
     made("model=bert_mlm", "freeze=none", objective="mlm")
     last = made("model=bert_mlm", "freeze=embeddings", objective="mlm", accuracy=0.3)
     comparison = compare(group(runs(last)), "accuracy", None, 0.01)
@@ -239,13 +242,13 @@ def test_masked_words_are_compared_by_their_own_scores(made: Make) -> None:
 
 @pytest.mark.parametrize("metric", ["loss", "auroc"])
 def test_a_score_that_cannot_decide_is_refused(made: Make, metric: str) -> None:
-    """Of a loss less is better; a score that one run has no value for, such as of a label it never saw, is null."""
+    """A loss is better when lower; a score that is undefined, such as of a label without examples, is null."""
     made("freeze=none")
     last = made("freeze=all")
     result = last.read_result()
     result["metrics"]["test"] |= {"auroc": None}
     (last.path / "result.json").write_text(json.dumps(result))
-    with pytest.raises(UserError, match="of which more is better"):
+    with pytest.raises(UserError, match="that is better when higher"):
         compare(group(runs(last)), metric, None, 0.01)
 
 
@@ -253,7 +256,7 @@ def test_a_group_alone_is_not_called_the_best(made: Make) -> None:
     made(accuracy=None, seed=2)
     sentence = compare(group(runs(made(accuracy=0.8))), "accuracy", None, 0.01).sentence
     assert "highest" not in sentence
-    assert "There is nothing to compare it with. 1 of 2 runs have no result." in sentence
+    assert "There is no other group to compare it with. 1 of 2 runs have no result." in sentence
 
 
 def test_groups_without_a_common_seed_have_no_difference(made: Make) -> None:
@@ -261,7 +264,7 @@ def test_groups_without_a_common_seed_have_no_difference(made: Make) -> None:
     groups = group(runs(made("freeze=all", accuracy=0.8, seed=2)))
     comparison = compare(groups, "accuracy", None, 0.01)
     assert [row.difference for row in comparison.rows] == [None, None]
-    assert "It has no seed in common with none" in comparison.sentence
+    assert "It has no seed in common with none, so their difference is unknown." in comparison.sentence
 
 
 def test_the_sentence_says_in_words_what_the_verdict_means(made: Make) -> None:
@@ -273,10 +276,10 @@ def test_the_sentence_says_in_words_what_the_verdict_means(made: Make) -> None:
     comparison = compare(group(runs(last)), "accuracy", None, 0.01)
     assert [row.verdict for row in comparison.rows] == ["baseline", "non-inferior", "inferior"]
     assert "none (25.0% of the weights train) has the highest test accuracy" in comparison.sentence
-    assert re.search(r"embeddings .* comes to 0\.849 \(-0\.001: as good\) in 20% of", comparison.sentence)
+    assert re.search(r"embeddings .* reaches 0\.849 \(-0\.001: as good\) in 20% of", comparison.sentence)
 
 
-def test_seeds_that_came_to_different_phases_are_counted_by_their_mean(made: Make) -> None:
+def test_trainable_parameters_are_averaged_over_seeds_that_reached_different_phases(made: Make) -> None:
     for seed, trained in ((1, 40), (2, 10)):
         last = made("freeze=gradual", seed=seed)
         last.write_json("result.json", {**last.read_result(), "parameters": {"trainable": trained, "total": 40}})
@@ -317,7 +320,7 @@ def test_files_hold_the_numbers(made: Make) -> None:
     assert "pattern:layer.0\\|layer.1" in FORMATS["md"](comparison)
 
 
-def test_each_strategy_is_compared_at_the_rate_that_validates_best(made: Make) -> None:
+def test_each_strategy_is_compared_at_its_best_learning_rate_by_validation(made: Make) -> None:
     for seed in (1, 2):
         for rate, accuracies in (("1e-5", (0.6, 0.8)), ("1e-4", (0.9, 0.7))):
             for strategy, accuracy in zip(("all", "none"), accuracies, strict=True):
@@ -327,9 +330,9 @@ def test_each_strategy_is_compared_at_the_rate_that_validates_best(made: Make) -
     comparison = compare(groups, "accuracy", None, 0.01)
     rows = [(row.name, row.label["optimizer.lr"], row.scores["accuracy"]) for row in comparison.rows]
     assert rows == [("all", "0.0001", 0.9), ("none", "1e-05", 0.8)]
-    assert "best by validation of its trials: all of 2, none of 2." in comparison.sentence
+    assert "its trial with the best validation score (number of trials: all 2, none 2)." in comparison.sentence
     assert [problem["seed"] for problem in comparison.problems] == ["3"]
-    with pytest.raises(UserError, match="by must be something in which these runs differ"):
+    with pytest.raises(UserError, match="by must be a column in which these runs differ"):
         best_of(group(runs(last)), "model")
 
 
@@ -359,7 +362,7 @@ def test_a_page_stands_alone_and_shows_markup_as_text(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert "<img src=x" not in text
     assert text.count("</script>") == 1
-    assert html.unescape(text).count(HOSTILE) == 4  # its class, its text, its label, and what the baseline said
+    assert html.unescape(text).count(HOSTILE) == 4  # class, text, label, and the baseline's prediction
     assert not re.search(r"(src|href)=[\"'](?!data:)|https?://|url\(", text)
     (script,) = re.findall(r"<script>(.*)</script>", text, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -374,7 +377,7 @@ def test_a_page_stands_alone_and_shows_markup_as_text(page: Path) -> None:
         assert (page.parent / "plots" / f"{name}.svg").exists()
 
 
-def test_classes_are_held_against_the_baseline(page: Path) -> None:
+def test_recall_per_class_is_compared_with_the_baseline(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>.*?</tr>", text)]
     assert ["none", "1.000", "1.000"] in rows
@@ -438,30 +441,30 @@ def test_intervals_of_scores_stay_where_scores_can_be(made: Make) -> None:
 def test_equal_scores_share_the_first_place(made: Make) -> None:
     made("freeze=none")
     sentence = compare(group(runs(made("freeze=all"))), "accuracy", None, 0.01).sentence
-    assert re.match(r"none .* has the highest test accuracy, .* over 1 seed, and all the same\.", sentence)
+    assert re.match(r"none .* has the highest test accuracy, 0\.800 with 1 seed, tied with all\.", sentence)
 
 
 def test_other_tests_are_refused_or_told(made: Make) -> None:
     made("freeze=none", "data.limit=50")
     found = runs(made("freeze=none", "data.limit=60"))
-    with pytest.raises(UserError, match=r"same test to be compared; these differ in data\.limit"):
+    with pytest.raises(UserError, match=r"must have the same test; these differ in data\.limit"):
         group(found)
     sentence = compare(group(found, mixed=True), "accuracy", None, 0.01).sentence
-    assert "differ in data.limit, so their tests may not be the same one" in sentence
+    assert "differ in data.limit, so their test scores may not be comparable" in sentence
 
 
-def test_masks_and_tokens_are_part_of_the_test_where_they_are_guessed(made: Make) -> None:
+def test_masks_and_tokenizer_are_part_of_the_test_of_masked_language_models(made: Make) -> None:
     for value in ("500", "600"):
         labelled = made("backbone=scratch", f"backbone.vocabulary={value}")
-    assert unlike(runs(labelled)) == []
+    assert differing_settings(runs(labelled)) == []
     for place in ("backbone.vocabulary=700", "model.masking.probability=0.4"):
         masked = made("model=bert_mlm", "backbone=scratch", place, objective="mlm")
     found = [run for run in runs(masked) if run.result and run.result["objective"] == "mlm"]
-    assert unlike(found) == ["backbone.vocabulary", "model.masking.probability"]
+    assert differing_settings(found) == ["backbone.vocabulary", "model.masking.probability"]
 
 
 def test_what_cannot_be_compared_is_refused(made: Make, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="runs must be a folder with runs"):
+    with pytest.raises(UserError, match="runs must be a folder that contains runs"):
         read_runs(tmp_path)
     last = made("freeze=all", accuracy=None)
     with pytest.raises(UserError, match="None of these runs has finished"):

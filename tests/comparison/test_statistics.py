@@ -1,4 +1,4 @@
-"""Each statistic against an oracle: brute force, a textbook's figures, or a simulation of nothing."""
+"""Each statistic against a reference: brute force, published numbers, or a simulation without an effect."""
 
 from __future__ import annotations
 
@@ -104,14 +104,16 @@ def test_wilson_by_its_formula() -> None:
     assert (found.value, found.low, found.high) == pytest.approx((0.9, centre - half, centre + half))
 
 
-def test_the_probability_of_being_better_counts_ties_by_half() -> None:
-    found = statistics.share_interval(statistics.wins(np.array([3.0, 2.0, 1.0, 5.0]), np.array([1.0, 2.0, 4.0, 4.0])))
+def test_the_win_rate_counts_ties_as_a_half() -> None:
+    found = statistics.win_rate_interval(
+        statistics.wins(np.array([3.0, 2.0, 1.0, 5.0]), np.array([1.0, 2.0, 4.0, 4.0]))
+    )
     assert found is not None
     assert found.value == pytest.approx(2.5 / 4)
     assert 0 <= found.low < found.value < found.high <= 1
 
 
-def test_the_bootstrap_of_seeds_and_rows_has_the_spread_of_both() -> None:
+def test_the_bootstrap_of_seeds_and_examples_has_the_spread_of_both() -> None:
     """Its variance is about that of the seeds' means plus that of the rows' means."""
     random = np.random.default_rng(7)
     hard = random.random(800) < 0.3

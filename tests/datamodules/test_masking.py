@@ -411,14 +411,14 @@ def test_a_backbone_can_only_come_from_a_finished_run_of_masked_words(run_tiny: 
         )
     with pytest.raises(UserError, match="result of a finished run"):
         train(composed("backbone=run", f"backbone.run={tmp_path}"), RunFolder(tmp_path / "second"))
-    with pytest.raises(UserError, match="Only a run of masked language modelling fills in"):
+    with pytest.raises(UserError, match="Only a masked language model predicts"):
         Predictor.load(folder.path).fill("A [MASK] film.", top=5)
 
 
 def test_a_text_without_a_masked_word_is_refused(pretrain: Train) -> None:
     predictor = Predictor.load(pretrain()[0].path)
     for text in ("A film.", "word " * 60 + "[MASK]"):
-        with pytest.raises(UserError, match=r"must hold \[MASK\]"):
+        with pytest.raises(UserError, match=r"must contain \[MASK\]"):
             predictor.fill(text, top=5)
 
 

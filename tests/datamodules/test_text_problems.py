@@ -146,14 +146,14 @@ def test_a_file_is_labelled_with_what_was_not_read(
     finished: RunFolder, table: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     predict.predict(composed_for("predict", run=str(finished.path), input=str(table), output=str(tmp_path / "out.csv")))
-    assert re.search(r"gives no token for 2 texts .*: lines 5, 12; labels say nothing there", caplog.text)
-    assert "gives only unknown tokens for 1 text: line 10; labels say nothing there" in caplog.text
+    assert re.search(r"gives no token for 2 texts .*: lines 5, 12; their labels are meaningless", caplog.text)
+    assert "gives only unknown tokens for 1 text: line 10; their labels are meaningless" in caplog.text
     predictor = Predictor.load(finished.path)
     with table.open(newline="") as file:
         texts = [row["text"] for row in csv.DictReader(file)]
     longer = sum(len(predictor.tokenizer(text)["input_ids"]) > 32 for text in texts)
     assert longer
-    assert f"Only the first 32 tokens of {longer} texts ({longer / 60:.1%}) were read" in caplog.text
+    assert f"{longer} texts ({longer / 60:.1%}) were truncated to 32 tokens, as in training" in caplog.text
     with (tmp_path / "out.csv").open(newline="") as file:
         assert all(row["prediction"] for row in csv.DictReader(file))
 
@@ -162,8 +162,8 @@ def test_a_file_is_labelled_with_what_was_not_read(
     ("text", "said"),
     [
         (NOTHING, "The tokenizer gives no token for the text (control"),
-        (STRANGE, "The tokenizer gives only unknown tokens for the text; labels say nothing there"),
-        ("good " * 90, "Only the first 32 of 92 tokens are read, as in training."),
+        (STRANGE, "The tokenizer gives only unknown tokens for the text; its labels are meaningless"),
+        ("good " * 90, "The text is truncated from 92 to 32 tokens, as in training."),
         ("good", None),
     ],
 )
@@ -172,5 +172,5 @@ def test_a_text_is_answered_with_what_was_not_read(
 ) -> None:
     predictor = Predictor.load(finished.path)
     caplog.clear()
-    assert len(predict.shown(predictor, text, 5).splitlines()) == 3
+    assert len(predict.format_prediction(predictor, text, 5).splitlines()) == 3
     assert [message.startswith(said or "") for message in caplog.messages] == ([] if said is None else [True])

@@ -96,7 +96,7 @@ def test_other_scripts_have_words_too(tokenizer: transformers.PreTrainedTokenize
 
 
 def test_a_text_without_tokens_is_refused(tokenizer: transformers.PreTrainedTokenizerFast) -> None:
-    with pytest.raises(UserError, match="has no tokens"):
+    with pytest.raises(UserError, match="must contain tokens"):
         split("\u200b\x00", tokenizer, 64)
 
 
@@ -132,7 +132,7 @@ def test_integrated_gradients_are_captums(scores: Make, tokens: Tokens, lstm: St
 def test_gradient_input_and_occlusion_are_what_they_say(scores: Make, tokens: Tokens) -> None:
     label_scores, place = scores(), 3
     without = tokens.ids.clone()
-    without[place] = tokens.hidden
+    without[place] = tokens.mask_id
     with torch.no_grad():
         whole, less = label_scores(torch.stack([tokens.ids, without]), tokens.mask)[:, 1]
     fall = METHODS["occlusion"](label_scores, tokens, [1]).values[0, place]
@@ -172,8 +172,8 @@ def test_a_multilabel_task_has_values_for_each_label(scores: Make, tokens: Token
     label_scores = scores(space=space)
     found = integrated_gradients(label_scores, tokens, [2, 0])
     with torch.no_grad():
-        text, hidden = label_scores(torch.stack([tokens.ids, tokens.masked]), tokens.mask)
-    torch.testing.assert_close(found.change, (text - hidden)[[2, 0]])
+        text, masked = label_scores(torch.stack([tokens.ids, tokens.masked]), tokens.mask)
+    torch.testing.assert_close(found.change, (text - masked)[[2, 0]])
     torch.testing.assert_close(found.values.sum(1), found.change, rtol=0.05, atol=0.01)
 
 
@@ -233,7 +233,7 @@ def test_attention_that_gives_other_logits_is_refused(
     before = label_scores.network.encoder.config._attn_implementation
     assert before != "eager"
     monkeypatch.setattr(attention, "TOLERANCE", -1.0)
-    with pytest.raises(UserError, match="must give the run's own logits; they differ by"):
+    with pytest.raises(UserError, match="must give the logits of the run's own attention; they differ by"):
         attend(label_scores, tokens, [0])
     assert label_scores.network.encoder.config._attn_implementation == before
 
@@ -274,9 +274,9 @@ def test_curves_begin_and_end_where_they_must(scores: Make, tokens: Tokens) -> N
     assert chance.deletion.shape == (faithfulness.ORDERS, len(faithfulness.GRID))
     # Of 13 words the shares 1, 5, 10, 20 and 50% are 1, 1, 2, 3 and 7.
     last = [list(tokens.spans)[-count:] for count in (1, 1, 2, 3, 7)]
-    hidden = torch.tensor([[word in chosen for word in tokens.spans] for chosen in last])
+    masked = torch.tensor([[word in chosen for word in tokens.spans] for chosen in last])
     with torch.no_grad():
-        probs = label_scores.probabilities(label_scores(tokens.without(hidden), tokens.mask))[:, 1]
+        probs = label_scores.probabilities(label_scores(tokens.with_masked(masked), tokens.mask))[:, 1]
     assert float(found.comprehensiveness) == pytest.approx(float((whole - probs).mean()), abs=1e-5)
 
 

@@ -148,7 +148,7 @@ def test_several_texts_have_an_index_under_two_runs(run_tiny: RunTiny, tmp_path:
     texts = ["The food was <b>good</b>.", "Slow service"]
     likeliest = [[scored[0][0] for scored in predictor(texts)] for predictor in predictors]
     same = sum(a == b for a, b in zip(*likeliest, strict=True))
-    assert f"They say the same of {same} of 2 texts" in text  # whichever labels are explained
+    assert f"They agree on {same} of 2 texts" in text  # whichever labels are explained
     page = (index.parent / "0001" / "index.html").read_text(encoding="utf-8")
     record = json.loads((index.parent / "0001" / "explanation.json").read_text())["runs"]
     assert [side["strategy"] for side in record] == [run.read_result()["strategy"] for run in (one, other)]
@@ -156,7 +156,7 @@ def test_several_texts_have_an_index_under_two_runs(run_tiny: RunTiny, tmp_path:
     assert len(record[0]["probabilities"]) == 9
     for side, predictor, (label, _) in zip(record, predictors, likeliest, strict=True):
         assert [side["given"]] == predictor.decide(predictor.probabilities(texts[:1]))
-        assert f"by its thresholds; most likely <strong>{label}</strong>" in page
+        assert f"by its thresholds; most probable <strong>{label}</strong>" in page
     assert record[0]["stages"]["layer.0"] == "in part"
     assert record[1]["stages"]["layer.0"] == "frozen"
     assert (index.parent / "0002" / "attention_against.npz").exists()
@@ -168,7 +168,7 @@ def test_a_long_text_of_a_real_size_stays_small_and_a_huge_one_is_refused(tokeni
     attended = Attention(weights, weights[0, 0], weights[:2, 0], 0.0)
     found = Explanation(tokens, {"a": 0.9, "b": 0.1}, ["a", "b"], {}, attended, range(6), range(12), {})
     assert len(tokens.ids) == 128
-    assert "words are not read" in found.warnings()[0]
+    assert "words are ignored" in found.warnings()[0]
     write_page([Side("run", "run", "none", {"embeddings": "trained"}, found)], tmp_path)
     assert (tmp_path / "index.html").stat().st_size < 5_000_000
     check_size(128, Question(["attention"], range(6), range(12), None))
@@ -183,7 +183,7 @@ def test_wrong_arguments_are_told_with_what_is_right(run_tiny: RunTiny, tmp_path
     blank = tmp_path / "blank.csv"
     blank.write_text('text,n\ngood,1\n" ",2\n')
     wrong: list[tuple[list[str], dict[str, Any], str]] = [
-        ([], {}, "There must be a text or a file of texts"),
+        ([], {}, "Either a text or a file of texts is required"),
         ([], {"text": "a", "input": str(file)}, "not both"),
         ([], {"text": "  "}, "text must hold words"),
         (
@@ -194,8 +194,8 @@ def test_wrong_arguments_are_told_with_what_is_right(run_tiny: RunTiny, tmp_path
         (["methods=[]"], {"text": "a"}, "methods must be a list"),
         (["name=a/b"], {"text": "a"}, "without slashes"),
         (["labels=[postive]"], {"text": "a"}, "got 'postive'.\nDid you mean positive"),
-        (["layers=[0,3]"], {"text": "a"}, r"layers must lie in 0\.\.2 for .*; got 3\."),
-        (["heads=[-1]"], {"text": "a"}, r"heads must lie in 0\.\.1 for .*; got -1\."),
+        (["layers=[0,3]"], {"text": "a"}, r"layers must be in 0\.\.2 for .*; got 3\."),
+        (["heads=[-1]"], {"text": "a"}, r"heads must be in 0\.\.1 for .*; got -1\."),
         (["layers=some"], {"text": "a"}, "got some"),
         ([], {"input": str(file)}, "text_column must name a column of .*; got 'text'"),
         ([], {"input": str(blank)}, "has none in line 3"),
@@ -208,7 +208,7 @@ def test_wrong_arguments_are_told_with_what_is_right(run_tiny: RunTiny, tmp_path
     assert not (run.path / "explanations").exists()
     result = run.read_result()
     changes = (
-        ({"objective": "mlm", "labels": []}, "fill in masked words"),
+        ({"objective": "mlm", "labels": []}, "is a masked language model"),
         ({"labels": ["a", "b", "c"]}, "same labels"),
     )
     for change, message in changes:
@@ -218,7 +218,7 @@ def test_wrong_arguments_are_told_with_what_is_right(run_tiny: RunTiny, tmp_path
         with pytest.raises(UserError, match=message):
             explained(run, text="a", against=str(other.path))
     explained(run, "name=taken", "methods=[occlusion]", text="a")
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         explained(run, "name=taken", text="a")
 
 
@@ -288,10 +288,10 @@ def test_a_browser_shows_every_choice_and_runs_nothing_else(run_tiny: RunTiny) -
     assert seen["label"]
     assert seen["sorted"]
     assert seen["map"] == f"A: run, layer {layer}, head {head}"
-    assert seen["row"].startswith(f"{side['tokens'][2]} looks at")
+    assert seen["row"].startswith(f"{side['tokens'][2]} attends to")
     assert seen["arcs"]
     assert seen["cell"] == pytest.approx(float(weights[i, j]), abs=1e-4)
     assert abs(weights[i, j] - weights[j, i]) > weights.max() / 100
     assert seen["difference"] == f"A minus B, layer {layer}, head {head}"
     assert (seen["pressed"], seen["images"]) == (1, 0)
-    assert seen["title"].startswith("Why: Good food </script>")
+    assert seen["title"].startswith("Explanation: Good food </script>")

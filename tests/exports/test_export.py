@@ -1,4 +1,4 @@
-"""Exported runs say what the runs say, wherever they are loaded."""
+"""Exported models give the predictions of their runs, wherever they are loaded."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def exported(run: Path | str, output: Path, *options: str) -> list[str]:
 
 
 def probabilities(run: RunFolder, texts: list[str]) -> torch.Tensor:
-    """What the run itself says, its adapters beside the matrices."""
+    """The predictions of the run itself, with unmerged adapters."""
     labels = run.read_result()["labels"]
     rows = [dict(scores) for scores in Predictor.load(run.path)(texts)]
     return torch.tensor([[row[label] for label in labels] for row in rows])
@@ -295,7 +295,7 @@ def test_masked_words_are_filled_in_by_a_pipeline(
     found = [(guess["token_str"], guess["score"]) for guess in fill("The film was [MASK].")]
     assert [token for token, _ in found] == [token for token, _ in expected]
     assert [score for _, score in found] == pytest.approx([score for _, score in expected], abs=1e-5)
-    with pytest.raises(UserError, match="format=onnx is for labels"):
+    with pytest.raises(UserError, match="format=onnx supports classifiers only"):
         exported(run.path, tmp_path / "other", "format=onnx")
 
 
@@ -306,12 +306,12 @@ def test_an_export_that_differs_leaves_nothing(run_tiny: Run, tmp_path: Path, mo
     damaged.head.linear.bias.data[0] += 1
     with monkeypatch.context() as patch:
         patch.setattr("src.exports.loader.load", lambda folder: damaged)
-        with pytest.raises(UserError, match="must say the same as the run"):
+        with pytest.raises(UserError, match="must agree with the run"):
             exported(run.path, out, "format=safetensors")
     assert list(out.parent.iterdir()) == [out]
     assert not list(out.iterdir())
     exported(run.path, out, "format=safetensors")
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         exported(run.path, out, "format=safetensors")
     (run.path / "predictions" / "test.parquet").write_bytes(b"PAR1")
     with pytest.raises(UserError, match=r"test texts in .*test\.parquet"):
@@ -336,7 +336,7 @@ def _saved(run: RunFolder, out: Path) -> Path:
         (["format=tensorflow"], "format has an invalid value: 'tensorflow'"),
         (["opset=13", "format=onnx"], "opset has an invalid value: 13"),
         (["opset=new"], "opset has an invalid value: 'new'"),
-        (["int8=true"], "int8=true goes with format=onnx; got format=huggingface"),
+        (["int8=true"], "int8=true requires format=onnx; got format=huggingface"),
         (["output=???"], "output has no value"),
         ([], r"must be the folder with the result of a finished run"),
     ],

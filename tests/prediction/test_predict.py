@@ -242,7 +242,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "one column in a list": ({"input": "good.csv", "label_column": ["a"]}, "should have at least 2 items"),
     "both": ({"text": "a", "input": "good.csv"}, "either text=… or input=FILE"),
-    "output of a text": ({"text": "a", "output": "x.csv"}, "belong to input=FILE"),
+    "output of a text": ({"text": "a", "output": "x.csv"}, "require input=FILE"),
     "precision": ({"text": "a", "precision": "fp8"}, "It should be 'float32' or 'bf16'"),
     "missing": ({"input": "missing.csv"}, "cannot be read: No such file"),
     "kind": ({"input": "data.bin"}, "must be one of"),
@@ -257,7 +257,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "output folder": ({"input": "good.csv", "output": "none/out.csv"}, "cannot be written: No such file"),
     "no text at all": (
         {"input": "blank.csv", "output": "out.csv", "evaluate": True},
-        "There must be a row with a text",
+        "An evaluation needs a row with a text",
     ),
     "device": ({"input": "null.csv"}, "it is empty"),
     "list of texts": ({"input": "lists.jsonl"}, "a list, an object or bytes for a text .*: line 1"),

@@ -19,7 +19,7 @@ from sklearn.metrics import confusion_matrix
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src import predict
-from src.comparison.differences import telling_classes
+from src.comparison.differences import most_different_classes
 from src.data.labels import LabelSpace
 from src.explain import explain
 from src.explanation import plots as explanation_plots
@@ -103,9 +103,9 @@ def test_a_comparison_shows_the_classes_in_which_groups_differ() -> None:
     names = [f"c{i:03}" for i in range(90)]
     mine, theirs = dict.fromkeys(names, 0.5), dict.fromkeys(names, 0.5)
     theirs |= {"c050": 0.1, "c003": 0.9, "c089": 0.6}
-    found = telling_classes({"mine": mine, "theirs": theirs}, 3)
+    found = most_different_classes({"mine": mine, "theirs": theirs}, 3)
     assert found == ["c003", "c050", "c089"]
-    assert telling_classes({"mine": mine}, 90) == names
+    assert most_different_classes({"mine": mine}, 90) == names
 
 
 def test_the_picture_of_a_long_text_has_the_words_that_matter_most() -> None:
@@ -158,7 +158,7 @@ def test_the_terminal_shows_averages_alone(run_tiny: Run, table: Path, caplog: p
     run_tiny("data=table", f"data.path={table}", "model=bert_linear", *fractions)
     assert not re.search(r"^ *label \d+ ", caplog.text, re.MULTILINE)
     assert re.search(r"^ *precision +recall.*\n\n.*accuracy.*\n.*macro avg", caplog.text, re.MULTILINE)
-    assert "The file has a line for each of 60 labels." in caplog.text
+    assert "The file has one line per label (60)." in caplog.text
 
 
 def test_a_text_an_explanation_and_a_card_show_the_first_labels(
@@ -166,14 +166,14 @@ def test_a_text_an_explanation_and_a_card_show_the_first_labels(
 ) -> None:
     folder, result = many
     predictor = Predictor.load(folder.path)
-    lines = predict.shown(predictor, "text 3", 5).splitlines()
+    lines = predict.format_prediction(predictor, "text 3", 5).splitlines()
     scored = predictor(["text 3"])[0]
     assert [line.rpartition(" ")[0].strip() for line in lines[:-1]] == [name for name, _ in scored[:40]]
     assert lines[-1] == "and 20 more labels"
     page = explain(composed_for("explain", run=str(folder.path), text="text 3", methods=["occlusion"], name="one"))
     table = page.read_text().partition('class="probabilities"')[2].partition("</table>")[0]
     assert re.findall(r"<tr><td>(.*?)</td>", table) == [name for name, _ in scored[:40]]
-    assert "The likeliest of 60 labels" in page.read_text()
+    assert "The most probable of 60 labels" in page.read_text()
     assert len(json.loads((page.parent / "explanation.json").read_text())["runs"][0]["probabilities"]) == MANY
     export(composed_for("export", run=str(folder.path), output=str(tmp_path / "out")))
     card = (tmp_path / "out" / "README.md").read_text()

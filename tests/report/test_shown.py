@@ -45,9 +45,9 @@ def test_a_picture_that_takes_too_much_memory_is_a_warning(
     folder, _ = run_tiny(*LINEAR)
     is_whole(folder)
     for line in (
-        "report/curves.png could not be made: MemoryError: 10.9 GB",
-        "report/confusion_matrix.png could not be made: MemoryError: 10.9 GB",
-        "tensorboard could not be made: ValueError: no board",
+        "report/curves.png could not be written: MemoryError: 10.9 GB",
+        "report/confusion_matrix.png could not be written: MemoryError: 10.9 GB",
+        "tensorboard could not be written: ValueError: no board",
     ):
         assert line in caplog.text
         assert line in folder.log.read_text()
@@ -61,7 +61,7 @@ def test_adapters_that_cannot_be_written_alone_are_a_warning(
     monkeypatch.setattr(reporting, "save_adapters", raising(ConnectionError("no hub")))
     folder, _ = run_tiny(*LINEAR, "freeze=lora")
     is_whole(folder)
-    assert "adapter could not be made: ConnectionError: no hub" in caplog.text
+    assert "adapter could not be written: ConnectionError: no hub" in caplog.text
 
 
 def test_the_result_is_there_before_anything_that_shows_it(run_tiny: Run, monkeypatch: pytest.MonkeyPatch) -> None:

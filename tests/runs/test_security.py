@@ -336,7 +336,7 @@ def test_explanations_have_names_of_folders(name: str) -> None:
 def test_jobs_stay_in_the_folder_of_their_sweep(name: str) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", [f"hydra.sweep.subdir='{name}'"], return_hydra_config=True)
-    with pytest.raises(UserError, match="Jobs have folders in that of their sweep"):
+    with pytest.raises(UserError, match="Folders of jobs must be inside the folder of their sweep"):
         check_folders(cfg)
 
 

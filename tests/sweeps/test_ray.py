@@ -111,7 +111,7 @@ def test_a_job_whose_node_is_lost_is_a_failed_job(cluster: str, tmp_path: Path) 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "message"),
-    [("init.address=127.0.0.1:1", "must lead to a Ray cluster"), ("remote.num_gpus=99", "has; it asks for")],
+    [("init.address=127.0.0.1:1", "must connect to a Ray cluster"), ("remote.num_gpus=99", "has; it requests")],
 )
 def test_a_cluster_that_cannot_run_the_jobs_is_refused(multirun: Command, option: str, message: str) -> None:
     ended = multirun("seed=1,2", "hydra/launcher=ray", f"hydra.launcher.ray.{option}")

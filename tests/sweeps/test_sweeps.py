@@ -158,7 +158,7 @@ def test_a_whole_sweep_ends_with_its_failures_and_goes_on(multirun: Command, tmp
     when = (tmp_path / "sweep" / "0" / "result.json").stat().st_mtime_ns
     again = multirun(*command)
     assert again.returncode == 1
-    assert "sweep/0 is finished already" in again.stdout
+    assert "sweep/0 has already finished" in again.stdout
     assert (tmp_path / "sweep" / "0" / "result.json").stat().st_mtime_ns == when
     assert json.loads((tmp_path / "sweep" / "comparison.json").read_text())["problems"][0]["group"] == "bottom:9"
 
@@ -223,7 +223,7 @@ def test_a_search_leaves_its_best_values_as_an_experiment(multirun: Command, tmp
     assert best.optimizer.head_lr == cfg.optimizer.head_lr
     assert {"override /freeze": "all" if cfg.freeze._target_.endswith("Everything") else "embeddings"} in best.defaults
     again = multirun(*command)
-    assert again.stdout.count("is finished already") == 2
+    assert again.stdout.count("has already finished") == 2
 
 
 @pytest.mark.slow

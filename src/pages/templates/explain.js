@@ -1,4 +1,4 @@
-// Draws words and attention maps from the values in the page, for the choices that are made in it.
+// Draws words and attention maps from the data in the page, as chosen in its controls.
 "use strict";
 const { sides } = JSON.parse(document.getElementById("data").textContent);
 const element = (id) => document.getElementById(id);
@@ -6,7 +6,7 @@ const state = { side: 0, map: 0, row: 0 };
 const several = sides.length > 1, names = sides.map((side) => side.title);
 const ORANGE = [213, 94, 0];
 const BLUE = matchMedia("(prefers-color-scheme: dark)").matches && !matchMedia("print").matches ? [86, 180, 233] : [0, 114, 178];
-// So many digits behind the point, or as many as the largest value beside it needs to have so many that count.
+// At least `count` decimals, and enough for `count` significant digits of the largest value (`scale`).
 const digits = (value, scale, count) => Math.abs(value).toFixed(Math.max(count, count - 1 - Math.floor(Math.log10(scale || 1))));
 const signed = (value, scale = 1) => (value < 0 ? "−" : "+") + digits(value, scale, 3);
 const plain = (value, scale) => (value < 0 ? "−" : "") + digits(value, scale, 4);
@@ -18,7 +18,7 @@ const add = (parent, tag, text = "", attributes = {}) => {
 };
 const fill = (select, options) => options.forEach((text, i) => add(select, "option", text, { value: i }));
 
-// What is shown as one: a word with its tokens, or a token. `after` is the text up to the next word.
+// The displayed units: a word with its tokens, or a token.
 const units = (side) => {
   const whole = element("unit").value === "words", special = element("special").checked, found = [];
   const spans = new Map(side.spans.map(([word, ...span]) => [word, span]));
@@ -51,7 +51,7 @@ const colour = (value, scale) => {
 const panel = (parent, title, side, items, scale) => {
   const section = add(parent, "section");
   if (title) add(section, "h3", title);
-  if (!items) return add(section, "p", "This label is not among those that were explained for this run.", { class: "note" });
+  if (!items) return add(section, "p", "This label was not explained for this run.", { class: "note" });
   const text = add(section, "p", "", { class: "reading" });
   const whole = element("unit").value === "words";
   let place = 0;
@@ -103,13 +103,13 @@ const drawWords = () => {
     if (place < 0) return "";
     const sum = method.values[place].reduce((a, b) => a + b, 0);
     const steps = method.steps ? `, with ${method.steps} steps` : "";
-    return `${names[i]}: the values add up to ${signed(sum)} logits; from the text with every word hidden to the whole text the ` +
-      `score of ${label} changes by ${signed(method.change[place])} (${(100 * method.missing[place]).toFixed(1)}% apart${steps}).`;
-  }).join(" ") + (name === "integrated_gradients" ? "" : " Only integrated gradients must add up.");
+    return `${names[i]}: the sum of the values is ${signed(sum)} logits; from the fully masked text to the text, the ` +
+      `score of ${label} changes by ${signed(method.change[place])} (difference ${(100 * method.missing[place]).toFixed(1)}%${steps}).`;
+  }).join(" ") + (name === "integrated_gradients" ? "" : " Only for integrated gradients must both be equal.");
 };
 
-// Attention: every map is tokens x tokens levels, the highest of which stands for the map's peak.
-let weights = null; // of each side, as soon as they are unpacked
+// Attention: every map is tokens x tokens levels; the highest level is the map's maximum.
+let weights = null; // of each side, once unpacked
 const unpack = async (text) => {
   const content = atob(text), packed = new Uint8Array(content.length);
   for (let i = 0; i < packed.length; i++) packed[i] = content.charCodeAt(i);
@@ -174,8 +174,8 @@ const drawMaps = () => {
     add(row, "th", `layer ${layer}`, { scope: "row" });
     columns.forEach((column, c) => {
       const map = l * columns.length + c, values = matrix(all[map], shown);
-      const told = heads.find((h) => h.layer === layer && `head ${h.head}` === column);
-      const note = told ? `, entropy ${told.entropy.toFixed(2)} bits` : "";
+      const summary = heads.find((h) => h.layer === layer && `head ${h.head}` === column);
+      const note = summary ? `, entropy ${summary.entropy.toFixed(2)} bits` : "";
       const button = add(add(row, "td"), "button", "", { type: "button", "aria-label": all[map] + note, title: all[map] + note, "data-map": map });
       button.addEventListener("click", () => choose(map));
       if (values) paint(add(button, "canvas"), values);
@@ -189,8 +189,8 @@ const drawMaps = () => {
 };
 
 const NOTES = {
-  rollout: "Attention followed through all layers, heads averaged, with the residual path (Abnar & Zuidema 2020).",
-  gradient: "Attention times the gradient of the label's score, where positive, followed through all layers (Chefer et al. 2021).",
+  rollout: "Attention through all layers, averaged over heads, with the residual path (Abnar & Zuidema 2020).",
+  gradient: "Attention times the gradient of the label's score, where positive, through all layers (Chefer et al. 2021).",
 };
 const drawMap = () => {
   const side = drawn(), shown = units(side), name = mapNames(side)[state.map], values = matrix(name, shown);
@@ -198,7 +198,7 @@ const drawMap = () => {
   box.replaceChildren();
   element("map-title").textContent = (several ? `${names[state.side] ?? "A minus B"}, ` : "") + name;
   element("map-note").textContent = [NOTES[name.split("-")[0]], names[state.side] ? "" :
-    "Orange, and whole lines: A has more there; blue, and dashed lines: B has."].filter(Boolean).join(" ");
+    "Orange, solid lines: higher for A; blue, dashed lines: higher for B."].filter(Boolean).join(" ");
   element("map-table").querySelector("div").replaceChildren();
   if (!values) { element("arcs").replaceChildren(); return; }
   if (element("map-table").open) fillTable();
@@ -209,7 +209,7 @@ const drawMap = () => {
   for (const unit of shown) add(tops, "span", unit.name).style.width = `${cell}px`;
   const rows = add(box, "div", "", { class: "rows" });
   shown.forEach((unit, i) => {
-    const button = add(rows, "button", unit.name, { type: "button", title: `where ${unit.name} looks` });
+    const button = add(rows, "button", unit.name, { type: "button", title: `attention of ${unit.name}` });
     button.style.height = `${cell}px`;
     button.addEventListener("click", () => focusRow(i));
   });
@@ -235,8 +235,8 @@ const focusRow = (row) => {
   const shown = units(drawn()), values = matrix(mapNames(drawn())[state.map], shown)[row];
   document.querySelectorAll("#map .rows button").forEach((button, i) => button.setAttribute("aria-pressed", String(i === row)));
   const total = values.reduce((a, b) => a + b, 0);
-  element("reading").textContent = `${shown[row].name} looks at the words on the right` +
-    (names[state.side] ? `; what is shown adds up to ${total.toFixed(2)}.` : ", under A more than under B by so much.");
+  element("reading").textContent = `${shown[row].name} attends to the words on the right` +
+    (names[state.side] ? `; sum of the shown values: ${total.toFixed(2)}.` : "; values are A minus B.");
   const box = element("arcs"), height = 18;
   box.replaceChildren();
   const left = add(box, "div"), svg = box.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "svg")), right = add(box, "div");

@@ -1,5 +1,5 @@
-// Sorts a table by the column whose heading is pressed: by its first number where cells begin with one, else by text.
-// A group is a tbody, whose first row counts.
+// Sorts a table by the column whose heading is clicked: by the number that a cell starts with, otherwise by its text.
+// Each tbody is one group of rows and is sorted by its first row.
 const value = (body, column) => {
   const text = body.rows[0].cells[column].textContent.trim();
   const number = parseFloat(text.replaceAll(",", ""));
