@@ -248,7 +248,8 @@ class RunFolder:
             return f"{wanted}; it has no run.\nThe runs are in outputs/runs."
         if self.state() == "finished":
             return f"{wanted}; result.json is missing.\nCopy the run folder again from where it was trained."
-        state = f"its state is: {self.state() or 'not started'}"
+        error = self._status().get("error")
+        state = f"its state is: {self.state() or 'not started'}{f' ({error})' if error else ''}"
         return f"{wanted}; {state}.\nTo continue it: {self.resume_command}"
 
     def monitored(self) -> float | None:

@@ -65,6 +65,8 @@ class Table:
 
     def _hint(self, name: str, key: str) -> str:
         names = list(self.columns)
+        if name.startswith("[") and {part.strip() for part in name.strip("[]").split(",")} <= {*names}:
+            return "Pairs of texts are not supported. Join the columns into one first, with a space between the texts."
         section = "data." if key.startswith("data.") else ""
         if len(names) == 1 and (mark := next((m for m in ";\t|," if m in names[0]), None)):
             return f"The delimiter seems to be {mark!r}; save the file as .csv with commas or as .tsv with tabs."

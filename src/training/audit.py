@@ -1,4 +1,4 @@
-"""Proof that a phase did what it says: what is frozen stayed bit for bit, and what trains moved."""
+"""Proof that a phase trained what it should: frozen parameters stayed bit-identical, trainable ones changed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class AuditError(Exception):
 
 
 class Audit:
-    """Watches one phase. What it keeps are primitives, so that a resumed run goes on with the same audit."""
+    """Watches one phase. What it keeps are primitives, so that a resumed run continues the same audit."""
 
     def __init__(self) -> None:
         self.before: dict[str, int] = {}  # the fingerprint of each parameter when the phase began

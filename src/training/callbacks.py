@@ -14,7 +14,7 @@ from src.runs.folder import RunFolder
 
 
 class Status(Callback):
-    """Keeps status.json true while a run goes on."""
+    """Keeps status.json up to date during a run."""
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder

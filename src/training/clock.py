@@ -1,4 +1,4 @@
-"""How long the parts of a run take."""
+"""Wall time of the parts of a run."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class DivergenceError(UserError):
 
 
 class Divergence(Callback):
-    """Looks at the loss of each step: at once on a processor, and at several together, as often as they are logged,
+    """Looks at the loss of each step: at once on a CPU, and at several together, as often as they are logged,
     where a look would wait for a GPU or for other processes. Looks at the loss of each validation, and at all weights
     that train before a checkpoint is written.
 

@@ -18,7 +18,7 @@ from src.modules.freezable import FreezableModule
 class Ending(Callback):
     """Ends a training after `trainer.max_steps`, with the validation and the checkpoint of an epoch's end.
 
-    Lightning's own max_steps leaves out that validation, and a run that it has ended would go on within the epoch.
+    Lightning's own max_steps skips that validation, and a run that it has ended would resume within the epoch.
 
     Args:
         settings: of the run.
@@ -95,11 +95,11 @@ def _times(stopping: EarlyStopping) -> str:
 
 
 def check_left(checkpoint: Mapping[str, Any], settings: RunConfig, trainer: Trainer, finished: bool) -> None:
-    """Whether a run that goes on has something left to train; one that was interrupted may have only its results left.
+    """Whether a resumed run has something left to train; one that was interrupted may have only its results left.
 
     Args:
-        checkpoint: to go on from.
-        settings: of the run as it goes on.
+        checkpoint: to resume from.
+        settings: of the resumed run.
         trainer: likewise, with its callbacks.
         finished: whether the run has its results.
 

@@ -1,4 +1,4 @@
-"""What a logger is told of a run besides its config."""
+"""Arguments of a logger that the config does not have."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from src.freezing.strategy import Strategy
 
 
 def options(cfg: DictConfig, strategy: Strategy) -> dict[str, str]:
-    """What the logger is told of a run besides its config: TensorBoard calls runs by their folders, and the last of
-    them says which strategy the curves are of."""
+    """Returns arguments of the logger besides those of the config: TensorBoard names runs by folders, and the last
+    folder names the strategy and the seed."""
     if not cfg.logger._target_.endswith("TensorBoardLogger"):
         return {}
     return {"sub_dir": f"{re.sub('[^0-9A-Za-z.+-]+', '_', strategy.name)}_seed_{cfg.seed}"}

@@ -25,7 +25,7 @@ from src.training.effects import given_keys, warn_of_idle
 from src.training.ending import Ending, check_left, find
 from src.training.inputs import Inputs
 from src.training.phases import Phases
-from src.training.provenance import Lineage, identity
+from src.training.provenance import Provenance, identity
 from src.training.saving import check_places
 from src.training.trainer import build_trainer, check_length
 
@@ -48,7 +48,7 @@ class Parts:
     module: FreezableModule
     datamodule: TextDataModule
     trainer: Trainer
-    provenance: Lineage
+    provenance: Provenance
     backbone: dict[str, Any] | None
     checkpoint: Path | None
 
@@ -91,7 +91,7 @@ def build_parts(inputs: Inputs, folder: RunFolder, warn: bool) -> Parts:
         if warn:
             warn_of_idle(given_keys(), strategy.name, settings, module.stages, module.phases)
     backbone = backbone_files.record(inputs.source, datamodule.tokenizer)
-    provenance = Lineage(identity(datamodule, module, backbone))
+    provenance = Provenance(identity(datamodule, module, backbone))
     check_length(settings, datamodule)
     trainer = build_trainer(cfg, settings, strategy, folder, len(module.phases), provenance)
     use_store.check(module, datamodule, settings)
@@ -104,7 +104,7 @@ def build_parts(inputs: Inputs, folder: RunFolder, warn: bool) -> Parts:
 
 
 def _resume(
-    inputs: Inputs, module: FreezableModule, trainer: Trainer, provenance: Lineage, folder: RunFolder
+    inputs: Inputs, module: FreezableModule, trainer: Trainer, provenance: Provenance, folder: RunFolder
 ) -> Path | None:
     """The checkpoint that a resumed run continues from, whose weights the module is given; None for a new run, or one
     that has no checkpoint yet.

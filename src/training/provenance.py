@@ -1,4 +1,4 @@
-"""What a run is made of, and from where it was gone on with: a resumed run must be the one that was interrupted."""
+"""What a run is made of, and each time it was resumed: a resumed run must be the one that was interrupted."""
 
 from __future__ import annotations
 
@@ -42,19 +42,21 @@ def identity(datamodule: TextDataModule, module: FreezableModule, backbone: back
     return found
 
 
-class Lineage(Callback):
-    """Keeps in each checkpoint what the run is made of, and each time that it was gone on with.
+class Provenance(Callback):
+    """Keeps in each checkpoint what the run is made of, and each time that it was resumed.
 
     Args:
         made_of: the identity of the run.
     """
+
+    state_key = "Lineage"  # its name in checkpoints of all versions
 
     def __init__(self, made_of: Identity) -> None:
         self.made_of = made_of
         self.resumed: list[dict[str, Any]] = []
 
     def resume(self, checkpoint: dict[str, Any], force: bool) -> None:
-        """Notes that the run goes on from a checkpoint.
+        """Notes that the run is resumed from a checkpoint.
 
         Args:
             checkpoint: its content.

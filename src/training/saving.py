@@ -52,7 +52,7 @@ class CheckpointFiles(TorchCheckpointIO):
 class Saving(Checkpoint):
     """Keeps a training's last state and its best in a folder, as last.ckpt and best.ckpt.
 
-    A training that is asked to stop (SIGINT, SIGTERM) goes on to the next moment that can be gone on from exactly,
+    A training that is asked to stop (SIGINT, SIGTERM) continues to the next moment that can be resumed exactly,
     mostly the end of a step, saves, and exits with 130 or 143. Asked a second time it ends at once. A job of SLURM
     whose time is nearly up (SIGUSR1) also puts itself back into the queue.
 
@@ -99,7 +99,7 @@ class Saving(Checkpoint):
 
     def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking and (wish := self._wish(trainer)):
-            # A training that ends within an epoch could not be gone on from here.
+            # A training that ends within an epoch could not be resumed from here.
             if not ends_here(trainer):
                 self._save(trainer)
             _stop(trainer, wish)

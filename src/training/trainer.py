@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
     from src.datamodules.datamodule import TextDataModule
-    from src.training.provenance import Lineage
+    from src.training.provenance import Provenance
 
 log = logging.getLogger(__name__)
 
-CROWD = 4  # processes for each processor, at most
+CROWD = 4  # processes per CPU core, at most
 
 
 # What this project does in its own way.
@@ -36,7 +36,7 @@ HANDLED = {*OWN, *ONLY, "target", "max_steps", "profiler", "enable_progress_bar"
 
 
 def build_trainer(
-    cfg: DictConfig, settings: RunConfig, strategy: Strategy, folder: RunFolder, phases: int, lineage: Lineage
+    cfg: DictConfig, settings: RunConfig, strategy: Strategy, folder: RunFolder, phases: int, provenance: Provenance
 ) -> Trainer:
     """The Lightning Trainer with the callbacks and logger of the config, for a training of so many phases.
 
@@ -55,7 +55,7 @@ def build_trainer(
     shown = chosen.enable_progress_bar and cfg.callbacks.get("progress") is not None
     nodes = {name: node for name, node in cfg.callbacks.items() if node and (shown or name != "progress")}
     callbacks = [instantiate(node, f"callbacks.{name}") for name, node in nodes.items()]
-    own = [Divergence(), Status(folder), RandomStates(), lineage, Ending(settings), Phases(settings)]
+    own = [Divergence(), Status(folder), RandomStates(), provenance, Ending(settings), Phases(settings)]
     arguments = {
         **{name: getattr(chosen, name) for name in Switches.model_fields.keys() - HANDLED},
         "callbacks": [*own, *callbacks],
@@ -99,7 +99,7 @@ def _check_precision(chosen: Switches) -> None:
 def _check_devices(trainer: Trainer) -> None:
     """
     Raises:
-        UserError: there are too many processes for the processor.
+        UserError: there are too many processes for the CPU.
     """
     from pytorch_lightning.accelerators import CPUAccelerator
 
