@@ -91,7 +91,7 @@ def _tell_unread(source: str, ignored: list[str], mismatched: list[str], others:
     if mismatched:
         log.warning("%s: not read, since there are matched ones: %s", source, listed(mismatched))
     if others:
-        log.warning("%s: not read, since the name or format is not that of a split: %s", source, listed(others))
+        log.warning("%s: not read, since name or format is not that of a split: %s", source, listed(others))
 
 
 def _in_order(parts: Mapping[str, Part], split: str, source: str) -> list[str]:

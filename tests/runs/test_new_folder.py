@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from src.cli import run_command
 from src.config.folder import CONF
-from src.config.quoting import quoted, read_whole, shell_argument
+from src.config.quoting import quoted, quoted_path, shell_argument
 from src.errors import UserError
 from src.predict import Predictor
 from src.runs import new_folder
@@ -65,7 +65,7 @@ def test_a_quoted_value_is_read_as_it_is(name: str) -> None:
 def test_the_folder_of_a_training_may_be_given_without_quotes(
     given: str, read: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert OverridesParser.create().parse_override(f"run={read_whole(given)}").value() is not None
+    assert OverridesParser.create().parse_override(f"run={quoted_path(given)}").value() is not None
     monkeypatch.setattr(sys, "argv", ["train", f"run={given}"])
     found = []
 

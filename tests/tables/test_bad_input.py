@@ -92,7 +92,7 @@ DATA: dict[str, tuple[Any, ...]] = {
         csv([("a,b", "no"), ("a,b", "yes")], header="text,text,label"),
         r"'text' occurs 2 times\.\nRename one",
     ),
-    "commas": ("a.tsv", csv(), "divided by ','; save as .csv"),
+    "commas": ("a.tsv", csv(), "delimiter seems to be ','; save the file as .csv"),
     "latin-1": ("a.csv", csv() + b"caf\xe9,no\n", r"byte \d+ on line 32 is not\.\n.*: iconv -f WINDOWS-1252 -t"),
     "latin-1 and carriage returns": ("a.csv", csv().replace(b"\n", b"\r") + b"\xe9,no\r", "on line 32 is not"),
     "half a character": ("a.csv", csv() + "é".encode()[:1], "on line 32 is not"),

@@ -74,12 +74,12 @@ AMBIGUOUS = {
 
 @pytest.mark.parametrize("case", AMBIGUOUS)
 def test_rows_that_may_be_several_are_found_wherever_they_are(case: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"opens on line 2 and another closes on line [34]"):
+    with pytest.raises(UserError, match=r"opens on line 2 and closes on line [34]"):
         read_table(put(tmp_path / ("a.csv" if ".csv" in case else "a.tsv"), AMBIGUOUS[case]))
 
 
 def test_a_first_row_without_a_header_may_be_several_too(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="opens on line 1 and another closes on line 2"):
+    with pytest.raises(UserError, match="opens on line 1 and closes on line 2"):
         read(tmp_path / "a.tsv", lines('"a\tno', 'b"\tyes', "c\tno"), header=False)
 
 
@@ -94,7 +94,7 @@ def test_quotes_that_are_left_open_say_where(tmp_path: Path) -> None:
         read_table(put(tmp_path / "a.tsv", lines("text\tlabel", '"Good" he said\tyes')))
     with pytest.raises(UserError, match=r"line 2 has 1, since a quote extends to line 3\.\n.*quoting=none"):
         read_table(put(tmp_path / "b.tsv", lines("text\tlabel", '"a\tno\t1', 'b"', "c\tno")))
-    with pytest.raises(UserError, match=r"line 2 has 3\.\nTake '\\t' out of the texts"):
+    with pytest.raises(UserError, match=r"line 2 has 3\.\nRemove '\\t' from the texts"):
         read(tmp_path / "c.tsv", lines("text\tlabel", "a\tb\tno"), quoting="none")
 
 
@@ -153,7 +153,7 @@ def test_commas_in_texts_or_quotes_do_not_divide_other_columns(
         ("a, b", "no"),
         ("c; d", "yes"),
     ]
-    assert "a.csv: the first line has no comma, so columns are divided by ';'" in caplog.text
+    assert "a.csv: the first line has no comma, so the delimiter is ';'" in caplog.text
     assert read(tmp_path / "b.csv", lines('"one; two",label', "a;b,no")) == [("a;b", "no")]
     with pytest.raises(UserError, match=r"line 2 has 1.*\n.*add a first line that says so: sep=;"):
         read_table(put(tmp_path / "c.csv", lines("text, raw;label", "a;no")))

@@ -90,8 +90,7 @@ def test_what_is_read_and_what_is_not_is_told(tmp_path: Path, caplog: pytest.Log
     read(tmp_path)
     assert [record.message for record in caplog.records][:3] == [
         f"Splits of {tmp_path}: train (train.csv), validation (dev.csv)",
-        f"{tmp_path}: not read, since the name or format is not that of a split: test_labels.csv, old, train.log, "
-        "x.docx",
+        f"{tmp_path}: not read, since name or format is not that of a split: test_labels.csv, old, train.log, x.docx",
         "Taken from the 30 rows of train, since no such split is given: 3 rows for test",
     ]
 
@@ -113,9 +112,12 @@ REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
         {"test-00000-of-00003.csv": T, "test-00002-of-00003.csv": T},
         r"all 3 parts of test; part 1 \(counted from 0\) is missing",
     ),
-    "archive": ({"test.csv.zip": T}, r"test must be one of \.csv.* holds test\.csv\.zip\.\n.*ignore_splits=\[test\]"),
+    "archive": (
+        {"test.csv.zip": T},
+        r"test split must be one of \.csv.* holds test\.csv\.zip\.\n.*ignore_splits=\[test\]",
+    ),
     "document": ({"data/Validation.docx": T}, r"holds data/Validation\.docx\.\n.*ignore_splits=\[validation\]"),
-    "folder of texts": ({"test/positive/1.txt": T}, "What is called test must be one of .* holds test"),
+    "folder of texts": ({"test/positive/1.txt": T}, "The test split must be one of .* holds test"),
     "secret labels": (
         {"test.csv": csv((text, "-1") for text, _ in part("t"))},
         r"test\.csv are hidden, all are -1\.\nOr take this split from train instead: data\.ignore_splits=\[test\]",
@@ -206,7 +208,7 @@ def test_splits_of_a_saved_data_set_are_named_as_those_of_a_folder(
         "test": {"test_matched"},
     }
     assert f"{tmp_path / 'one'}: not read, since there are matched ones: validation_mismatched" in caplog.messages
-    assert "than a split: unsupervised" in caplog.text
+    assert "of a split: unsupervised" in caplog.text
     datasets.DatasetDict({name: saved(name) for name in ("train", "dev", "valid")}).save_to_disk(tmp_path / "two")
     with pytest.raises(UserError, match="dev and valid are both validation"):
         read(tmp_path / "two")
