@@ -317,7 +317,7 @@ def test_a_file_without_a_header_has_numbers_for_names(kind: str, tmp_path: Path
     splits = corpus.load(settings(file, header=False, text=0, label=1)).splits
     assert {text for split in splits.values() for text in split.texts} == {text for text, _ in ROWS}
     with pytest.raises(
-        UserError, match=r"data\.label must name a column .*\n.*\nDoes the file have no header .*data\.header=false"
+        UserError, match=r"data\.label must name a column .*\n.*\nDoes the file have no header\? data\.header=false"
     ):
         corpus.load(settings(file))
 
