@@ -39,8 +39,9 @@ def is_named() -> bool:
     """Whether the user named the run folder; otherwise it is named after the current time."""
     if not HydraConfig.initialized():
         return True
-    given = HydraConfig.get().overrides
-    return any(str(o).startswith(("run=", "hydra.run.dir=")) for o in (*given.task, *given.hydra))
+    # References in overrides may lead nowhere, which is reported later.
+    given: Any = OmegaConf.to_container(HydraConfig.get().overrides, resolve=False)
+    return any(o.startswith(("run=", "hydra.run.dir=")) for o in (*given["task"], *given["hydra"]))
 
 
 def own_folder(folder: RunFolder) -> RunFolder:

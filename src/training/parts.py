@@ -117,7 +117,7 @@ def _resume(
         return None
     file, content = found
     with checkpoint_errors(file):
-        check_left(content, inputs.settings, trainer, folder.state() == "finished")
+        check_left(content, inputs.settings, trainer, folder.state() == "finished" and folder.is_reported)
         provenance.resume(content, inputs.cfg.resume == "force")
         check_state(content["state_dict"], module.trained)
         module.load_state_dict(content["state_dict"], strict=False)

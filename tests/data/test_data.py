@@ -94,9 +94,7 @@ def test_limit_takes_rows_of_rare_labels_and_leaves_as_few_as_it_should(limit: i
 
 def test_a_label_that_one_cut_leaves_a_row_of_is_refused(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "data.csv", [*ROWS, *(("rare", "rare") for _ in range(3))])
-    with pytest.raises(
-        UserError, match=r"when data\.test_fraction=0\.2 is cut, a label has one row left in \S+data\.csv"
-    ):
+    with pytest.raises(UserError, match=r"for data\.test_fraction=0\.2, a label has only one row left in \S+data\.csv"):
         corpus.load(settings(path, validation_fraction=0.6, test_fraction=0.2))
 
 

@@ -372,7 +372,7 @@ def test_vectors_are_evaluated_as_they_were_learned(
     flags = jsonl(rows(["unused"], 2)).replace(b'"label": "unused"', b'"bad": 1, "dear": 0, "slow": 1')
     report, _ = evaluated(folder, put(tmp_path / "c.jsonl", flags), label_column=["bad", "dear", "slow"])
     assert "         bad" in report
-    with pytest.raises(UserError, match=r"d\.jsonl has 1 row with a vector that holds something else.*: line 1"):
+    with pytest.raises(UserError, match=r"d\.jsonl has 1 row with a vector with values other than 0 and 1.*: line 1"):
         evaluated(folder, put(tmp_path / "d.jsonl", jsonl([("a", ["bad", "dear", "slow"])])))
 
 

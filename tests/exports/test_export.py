@@ -240,7 +240,7 @@ def test_onnx_gives_the_same_logits_for_every_shape(
         torch.testing.assert_close(torch.from_numpy(logits), expected, atol=1e-4, rtol=0)
     accuracy = int8_accuracy(out, run, result)
     assert f"accuracy {accuracy:.4f} on the {result['texts']['test']} test texts" in said
-    assert f"{accuracy - result['metrics']['test']['accuracy']:+z.4f} against" in said
+    assert f"{accuracy - result['metrics']['test']['accuracy']:+z.4f} compared with" in said
     assert said in (out / "README.md").read_text()
     values = run_card(out, monkeypatch, tmp_path)["probabilities"]
     torch.testing.assert_close(torch.from_numpy(values), probabilities(run, ["A text."]), atol=1e-4, rtol=0)

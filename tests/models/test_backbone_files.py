@@ -190,7 +190,7 @@ def test_the_tokenizer_that_a_run_leaves_must_be_as_it_left_it(kind: str, backbo
     assert {"checkpoints/best.ckpt", "model/tokenizer.json"} <= folder.read_result()["sha256"].keys()
     Predictor.load(folder.path)
     other_tokens(folder.model)
-    with pytest.raises(UserError, match=r"model/tokenizer\.json must be as the run has left it"):
+    with pytest.raises(UserError, match=r"model/tokenizer\.json must be unchanged since the run ended"):
         Predictor.load(folder.path)
 
 

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from src import train as training
 from src.errors import UserError
+from src.models.checks import read_training
 from src.modules import schedules
 from src.runs.folder import RunFolder
 from tests.conftest import composed, longer, power_cut
@@ -191,6 +192,6 @@ def test_an_interrupted_plateau_run_ends_as_if_nothing_had_happened(
 
 def test_a_plateau_by_steps_is_refused() -> None:
     with pytest.raises(UserError, match=r"scheduler must have interval=epoch for a plateau"):
-        training.read_training(composed("scheduler=plateau", "scheduler.interval=step"))
-    with pytest.raises(UserError, match=r"scheduler needs a monitor"):
-        training.read_training(composed("scheduler=plateau", "scheduler.monitor=null"))
+        read_training(composed("scheduler=plateau", "scheduler.interval=step"))
+    with pytest.raises(UserError, match=r"scheduler needs a metric"):
+        read_training(composed("scheduler=plateau", "scheduler.monitor=null"))

@@ -211,7 +211,7 @@ def test_latest_and_best_name_runs(run_tiny: Run, tmp_path: Path) -> None:
     assert scores[watched.name] == min(scores.values())
     with pytest.raises(UserError, match=r"needs a sweep to choose from"):
         find_run("best")
-    with pytest.raises(UserError, match=r"needs a finished run; .*empty holds none"):
+    with pytest.raises(UserError, match=r"needs a finished run; .*empty has none"):
         find_run("latest", str(tmp_path / "empty"))
 
 
@@ -238,7 +238,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "guesses": ({"text": "a", "top": 0}, "top has an invalid value: 0"),
     "wrong types": (
         {"input": "good.csv", "evaluate": "so", "text_column": ["a"]},
-        r"evaluate has (.*\n)*text_column has",
+        r"evaluate has (.*\n)*text_column must",
     ),
     "one column in a list": ({"input": "good.csv", "label_column": ["a"]}, "should have at least 2 items"),
     "both": ({"text": "a", "input": "good.csv"}, "either text=… or input=FILE"),

@@ -82,7 +82,7 @@ def test_of_many_labels_of_a_text_the_picture_has_those_with_the_most_mistakes()
     assert max(pixels(figure)) <= 2_500
     most = sorted(np.argsort(-predicted.sum(0), kind="stable")[:40].tolist())
     assert [axes.get_title() for axes in figure.axes] == [f"label {label:05}" for label in most]
-    assert figure.get_suptitle() == "Test: the 40 of 300 labels with the most mistakes"
+    assert figure.get_suptitle() == "Test: the 40 of 300 labels with the most errors"
 
 
 def test_pairs_are_listed_by_how_often_they_are_confused() -> None:

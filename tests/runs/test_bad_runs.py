@@ -133,7 +133,7 @@ NAN = torch.full((3, 16), torch.nan)
 RUNS: dict[str, tuple[Ruin, str]] = {
     "no folder": (shutil.rmtree, "result of a finished run; there is no such folder"),
     "unfinished": (lambda f: (f / "result.json").unlink(), "result of a finished run; result.json is missing"),
-    "newer format": (result(format=2), "has the format 2; this version reads 1"),
+    "newer format": (result(format=2), "has format 2; this version reads format 1"),
     "empty result": (written("result.json", b""), "result of a finished run"),
     "no result": (written("result.json", b"[1]"), "result of a finished run"),
     "deep result": (written("result.json", b"[" * 100_000), "result of a finished run; .*recursion"),
@@ -196,7 +196,7 @@ def test_a_run_folder_that_cannot_be_trusted_is_refused(
 
 
 BACKBONES: dict[str, tuple[Ruin, str]] = {
-    "newer format": (result(format=2), "has the format 2"),
+    "newer format": (result(format=2), "has format 2"),
     "half a result": (written("result.json", b'{"format": 1}'), "objective Field required"),
     "flipped": (flipped(MODEL), "must be unchanged since the run ended"),
     "tampered settings": (written("model/config.json", b"{}"), r"config\.json must be unchanged since the run ended"),
@@ -205,9 +205,9 @@ BACKBONES: dict[str, tuple[Ruin, str]] = {
         r"tokenizer\.json must be unchanged since the run",
     ),
     "no model": (lambda f: shutil.rmtree(f / "model"), "must be unchanged since the run ended; it is missing"),
-    "empty": (signed(written(MODEL, b"")), "(cannot be loaded|must be weights that can be read)"),
-    "text": (signed(written(MODEL, b"text" * 99)), "(cannot be loaded|must be weights that can be read)"),
-    "truncated": (signed(cut(MODEL)), "(cannot be loaded|must be weights that can be read)"),
+    "empty": (signed(written(MODEL, b"")), "(cannot be loaded|must be a readable weight file)"),
+    "text": (signed(written(MODEL, b"text" * 99)), "(cannot be loaded|must be a readable weight file)"),
+    "truncated": (signed(cut(MODEL)), "(cannot be loaded|must be a readable weight file)"),
     "a pickle": (signed(lambda f: (pickled(BIN)(f), (f / MODEL).unlink())), "cannot be loaded"),
     "no number": (signed(tensors(lambda t: t * torch.nan)), "must be finite numbers; .*word_embeddings"),
     "other shape": (signed(tensors(lambda t: t[:9])), "must hold every tensor .*word_embeddings"),
@@ -268,8 +268,8 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "name": ("explain", "name must be a folder name", "run=RUN", "text=a", "name=.."),
     "number for a name": ("explain", "name must be a folder name", "run=RUN", "text=a", "name=5"),
     "list in methods": ("explain", "methods has no", "run=RUN", "text=a", "methods=[[a]]"),
-    "layer": ("explain", "layers must lie in", "run=RUN", "text=a", "layers=[99]"),
-    "list for a layer": ("explain", "layers must lie in", "run=RUN", "text=a", "layers=[[1]]"),
+    "layer": ("explain", "layers must be in", "run=RUN", "text=a", "layers=[99]"),
+    "list for a layer": ("explain", "layers must be in", "run=RUN", "text=a", "layers=[[1]]"),
     "masked words": ("explain", "Only classifiers can be explained", "run=MASKED", "text=a"),
     "no output": ("export", "output has no value", "run=RUN"),
     "empty output": ("export", "output has an invalid value: ''", "run=RUN", "output="),
@@ -286,7 +286,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "plan": ("plan", "plan must be a section", "plan=3"),
     "trial": ("plan", "trial has an invalid value: 'so'", "plan.trial=so"),
     "plan of nothing": ("plan", "data.path must be a file or folder", "data=table", "data.path=HERE/none"),
-    "planned layer": ("plan", "freeze.layers must lie in 0..6", "freeze=bottom", "freeze.layers=99"),
+    "planned layer": ("plan", "freeze.layers must be in 0..6", "freeze=bottom", "freeze.layers=99"),
 }
 
 

@@ -328,7 +328,7 @@ def test_explanations_have_names_of_folders(name: str) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("explain", ["run=x", "text=Good."])
     cfg.name = name
-    with pytest.raises(UserError, match="name must be that of a folder"):
+    with pytest.raises(UserError, match="name must be a folder name"):
         check_arguments(cfg)
 
 

@@ -94,7 +94,7 @@ def test_texts_in_several_splits_and_sheets_that_are_not_read_are_told(
     corpus.load(settings(tmp_path))
     assert [record.message.partition(": scores")[0] for record in caplog.records if record.levelno > logging.INFO] == [
         f"{tmp_path / 'train.xlsx'} has the sheets 'Sheet', 'more'; only the first is read.",
-        "3 texts occur in both train and validation",
-        "3 texts occur in both train and test",
-        "1 texts are in validation and in test",
+        "3 texts occur in both train and validation (leakage)",
+        "3 texts occur in both train and test (leakage)",
+        "1 text occurs in both validation and test (leakage)",
     ]

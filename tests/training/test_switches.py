@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,12 +50,9 @@ def cross_entropy(rows: list[dict[str, Any]], labels: list[str]) -> float:
     return float(np.mean([-np.log(row["probabilities"][labels.index(row["true"])]) for row in rows]))
 
 
-def test_the_schema_has_every_switch_of_lightnings_and_the_readme_names_it() -> None:
+def test_the_schema_has_every_switch_of_lightnings() -> None:
     known = set(inspect.signature(pytorch_lightning.Trainer.__init__).parameters) - {"self"}
     assert set(Trainer.model_fields) == {"target", *OWN, *known}
-    chapter = README.partition("### Trainer switches")[2].partition("\n## ")[0]
-    named = set(re.findall(r"`(\w+)", chapter))
-    assert known - named == set()
 
 
 @pytest.mark.parametrize(("limit", "texts"), [("0.5", 32), ("0.9", 56), ("1", 8), ("3", 24), ("1.0", 60), ("99", 60)])
@@ -339,15 +335,15 @@ BAD = {
     "trainer.max_time={years:1}": r"trainer\.max_time must be",
     "trainer.max_time=00:00:00:00": r"trainer\.max_time must be",
     "trainer.max_time={hours:0}": r"trainer\.max_time must be",
-    "trainer.limit_test_batches=1.5": r"trainer\.limit_test_batches must be a number of batches, or a share",
-    "trainer.limit_val_batches=-1": r"trainer\.limit_val_batches must be a number of batches, or a share",
-    "trainer.limit_train_batches=half": r"trainer\.limit_train_batches must be a number of batches, or a share",
-    "trainer.overfit_batches=true": r"trainer\.overfit_batches must be a number of batches, or a share",
+    "trainer.limit_test_batches=1.5": r"trainer\.limit_test_batches must be a number of batches, or a fraction",
+    "trainer.limit_val_batches=-1": r"trainer\.limit_val_batches must be a number of batches, or a fraction",
+    "trainer.limit_train_batches=half": r"trainer\.limit_train_batches must be a number of batches, or a fraction",
+    "trainer.overfit_batches=true": r"trainer\.overfit_batches must be a number of batches, or a fraction",
     "trainer.min_epochs=11": r"trainer\.min_epochs must be at most trainer\.max_epochs; got 11 and 10",
     "trainer.min_steps=9 trainer.max_steps=5": r"trainer\.min_steps must be at most trainer\.max_steps; got 9 and 5",
     "trainer.deterministic=maybe": r"trainer\.deterministic must be true, false or warn; got maybe",
     "trainer.profiler=xla": r"trainer\.profiler cannot be xla: it is for TPUs",
-    "trainer.profiler=pytorch": r"trainer\.profiler cannot be pytorch: it breaks runs off",
+    "trainer.profiler=pytorch": r"trainer\.profiler cannot be pytorch: it stops runs",
     "trainer.profiler=quick": r"trainer\.profiler",
     "trainer.gradient_clip_algorithm=max": r"trainer\.gradient_clip_algorithm",
     "trainer.num_sanity_val_steps=-2": r"trainer\.num_sanity_val_steps",

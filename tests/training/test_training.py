@@ -225,7 +225,7 @@ def test_a_folder_with_a_run_is_not_overwritten_and_a_resumed_run_keeps_its_conf
         run_tiny("data.path=missing.csv")
     saved = (folder.path / "config.yaml").read_text()
     (folder.path / "config.yaml").write_text(saved.replace("src.freezing.Everything", "os.system"))
-    with pytest.raises(UserError, match=r"may only build what the files in conf/ build; it names os\.system"):
+    with pytest.raises(UserError, match=r"must only build what the files in conf/ build; it names os\.system"):
         training.train(composed(f"run={folder.path}", "resume=true"), folder)
     with pytest.raises(UserError, match=r"has no config\.yaml"):
         training.train(composed("resume=true"), RunFolder(tmp_path / "nothing"))
