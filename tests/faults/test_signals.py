@@ -33,7 +33,7 @@ def test_told_to_stop(case: str, make: Make, untouched: Callable[[str], Ended]) 
     training = make(situation, "callbacks.checkpoint.every_minutes=1000")
     ended = training(moment)
     assert ended.code == 128 + moment.number, ended.output
-    assert "Interrupted. Go on with" in ended.output
+    assert "Interrupted. Resume it with" in ended.output
     assert "Traceback" not in ended.output
     last = torch.load(training.folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["global_step"] == steps
