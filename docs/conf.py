@@ -37,6 +37,8 @@ autosummary_generate = True
 autodoc_default_options = {"members": True, "ignore-module-all": True}
 autodoc_inherit_docstrings = False  # Lightning's and PyTorch's own are in their documentation
 autodoc_member_order = "bysource"
+# Two classes may share a name, such as Tokens; annotations then link to the first.
+suppress_warnings = ["ref.python"]
 autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False
 

@@ -71,9 +71,7 @@ class Table:
             return f"The delimiter seems to be {mark!r}; save the file as .csv with commas or as .tsv with tabs."
         hint = f"{nearest(repr(name), map(repr, names))} Name one: {key}=…"
         if LIST.fullmatch(name):
-            hint += (
-                "\nPairs of texts are not supported; join the columns into one first, with a space between them."
-            )
+            hint += "\nPairs of texts are not supported; join the columns into one first, with a space between them."
         numbered = names == [str(place) for place in range(len(names))]
         if numbered and name in (values[0] for values in self.columns.values()):
             return f"{hint}\nThe first row has it; if that row is a header: {section}header=true"
