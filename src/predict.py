@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def format_prediction(predictor: Predictor, text: str, top: int) -> str:
-    """Returns the prediction for a text, one line per label or token; multi-label runs mark predicted labels with *."""
+    """Returns the prediction for a text, one line per label or token; multi-label runs mark the predicted labels."""
     if predictor.space.objective == "mlm":
         masked = predictor.fill(text, top)
         return "\n\n".join("\n".join(f"{name:20} {value:.3f}" for name, value in tokens) for tokens in masked)

@@ -1,5 +1,6 @@
 """The jobs of a sweep: each runs in its own process, and finished ones are not repeated.
- A launcher decides where and when jobs run (`hydra/launcher=…`). A job receives only its folder and its overrides, so
+
+A launcher decides where and when jobs run (`hydra/launcher=…`). A job receives only its folder and its overrides, so
 one that raises, is killed or runs out of memory does not affect the others.
 """
 

@@ -286,7 +286,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "plan": ("plan", "plan must be a section", "plan=3"),
     "trial": ("plan", "trial has an invalid value: 'so'", "plan.trial=so"),
     "plan of nothing": ("plan", "data.path must be a file or folder", "data=table", "data.path=HERE/none"),
-    "planned layer": ("plan", "freeze.layers must be in 0..6", "freeze=bottom", "freeze.layers=99"),
+    "planned layer": ("plan", "freeze.layers must lie in 0..6", "freeze=bottom", "freeze.layers=99"),
 }
 
 
