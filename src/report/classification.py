@@ -15,7 +15,7 @@ from src.modules import metrics
 from src.modules.classification_report import report_text
 from src.modules.classifier import Predictions, TextClassifier
 from src.pages.figures import MOST
-from src.report.outcome import Outcome
+from src.report.outcome import Outcome, Shown
 from src.report.plots import confusion
 from src.runs.folder import RunFolder
 
@@ -38,19 +38,34 @@ def conclude(module: TextClassifier, corpus: Corpus, folder: RunFolder) -> Outco
             scores[name] |= {f"{key}_at_half": plain[key] for key in ("f1_macro", "f1_micro", "subset_accuracy")}
     for name in ("validation", "test"):
         _write_predictions(folder, name, corpus.splits[name], found[name], module, thresholds)
-    predicted, targets = decide(found["test"], module, thresholds), found["test"].targets.numpy().astype(np.int64)
-    report, many = report_text(predicted, targets, space), len(space.names) > MOST
-    title = "Test: true and predicted labels"
     return Outcome(
         metrics=scores,
         details=details,
+        headline=f"Test accuracy {scores['test']['accuracy']:.3f}, macro F1 {scores['test']['f1_macro']:.3f}",
+        show=lambda: show(module, corpus.splits["test"], found["test"], thresholds),
+    )
+
+
+def show(module: TextClassifier, split: Split, found: Predictions, thresholds: torch.Tensor | None) -> Shown:
+    """Returns what presents the test results of a classifier.
+
+    Args:
+        module: the classifier.
+        split: the test texts.
+        found: its predictions for them.
+        thresholds: of a multi-label task.
+    """
+    space, many = module.space, len(module.space.names) > MOST
+    predicted, targets = decide(found, module, thresholds), found.targets.numpy().astype(np.int64)
+    report = report_text(predicted, targets, space)
+    title = "Test: true and predicted labels"
+    return Shown(
         report=("classification_report.txt", report),
         figures={"confusion_matrix": lambda: confusion(predicted, targets, space, title)},
         summary=_averages(report, space) if many else None,
         tables={"most_confused.txt": most_confused(predicted, targets, space)} if many and targets.ndim == 1 else {},
-        precision_recall=_precision_recall(found["test"], space),
-        errors=_worst(corpus.splits["test"], found["test"], module, predicted),
-        headline=f"Test accuracy {scores['test']['accuracy']:.3f}, macro F1 {scores['test']['f1_macro']:.3f}",
+        precision_recall=_precision_recall(found, space),
+        errors=_worst(split, found, module, predicted),
     )
 
 

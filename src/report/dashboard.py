@@ -11,7 +11,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from src.config.validation import check
 from src.pages import markdown
-from src.report.outcome import Outcome
+from src.report.outcome import Shown
 from src.runs.folder import RunFolder
 
 # Keys in the HParams tab, the same for all runs so that they share its columns.
@@ -37,7 +37,7 @@ LAYOUT = {
 }
 
 
-def show(trainer: Trainer, cfg: DictConfig, folder: RunFolder, result: dict[str, Any], outcome: Outcome) -> None:
+def show(trainer: Trainer, cfg: DictConfig, folder: RunFolder, result: dict[str, Any], shown: Shown) -> None:
     """Adds test scores and costs, the run's row in the HParams tab, figures, precision-recall curves and the worst
     errors; does nothing if TensorBoard is not the logger.
 
@@ -46,7 +46,7 @@ def show(trainer: Trainer, cfg: DictConfig, folder: RunFolder, result: dict[str,
         cfg: the whole config.
         folder: of the run, with its figures.
         result: the content of result.json.
-        outcome: scores, curves and errors of the run.
+        shown: curves and errors of the run.
     """
     if not isinstance(trainer.logger, TensorBoardLogger):
         return
@@ -63,11 +63,11 @@ def show(trainer: Trainer, cfg: DictConfig, folder: RunFolder, result: dict[str,
     for file in sorted((folder.path / "report").glob("*.png")):
         # From the file, since drawing a figure again takes as long as the first time.
         board.add_image(file.stem, imread(file)[..., :3], step, dataformats="HWC")
-    for label, (targets, probabilities) in outcome.precision_recall.items():
+    for label, (targets, probabilities) in shown.precision_recall.items():
         board.add_pr_curve(f"test/{label}", targets, probabilities, step)
-    if outcome.errors:
-        rows = [list(row.values()) for row in outcome.errors]
-        board.add_text("test/worst_errors", "\n".join(markdown.table(list(outcome.errors[0]), rows)), step)
+    if shown.errors:
+        rows = [list(row.values()) for row in shown.errors]
+        board.add_text("test/worst_errors", "\n".join(markdown.table(list(shown.errors[0]), rows)), step)
     trainer.logger.save()
 
 

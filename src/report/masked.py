@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from src.datamodules.datamodule import MaskedDataModule
 from src.modules.masked_language_model import MaskedLanguageModel
-from src.report.outcome import Outcome
+from src.report.outcome import Outcome, Shown
 
 LINES = (
     ("perplexity", "perplexity", 2),
@@ -28,8 +28,7 @@ def conclude(module: MaskedLanguageModel, datamodule: MaskedDataModule) -> Outco
     return Outcome(
         metrics=scores,
         details={},
-        report=("masked_words.txt", "\n".join(lines) + "\n"),
-        figures={},
         headline=f"Test perplexity {test['perplexity']:.1f} ({unigram}), masked-token accuracy {test['accuracy']:.3f}",
+        show=lambda: Shown(("masked_words.txt", "\n".join(lines) + "\n")),
         curve=("perplexity", scores["validation"]["unigram_perplexity"]),
     )

@@ -29,7 +29,7 @@ from src.modules.classifier import TextClassifier
 from src.modules.freezable import FreezableModule
 from src.modules.masked_language_model import MaskedLanguageModel
 from src.report import classification, dashboard, masked
-from src.report.outcome import Outcome
+from src.report.outcome import Shown
 from src.report.plots import curves
 from src.runs.folder import RunFolder
 from src.runs.identity import config_hash
@@ -104,9 +104,11 @@ def finish(
     # The rest only presents the result, which must survive, say, a figure that runs out of memory.
     last = module.history[-1]
     folder.write_status("finished", epoch=last["epoch"], step=last["step"], report="unfinished")
-    _write_report(module, (len(corpus.splits["test"]), sizes["test"]), folder, result, outcome)
-    with _only_warn("tensorboard"):
-        dashboard.show(trainer, cfg, folder, result, outcome)
+    with _only_warn("report"):
+        shown = outcome.show()
+        _write_report(module, (len(corpus.splits["test"]), sizes["test"]), folder, result, shown, outcome.curve)
+        with _only_warn("tensorboard"):
+            dashboard.show(trainer, cfg, folder, result, shown)
     folder.write_status("finished", epoch=last["epoch"], step=last["step"])
     _log_outputs(folder, result, outcome.headline, cfg.trainer.max_epochs)
     return result
@@ -137,23 +139,28 @@ def _flops(phases: Sequence[Mapping[str, Any]]) -> float | None:
 
 
 def _write_report(
-    module: FreezableModule, sizes: tuple[int, int], folder: RunFolder, result: dict[str, Any], outcome: Outcome
+    module: FreezableModule,
+    sizes: tuple[int, int],
+    folder: RunFolder,
+    result: dict[str, Any],
+    shown: Shown,
+    curve: tuple[str, float | None],
 ) -> None:
-    name, text = outcome.report
+    name, text = shown.report
     texts = " of ".join(f"{size:,}" for size in dict.fromkeys(sizes))
     title = f"Test of {folder.name} (epoch {result['best']['epoch']}, {texts} texts)\n\n"
     more = ""
     if learned := result.get("pretraining"):
         test = learned["metrics"]["test"]
         more = f"\nBackbone pretrained to a test perplexity of {test['perplexity']:.1f} ({learned['run']})\n"
-    for file, content in {name: f"{title}{text}{more}", **outcome.tables}.items():
+    for file, content in {name: f"{title}{text}{more}", **shown.tables}.items():
         with _only_warn(f"report/{file}"):
             folder.file("report", file).write_text(content, encoding="utf-8")
-    log.info("\n%s", f"{title}{text if outcome.summary is None else outcome.summary}{more}")
+    log.info("\n%s", f"{title}{text if shown.summary is None else shown.summary}{more}")
     heading = f"{folder.name}: training and validation"
     figures = {
-        "curves": lambda: curves(module.history, result["best"]["epoch"], heading, *outcome.curve),
-        **outcome.figures,
+        "curves": lambda: curves(module.history, result["best"]["epoch"], heading, *curve),
+        **shown.figures,
     }
     for figure, draw in figures.items():
         with _only_warn(f"report/{figure}.png"):

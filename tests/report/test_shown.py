@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from src.errors import UserError
 from src.predict import Predictor
-from src.report import dashboard
+from src.report import classification, dashboard
 from src.report import run as reporting
 from src.runs.folder import RunFolder
 from src.sweeps import jobs
@@ -53,6 +53,16 @@ def test_a_picture_that_takes_too_much_memory_is_a_warning(
         assert line in folder.log.read_text()
     assert {file.name for file in (folder.path / "report").iterdir()} == {"classification_report.txt"}
     assert folder.is_reported
+
+
+def test_a_report_that_cannot_be_made_is_a_warning(
+    run_tiny: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(classification, "_worst", raising(RuntimeError("CUDA out of memory")))
+    folder, _ = run_tiny(*LINEAR)
+    is_whole(folder)
+    assert "report could not be " in caplog.text
+    assert "RuntimeError: CUDA out of memory" in caplog.text
 
 
 def test_adapters_that_cannot_be_written_alone_are_a_warning(
