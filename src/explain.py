@@ -5,6 +5,7 @@ Torch and libraries based on it are imported inside functions, so that invalid a
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 import sys
@@ -54,11 +55,18 @@ def explain(cfg: DictConfig) -> Path:
     runs = [find_run(str(name), cfg.sweep_folder) for name in (cfg.run, cfg.against) if name]
     check_runs(runs, cfg.labels)
     texts = [str(cfg.text)] if cfg.text is not None else read_texts(user_path(cfg.input), cfg, runs[0])
-    target = runs[0].path / "explanations" / (cfg.name or time.strftime("%Y-%m-%d_%H-%M-%S"))
+    root = runs[0].path / "explanations"
+    target = root / cfg.name if cfg.name else _unused(root, time.strftime("%Y-%m-%d_%H-%M-%S"))
     refuse_links([target.parent, target], runs[0].path)
     if target.exists():
         raise UserError(f"{target} already exists.\nChoose another name: name=…, or delete it.")
     return _explain(cfg, runs, texts, target)
+
+
+def _unused(root: Path, name: str) -> Path:
+    """Returns the folder of that name, with a number appended if a command of the same second has it."""
+    names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+    return next(root / free for free in names if not (root / free).exists() and not (root / f".{free}").exists())
 
 
 def _explain(cfg: DictConfig, runs: Sequence[RunFolder], texts: Sequence[str], target: Path) -> Path:
