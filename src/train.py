@@ -132,10 +132,10 @@ def _train_once(
 def main(cfg: DictConfig) -> float | None:
     try:
         folder = given_folder()
+        if is_sweep_job():
+            return run_job(cfg, folder)
     except UserError as error:
         fail(str(error))
-    if is_sweep_job():
-        return run_job(cfg, folder)
     folder = own_folder(folder)
     try:
         train(cfg, folder)

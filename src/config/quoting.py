@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 
 PLAIN = re.compile(r"[\w./-]*/[\w./-]*")  # a path without characters that are special to either
 
@@ -19,8 +20,11 @@ def quoted(value: str) -> str:
 
 
 def quoted_path(value: str) -> str:
-    """Returns a path so that Hydra reads it literally, unless it is in quotes already or contains an interpolation."""
-    return value if value.startswith(('"', "'")) or REFERENCE in value else quoted(value)
+    """Returns a path so that Hydra reads it literally, unless it is in quotes already or contains an interpolation;
+    ~/ is replaced by the home directory."""
+    if value.startswith(('"', "'")) or REFERENCE in value:
+        return value
+    return quoted(str(Path(value).expanduser()) if value.startswith("~/") else value)
 
 
 def shell_argument(key: str, value: object) -> str:

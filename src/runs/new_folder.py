@@ -22,15 +22,17 @@ def given_folder() -> RunFolder:
     """Returns the folder that Hydra has made for this process.
 
     Raises:
-        UserError: its name contains an interpolation.
+        UserError: its name contains an interpolation, an environment variable or a home directory.
     """
     runtime: Any = OmegaConf.to_container(HydraConfig.get().runtime, resolve=False)
     folder = RunFolder(Path(os.path.relpath(runtime["output_dir"])))
-    if REFERENCE in str(folder.path):
+    name = str(folder.path)
+    # TensorBoardLogger expands variables and ~, and would write its logs into another folder.
+    if REFERENCE in name or name.startswith("~") or os.path.expandvars(name) != name:
         folder.discard_if_empty()
         raise UserError(
-            f"The name of a run folder must not contain {REFERENCE}, which starts an interpolation in its config; got "
-            f"{folder.path}.\nChoose another: run=FOLDER, or hydra.sweep.subdir=NAME for the jobs of a sweep."
+            f"The name of a run folder must not contain {REFERENCE}, an environment variable or ~, which would be "
+            f"replaced; got {name}.\nChoose another: run=FOLDER, or hydra.sweep.subdir=NAME for the jobs of a sweep."
         )
     return folder
 

@@ -18,7 +18,8 @@ WRITING = re.compile(r"(?:pretrain\.)?(?:trainer|callbacks|logger)\b")  # sectio
 FOLDERS = ("folder", "save_dir", "dirpath", "default_root_dir")  # their keys that name a folder
 
 
-NAME = re.compile(r"(?!/)[\w{}=:,+./ -]*")  # of a file, a metric or an option
+# Of a file, a metric or an option. TensorBoardLogger expands environment variables and ~.
+NAME = re.compile(r"(?![/~])[^\x00-\x1f\\$]*")
 
 
 def changeable(config: DictConfig, overrides: Iterable[str]) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -111,9 +113,9 @@ def check_folders(config: DictConfig) -> None:
         )
     found: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
     subdir = str(found.get("subdir"))
-    if any(f"\\{REFERENCE}" in str(found.get(key)) for key in ("dir", "subdir")):
+    if any(_is_replaced(str(found.get(key))) for key in ("dir", "subdir")):
         raise UserError(
-            f"Folder names of jobs must not contain {REFERENCE}, which starts an interpolation in their configs; "
+            f"Folder names of jobs must not contain \\{REFERENCE}, an environment variable or ~, which are replaced; "
             f"hydra.sweep.dir is {found.get('dir')}, hydra.sweep.subdir is {subdir}.\nGive other names."
         )
     if subdir.startswith("/") or not {*subdir.split("/")}.isdisjoint({"", ".", ".."}):
@@ -121,3 +123,9 @@ def check_folders(config: DictConfig) -> None:
             f"Folders of jobs must be inside the folder of their sweep; hydra.sweep.subdir is {subdir}.\n"
             "Give a name: hydra.sweep.subdir='job_${hydra.job.num}'."
         )
+
+
+def _is_replaced(name: str) -> bool:
+    """Returns whether a name would still be replaced after Hydra has resolved the interpolations in it."""
+    rest = re.sub(r"(?<!\\)\$\{[^}]*\}", "", name)
+    return REFERENCE in rest or rest.startswith("~") or os.path.expandvars(rest) != rest

@@ -57,8 +57,18 @@ def run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
 
     Returns:
         The best value of the monitored metric, for sweepers that optimise it; None if the job failed.
+
+    Raises:
+        UserError: the folder is outside of the sweep's folder.
     """
     root = Path(os.path.relpath(HydraConfig.get().sweep.dir))
+    if root.resolve() not in folder.path.resolve().parents:
+        folder.discard_if_empty()
+        raise UserError(
+            f"Folders of jobs must be inside the folder of their sweep, {root}; this job has {folder.path}.\n"
+            "Leave .. out of hydra.sweep.subdir; to leave paths out of ${hydra.job.override_dirname}, give "
+            "hydra.job.config.override_dirname.exclude_keys=[data.path]."
+        )
     value = _run_job(cfg, _job_folder(cfg, folder, root))
     print(progress(root), flush=True)
     return value

@@ -60,12 +60,21 @@ def test_a_quoted_value_is_read_as_it_is(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("given", "read"),
-    [("a=1, b", "a=1, b"), ('"a=1"', "a=1"), ("'a=1'", "a=1"), ("x_${seed}", "x_42"), ("a b", "a b"), ("[a]", "[a]")],
+    [
+        ("a=1, b", "a=1, b"),
+        ('"a=1"', "a=1"),
+        ("'a=1'", "a=1"),
+        ("x_${seed}", "x_42"),
+        ("a b", "a b"),
+        ("[a]", "[a]"),
+        ("~/a=1", "/home/me/a=1"),
+    ],
 )
 def test_the_folder_of_a_training_may_be_given_without_quotes(
     given: str, read: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert OverridesParser.create().parse_override(f"run={quoted_path(given)}").value() is not None
+    monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setattr(sys, "argv", ["train", f"run={given}"])
     found = []
 
@@ -86,17 +95,25 @@ def test_the_command_that_goes_on_with_a_run_names_it(tmp_path: Path) -> None:
             assert compose("train", [argument]).run == str(folder.path)
 
 
-def test_a_name_that_begins_a_reference_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny_bert: Path
+def test_a_name_that_is_replaced_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = refusal("train", [f'run="{tmp_path}/a\\${{b}}"'], capsys)
-    assert f"without ${{, which begins a reference in its config; got {os.path.relpath(tmp_path)}/a${{b}}" in said
-    sweep = {"dir": str(tmp_path), "subdir": "a\\${b}"}
-    config = OmegaConf.create({"hydra": {"overrides": {"task": []}, "sweep": sweep}})
-    with pytest.raises(UserError, match=r"must not contain \$\{"):
-        check_folders(config)
-    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
-    assert not (tmp_path / "a${b}").exists()
+    monkeypatch.setenv("SOMEWHERE", str(tmp_path / "elsewhere"))
+    for name in ("a\\${b}", "a $SOMEWHERE", "a \\${SOMEWHERE}"):
+        said = refusal("train", [f'run="{tmp_path}/{name}"'], capsys)
+        assert "must not contain ${, an environment variable or ~" in said
+        assert f"got {os.path.relpath(tmp_path)}/a" in said
+    for sweep in (
+        {"dir": str(tmp_path), "subdir": "a\\${b}"},
+        {"dir": f"{tmp_path}/$SOMEWHERE", "subdir": "0"},
+        {"dir": "~/sweep", "subdir": "0"},
+    ):
+        config = OmegaConf.create({"hydra": {"overrides": {"task": []}, "sweep": sweep}})
+        with pytest.raises(UserError, match=r"must not contain .*, an environment variable or ~"):
+            check_folders(config)
+    sweep = {"dir": "a ${seed} $5", "subdir": "lr=${optimizer.lr}, ${hydra.job.num}"}
+    check_folders(OmegaConf.create({"hydra": {"overrides": {"task": []}, "sweep": sweep}}))
+    assert not list(tmp_path.iterdir())
 
 
 def test_runs_are_found_however_deep_and_their_halves_are_not(tmp_path: Path) -> None:

@@ -106,6 +106,18 @@ def test_the_same_sweep_again_runs_what_has_not_finished(
     assert sorted(folder.name for folder in root.iterdir()) == ["0", "1", "2", "3"]
 
 
+def test_a_job_outside_of_its_sweep_is_refused(
+    started: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    task = SimpleNamespace(overrides=SimpleNamespace(task=[]), sweep=SimpleNamespace(dir=str(tmp_path / "sweep")))
+    monkeypatch.setattr(sweeps_jobs.HydraConfig, "get", lambda: task)
+    (tmp_path / "x.csv,seed=1").mkdir()  # Hydra makes it
+    with pytest.raises(UserError, match=r"inside the folder of their sweep, .*/sweep; this job has .*/x\.csv,seed=1"):
+        sweeps_jobs.run_job(composed("seed=1"), RunFolder(Path(os.path.relpath(tmp_path / "x.csv,seed=1"))))
+    assert not started
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_same_command_goes_on_in_its_folder(tmp_path: Path) -> None:
     def choose(*arguments: str) -> Path:
         folder, lock = folders.choose_folder(arguments, tmp_path)
