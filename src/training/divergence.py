@@ -42,7 +42,8 @@ class Divergence(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         self.losses.append(outputs["loss"].detach())
-        every: int = trainer.log_every_n_steps if _waits(trainer) else 1  # type: ignore[attr-defined]
+        lightning: Any = trainer
+        every = lightning.log_every_n_steps if _waits(trainer) else 1
         if len(self.losses) >= min(every or MOST, MOST):
             self._look(trainer, pl_module)
 

@@ -1,11 +1,13 @@
-"""Values of the command line that a training does not feel, such as the rate of a backbone that is frozen."""
+"""Values on the command line without effect, such as the learning rate of a frozen backbone."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
 
 from src.config.schema import RunConfig
 from src.freezing.strategy import HEAD, Phase, Stage, depth, trained_in
@@ -15,7 +17,10 @@ log = logging.getLogger(__name__)
 
 def given_keys() -> list[str]:
     """The keys on the command line, or in the sweep that this is a job of; none where there is no command line."""
-    given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    if not HydraConfig.initialized():
+        return []
+    # Unresolved: only the keys matter.
+    given: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
     return [str(override).partition("=")[0].lstrip("+") for override in given]
 
 
@@ -47,15 +52,15 @@ def find_idle(settings: RunConfig, stages: Sequence[Stage], phases: Sequence[Pha
         found["trainer.gradient_checkpointing"] = "nothing of the backbone trains"
     if rates.head_lr is not None and not _take_rate(backbone, phases):
         why = "nothing of the backbone trains" if not backbone else "every phase has a rate of its own"
-        found |= dict.fromkeys(("optimizer.lr", "backbone.lr"), f"{why}; the head's rate is optimizer.head_lr")
-    # The last layer, what follows it, and the head have the whole rate.
+        found |= dict.fromkeys(("optimizer.lr", "backbone.lr"), f"{why}; the head's learning rate is optimizer.head_lr")
+    # The last layer, what follows it, and the head have the full learning rate.
     if not any(stage in stages[: stages.index(layers[-1])] for stage in backbone if layers):
         found["optimizer.layer_decay"] = "no stage below the last layer trains"
     first, later = _training(stages, phases[:1]), _training(stages, phases[1:])
     if later <= first:
-        found["optimizer.thaw_warmup"] = "no stage thaws while it trains"
+        found["optimizer.thaw_warmup"] = "no stage is unfrozen during the training"
     if settings.is_mlm or not depth(stages, phases[:1]):
-        why = "other words are hidden in every epoch" if settings.is_mlm else "nothing is frozen from the input on"
+        why = "other tokens are masked in every epoch" if settings.is_mlm else "nothing is frozen from the input on"
         found |= dict.fromkeys(
             ("activations", "activations.mode", "activations.max_gb"), f"{why}, so there is no store"
         )

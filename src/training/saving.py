@@ -87,8 +87,8 @@ class Saving(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if ends_here(trainer):
-            if self.best_step < 0:  # there must be a best epoch, whatever trainer.check_val_every_n_epoch says
-                trainer.check_val_every_n_epoch = 1
+            if self.best_step < 0 and self.monitor.startswith("validation/"):
+                trainer.check_val_every_n_epoch = 1  # there must be a best epoch
             return
         # Gradients that are still being added up are in no checkpoint, and after the last batch comes the validation.
         if (batch_idx + 1) % trainer.accumulate_grad_batches or batch_idx + 1 == trainer.num_training_batches:

@@ -69,7 +69,7 @@ def test_what_has_no_effect_is_told(
     ("overrides", "idle"),
     [
         (("freeze=none",), "nothing is frozen from the input on"),
-        (("freeze=none", "model=bert_mlm"), "other words are hidden in every epoch"),
+        (("freeze=none", "model=bert_mlm"), "other tokens are masked in every epoch"),
         (("freeze=bottom", "freeze.layers=1"), None),
         (("freeze=gradual",), None),
     ],
