@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+from matplotlib.image import imread
 from omegaconf import OmegaConf
 from scipy import stats
 
@@ -495,3 +496,17 @@ def test_a_config_with_a_foreign_target_is_refused(made: Make) -> None:
     file.write_text(OmegaConf.to_yaml(content))
     with pytest.raises(UserError, match="must only build what the files in conf/ build"):
         runs(last)
+
+
+def test_pictures_show_the_best_of_very_many_groups(made: Make) -> None:
+    for number in range(45):
+        last = made("freeze=all", f"optimizer.head_lr={number + 1}e-5", accuracy=0.5 + number / 100)
+        epochs = {"history": [{"epoch": 1, "validation/loss": 0.5}], "best": {"epoch": 1}}
+        last.write_json("result.json", last.read_result() | epochs)
+    groups = group(runs(last))
+    page = write_comparison(compare(groups, "accuracy", None, 0.01), groups, last.path.parent)
+    _, width, _ = imread(page.parent / "plots" / "seeds.png").shape
+    assert width < 46 * 1.1 * 130
+    text = page.read_text()
+    assert "est 40 of 45 groups" in text
+    assert text.count('<tr class="more">') == 45  # the tables have all
