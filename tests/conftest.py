@@ -28,10 +28,10 @@ from pytorch_lightning import Callback
 
 from src import predict
 from src import train as training
+from src.backbones.scratch import train_tokenizer
 from src.config.backbone import Scratch
 from src.config.folder import CONF
 from src.models.checks import read_config
-from src.models.scratch import train_tokenizer
 from src.runs.folder import RunFolder
 from src.training import parts
 

@@ -11,12 +11,12 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from src.backbones.loading import silence_transformers
 from src.data.labels import LabelSpace
 from src.errors import UserError
 from src.exports import native, onnx_model, standalone
 from src.exports.card import Kind, backbone_name
 from src.models.adapters import merge_adapters
-from src.models.backbones import silence_transformers
 from src.models.heads import probabilities
 from src.modules import metrics
 from src.prediction.predictor import Predictor

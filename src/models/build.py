@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from src.backbones import loading
+from src.backbones.source import Source
+from src.backbones.stages import stages_of
 from src.config.backbone import Scratch
 from src.config.instantiate import instantiate
 from src.config.schema import RunConfig
 from src.errors import UserError
 from src.freezing.strategy import HEAD, Phase, Stage, Strategy, check_reinit
-from src.models import backbones
-from src.models import stages as models_stages
-from src.models.backbones import Source
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,7 +44,8 @@ def build_network(
     """
     import torch
 
-    from src.models import masked_language, scratch, weights
+    from src.backbones import scratch, weights
+    from src.models import masked_language
     from src.models.adapters import adapt
 
     torch.manual_seed(settings.seed)
@@ -53,9 +54,9 @@ def build_network(
         tokenizer = scratch.train_tokenizer(texts, chosen)
         encoder = scratch.make_encoder(source, chosen.attention, tokenizer, pooler)
     else:
-        tokenizer = backbones.load_tokenizer(source)
-        encoder = backbones.load_encoder(source, chosen.attention, pooler, chosen.dropout)
-        backbones.check_vocabulary(source, tokenizer, encoder)
+        tokenizer = loading.load_tokenizer(source)
+        encoder = loading.load_encoder(source, chosen.attention, pooler, chosen.dropout)
+        loading.check_vocabulary(source, tokenizer, encoder)
     width = int(encoder.config.hidden_size)
     if settings.is_mlm:
         embeddings: Any = encoder.get_input_embeddings()
@@ -68,7 +69,7 @@ def build_network(
         head, loaded_head = instantiate(cfg.model, "model", width=width, outputs=outputs), False
     if not isinstance(chosen, Scratch):
         weights.log_loaded(source, encoder, None if loaded_head else head)
-    loaded = models_stages.stages(name for name, _ in encoder.named_parameters())
+    loaded = stages_of(name for name, _ in encoder.named_parameters())
     encoder, head = adapt(encoder, head, strategy, loaded)
     return encoder, head, tokenizer
 
@@ -95,7 +96,7 @@ def stages_and_phases(encoder: nn.Module, head: nn.Module, strategy: Strategy) -
         UserError: the strategy does not fit this network.
     """
     stages = [
-        *models_stages.stages(name for name, _ in encoder.named_parameters()),
+        *stages_of(name for name, _ in encoder.named_parameters()),
         Stage(HEAD, tuple(f"{HEAD}.{name}" for name, _ in head.named_parameters())),
     ]
     phases = strategy.phases(stages)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from src.backbones.source import Source, find_source
+from src.backbones.stages import declared_stages
 from src.config.backbone import Backbone, FromRun, Scratch
 from src.config.instantiate import instantiate
 from src.config.monitor import best_mode, contradiction
@@ -14,9 +16,6 @@ from src.config.validation import check
 from src.data.corpus import Corpus
 from src.errors import UserError, nearest
 from src.freezing.strategy import HEAD, Stage, Strategy, check_reinit
-from src.models import backbones
-from src.models import stages as models_stages
-from src.models.backbones import Source
 
 
 def check_both(first: DictConfig, second: DictConfig) -> None:
@@ -90,7 +89,7 @@ def check_fit(settings: RunConfig, strategy: Strategy, source: Source) -> None:
             f"data.max_length must be at most {source.longest} for {source.name}; got {settings.data.max_length}.\n"
             f"Lower it, or {other}."
         )
-    declared = models_stages.declared_stages(source) or [
+    declared = declared_stages(source) or [
         Stage(name, (name,)) for name in ("embeddings", *(f"layer.{i}" for i in range(source.layers)))
     ]
     with_names = all(len(stage.parameters) > 1 for stage in declared if stage.is_layer)
@@ -135,8 +134,9 @@ def find_backbone(cfg: Backbone) -> Source:
     Raises:
         UserError: there is no such backbone.
     """
-    from src.models import masked_language, scratch
+    from src.backbones import scratch
+    from src.models import masked_language
 
     if isinstance(cfg, Scratch):
         return scratch.describe(cfg)
-    return masked_language.find_pretrained(cfg) if isinstance(cfg, FromRun) else backbones.find(cfg)
+    return masked_language.find_pretrained(cfg) if isinstance(cfg, FromRun) else find_source(cfg)

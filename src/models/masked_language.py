@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from src.backbones.source import Source, read_source
 from src.config.backbone import FromRun
 from src.errors import UserError
 from src.files.paths import user_path
-from src.models.backbones import Source, read_source
 from src.runs.folder import RunFolder
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig, open_dict
 
+from src.backbones.weights import check_finite
 from src.config.validation import check
 from src.data.labels import LabelSpace
 from src.errors import UserError
 from src.models.imports import without_garbage_collection
-from src.models.weights import check_finite
 from src.runs.folder import RunFolder
 from src.runs.pretrain_config import stage_configs
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
+    from src.backbones.integrity import Part
     from src.datamodules.tokenizing import Tokens
-    from src.models.backbone_files import Part
     from src.models.networks import Network
 
 log = logging.getLogger(__name__)
@@ -209,7 +209,7 @@ class Predictor:
 def _load(cfg: DictConfig, folder: RunFolder, result: dict[str, Any], precision: str) -> Predictor:
     import torch
 
-    from src.models import backbone_files
+    from src.backbones import integrity
     from src.models.build import build_network, stages_and_phases
     from src.models.checks import check_fit, find_backbone, read_config
     from src.models.inference import cast_matrices
@@ -218,15 +218,15 @@ def _load(cfg: DictConfig, folder: RunFolder, result: dict[str, Any], precision:
     settings, strategy = read_config(cfg)
     source = find_backbone(settings.backbone)
     known = None if settings.is_mlm else result.get("backbone")  # the folder of a masked language model has all files
-    backbone_files.check(source, known, folder.path, ["config"])
+    integrity.check(source, known, folder.path, ["config"])
     check_fit(settings, strategy, source)
     space = LabelSpace.of(result)
     with torch.random.fork_rng(devices=[]):  # the initialization must not change the caller's random state
         encoder, head, tokenizer = build_network(cfg, settings, strategy, source, space.outputs, ())
     network = Network(encoder, head, *stages_and_phases(encoder, head, strategy), space)
     if known:
-        backbone_files.check(source, known, folder.path, _needed(network, tokenizer, known))
-        if tokenizer.is_fast and backbone_files.fingerprint(tokenizer) != known["tokenizer"]:
+        integrity.check(source, known, folder.path, _needed(network, tokenizer, known))
+        if tokenizer.is_fast and integrity.fingerprint(tokenizer) != known["tokenizer"]:
             version = result.get("environment", {}).get("transformers", "of another version")
             log.warning("transformers %s tokenized texts differently when %s was trained.", version, folder.path)
     if not settings.is_mlm:
@@ -239,7 +239,7 @@ def _load(cfg: DictConfig, folder: RunFolder, result: dict[str, Any], precision:
 
 def _needed(network: Network, tokenizer: PreTrainedTokenizerBase, known: Mapping[str, Any]) -> Iterator[Part]:
     """Yields the parts of the backbone whose files must be unchanged since the training."""
-    from src.models.backbone_files import fingerprint
+    from src.backbones.integrity import fingerprint
 
     if fingerprint(tokenizer) != known["tokenizer"]:  # files may differ as long as they tokenize in the same way
         yield "tokenizer"

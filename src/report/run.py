@@ -19,6 +19,8 @@ from omegaconf import DictConfig
 from pytorch_lightning import Trainer
 
 import src
+from src.callbacks.audit import count
+from src.callbacks.ending import sentence
 from src.datamodules.datamodule import MaskedDataModule, TextDataModule
 from src.files.atomic import FULL
 from src.freezing.reached_phases import trained_phases
@@ -34,8 +36,6 @@ from src.report.plots import curves
 from src.runs.folder import RunFolder
 from src.runs.identity import config_hash
 from src.runs.results import FORMAT
-from src.training.audit import count
-from src.training.ending import sentence
 
 log = logging.getLogger(__name__)
 

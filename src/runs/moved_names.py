@@ -14,9 +14,12 @@ MOVED = {
     **{f"src.heads.{name}": f"src.models.heads.{name}" for name in HEADS},
     **{f"src.optim.{name}": f"src.modules.schedules.{name}" for name in SCHEDULES},
     **{f"{module}.{name}": f"src.freezing.{name}" for module, names in STRATEGIES.items() for name in names},
-    "src.callbacks.Progress": "src.training.callbacks.Progress",
-    "src.phases.LastPhaseStopping": "src.training.phases.LastPhaseStopping",
-    "src.saving.Saving": "src.training.saving.Saving",
+    "src.callbacks.Progress": "src.callbacks.progress.Progress",
+    "src.training.callbacks.Progress": "src.callbacks.progress.Progress",
+    "src.phases.LastPhaseStopping": "src.callbacks.phases.LastPhaseStopping",
+    "src.training.phases.LastPhaseStopping": "src.callbacks.phases.LastPhaseStopping",
+    "src.saving.Saving": "src.callbacks.saving.Saving",
+    "src.training.saving.Saving": "src.callbacks.saving.Saving",
 }
 
 

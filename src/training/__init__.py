@@ -1,22 +1,14 @@
-"""Builds and runs one training: trainer, phases, audit, checkpoints."""
+"""Builds the parts of one training and fits them: inputs, network, trainer, loggers."""
 
 __all__ = [
-    "audit",
     "build",
-    "callbacks",
     "clock",
-    "divergence",
     "effects",
-    "ending",
     "fit",
     "inputs",
     "libraries",
     "loggers",
     "parts",
-    "phases",
-    "provenance",
     "run_log",
-    "saving",
-    "tables",
     "trainer",
 ]

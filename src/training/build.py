@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from src.backbones.loading import enable_checkpointing
+from src.backbones.source import Source
 from src.config.backbone import Scratch
 from src.config.instantiate import build_errors, instantiate
 from src.config.length import length
@@ -19,8 +21,6 @@ from src.config.monitor import best_mode
 from src.config.schema import RunConfig
 from src.data.corpus import Corpus
 from src.freezing.strategy import Strategy, depth
-from src.models import backbones
-from src.models.backbones import Source
 from src.models.build import build_network, stages_and_phases
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def build(
     texts = corpus.splits["train"].texts
     encoder, head, tokenizer = build_network(cfg, settings, strategy, source, corpus.space.outputs, texts)
     if settings.trainer.gradient_checkpointing:
-        backbones.enable_checkpointing(encoder)
+        enable_checkpointing(encoder)
     stages, phases = stages_and_phases(encoder, head, strategy)
     if isinstance(settings.backbone, Scratch) and depth(stages, phases):
         log.warning("The backbone starts from random weights, and freeze=%s leaves some as they are.", strategy.name)

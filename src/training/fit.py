@@ -9,6 +9,7 @@ from typing import Any
 
 from pytorch_lightning import Trainer
 
+from src.callbacks.divergence import diverged
 from src.errors import UserError
 from src.files.atomic import FULL
 from src.files.ranks import is_main_process
@@ -16,7 +17,6 @@ from src.models.networks import check_state
 from src.runs.checkpoints import read_verified
 from src.runs.folder import RunFolder
 from src.training.clock import Clock
-from src.training.divergence import diverged
 from src.training.parts import Parts
 
 log = logging.getLogger(__name__)

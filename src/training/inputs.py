@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from omegaconf import DictConfig
 
+from src.backbones.source import Source
 from src.config.schema import RunConfig
 from src.data import corpus as corpora
 from src.data.corpus import Corpus
 from src.freezing.strategy import Strategy
-from src.models.backbones import Source
 from src.models.checks import check_fit, check_monitor, find_backbone, read_training
 
 

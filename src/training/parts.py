@@ -8,12 +8,16 @@ from typing import Any
 
 from pytorch_lightning import Trainer
 
+from src.backbones import integrity
 from src.caching import use_store
+from src.callbacks.ending import Ending, check_left, find
+from src.callbacks.phases import Phases
+from src.callbacks.provenance import Provenance, identity
+from src.callbacks.saving import check_places
 from src.config.backbone import Scratch
 from src.datamodules.datamodule import TextDataModule
 from src.datamodules.text_problems import log_problems
 from src.files.ranks import is_main_process
-from src.models import backbone_files
 from src.models.networks import check_state
 from src.modules.freezable import FreezableModule
 from src.runs.checkpoints import newest_valid
@@ -22,11 +26,7 @@ from src.runs.resuming import checkpoint_errors
 from src.training.build import build
 from src.training.clock import Clock
 from src.training.effects import given_keys, warn_of_idle
-from src.training.ending import Ending, check_left, find
 from src.training.inputs import Inputs
-from src.training.phases import Phases
-from src.training.provenance import Provenance, identity
-from src.training.saving import check_places
 from src.training.trainer import build_trainer, check_length
 
 
@@ -90,7 +90,7 @@ def build_parts(inputs: Inputs, folder: RunFolder, warn: bool) -> Parts:
         log_problems(inputs.corpus.splits, datamodule.tokens, tokenizer, settings.data.max_length, longest)
         if warn:
             warn_of_idle(given_keys(), strategy.name, settings, module.stages, module.phases)
-    backbone = backbone_files.record(inputs.source, datamodule.tokenizer)
+    backbone = integrity.record(inputs.source, datamodule.tokenizer)
     provenance = Provenance(identity(datamodule, module, backbone))
     check_length(settings, datamodule)
     trainer = build_trainer(cfg, settings, strategy, folder, len(module.phases), provenance)

@@ -23,8 +23,8 @@ from src.runs.folder import RunFolder
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
+    from src.callbacks.provenance import Provenance
     from src.datamodules.datamodule import TextDataModule
-    from src.training.provenance import Provenance
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +43,13 @@ def build_trainer(
     Raises:
         UserError: Lightning refuses a value, such as a device that is not there.
     """
+    from src.callbacks.divergence import Divergence
+    from src.callbacks.ending import Ending
+    from src.callbacks.phases import Phases
+    from src.callbacks.progress import Status
+    from src.callbacks.random_states import RandomStates
+    from src.callbacks.saving import CheckpointFiles
     from src.training import loggers
-    from src.training.callbacks import RandomStates, Status
-    from src.training.divergence import Divergence
-    from src.training.ending import Ending
-    from src.training.phases import Phases
-    from src.training.saving import CheckpointFiles
 
     chosen = settings.trainer
     _check_precision(chosen)

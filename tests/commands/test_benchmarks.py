@@ -16,13 +16,13 @@ from benchmarks import strategies
 from benchmarks import train as benchmark
 from benchmarks.limit import forward_flops, matmul_flops_per_second
 from benchmarks.trainer import Classifier, freeze, groups
+from src.backbones.loading import load_encoder
+from src.backbones.stages import stages_of
 from src.freezing.strategy import Stage
-from src.models.backbones import load_encoder
 from src.models.checks import read_config
 from src.models.heads import LinearHead
-from src.models.stages import stages
+from tests.backbones.test_backbones import source_of
 from tests.conftest import composed
-from tests.models.test_backbones import source_of
 
 
 @pytest.mark.parametrize("name", benchmark.JOBS)
@@ -34,7 +34,7 @@ def test_both_sides_train_the_same_parameters_at_the_same_rates(name: str, tiny_
     encoder = load_encoder(source_of(tiny_bert))
     freeze(encoder, strategy)
     head = LinearHead(encoder.config.hidden_size, 1, "mean", 0.1)
-    backbone = stages(n for n, _ in encoder.named_parameters())
+    backbone = stages_of(n for n, _ in encoder.named_parameters())
     [phase] = thaw.phases([*backbone, Stage("head", ("head.linear.weight", "head.linear.bias"))])
     named = dict(encoder.named_parameters())
     assert {n for n, p in named.items() if p.requires_grad} == {n for n in phase.trainable if n in named}

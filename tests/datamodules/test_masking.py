@@ -14,6 +14,7 @@ import torch
 import transformers
 from hydra.core.global_hydra import GlobalHydra
 
+from src.backbones.scratch import train_tokenizer
 from src.config import backbone as config_backbone
 from src.config import model
 from src.data import corpus as corpora
@@ -24,7 +25,6 @@ from src.errors import UserError
 from src.freezing.whole_stages import Nothing
 from src.models.checks import check_fit, find_backbone, read_config
 from src.models.heads import MaskedLanguageHead
-from src.models.scratch import train_tokenizer
 from src.modules.masked_language_model import MaskedLanguageModel
 from src.predict import Predictor
 from src.runs.folder import RunFolder

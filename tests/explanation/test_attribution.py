@@ -14,6 +14,8 @@ import transformers
 from scipy import stats
 from torch import nn
 
+from src.backbones.loading import load_encoder
+from src.backbones.source import read_source
 from src.config.model import StatePooling
 from src.data.labels import LabelSpace
 from src.errors import UserError
@@ -24,7 +26,6 @@ from src.explanation.scoring import LabelScores
 from src.explanation.tokens import Tokens, split
 from src.freezing.strategy import Strategy
 from src.freezing.whole_stages import Everything, Nothing
-from src.models.backbones import load_encoder, read_source
 from src.models.build import stages_and_phases
 from src.models.heads import BiLSTMHead, LinearHead
 from src.models.networks import Network

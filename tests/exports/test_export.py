@@ -23,6 +23,8 @@ import transformers
 from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 
+from src.backbones import loading
+from src.backbones.source import read_source
 from src.config.folder import CONF
 from src.data.labels import LabelSpace
 from src.errors import UserError
@@ -31,7 +33,7 @@ from src.exports import formats, native
 from src.exports.formats import SAMPLES
 from src.exports.loader import load
 from src.freezing.whole_stages import Nothing
-from src.models import backbones, heads
+from src.models import heads
 from src.models.build import stages_and_phases
 from src.models.heads import LinearHead
 from src.models.networks import Network
@@ -75,7 +77,7 @@ def run_card(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> d
 
 def random_classifier(folder: Path, architecture: str, pooling: str, space: LabelSpace) -> Network:
     torch.manual_seed(1)
-    encoder = backbones.load_encoder(backbones.read_source(folder, architecture), pooler=pooling == "pooler")
+    encoder = loading.load_encoder(read_source(folder, architecture), pooler=pooling == "pooler")
     head = LinearHead(encoder.config.hidden_size, space.outputs, pooling, 0.1)
     network = Network(encoder, head, *stages_and_phases(encoder, head, Nothing()), space)
     for parameter in network.parameters():

@@ -29,7 +29,7 @@ PRELOADED = [
     "src.training.build",
     "src.sweeps.jobs",
     "src.report.run",
-    "src.training.phases",
+    "src.callbacks.phases",
     "src.modules.classifier",
     "transformers.models.bert.modeling_bert",
 ]

@@ -29,7 +29,7 @@ PLACES = {
     "a checkpoint is on its way to the disk": "src.runs.checkpoints:sha256",
     "a checksum is written": "src.runs.checkpoints:write_atomic",
     "a checkpoint has its place": "src.runs.checkpoints:sync_folder",
-    "between the last and the best": "src.training.saving:hard_link",
+    "between the last and the best": "src.callbacks.saving:hard_link",
     "the training is over": "on_train_end",
     "the test begins": "on_test_start",
     "the report is written": "src.report.run:_write_report",

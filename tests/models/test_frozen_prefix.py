@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from src.models.backbones import load_encoder
+from src.backbones.loading import load_encoder
 from src.models.frozen_prefix import CutError, cut
+from tests.backbones.test_backbones import has_pooler, source_of
 from tests.conftest import ARCHITECTURES, LAYERS
-from tests.models.test_backbones import has_pooler, source_of
 
 CUTTABLE = tuple(a for a in ARCHITECTURES if a != "albert")
 

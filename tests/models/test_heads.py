@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import nn
 
+from src.backbones.loading import load_encoder
 from src.data.labels import LabelSpace
 from src.freezing.strategy import Stage
 from src.freezing.whole_stages import Nothing
-from src.models.backbones import load_encoder
 from src.models.heads import BiLSTMHead, LinearHead, pool_states
 from src.modules.classifier import TextClassifier
+from tests.backbones.test_backbones import has_pooler, source_of
 from tests.conftest import ARCHITECTURES, WIDTH
-from tests.models.test_backbones import has_pooler, source_of
 
 
 def bilstm(pooling: str, layers: int = 2) -> BiLSTMHead:

@@ -15,8 +15,8 @@ from src.errors import UserError
 from src.models.checks import read_training
 from src.modules import schedules
 from src.runs.folder import RunFolder
+from tests.callbacks.test_phases import Watch, watch  # noqa: F401
 from tests.conftest import composed, longer, power_cut
-from tests.training.test_phases import Watch, watch  # noqa: F401
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
 PEAK = 1e-3  # of the head

@@ -29,13 +29,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from src import activations
+from src.backbones import loading
+from src.backbones.source import read_source
 from src.comparison.compare_runs import compare
 from src.config.data import Data
 from src.config.folder import CONF
 from src.errors import UserError
 from src.explain import check_arguments, explain
 from src.export import export
-from src.models import backbones
 from src.pages.html import TEMPLATES, save
 from src.predict import Predictor
 from src.report import plots
@@ -135,9 +136,9 @@ def test_a_backbone_runs_no_code(what: str, tiny_bert: Path, tmp_path: Path) -> 
     shutil.copytree(tiny_bert, folder)
     BACKBONES[what](folder, canary)
     problems = []
-    for load in (backbones.load_tokenizer, backbones.load_encoder):
+    for load in (loading.load_tokenizer, loading.load_encoder):
         try:
-            load(backbones.read_source(folder, "backbone"))
+            load(read_source(folder, "backbone"))
         except UserError as error:
             problems.append(error)
     harmless = ("a pickle beside", "code of its own", "a tokenizer with code", "a tokenizer that is a function")

@@ -24,10 +24,10 @@ from src.errors import UserError
 from src.models.checks import read_training
 from src.prediction.predictor import Predictor
 from src.runs.folder import RunFolder
+from tests.callbacks.test_phases import Watch as Rates
+from tests.callbacks.test_phases import add
 from tests.conftest import composed
 from tests.datamodules.test_masking import Train, pretrain  # noqa: F401
-from tests.training.test_phases import Watch as Rates
-from tests.training.test_phases import add
 from tests.training.test_training import Watch, watch  # noqa: F401
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
@@ -223,7 +223,7 @@ def test_progress_and_summary_can_be_turned_off_and_on(
     watch: Watch,  # noqa: F811
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    shown = "callbacks.progress={_target_:src.training.callbacks.Progress,refresh_rate:1}"
+    shown = "callbacks.progress={_target_:src.callbacks.progress.Progress,refresh_rate:1}"
     run_tiny(*SMALL, "trainer.max_epochs=1", shown, "trainer.enable_progress_bar=false", name="quiet")
     assert watch.module.trainer.progress_bar_callback is None
     assert "Trainable params" not in capsys.readouterr().out

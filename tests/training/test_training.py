@@ -19,15 +19,15 @@ from pytorch_lightning import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src import train as training
+from src.backbones.loading import load_encoder
+from src.backbones.stages import stages_of
 from src.errors import UserError
-from src.models.backbones import load_encoder
-from src.models.stages import stages
 from src.modules import freezable
 from src.modules.classifier import TextClassifier
 from src.runs.folder import RunFolder
 from src.training import parts
+from tests.backbones.test_backbones import source_of
 from tests.conftest import LAYERS, composed
-from tests.models.test_backbones import source_of
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
 EVERYTHING = {"embeddings", *(f"layer.{i}" for i in range(LAYERS)), "head"}
@@ -75,7 +75,7 @@ def test_frozen_tensors_stay_bit_identical_and_every_trainable_one_moves(
 ) -> None:
     _, result = run_tiny(*strategy.split(), "model=bert_linear", "optimizer.lr=1e-2")
     before = dict(load_encoder(source_of(tiny_bert)).named_parameters())
-    named = {stage.name: set(stage.parameters) for stage in stages(before)}
+    named = {stage.name: set(stage.parameters) for stage in stages_of(before)}
     trained = set().union(*(named.get(stage, set()) for stage in TRAINS[strategy]))
     after = dict(watch.module.encoder.named_parameters())
     for name, tensor in before.items():

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from pytorch_lightning import Callback
 
+from src.backbones import integrity
+from src.callbacks.audit import fingerprints
 from src.datamodules.tokenizing import fingerprint
 from src.errors import UserError
-from src.models import backbone_files
-from src.training.audit import fingerprints
 
 if TYPE_CHECKING:
     from src.datamodules.datamodule import TextDataModule
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Identity = dict[str, str]
 
 
-def identity(datamodule: TextDataModule, module: FreezableModule, backbone: backbone_files.Record | None) -> Identity:
+def identity(datamodule: TextDataModule, module: FreezableModule, backbone: integrity.Record | None) -> Identity:
     """What must not change between the parts of a run, in words and checksums.
 
     Args:
@@ -34,11 +34,11 @@ def identity(datamodule: TextDataModule, module: FreezableModule, backbone: back
         texts = fingerprint(split.texts, datamodule.tokenizer, cfg.max_length)
         found[f"texts of {name}, as tokens"] = f"{len(split):,}, {texts[:12]}"
         found[f"targets of {name}"] = hashlib.sha256(split.targets.tobytes()).hexdigest()[:12]
-    found["tokenizer"] = backbone_files.fingerprint(datamodule.tokenizer)
+    found["tokenizer"] = integrity.fingerprint(datamodule.tokenizer)
     weights = repr(sorted(fingerprints(module).items()))
     found["weights before training"] = hashlib.sha256(weights.encode()).hexdigest()[:12]
     if backbone:
-        found[f"{backbone_files.CONFIG} of the backbone"] = backbone["files"][backbone_files.CONFIG][:12]
+        found[f"{integrity.CONFIG} of the backbone"] = backbone["files"][integrity.CONFIG][:12]
     return found
 
 

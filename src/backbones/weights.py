@@ -6,8 +6,8 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from src.backbones.source import Source
 from src.errors import UserError
-from src.models.backbones import Source
 
 if TYPE_CHECKING:
     import torch

@@ -17,11 +17,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from src import train as training
+from src.callbacks.saving import CheckpointFiles
 from src.errors import UserError
 from src.files import locks
 from src.runs.checkpoints import newest_valid, read_verified
 from src.runs.folder import RunFolder
-from src.training.saving import CheckpointFiles
 from tests.conftest import REVIEWS, composed, power_cut, refusal
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]

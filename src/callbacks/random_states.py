@@ -1,4 +1,4 @@
-"""What every training is watched by: run status, random states, the progress bar."""
+"""The random states in a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,20 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import RichProgressBar
-
-from src.runs.folder import RunFolder
-
-
-class Status(Callback):
-    """Keeps status.json up to date during a run."""
-
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder = folder
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.is_global_zero:
-            self.folder.write_status("running", epoch=trainer.current_epoch + 1, step=trainer.global_step)
 
 
 class RandomStates(Callback):
@@ -63,21 +49,3 @@ class RandomStates(Callback):
         np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), position, has_gauss, gauss))
         version, internal, gauss_next = states["python"]
         random.setstate((version, tuple(internal), gauss_next))
-
-
-class Progress(RichProgressBar):
-    """Lightning's bar, counting epochs from 1 and without the version number of the logger."""
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, i: int
-    ) -> None:
-        # The parent draws the whole bar anew after each batch, which takes longer than a step on stored vectors.
-        if (i + 1) % self.refresh_rate == 0 or i + 1 == trainer.num_training_batches:
-            super().on_train_batch_end(trainer, pl_module, outputs, batch, i)
-
-    def _get_train_description(self, current_epoch: int) -> str:
-        return f"Epoch {current_epoch + 1}/{self.trainer.max_epochs}"
-
-    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        metrics = super().get_metrics(trainer, pl_module)
-        return {name: value for name, value in metrics.items() if name != "v_num"}

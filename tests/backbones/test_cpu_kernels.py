@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from src.models.cpu_kernels import ATTENTION, Dropout, fast_dropout, use_cpu_kernels
+from src.backbones.cpu_kernels import ATTENTION, Dropout, fast_dropout, use_cpu_kernels
 
 MASKS = {
     "padded": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]]),

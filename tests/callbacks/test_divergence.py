@@ -16,15 +16,15 @@ from pytorch_lightning import Callback
 from pytorch_lightning.plugins.precision import MixedPrecision
 
 from src import train as training
+from src.callbacks import divergence
+from src.callbacks.divergence import DivergenceError
 from src.config.folder import CONF
 from src.modules.classifier import TextClassifier
 from src.runs.folder import RunFolder
-from src.training import divergence
 from src.training import trainer as trainers
-from src.training.divergence import DivergenceError
+from tests.callbacks.test_phases import add
 from tests.conftest import Command, composed, refusal
 from tests.datamodules.test_masking import Train, pretrain  # noqa: F401
-from tests.training.test_phases import add
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
 SMALL = ["model=bert_linear", "freeze=none", "data.batch_size=8"]  # eight batches an epoch

@@ -14,6 +14,10 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from src.caching.flops import StepFlops
 from src.caching.use_store import use_store
+from src.callbacks.audit import Audit, count
+from src.callbacks.ending import Ending, find
+from src.callbacks.saving import Saving
+from src.callbacks.stage_tables import audit_table, stage_counts, stage_table
 from src.config.monitor import resolved, sign
 from src.config.schema import RunConfig
 from src.datamodules.batching import Batch
@@ -22,10 +26,6 @@ from src.freezing.strategy import End
 from src.models.networks import check_state
 from src.modules.freezable import FreezableModule
 from src.runs.checkpoints import read_verified
-from src.training.audit import Audit, count
-from src.training.ending import Ending, find
-from src.training.saving import Saving
-from src.training.tables import audit_table, stage_counts, stage_table
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from src import train as training
 from src.errors import UserError
 from src.report.plots import curves
 from src.runs.folder import RunFolder
+from tests.callbacks.test_phases import Watch as Rates
+from tests.callbacks.test_phases import add
 from tests.conftest import composed, longer, main, power_cut, refusal
-from tests.training.test_phases import Watch as Rates
-from tests.training.test_phases import add
 from tests.training.test_training import Watch, watch  # noqa: F401
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]

@@ -7,9 +7,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from src.callbacks.audit import count, mode
 from src.freezing.strategy import Stage, percent
 from src.modules.freezable import FreezableModule
-from src.training.audit import count, mode
 
 
 def audit_table(rows: list[dict[str, Any]]) -> str:

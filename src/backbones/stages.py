@@ -10,7 +10,7 @@ from src.errors import UserError, reason
 from src.freezing.strategy import EMBEDDINGS, POOLER, Stage
 
 if TYPE_CHECKING:
-    from src.models.backbones import Source
+    from src.backbones.source import Source
 
 # The ordered layers of an encoder: encoder.layer.3.…, transformer.layer.3.…, layers.3.…; ALBERT shares one group.
 LAYER = re.compile(r"^(?:encoder\.|transformer\.)?(?:layers?|albert_layer_groups)\.(\d+)\.")
@@ -27,7 +27,7 @@ AFTER_FIRST = re.compile(r"^encoder\.conv\.")
 INNER = re.compile(r"^\w+\.((?:embeddings|encoder|layers|transformer|pooler)\..*)$")
 
 
-def stages(names: Iterable[str]) -> list[Stage]:
+def stages_of(names: Iterable[str]) -> list[Stage]:
     """Groups the parameter names of an encoder into its stages, from the input to the output.
 
     A parameter that several layers share, such as a relative-position table, belongs to the embeddings: it can only be
@@ -76,6 +76,6 @@ def declared_stages(source: Source) -> list[Stage] | None:
             raise UserError(f"{file} must be a readable weight file; it cannot be read: {reason(error)}.") from None
     inner = [match.group(1) for name in names if (match := INNER.match(name))]
     try:
-        return stages(inner if any(LAYER.match(n) for n in inner) else names)
+        return stages_of(inner if any(LAYER.match(n) for n in inner) else names)
     except UserError:
         return None

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from src.backbones.loading import load_tokenizer, silence_transformers
+from src.backbones.source import Source
 from src.config.backbone import MIN_VOCABULARY, Scratch
 from src.errors import UserError
 from src.files.paths import user_path
-from src.models.backbones import Source, load_tokenizer, silence_transformers
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -98,7 +99,7 @@ def make_encoder(source: Source, attention: str, tokenizer: PreTrainedTokenizerB
     """Builds the BERT that a source describes, with random weights in float32."""
     from transformers import BertConfig, BertModel
 
-    from src.models.cpu_kernels import use_cpu_kernels
+    from src.backbones.cpu_kernels import use_cpu_kernels
 
     silence_transformers()
     options: dict[str, Any] = {} if attention == "auto" else {"attn_implementation": attention}

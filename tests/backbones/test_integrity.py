@@ -13,6 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from src.backbones import integrity
+from src.backbones.loading import load_tokenizer
+from src.backbones.source import read_source
 from src.comparison.comparison import compare
 from src.comparison.groups import group, read_runs
 from src.errors import UserError
@@ -20,8 +23,6 @@ from src.explain import explain
 from src.export import export
 from src.files import digests, hub
 from src.files.atomic import sha256
-from src.models import backbone_files
-from src.models.backbones import load_tokenizer, read_source
 from src.predict import Predictor
 from src.runs.folder import RunFolder
 from src.train import train
@@ -143,7 +144,7 @@ def test_a_library_that_cuts_texts_otherwise_is_told_of(
     folder, result = run_tiny(f"backbone.name={backbone}", *LINEAR)
     Predictor.load(folder.path)
     assert "tokenized texts differently" not in caplog.text
-    monkeypatch.setattr(backbone_files, "tokenizer_state", lambda tokenizer: "another")
+    monkeypatch.setattr(integrity, "tokenizer_state", lambda tokenizer: "another")
     Predictor.load(folder.path)
     made = result["environment"]["transformers"]
     assert f"transformers {made} tokenized texts differently when {folder.path} was trained" in caplog.text
@@ -241,7 +242,7 @@ def test_weights_in_parts_and_older_files_are_read_as_transformers_does(tiny_ber
 
 
 def _files(folder: Path) -> dict[str, str]:
-    found = backbone_files.record(read_source(folder, "tiny"), load_tokenizer(read_source(folder, "tiny")))
+    found = integrity.record(read_source(folder, "tiny"), load_tokenizer(read_source(folder, "tiny")))
     assert found
     return dict(found["files"])
 
