@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from src.comparison import statistics
 from src.comparison.comparable import changed_backbones, differing_settings
-from src.comparison.groups import STRATEGY, Group
+from src.comparison.groups import Group
+from src.comparison.runs import STRATEGY
 from src.comparison.statistics import Interval
 from src.comparison.summary import summarise
 from src.config.monitor import LESS_IS_BETTER
