@@ -3,7 +3,7 @@ with a comparison too."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import hydra
 from omegaconf import DictConfig
@@ -24,6 +24,7 @@ class Options(Section):
     baseline: str | None
     by: str | None
     margin: Annotated[float, Field(ge=0, lt=1)]
+    cost: Literal["time", "memory", "parameters", "inference"]
     mixed: bool
 
 
@@ -32,7 +33,7 @@ def main(cfg: DictConfig) -> None:
     with exit_codes():
         options = check_options(cfg, Options)
         root = user_path(options.runs)
-        compare(root, options.metric, options.baseline, options.by, options.margin, options.mixed)
+        compare(root, options.metric, options.baseline, options.by, options.margin, options.cost, options.mixed)
 
 
 if __name__ == "__main__":

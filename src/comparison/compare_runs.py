@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -11,8 +12,13 @@ from rich.text import Text
 
 from src.runs.write_guard import refuse_links
 
+if TYPE_CHECKING:
+    from src.comparison.decision import Cost
 
-def compare(root: Path, metric: str, baseline: str | None, by: str | None, margin: float, mixed: bool) -> int:
+
+def compare(
+    root: Path, metric: str, baseline: str | None, by: str | None, margin: float, cost: Cost, mixed: bool
+) -> int:
     """Prints the comparison of the runs in a folder and writes it there as Markdown, CSV, JSON and an HTML page.
 
     Returns:
@@ -31,7 +37,7 @@ def compare(root: Path, metric: str, baseline: str | None, by: str | None, margi
     groups = group(read_runs(root), mixed)
     if by:
         groups = best_of(groups, by)
-    found = comparison.compare(groups, metric, baseline, margin)
+    found = comparison.compare(groups, metric, baseline, margin, cost)
     console = Console(width=200 if not sys.stdout.isatty() else None)
     for cells in tables(found):
         table = Table(box=None, pad_edge=False)

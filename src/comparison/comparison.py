@@ -1,61 +1,28 @@
-"""Compares groups of runs: scores with intervals, costs, differences to a baseline, verdicts, and the summary
-sentence."""
+"""Compares groups of runs: scores and costs, differences to a baseline, which to choose, and the answer in words."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from src.comparison import statistics
+from src.comparison import rows as building
 from src.comparison.comparable import changed_backbones, differing_settings
-from src.comparison.groups import STRATEGY, Group
+from src.comparison.decision import Cost, Decision, Differences, all_differences, decide
+from src.comparison.evidence import Evidence, gather
+from src.comparison.groups import Group
+from src.comparison.rows import BASELINE, UNDERTRAINED, Contrast, Row
+from src.comparison.runs import STRATEGY
+from src.comparison.settling import Plan, difference, plan
 from src.comparison.summary import summarise
+from src.comparison.verdicts import verdict
 from src.config.monitor import LESS_IS_BETTER
 from src.errors import UserError, nearest
 from src.runs.folder import RunFolder
-from src.statistics.intervals import Interval, mean_interval, paired_interval, ratio_interval, wilson
-from src.statistics.significance import holm, mcnemar_p, sign_flip_p, win_rate_interval, wins
-
-METRICS = ("accuracy", "f1_macro")  # shown where runs have them; the first is the default metric
-
-
-@dataclass(frozen=True)
-class Row:
-    """One group of a comparison; the fields are the keys of comparison.json. Costs are means over the runs, in seconds
-    and bytes."""
-
-    name: str
-    label: Mapping[str, str]
-    seeds: list[int]
-    missing: list[int]  # seeds with a result in other groups, but not in this one
-    scores: dict[str, float]  # mean test scores
-    intervals: dict[
-        str, Interval | None
-    ]  # of these means over seeds; for a single run, of its accuracy over test texts
-    trainable: int  # mean number of parameters that trained in the phases that were reached
-    share: float  # trainable as a fraction of all parameters
-    epoch_seconds: float
-    seconds: float
-    memory: float
-    checkpoint: float
-    operations: float | None  # FLOPs of training and encoding
-    pairs: int  # number of seeds shared with the baseline
-    difference: float | None  # mean difference over these seeds
-    difference_interval: Interval | None
-    rows_interval: Interval | None  # bootstrap interval over seeds and test texts
-    p: float | None  # of the sign-flip test, Holm-corrected
-    better: float | None  # win rate against the baseline with the same seed; ties count half
-    better_interval: Interval | None
-    texts_p: dict[int, float]  # of McNemar's test on the test texts, by seed
-    time_ratio: float | None  # total time relative to the baseline's, ratio of geometric means
-    time_interval: Interval | None
-    verdict: str
+from src.statistics.best import against
 
 
 @dataclass(frozen=True)
@@ -65,66 +32,67 @@ class Comparison:
     metric: str
     baseline: str
     margin: float
+    cost: Cost
     rows: list[Row]
+    decision: Decision
+    plan: Plan | None
     problems: list[dict[str, str]]  # runs without a result
     sentence: str
 
 
-def compare(groups: Sequence[Group], metric: str, baseline: str | None, margin: float) -> Comparison:
-    """Compares groups with a baseline.
+def compare(
+    groups: Sequence[Group], metric: str, baseline: str | None, margin: float, cost: Cost = "time"
+) -> Comparison:
+    """Compares groups with each other and with a baseline.
 
     Args:
         groups: at least one with a result.
         metric: the test score to compare; higher is better.
         baseline: the name of a strategy or group; None: `none` if it exists, else the first group.
         margin: how much lower is still as good.
+        cost: what makes a group cheaper.
 
     Raises:
         UserError: no run has finished, or the metric or baseline does not exist.
     """
-    problems = [
+    problems = _problems(groups)
+    finished = [group for group in groups if group.blocks]
+    if not finished:
+        raise UserError(_nothing_finished(groups, problems))
+    _check_metric(metric, [run.result["metrics"]["test"] for g in finished for run in g.finished if run.result])
+    base = _baseline(finished, baseline)
+    finished.sort(key=lambda g: (-building.mean_scores(g, metric)[metric], g is not base, g.name))
+    evidence = gather(finished, metric)
+    trained = [group.name for group in finished if building.advice(group) is None]
+    differences = all_differences(evidence, [group.name for group in finished])
+    costs = {group.name: _cost(group, cost) for group in finished}
+    decision = decide(trained, costs, {pair: d for pair, d in differences.items() if {*pair} <= {*trained}}, margin)
+    contrasts = _contrasts(finished, base, evidence, differences, margin, trained)
+    seeds = sorted({run.seed for group in finished for run in group.finished})
+    rows = [building.build(g, base, evidence, decision, contrasts[g.name], metric, seeds) for g in finished]
+    settling = plan(decision, differences, margin, {row.name: row.seconds for row in rows}, len(trained) - 1)
+    found = Comparison(metric, base.name, margin, cost, rows, decision, settling, problems, "")
+    sentence = " ".join([summarise(found, _common_folder(finished)), *_remarks(groups, problems)])
+    return Comparison(metric, base.name, margin, cost, rows, decision, settling, problems, sentence)
+
+
+def _problems(groups: Sequence[Group]) -> list[dict[str, str]]:
+    return [
         {"run": str(r.folder.path), "log": _log(r.folder), "group": g.name, "seed": str(r.seed), "problem": r.problem}
         for g in groups
         for r in g.runs
         if r.result is None
     ]
-    finished = [g for g in groups if g.finished]
-    if not finished:
-        raise UserError(
-            "None of these runs has finished:\n" + "\n".join(f"{p['log']}: {p['problem']}" for p in problems)
-        )
-    _check_metric(metric, [r.result["metrics"]["test"] for g in finished for r in g.finished.values() if r.result])
-    base = _baseline(finished, baseline)
-    others = [g for g in finished if g is not base]
-    raw = {g.name: _p(g, base, metric) for g in others}
-    tested = [name for name, p in raw.items() if p is not None]
-    adjusted = dict(zip(tested, holm([raw[name] or 0.0 for name in tested]), strict=True))
-    all_seeds = sorted({seed for g in finished for seed in g.finished})
-    rows = [_row(g, base, metric, margin, adjusted.get(g.name), all_seeds, len(others)) for g in finished]
-    rows.sort(key=lambda row: (-row.scores[metric], row.name != base.name, row.name))
-    sentence = summarise(rows, base.name, metric, margin, _common_folder(finished))
-    if max(tried := {g.tried for g in groups}) > 1:
-        counts = ", ".join(f"{g.name} {g.tried}" for g in groups)
-        unequal = "" if len(tried) == 1 else " Unequal numbers of trials favour groups with more of them."
-        sentence += f" Each group is its trial with the best validation score (number of trials: {counts}).{unequal}"
-    if different := differing_settings([run for group in groups for run in group.runs]):
-        sentence += f" These runs differ in {', '.join(different)}, so their test scores may not be comparable."
-    if changed := changed_backbones([run for group in groups for run in group.runs]):
-        sentence += (
-            f" The files of {', '.join(changed)} changed between these runs, so their pretrained weights may differ."
-        )
-    if problems:
-        sentence += f" {len(problems)} of {sum(len(g.runs) for g in groups)} runs have no result."
-    return Comparison(metric, base.name, margin, rows, problems, sentence)
-
-
-def _common_folder(groups: Sequence[Group]) -> str:
-    """Returns the common folder of the runs."""
-    return os.path.commonpath([run.folder.path.parent for group in groups for run in group.runs])
 
 
 def _log(folder: RunFolder) -> str:
     return str(folder.log if folder.log.exists() else folder.path)
+
+
+def _nothing_finished(groups: Sequence[Group], problems: Sequence[Mapping[str, str]]) -> str:
+    if any(group.finished for group in groups):
+        return "No group has a run of every fold. Train the missing folds: the same command again."
+    return "None of these runs has finished:\n" + "\n".join(f"{p['log']}: {p['problem']}" for p in problems)
 
 
 def _check_metric(metric: str, scores: Sequence[Mapping[str, float | None]]) -> None:
@@ -149,100 +117,54 @@ def _baseline(groups: Sequence[Group], wanted: str | None) -> Group:
     )
 
 
-def _paired(group: Group, base: Group, *keys: str) -> tuple[Any, Any]:
-    mine, theirs = group.values(*keys), base.values(*keys)
-    shared = sorted(mine.keys() & theirs.keys())
-    return np.array([mine[s] for s in shared]), np.array([theirs[s] for s in shared])
-
-
-def _p(group: Group, base: Group, metric: str) -> float | None:
-    one, other = _paired(group, base, "metrics", "test", metric)
-    return sign_flip_p(one - other) if len(one) >= 2 else None
-
-
-def _row(
-    group: Group, base: Group, metric: str, margin: float, p: float | None, all_seeds: Sequence[int], comparisons: int
-) -> Row:
-    results = [run.result for run in group.finished.values() if run.result]
-    scores = {
-        name: float(np.mean([r["metrics"]["test"][name] for r in results]))
-        for name in dict.fromkeys((metric, *METRICS))
-        if all(r["metrics"]["test"].get(name) is not None for r in results)
+def _cost(group: Group, cost: Cost) -> float:
+    """Returns what a group costs: seconds or bytes of a run, trained parameters, or, of predictions, parameters."""
+    keys: dict[Cost, tuple[str, ...]] = {
+        "time": ("seconds", "total"),
+        "memory": ("peak_memory_bytes",),
+        "parameters": ("parameters", "trainable"),
+        "inference": ("parameters", "total"),
     }
-    one, other = _paired(group, base, "metrics", "test", metric)
-    is_base = group is base
-    interval = None if is_base else paired_interval(one, other)
-    hits = {} if is_base else _hits(group, base)
-    won = wins(one, other)
-    mine, theirs = _paired(group, base, "seconds", "total")
-    # With phases that end on a plateau, seeds may reach different phases.
-    trainable, total = (float(np.mean([r["parameters"][key] for r in results])) for key in ("trainable", "total"))
-    return Row(
-        name=group.name,
-        label=group.label,
-        seeds=sorted(group.finished),
-        missing=[seed for seed in all_seeds if seed not in group.finished],
-        scores=scores,
-        intervals={name: _interval(group, results, name) for name in scores},
-        trainable=round(trainable),
-        share=trainable / total,
-        epoch_seconds=float(np.mean([r["seconds"]["fit"] / max(1, len(r["history"])) for r in results])),
-        seconds=float(np.mean([r["seconds"]["total"] for r in results])),
-        memory=float(np.mean([r["peak_memory_bytes"] for r in results])),
-        checkpoint=float(np.mean([_size(run.folder.best_checkpoint) for run in group.finished.values()])),
-        operations=_mean([r.get("operations") for r in results]),
-        pairs=len(one),
-        difference=None if is_base or not len(one) else float((one - other).mean()),
-        difference_interval=interval,
-        rows_interval=_bootstrap_interval(hits),
-        p=p,
-        better=None if is_base or not len(one) else float(won.mean()),
-        better_interval=None if is_base else win_rate_interval(won),
-        texts_p={seed: mcnemar_p(*pair) for seed, pair in hits.items()},
-        time_ratio=None if is_base or not len(one) else float(np.exp(np.mean(np.log(mine / theirs)))),
-        time_interval=None if is_base else ratio_interval(mine, theirs),
-        verdict="baseline" if is_base else _verdict(interval, margin, p, len(one), comparisons),
-    )
+    return float(np.mean(list(group.values(*keys[cost]).values())))
 
 
-def _size(file: Path) -> int:
-    return file.stat().st_size if file.exists() else 0
+def _contrasts(
+    groups: Sequence[Group],
+    base: Group,
+    evidence: Evidence,
+    differences: Differences,
+    margin: float,
+    trained: Sequence[str],
+) -> dict[str, Contrast]:
+    """Returns the contrast of each group to the baseline; together they hold with 95% confidence."""
+    others = [group.name for group in groups if group is not base]
+    estimates = [difference(differences, name, base.name) for name in others]
+    found = {base.name: Contrast(None, None, BASELINE if base.name in trained else f"{BASELINE}, {UNDERTRAINED}")}
+    for name, (interval, p) in zip(others, against(estimates), strict=True):
+        pairs = len(evidence.shared(name, base.name))
+        said = verdict(interval, margin, pairs, evidence.kind(name, base.name), len(others))
+        found[name] = Contrast(interval, p, said if {name, base.name} <= {*trained} else UNDERTRAINED)
+    return found
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if len(known) == len(values) else None
+def _common_folder(groups: Sequence[Group]) -> str:
+    """Returns the common folder of the runs."""
+    return os.path.commonpath([run.folder.path.parent for group in groups for run in group.runs])
 
 
-def _interval(group: Group, results: Sequence[Mapping[str, Any]], name: str) -> Interval | None:
-    if len(results) == 1 and name == "accuracy":
-        (run,) = group.finished.values()
-        hits = run.hits()
-        return None if hits is None else wilson(int(hits.sum()), len(hits))
-    found = mean_interval(np.array([r["metrics"]["test"][name] for r in results]))
-    lowest = -1 if name == "mcc" else 0
-    return found and Interval(found.value, max(found.low, lowest), min(found.high, 1))
-
-
-def _hits(group: Group, base: Group) -> dict[int, tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
-    """Returns which test texts each run of a pair predicts correctly, by seed; empty unless all runs have equally
-    many."""
-    shared = sorted(group.finished.keys() & base.finished.keys())
-    found = {seed: (group.finished[seed].hits(), base.finished[seed].hits()) for seed in shared}
-    complete = {seed: (a, b) for seed, (a, b) in found.items() if a is not None and b is not None}
-    same = len({len(hits) for pair in complete.values() for hits in pair}) == 1
-    return complete if same and len(complete) == len(found) else {}
-
-
-def _bootstrap_interval(hits: Mapping[int, tuple[NDArray[np.bool_], NDArray[np.bool_]]]) -> Interval | None:
-    if not hits:
-        return None
-    one, other = zip(*hits.values(), strict=True)
-    return statistics.bootstrap_difference(np.array(one), np.array(other))
-
-
-def _verdict(interval: Interval | None, margin: float, p: float | None, pairs: int, comparisons: int) -> str:
-    needed = statistics.seeds_needed(comparisons)
-    if pairs < statistics.MIN_SEEDS:
-        return f"descriptive only: {pairs} of {needed} seeds"
-    return statistics.verdict(interval, margin, p)
+def _remarks(groups: Sequence[Group], problems: Sequence[Any]) -> list[str]:
+    """Returns what else a reader must know: trials, runs that differ in their test, runs without a result."""
+    found, runs = [], [run for group in groups for run in group.runs]
+    if max(tried := {g.tried for g in groups}) > 1:
+        counts = ", ".join(f"{g.name} {g.tried}" for g in groups)
+        unequal = "" if len(tried) == 1 else " Unequal numbers of trials favour groups with more of them."
+        found.append(f"Each group is its trial with the best validation score (number of trials: {counts}).{unequal}")
+    if different := differing_settings(runs):
+        found.append(f"These runs differ in {', '.join(different)}, so their test scores may not be comparable.")
+    if changed := changed_backbones(runs):
+        found.append(
+            f"The files of {', '.join(changed)} changed between these runs, so their pretrained weights may differ."
+        )
+    if problems:
+        found.append(f"{len(problems)} of {len(runs)} runs have no result.")
+    return found

@@ -30,7 +30,7 @@ def _name(label: object) -> str:
 
 def _predictions(group: Group) -> list[dict[str, list[Any]]]:
     """Returns the predictions of each finished run, by column; empty if one has none or they are of different texts."""
-    found = [run.predictions("row", "text", "true", "predicted") for run in group.finished.values()]
+    found = [run.predictions("row", "text", "true", "predicted") for run in group.finished]
     whole = [columns for columns in found if columns]
     same = len({tuple(columns["row"]) for columns in whole}) == 1
     return whole if same and len(whole) == len(found) else []

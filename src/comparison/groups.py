@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from src.comparison.comparable import check_comparable
-from src.comparison.runs import STRATEGY, TARGET, Run, value_of
+from src.comparison.runs import STRATEGY, TARGET, Block, Run, value_of
 from src.config.monitor import sign
 from src.errors import UserError, nearest
 from src.runs.results import monitored_value
@@ -33,19 +33,27 @@ class Group:
     tried: int = 1
 
     @property
-    def finished(self) -> dict[int, Run]:
-        """The runs with a result, by seed."""
-        return {run.seed: run for run in self.runs if run.result is not None}
+    def finished(self) -> list[Run]:
+        """The runs with a result."""
+        return [run for run in self.runs if run.result is not None]
 
-    def values(self, *keys: str) -> dict[int, float]:
-        """Returns one number of each finished run's result, by seed; `keys` is its path in result.json."""
-        found: dict[int, float] = {}
-        for seed, run in self.finished.items():
-            value: Any = run.result
-            for key in keys:
-                value = value[key]
-            found[seed] = float(value)
-        return found
+    @property
+    def blocks(self) -> dict[Block, list[Run]]:
+        """The finished runs by block, in order of their folds; only blocks of which every fold has finished."""
+        found: dict[Block, list[Run]] = {}
+        for run in sorted(self.finished, key=lambda run: (run.block, run.fold)):
+            found.setdefault(run.block, []).append(run)
+        return {block: runs for block, runs in found.items() if len(runs) == runs[0].folds}
+
+    def values(self, *keys: str) -> dict[Block, float]:
+        """Returns one number of the results by block, the mean over its folds; `keys` is its path in result.json."""
+        return {block: float(np.mean([_at(run.result, keys) for run in runs])) for block, runs in self.blocks.items()}
+
+
+def _at(node: Any, keys: Sequence[str]) -> float:
+    for key in keys:
+        node = node[key]
+    return float(node)
 
 
 def group(runs: Sequence[Run], mixed: bool = False) -> list[Group]:
@@ -66,18 +74,31 @@ def group(runs: Sequence[Run], mixed: bool = False) -> list[Group]:
         found.setdefault(tuple(value_of(run, column) for column in columns), []).append(run)
     groups = []
     for label in sorted(found):
-        members = sorted(found[label], key=lambda run: run.seed)
-        seeds = [run.seed for run in members if run.result is not None]
-        if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
-            raise UserError(
-                f"Runs of a group must have different seeds; {', '.join(label)} has seed {twice[0]} twice:\n"
-                + "\n".join(str(run.folder.path) for run in members if run.seed == twice[0])
-            )
+        members = sorted(found[label], key=lambda run: (run.block, run.fold))
+        _refuse_twins(members, ", ".join(label))
         strategy, *rest = label
         alone = [other[0] for other in found].count(strategy) == 1
         name = strategy if alone else f"{strategy} ({', '.join(rest)})"
         groups.append(Group(name, dict(zip(columns, label, strict=True)), members))
     return groups
+
+
+def _refuse_twins(members: Sequence[Run], label: str) -> None:
+    """
+    Raises:
+        UserError: two finished runs of a group have the same seed, repeat and fold.
+    """
+    seen: dict[tuple[Block, int], Run] = {}
+    for run in members:
+        if run.result is None:
+            continue
+        if twin := seen.get((run.block, run.fold)):
+            folds = f", repeat {run.block.repeat} and fold {run.fold}" if run.folds > 1 else ""
+            raise UserError(
+                f"Runs of a group must have different seeds{' or folds' if folds else ''}; {label} has seed {run.seed}"
+                f"{folds} twice:\n{twin.folder.path}\n{run.folder.path}"
+            )
+        seen[run.block, run.fold] = run
 
 
 def best_of(groups: Sequence[Group], by: str) -> list[Group]:
@@ -105,7 +126,7 @@ def best_of(groups: Sequence[Group], by: str) -> list[Group]:
 def _validation(group: Group) -> float:
     """The mean of the monitored metric, negated if lower is better; minus infinity without a finished run."""
     metric = group.runs[0].values["monitor.metric"]
-    results = [run.result for run in group.finished.values() if run.result]
+    results = [run.result for run in group.finished if run.result]
     values = [value for result in results if (value := monitored_value(result, metric)) is not None]
     return sign(metric) * float(np.mean(values)) if values else -math.inf
 

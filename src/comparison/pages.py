@@ -27,26 +27,33 @@ def write_comparison(comparison: Comparison, groups: Sequence[Group], folder: Pa
     base, best = by_name[comparison.baseline], ordered[0]
     if best is base and len(ordered) > 1:
         best = ordered[1]
-    metric = comparison.metric
+    metric, chosen = comparison.metric, comparison.decision.chosen
     rows, plotted = comparison.rows[:MOST], ordered[:MOST]
     best_of = f" Only the best {MOST} of {len(ordered)} groups are shown." if len(ordered) > MOST else ""
     figures = {
         "differences": (
             "Differences to the baseline",
-            "95% intervals. Right of the band: higher by more than the margin; left: lower by more than the margin. "
-            "n: number of paired seeds.",
-            plots.forest(rows, metric, comparison.baseline, comparison.margin),
+            "95% intervals that hold together, for new seeds and new texts. Right of the band: higher by more than the "
+            "margin; left: lower. Filled: may be the best; star: the chosen one. n: number of paired seeds.",
+            plots.forest(rows, metric, comparison.baseline, comparison.margin, chosen),
+        ),
+        "components": (
+            "What the differences vary by",
+            "Much from seeds: more seeds make the intervals narrower. Much from texts: only more test texts do.",
+            plots.components(rows, comparison.baseline),
         ),
         "seeds": ("Every run, by seed", "One line per seed.", plots.slopes(plotted, metric)),
         "costs": (
             "Scores against costs",
-            "Orange: Pareto-optimal.",
-            plots.tradeoffs(rows, metric),
+            "Orange: Pareto-optimal; star: the chosen one.",
+            plots.tradeoffs(rows, metric, chosen),
         ),
-        "learning": ("Learning curves", "One line per run.", plots.learning(plotted, "loss")),
+        "learning": ("Validation loss by epoch", "One line per run.", plots.learning(plotted, "loss")),
     }
     if all(row.difference is None for row in rows):
         del figures["differences"]
+    if all(row.components is None for row in rows):
+        del figures["components"]
     classes = differences.by_class(ordered)
     page = render(
         "compare.html",

@@ -1,9 +1,9 @@
-"""Figures of a comparison: differences, scores by seed, scores against costs, learning curves."""
+"""Figures of a comparison: differences, what they vary by, scores by seed, scores against costs, losses by epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -11,48 +11,84 @@ from matplotlib.ticker import MaxNLocator
 from src.pages.figures import BLUE, ORANGE, short
 
 if TYPE_CHECKING:
-    from src.comparison.comparison import Row
     from src.comparison.groups import Group
+    from src.comparison.rows import Row
+    from src.statistics.estimate import Components
 
 
-def forest(rows: Sequence[Row], metric: str, baseline: str, margin: float) -> Figure:
-    """Draws the difference of each group to the baseline with its interval; the band is the margin around 0."""
+def forest(rows: Sequence[Row], metric: str, baseline: str, margin: float, chosen: str | None) -> Figure:
+    """Draws the difference of each group to the baseline with its interval; the band is the margin around 0.
+
+    Groups that may be the best are filled, the chosen one is a star."""
     others = [(row, row.difference) for row in rows if row.difference is not None][::-1]
     figure = Figure(figsize=(8, 1.2 + 0.4 * len(others)), layout="constrained")
     axes = figure.subplots()
     axes.axvspan(-margin, margin, color=BLUE, alpha=0.1, label=f"within {margin:g}")
     axes.axvline(0, color="grey", linewidth=1)
     for position, (row, difference) in enumerate(others):
-        axes.plot(difference, position, "o", color=BLUE)
         if interval := row.difference_interval:
             axes.plot([interval.low, interval.high], [position, position], "-", color=BLUE)
+        axes.plot(difference, position, **_marker(row, chosen))
     axes.set_yticks(range(len(others)), [f"{short(row.name)} (n={row.pairs})" for row, _ in others])
-    axes.set(xlabel=f"test {metric}: difference to {short(baseline)},\nwith its 95% interval")
+    axes.set(xlabel=f"test {metric}: difference to {short(baseline)},\nwith its simultaneous 95% interval")
     axes.set_ylim(-0.6, len(others) - 0.4)
     axes.grid(alpha=0.3, axis="x")
     figure.legend(loc="outside upper right", fontsize=8)
     return figure
 
 
+def _marker(row: Row, chosen: str | None) -> dict[str, Any]:
+    fill = BLUE if row.may_be_best else "white"
+    star = row.name == chosen
+    return {"marker": "*" if star else "o", "markersize": 12 if star else 6, "color": BLUE, "markerfacecolor": fill}
+
+
 def slopes(groups: Sequence[Group], metric: str) -> Figure:
     """Draws the test score of every run with one line per seed. The more parallel the lines, the more pairing helps."""
     figure = Figure(figsize=(max(5.0, 1.1 * len(groups) + 2), 3.8), layout="constrained")
     axes = figure.subplots()
-    seeds = sorted({seed for group in groups for seed in group.finished})
     scores = [group.values("metrics", "test", metric) for group in groups]
-    for seed in seeds:
-        points = [(position, found[seed]) for position, found in enumerate(scores) if seed in found]
-        axes.plot(*zip(*points, strict=True), "o-", markersize=4, linewidth=1, alpha=0.8, label=f"seed {seed}")
+    blocks = sorted({block for found in scores for block in found})
+    for block in blocks:
+        points = [(position, found[block]) for position, found in enumerate(scores) if block in found]
+        axes.plot(*zip(*points, strict=True), "o-", markersize=4, linewidth=1, alpha=0.8, label=block.title)
     axes.set_xticks(range(len(groups)), [short(group.name) for group in groups], rotation=30, ha="right")
     axes.set(ylabel=f"test {metric}")
     axes.grid(alpha=0.3)
-    if len(seeds) <= 10:
+    if len(blocks) <= 10:
         figure.legend(loc="outside right upper", fontsize=7)
     return figure
 
 
-def tradeoffs(rows: Sequence[Row], metric: str) -> Figure:
-    """Draws the score against trainable parameters, time and memory; the line connects the Pareto-optimal groups."""
+def components(rows: Sequence[Row], baseline: str) -> Figure:
+    """Draws what the variance of each difference to the baseline comes from: seeds, texts, or both together."""
+    found = [(row, row.components) for row in rows if row.components is not None][::-1]
+    figure = Figure(figsize=(8, 1.2 + 0.4 * len(found)), layout="constrained")
+    axes = figure.subplots()
+    left = [0.0] * len(found)
+    for name, colour in (("seeds", ORANGE), ("texts", BLUE), ("seeds and texts together", "silver")):
+        shares = [_shares(parts)[name] for _, parts in found]
+        axes.barh(range(len(found)), shares, left=left, color=colour, label=name)
+        left = [start + share for start, share in zip(left, shares, strict=True)]
+    axes.set_yticks(range(len(found)), [short(row.name) for row, _ in found])
+    axes.set(xlabel=f"fraction of the variance of the mean difference to {short(baseline)}", xlim=(0, 1))
+    figure.legend(loc="outside upper right", fontsize=8, ncols=3)
+    return figure
+
+
+def _shares(parts: Components) -> dict[str, float]:
+    """Returns the fractions of the variance of a mean difference."""
+    found = {
+        "seeds": parts.seed / parts.seeds,
+        "texts": parts.unit / parts.units,
+        "seeds and texts together": parts.residual / (parts.seeds * parts.units),
+    }
+    return {name: value / (sum(found.values()) or 1.0) for name, value in found.items()}
+
+
+def tradeoffs(rows: Sequence[Row], metric: str, chosen: str | None) -> Figure:
+    """Draws the score against trainable parameters, time and memory; the line connects the Pareto-optimal groups, and
+    the chosen one is a star."""
     figure = Figure(figsize=(11, max(3.8, 0.16 * len(rows) + 0.6)), layout="constrained")
     costs = (
         ("trainable", 1.0, "trainable parameters"),
@@ -66,7 +102,9 @@ def tradeoffs(rows: Sequence[Row], metric: str) -> Figure:
         for number, (point, row) in enumerate(zip(points, rows, strict=True), start=1):
             # Names next to the points could overlap, so they are in the legend.
             colour, label = ORANGE if point in best else BLUE, f"{number}  {short(row.name)}"
-            axes.plot(*point, "o", color=colour, markersize=5, label=label if cost == "trainable" else None)
+            marker, size = ("*", 12) if row.name == chosen else ("o", 5)
+            known = label if cost == "trainable" else None
+            axes.plot(*point, marker, color=colour, markersize=size, label=known)
             axes.annotate(str(number), point, xytext=(3, 3), textcoords="offset points", fontsize=8)
         axes.margins(0.15)
         axes.set(xlabel=title)
@@ -90,7 +128,7 @@ def learning(groups: Sequence[Group], score: str) -> Figure:
     figure = Figure(figsize=(8, 3.8), layout="constrained")
     axes = figure.subplots()
     for index, group in enumerate(groups):
-        for number, run in enumerate(group.finished.values()):
+        for number, run in enumerate(group.finished):
             history = run.result["history"] if run.result else []
             points = [(e["epoch"], e[f"validation/{score}"]) for e in history if f"validation/{score}" in e]
             if points:

@@ -6,12 +6,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hydra
-import numpy as np
 from hydra.errors import InstantiationException
-from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from src.config.values import flat
@@ -30,6 +28,17 @@ STRATEGY = "strategy"  # the column that represents the whole freeze section
 MODES = ("monitor.mode", "scheduler.schedule.mode")  # determined by the metric; configs of older runs contain them
 
 
+class Block(NamedTuple):
+    """What pairs the runs of two groups: the seed and, in cross-validation, the repeat."""
+
+    seed: int
+    repeat: int = 0
+
+    @property
+    def title(self) -> str:
+        return f"seed {self.seed}" + (f", repeat {self.repeat}" if self.repeat else "")
+
+
 @dataclass(frozen=True)
 class Run:
     """A run in its folder: with its result, or with the reason why there is none."""
@@ -40,6 +49,19 @@ class Run:
     seed: int
     result: dict[str, Any] | None
     problem: str = ""
+
+    @property
+    def block(self) -> Block:
+        return Block(self.seed, int(self.values.get("data.repeat", 0)))
+
+    @property
+    def folds(self) -> int:
+        """The number of folds of its cross-validation; 1 without."""
+        return int(json.loads(self.values.get("data.folds", "null")) or 1)
+
+    @property
+    def fold(self) -> int:
+        return int(json.loads(self.values.get("data.fold", "null")) or 0)
 
     def predictions(self, *columns: str) -> dict[str, list[Any]] | None:
         """Returns columns of the test predictions; None if there are no predictions.
@@ -60,13 +82,6 @@ class Run:
                 f"{file} must hold the columns {', '.join(columns)}; it cannot be read: {reason(error)}.\n"
                 "Copy the run folder again from where it was trained."
             ) from None
-
-    def hits(self) -> NDArray[np.bool_] | None:
-        """Whether each test example is predicted correctly; None unless the task is binary or multiclass."""
-        if self.result is None or self.result["objective"] not in ("binary", "multiclass"):
-            return None
-        found = self.predictions("true", "predicted")
-        return np.array([true == predicted for true, predicted in zip(*found.values(), strict=True)]) if found else None
 
 
 def read_runs(root: Path) -> list[Run]:

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from src.comparison.comparison import METRICS, Comparison
+from src.comparison.comparison import Comparison
+from src.comparison.rows import METRICS
 from src.config.values import flat
 from src.freezing.strategy import percent
 from src.pages import markdown
@@ -44,7 +45,7 @@ def _scores(comparison: Comparison) -> Cells:
     others = [m for m in METRICS if m != metric and all(m in row.scores for row in comparison.rows)]
     labels = list(comparison.rows[0].label)
     shown = [metric, *others]
-    header = [*labels, "seeds", *(f"test {m}" for m in shown), "difference", "better", "p", "verdict"]
+    header = [*labels, "seeds", *(f"test {m}" for m in shown), "difference", "p", "below best", "verdict"]
     rows = []
     for row in comparison.rows:
         missing = f" (without {', '.join(map(str, row.missing))})" if row.missing else ""
@@ -54,8 +55,8 @@ def _scores(comparison: Comparison) -> Cells:
                 f"{len(row.seeds)}{missing}",
                 *(f"{row.scores[m]:.3f}{_bounds(row.intervals[m])}" for m in shown),
                 "" if row.difference is None else f"{row.difference:+.3f}{_bounds(row.difference_interval, '+.3f')}",
-                "" if row.better is None else f"{row.better:.0%}{_bounds(row.better_interval, '.0%')}",
                 "" if row.p is None else f"{row.p:.3f}",
+                "" if row.loss is None else f"≤ {row.loss:.3f}",
                 row.verdict,
             ]
         )

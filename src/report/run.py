@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import logging
 import os
@@ -33,6 +34,7 @@ from src.modules.masked_language_model import MaskedLanguageModel
 from src.report import classification, dashboard, masked
 from src.report.outcome import Shown
 from src.report.plots import curves
+from src.runs.convergence import convergence
 from src.runs.folder import RunFolder
 from src.runs.identity import config_hash
 from src.runs.results import FORMAT
@@ -99,6 +101,8 @@ def finish(
     if isinstance(module, MaskedLanguageModel):
         merge_adapters(module.encoder)
         save_model(folder.model, module.encoder, module.head, datamodule.tokenizer)
+    if state := convergence(result):
+        result["convergence"] = {**dataclasses.asdict(state), "undertrained": state.undertrained}
     result["sha256"] = folder.digests()
     folder.write_json("result.json", result)
     # The rest only presents the result, which must survive, say, a figure that runs out of memory.
@@ -111,6 +115,8 @@ def finish(
             dashboard.show(trainer, cfg, folder, result, shown)
     folder.write_status("finished", epoch=last["epoch"], step=last["step"])
     _log_outputs(folder, result, outcome.headline, cfg.trainer.max_epochs)
+    if state and state.undertrained:
+        log.warning("%s", state.warning)
     return result
 
 

@@ -2,6 +2,7 @@
 
 __all__ = [
     "checkpoints",
+    "convergence",
     "find",
     "folder",
     "identity",

@@ -31,6 +31,14 @@ class Convergence:
         return self.improving and self.steps < ENOUGH_STEPS
 
     @property
+    def warning(self) -> str:
+        """What to tell of a run that is undertrained."""
+        return (
+            f"Not trained to the end: after {self.steps:,} steps (fewer than {ENOUGH_STEPS}), epoch {self.epochs} was "
+            f"the last and the best, and its training loss was still falling. Try {self.advice}."
+        )
+
+    @property
     def advice(self) -> str:
         """What to try where it was not trained to the end."""
         epochs = max(2 * self.epochs, math.ceil(2 * ENOUGH_STEPS * self.epochs / max(1, self.steps)))

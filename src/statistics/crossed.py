@@ -30,7 +30,7 @@ def crossed(differences: Table) -> Estimate | None:
     found = components(differences)
     mean = float(differences.mean())
     if seeds == 1:
-        return Estimate(mean, math.sqrt(found.ms_unit / units), units - 1, found, of_models=True)
+        return Estimate(mean, math.sqrt(found.ms_unit / units), float(units - 1), found, of_models=True)
     variance, freedom = variance_of_mean(seeds, units, found.ms_seed, found.ms_unit, found.ms_residual)
     return Estimate(mean, math.sqrt(variance), freedom, found)
 

@@ -42,7 +42,9 @@ class Multirun(Callback):
             print(f"Best values: {best}\nTrain with them: {command}")
         defaults = OmegaConf.load(CONF / "compare.yaml")
         try:
-            failed = compare(root, defaults.metric, defaults.baseline, config.sweep.by, defaults.margin, mixed=True)
+            failed = compare(
+                root, defaults.metric, defaults.baseline, config.sweep.by, defaults.margin, defaults.cost, mixed=True
+            )
         except UserError as error:
             print(error, file=sys.stderr)
             failed = 1

@@ -1,0 +1,143 @@
+"""What a comparison stands on: for each pair of groups a table of differences, seeds by texts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from scipy import stats
+
+from src.comparison.groups import Group
+from src.comparison.runs import Block, Run
+from src.statistics.crossed import by_unit, crossed
+from src.statistics.estimate import Estimate
+from src.statistics.influence import contributions
+from src.statistics.units import units
+
+MIN_SEEDS = 6  # with fewer seeds and nothing known of the texts, no sign-flip test can reach 0.05: 2 of 2**n patterns
+
+Kind = Literal["seeds and texts", "texts", "seeds"]
+Scores = Float[NDArray[np.float64], " texts"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The test scores of some groups, text by text.
+
+    Args:
+        scores: of each text, by group and block; their mean is the score of the block. Empty for a group whose runs
+            have no predictions of these texts, or with a metric that is no sum over texts.
+        totals: the score of each block, by group.
+        units: the number of the unit of each text; near copies are one unit.
+    """
+
+    scores: Mapping[str, Mapping[Block, Scores]]
+    totals: Mapping[str, Mapping[Block, float]]
+    units: Int[NDArray[np.int64], " texts"] | None
+
+    def shared(self, one: str, other: str) -> list[Block]:
+        """The blocks that both groups have, by which they are paired."""
+        return sorted(self.totals[one].keys() & self.totals[other].keys())
+
+    def kind(self, one: str, other: str) -> Kind:
+        """What the estimate of their difference draws anew."""
+        if not self.scores[one] or not self.scores[other]:
+            return "seeds"
+        return "texts" if len(self.shared(one, other)) == 1 else "seeds and texts"
+
+    def difference(self, one: str, other: str) -> Estimate | None:
+        """Returns by how much the first group is higher; None where nothing can be estimated, or only few seeds have
+        something in common."""
+        blocks = self.shared(one, other)
+        if not blocks:
+            return None
+        if self.kind(one, other) == "seeds":
+            found = np.array([self.totals[one][block] - self.totals[other][block] for block in blocks])
+            return _of_seeds(found) if len(blocks) >= MIN_SEEDS else None
+        mine, theirs = self.scores[one], self.scores[other]
+        return self._crossed(np.array([mine[block] - theirs[block] for block in blocks]))
+
+    def mean(self, name: str) -> Estimate | None:
+        """Returns the mean score of a group; None where nothing can be estimated."""
+        if not self.scores[name]:
+            return _of_seeds(np.array(list(self.totals[name].values())))
+        return self._crossed(np.array(list(self.scores[name].values())))
+
+    def _crossed(self, table: Float[NDArray[np.float64], "blocks texts"]) -> Estimate | None:
+        return crossed(table if self.units is None else by_unit(table, self.units))
+
+
+def _of_seeds(values: Float[NDArray[np.float64], " seeds"]) -> Estimate | None:
+    """Returns the mean with the standard error of a new sample of seeds on the same texts; None without spread."""
+    if len(values) < 2 or np.ptp(values) == 0:
+        return None
+    return Estimate(float(values.mean()), float(stats.sem(values)), float(len(values) - 1))
+
+
+def gather(groups: Sequence[Group], metric: str) -> Evidence:
+    """Reads the test predictions of all finished runs.
+
+    Args:
+        groups: with at least one result each.
+        metric: the score to compare.
+
+    Raises:
+        UserError: a file of predictions cannot be read.
+    """
+    totals = {group.name: group.values("metrics", "test", metric) for group in groups}
+    found = {group.name: _blocks(group, metric) for group in groups}
+    texts = next((texts for blocks in found.values() for texts, _ in blocks.values()), None)
+    scores: dict[str, dict[Block, Scores]] = {}
+    for name, blocks in found.items():
+        same = len(blocks) == len(totals[name]) and all(other == texts for other, _ in blocks.values())
+        scores[name] = {block: values for block, (_, values) in blocks.items()} if same else {}
+    return Evidence(scores, totals, None if texts is None else units([text for _, text in texts]))
+
+
+Texts = list[tuple[Any, str]]
+
+
+def _blocks(group: Group, metric: str) -> dict[Block, tuple[Texts, Scores]]:
+    """Returns the texts of each block with their scores, in one order for all blocks."""
+    found = {}
+    for block, runs in group.blocks.items():
+        parts = [part for run in runs if (part := _scores(run, metric)) is not None]
+        if len(parts) < len(runs):
+            continue
+        texts = [text for part, _ in parts for text in part]
+        order = sorted(range(len(texts)), key=texts.__getitem__)
+        values = np.concatenate([scores for _, scores in parts])[order]
+        found[block] = ([texts[index] for index in order], values)
+    return found
+
+
+def _scores(run: Run, metric: str) -> tuple[Texts, Scores] | None:
+    """Returns the test texts of a run with what each contributes to the score; None without predictions, or if the
+    score is no sum over texts."""
+    result = run.result
+    columns = run.predictions("row", "text", "true", "predicted", "probabilities") if result else None
+    if result is None or columns is None:
+        return None
+    labels, several = result["labels"], result["objective"] == "multilabel"
+    true, predicted = (_indices(columns[side], labels, several) for side in ("true", "predicted"))
+    scores = contributions(metric, np.array(columns["probabilities"]), true, predicted, result["objective"])
+    reported = result["metrics"]["test"][metric]
+    if scores is None or not math.isclose(float(scores.mean()), reported, abs_tol=1e-3):
+        return None  # measured by the rule of another version
+    return list(zip(columns["row"], columns["text"], strict=True)), scores
+
+
+def _indices(column: Sequence[Any], labels: Sequence[str], several: bool) -> NDArray[np.int64]:
+    """Returns label indices, or 0 and 1 per label where a text may have several."""
+    numbers = {label: number for number, label in enumerate(labels)}
+    if not several:
+        return np.array([numbers[name] for name in column], dtype=np.int64)
+    found = np.zeros((len(column), len(labels)), dtype=np.int64)
+    for row, names in enumerate(column):
+        found[row, [numbers[name] for name in names]] = 1
+    return found

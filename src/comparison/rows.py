@@ -1,0 +1,221 @@
+"""The rows of a comparison: one group each, with scores, costs and the difference to the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.comparison.decision import Decision
+from src.comparison.evidence import Evidence, Kind
+from src.comparison.groups import Group
+from src.comparison.runs import Block, Run
+from src.runs.convergence import Convergence, convergence
+from src.statistics import significance
+from src.statistics.estimate import Components
+from src.statistics.intervals import Interval, mean_interval, paired_interval, ratio_interval, wilson
+
+METRICS = ("accuracy", "f1_macro")  # shown where runs have them; the first is the default metric
+UNDERTRAINED = "not trained to the end"
+BASELINE = "baseline"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One group of a comparison; the fields are the keys of comparison.json. Costs are means over the runs, in seconds
+    and bytes."""
+
+    name: str
+    label: Mapping[str, str]
+    seeds: list[int]
+    runs: int  # with a result
+    missing: list[int]  # seeds with a result in other groups, but not in this one
+    scores: dict[str, float]  # mean test scores
+    intervals: dict[str, Interval | None]  # of these means, for other seeds and other test texts
+    trainable: int  # mean number of parameters that trained in the phases that were reached
+    share: float  # trainable as a fraction of all parameters
+    total: int  # parameters
+    epoch_seconds: float
+    seconds: float
+    memory: float
+    checkpoint: float
+    operations: float | None  # FLOPs of training and encoding
+    epochs: float
+    steps: float
+    improving: bool  # at least half of the runs were still improving in their last epoch
+    undertrained: str | None  # what to try, if at least half of the runs were not trained to the end
+    may_be_best: bool | None  # None: not decided for a group that was not trained to the end
+    loss: float | None  # by how much it may be below the best at most
+    pairs: int  # number of seeds (in cross-validation: repeats) shared with the baseline
+    evidence: Kind | None  # what the next three draw anew
+    difference: float | None  # mean difference to the baseline
+    difference_interval: Interval | None  # simultaneous for all groups
+    p: float | None  # of the difference, corrected for the number of groups
+    components: Components | None  # of the variance of the difference
+    seeds_interval: Interval | None  # of the difference, for other seeds on the same test texts (t)
+    seeds_p: float | None  # of the sign-flip test
+    better: float | None  # win rate against the baseline with the same seed; ties count half
+    better_interval: Interval | None
+    texts_p: dict[str, float]  # of McNemar's test on the test texts, by seed
+    time_ratio: float | None  # total time relative to the baseline's, ratio of geometric means
+    time_interval: Interval | None
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The simultaneous interval and the corrected p of the difference to the baseline, with the verdict on it."""
+
+    interval: Interval | None
+    p: float | None
+    verdict: str
+
+
+def build(
+    group: Group,
+    base: Group,
+    evidence: Evidence,
+    decision: Decision,
+    contrast: Contrast,
+    metric: str,
+    seeds: Sequence[int],
+) -> Row:
+    """Returns the row of a group.
+
+    Args:
+        group: with at least one result.
+        base: the baseline.
+        evidence: of all groups.
+        decision: on all groups that were trained to the end.
+        contrast: to the baseline.
+        metric: that decides.
+        seeds: of all groups.
+    """
+    results = [run.result for run in group.finished if run.result]
+    scores, states = mean_scores(group, metric), [convergence(result) for result in results]
+    own = sorted({run.seed for run in group.finished})
+    return Row(
+        name=group.name,
+        label=group.label,
+        seeds=own,
+        runs=len(results),
+        missing=[seed for seed in seeds if seed not in own],
+        scores=scores,
+        intervals={name: _interval(group, evidence if name == metric else None, name) for name in scores},
+        **_costs(group, results),
+        epochs=_mean([len(result["history"]) for result in results]),
+        steps=_mean([0 if state is None else state.steps for state in states]),
+        improving=most(state is not None and state.improving for state in states),
+        undertrained=advice(group),
+        may_be_best=group.name in decision.candidates if group.name in decision.loss else None,
+        loss=decision.loss.get(group.name),
+        verdict=contrast.verdict,
+        **_difference(group, base, evidence, contrast, metric),
+    )
+
+
+def mean_scores(group: Group, metric: str) -> dict[str, float]:
+    """Returns the mean test scores that are shown of a group."""
+    results = [run.result["metrics"]["test"] for run in group.finished if run.result]
+    names = [name for name in dict.fromkeys((metric, *METRICS)) if all(r.get(name) is not None for r in results)]
+    return {name: _mean([result[name] for result in results]) for name in names}
+
+
+def advice(group: Group) -> str | None:
+    """Returns what to try if most runs of a group were not trained to the end."""
+    states = [convergence(run.result) for run in group.finished if run.result]
+    if not most(state is not None and state.undertrained for state in states):
+        return None
+    return max((state for state in states if state), key=_epochs).advice
+
+
+def _epochs(state: Convergence) -> int:
+    return state.epochs
+
+
+def most(values: Iterable[bool]) -> bool:
+    """Returns whether at least half of the values are true."""
+    known = list(values)
+    return 2 * sum(known) >= len(known) > 0
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
+
+
+def _costs(group: Group, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    # With phases that end on a plateau, seeds may reach different phases.
+    trainable, total = (_mean([r["parameters"][key] for r in results]) for key in ("trainable", "total"))
+    flops = [r.get("operations") for r in results]
+    return {
+        "trainable": round(trainable),
+        "share": trainable / total,
+        "total": round(total),
+        "epoch_seconds": _mean([r["seconds"]["fit"] / max(1, len(r["history"])) for r in results]),
+        "seconds": _mean([r["seconds"]["total"] for r in results]),
+        "memory": _mean([r["peak_memory_bytes"] for r in results]),
+        "checkpoint": _mean([_size(run) for run in group.finished]),
+        "operations": None if None in flops else _mean([float(f) for f in flops if f is not None]),
+    }
+
+
+def _size(run: Run) -> int:
+    file = run.folder.best_checkpoint
+    return file.stat().st_size if file.exists() else 0
+
+
+def _interval(group: Group, evidence: Evidence | None, name: str) -> Interval | None:
+    """Returns the interval of a mean score, within its bounds."""
+    if evidence is None:
+        found = mean_interval(np.array(list(group.values("metrics", "test", name).values())))
+    elif name == "accuracy" and len(scores := list(evidence.scores[group.name].values())) == 1:
+        return wilson(round(float(scores[0].sum())), len(scores[0]))
+    else:
+        estimate = evidence.mean(group.name)
+        found = None if estimate is None else estimate.interval()
+    lowest = -1.0 if name == "mcc" else 0.0
+    return found and Interval(found.value, max(found.low, lowest), min(found.high, 1.0))
+
+
+def _difference(group: Group, base: Group, evidence: Evidence, contrast: Contrast, metric: str) -> dict[str, Any]:
+    one, other = _paired(group, base, "metrics", "test", metric)
+    mine, theirs = _paired(group, base, "seconds", "total")
+    compared = group is not base and len(one) > 0
+    estimate = evidence.difference(group.name, base.name) if compared else None
+    wins = significance.wins(one, other)
+    return {
+        "pairs": len(one),
+        "evidence": evidence.kind(group.name, base.name) if compared else None,
+        "difference": float((one - other).mean()) if compared else None,
+        "difference_interval": contrast.interval,
+        "p": contrast.p,
+        "components": estimate and estimate.components,
+        "seeds_interval": paired_interval(one, other) if compared else None,
+        "seeds_p": significance.sign_flip_p(one - other) if compared and len(one) > 1 else None,
+        "better": float(wins.mean()) if compared else None,
+        "better_interval": significance.win_rate_interval(wins) if compared else None,
+        "texts_p": _mcnemar(group, base, evidence) if compared and metric == "accuracy" else {},
+        "time_ratio": float(np.exp(np.mean(np.log(mine / theirs)))) if compared else None,
+        "time_interval": ratio_interval(mine, theirs) if compared else None,
+    }
+
+
+def _paired(group: Group, base: Group, *keys: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    mine, theirs = group.values(*keys), base.values(*keys)
+    shared = sorted(mine.keys() & theirs.keys())
+    return np.array([mine[block] for block in shared]), np.array([theirs[block] for block in shared])
+
+
+def _mcnemar(group: Group, base: Group, evidence: Evidence) -> dict[str, float]:
+    mine, theirs = evidence.scores[group.name], evidence.scores[base.name]
+    return {
+        _key(block): significance.mcnemar_p(mine[block] > 0.5, theirs[block] > 0.5)
+        for block in sorted(mine.keys() & theirs.keys())
+    }
+
+
+def _key(block: Block) -> str:
+    return str(block.seed) if not block.repeat else f"{block.seed}, repeat {block.repeat}"
