@@ -57,7 +57,7 @@ def variance_of_mean(seeds: int, units: int, ms_seed: float, ms_unit: float) -> 
     two or three seeds, where the mean square between seeds is often small by chance.
     """
     if seeds == 1:
-        return ms_unit / units, units - 1
+        return ms_unit / units, float(units - 1)
     total, squares = ms_seed + ms_unit, ms_seed**2 / (seeds - 1) + ms_unit**2 / (units - 1)
     return total / (seeds * units), total**2 / squares if squares else math.nan
 
