@@ -35,6 +35,10 @@ class Population:
 
     def draw(self, seeds: int, texts: int, random: np.random.Generator, experiments: int = 1) -> NDArray[np.bool_]:
         """Returns which texts are predicted correctly, as experiments x strategies x seeds x texts."""
+        return np.asarray(self.margins(seeds, texts, random, experiments) > 0)
+
+    def margins(self, seeds: int, texts: int, random: np.random.Generator, experiments: int = 1) -> NDArray[np.float32]:
+        """Returns by how much each text is on the right side, as experiments x strategies x seeds x texts."""
         middle = float(np.mean(self.accuracy))
         across, within = shared(middle, self.strategies), shared(middle, self.seeds)
         of_seed = (self.spread / stats.norm.pdf(stats.norm.ppf(middle))) ** 2
@@ -48,8 +52,8 @@ class Population:
         if min(variance for variance, _ in parts) < 0:
             raise ValueError(f"seeds must disagree less than strategies, and more than their spread says; got {self}")
         effects = [math.sqrt(v) * random.standard_normal(shape, dtype=np.float32) for v, shape in parts]
-        total = effects[0] + effects[1] + effects[2] + effects[3]
-        return np.asarray(total < stats.norm.ppf(self.accuracy)[:, None, None])
+        limits = stats.norm.ppf(self.accuracy).astype(np.float32)[:, None, None]
+        return np.asarray(limits - effects[0] - effects[1] - effects[2] - effects[3])
 
 
 @cache
@@ -81,5 +85,7 @@ REALISTIC: Sequence[tuple[float, float, float]] = (  # disagreement of strategie
     (0.16, 0.03, 0.003),
     (0.16, 0.11, 0.005),
     (0.20, 0.08, 0.010),
-    (0.20, 0.11, 0.020),  # seeds that are good or bad as a whole
 )
+
+
+STRONG_SEEDS = (0.20, 0.11, 0.020)  # seeds that are good or bad as a whole, by two points

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.generator import REALISTIC, Population, differences, equal
+from benchmarks.generator import REALISTIC, STRONG_SEEDS, Population, differences, equal
 from src.statistics.crossed import by_unit, components, crossed
 from src.statistics.estimate import Estimate
 
@@ -147,7 +147,7 @@ def test_intervals_hold_the_truth_for_new_seeds_and_texts(seeds: int, texts: int
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("population", REALISTIC)
+@pytest.mark.parametrize("population", [*REALISTIC, STRONG_SEEDS])
 @pytest.mark.parametrize("texts", [96, 400, 1_066, 3_000])
 @pytest.mark.parametrize("seeds", [2, 3, 6])
 def test_the_whole_grid_of_coverage(seeds: int, texts: int, population: tuple[float, float, float]) -> None:

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks.cross_validated import experiment
+from src.statistics.crossed import crossed
 from src.statistics.resampled import resampled
 
 
@@ -31,3 +33,15 @@ def test_it_is_wider_than_if_runs_were_independent() -> None:
 def test_one_run_or_no_spread_is_no_estimate() -> None:
     assert resampled(np.array([0.1]), folds=5) is None
     assert resampled(np.full(5, 0.1), folds=5) is None
+
+
+def test_it_holds_where_training_texts_overlap_and_a_crossed_interval_does_not() -> None:
+    """Of 300 cross-validations of equally good strategies, at least 95% are covered, within three standard errors; the
+    crossed interval knows nothing of other training texts."""
+    random = np.random.default_rng(23)
+    drawn = [experiment(96, 5, 1, 5, random) for _ in range(300)]
+    corrected = [found for _, runs in drawn if (found := resampled(runs, 5)) is not None]
+    over_texts = [found for table, _ in drawn if (found := crossed(table)) is not None]
+    error = math.sqrt(0.95 * 0.05 / 300)
+    assert np.mean([found.p() > 0.05 for found in corrected]) >= 0.95 - 3 * error
+    assert np.mean([found.p() > 0.05 for found in over_texts]) < 0.95 - 3 * error
