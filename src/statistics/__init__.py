@@ -8,6 +8,7 @@ __all__ = [
     "influence",
     "intervals",
     "planning",
+    "power_law",
     "resampled",
     "significance",
     "units",

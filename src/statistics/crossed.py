@@ -22,17 +22,17 @@ def crossed(differences: Table) -> Estimate | None:
     """Returns the mean difference with the standard error of a new sample of seeds and units.
 
     With one seed it is that of new units alone, and `of_models` says so. None where nothing can be estimated: one unit,
-    or no spread.
+    or no spread of the means of seeds and units.
     """
     seeds, units = differences.shape
-    if units < 2 or not _spread(differences):
+    if units < 2:
         return None
-    found = components(differences)
-    mean = float(differences.mean())
-    if seeds == 1:
-        return Estimate(mean, math.sqrt(found.ms_unit / units), float(units - 1), found, of_models=True)
-    variance, freedom = variance_of_mean(seeds, units, found.ms_seed, found.ms_unit, found.ms_residual)
-    return Estimate(mean, math.sqrt(variance), freedom, found)
+    found, mean = components(differences), float(differences.mean())
+    variance, freedom = variance_of_mean(seeds, units, found.ms_seed, found.ms_unit)
+    # Below this, what remains is rounding.
+    if math.sqrt(variance) <= 1e-12 * np.abs(differences).max():
+        return None
+    return Estimate(mean, math.sqrt(variance), freedom, found, of_models=seeds == 1)
 
 
 def components(differences: Table) -> Components:
@@ -49,14 +49,17 @@ def components(differences: Table) -> Components:
     return Components(seeds, units, seed, unit, residual, ms_seed, ms_unit, residual)
 
 
-def variance_of_mean(seeds: int, units: int, ms_seed: float, ms_unit: float, ms_residual: float) -> tuple[float, float]:
-    """Returns the variance of the mean over seeds and units, and its degrees of freedom (Satterthwaite 1946).
+def variance_of_mean(seeds: int, units: int, ms_seed: float, ms_unit: float) -> tuple[float, float]:
+    """Returns the variance of the mean over seeds and at least two units, and its degrees of freedom (Satterthwaite
+    1946).
 
-    At least two seeds and two units.
+    The residual counts twice in the sum of the mean squares, once too often. Subtracting it covers less than 95% with
+    two or three seeds, where the mean square between seeds is often small by chance.
     """
-    variance = max(ms_seed + ms_unit - ms_residual, ms_seed, ms_unit) / (seeds * units)
-    freedom = (ms_seed + ms_unit) ** 2 / (ms_seed**2 / (seeds - 1) + ms_unit**2 / (units - 1))
-    return variance, freedom
+    if seeds == 1:
+        return ms_unit / units, float(units - 1)
+    total, squares = ms_seed + ms_unit, ms_seed**2 / (seeds - 1) + ms_unit**2 / (units - 1)
+    return total / (seeds * units), total**2 / squares if squares else math.nan
 
 
 def by_unit(differences: Float[NDArray[np.float64], "seeds texts"], units: Int[NDArray[np.int64], " texts"]) -> Table:
@@ -75,8 +78,3 @@ def by_unit(differences: Float[NDArray[np.float64], "seeds texts"], units: Int[N
     sums = np.array([np.bincount(numbers, row, count) for row in differences - means])
     found: Table = means + sums * (count / len(units))
     return found
-
-
-def _spread(differences: Table) -> bool:
-    """Returns whether values differ by more than rounding."""
-    return bool(np.ptp(differences) > 1e-12 * np.abs(differences).max())

@@ -16,16 +16,13 @@ MOST_UNITS = 1_000_000
 def predicted(components: Components, seeds: int, units: int, mean: float = 0.0) -> Estimate | None:
     """Returns the estimate to expect with so many seeds and units, if the mean and the components stay the same.
 
-    The variance is seed / S + unit / N + residual / (S N), of the mean squares to expect: residual + N seed and
-    residual + S unit. From one seed only its own models can be planned for (one seed), otherwise None.
+    Its variance is that of `crossed`, with the mean squares to expect: residual + N seed and residual + S unit. None
+    with fewer than two units, or more than one seed where the components come from one.
     """
     if units < 2 or (components.seeds == 1 and seeds != 1):
         return None
     ms_seed, ms_unit = components.residual + units * components.seed, components.residual + seeds * components.unit
-    if seeds == 1:
-        variance, freedom = ms_unit / units, float(units - 1)
-    else:
-        variance, freedom = variance_of_mean(seeds, units, ms_seed, ms_unit, components.residual)
+    variance, freedom = variance_of_mean(seeds, units, ms_seed, ms_unit)
     return Estimate(mean, math.sqrt(variance), freedom, components, seeds == 1) if variance > 0 else None
 
 

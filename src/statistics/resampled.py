@@ -25,4 +25,4 @@ def resampled(differences: Float[NDArray[np.float64], " runs"], folds: int) -> E
     if runs < 2 or np.ptp(differences) == 0:
         return None
     variance = (1 / runs + 1 / (folds - 1)) * float(differences.var(ddof=1))
-    return Estimate(float(differences.mean()), math.sqrt(variance), runs - 1)
+    return Estimate(float(differences.mean()), math.sqrt(variance), float(runs - 1))

@@ -12,8 +12,9 @@ import torch
 import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import strategies
+from benchmarks import coverage, strategies
 from benchmarks import train as benchmark
+from benchmarks.generator import Population
 from benchmarks.limit import forward_flops, matmul_flops_per_second
 from benchmarks.trainer import Classifier, freeze, groups
 from src.backbones.loading import load_encoder
@@ -96,3 +97,26 @@ def test_the_table_says_what_was_measured_and_draws_it(tmp_path: Path) -> None:
     assert lines[3] == "| all-linear | float32, warm store | 20 | 5.0x | 0.750 | 2 |"
     benchmark.draw({"all-linear": sides}, tmp_path / "train.png")
     assert (tmp_path / "train.png").stat().st_size > 5_000
+
+
+def test_drawn_models_differ_as_much_as_their_population_says() -> None:
+    """One large experiment: 20,000 texts, 40 seeds. The accuracies' own spread moves them by less than a point."""
+    right = Population((0.82, 0.78), strategies=0.20, seeds=0.08, spread=0.01).draw(
+        40, 20_000, np.random.default_rng(0)
+    )[0]
+    assert right.mean((1, 2)) == pytest.approx([0.82, 0.78], abs=0.008)
+    assert right.mean(2).std(1) == pytest.approx([0.01, 0.01], rel=0.35)  # three standard errors of 40
+    assert np.mean(right[:, 0] != right[:, 1]) == pytest.approx(0.08, abs=0.008)
+    assert np.mean(right[0] != right[1]) == pytest.approx(0.20, abs=0.01)
+    with pytest.raises(ValueError, match="disagree less"):
+        Population((0.8, 0.8), strategies=0.05, seeds=0.10, spread=0.01).draw(2, 10, np.random.default_rng(0))
+
+
+def test_tables_of_coverage_have_a_row_for_each_kind_of_experiment(capsys: pytest.CaptureFixture[str]) -> None:
+    for rows, count in ((coverage.other_scores(8), 6), (coverage.folds(4), 6)):
+        coverage.table("a table", rows)
+        lines = capsys.readouterr().out.strip().splitlines()
+        assert len(lines) == 2 + 2 + count
+        assert len({line.count("|") for line in lines[2:]}) == 1
+    assert coverage.spread([0.94, 0.97]) == "94 to 97%"
+    assert coverage.bounds(None) == (-np.inf, np.inf)

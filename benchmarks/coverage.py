@@ -1,0 +1,201 @@
+"""How often the intervals and claims of a comparison are right, in experiments with a known truth; prints the tables of
+docs/comparing.md."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.cross_validated import experiment
+from benchmarks.generator import REALISTIC, STRONG_SEEDS, Population, differences, equal
+from src.statistics.best import best
+from src.statistics.crossed import crossed
+from src.statistics.estimate import Estimate
+from src.statistics.influence import contributions
+from src.statistics.intervals import Interval, mean_interval
+from src.statistics.resampled import resampled
+
+TEXTS, SEEDS = (96, 400, 1_066, 3_000), (2, 3, 6)
+
+
+SCORES = ("accuracy", "f1_macro", "mcc", "auroc", "average_precision")
+
+
+CHUNK = 2_000_000  # most predictions drawn at once
+
+
+def main() -> None:
+    """Prints all tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--experiments", type=int, default=1_000, help="of each cell")
+    count = parser.parse_args().experiments
+    table("Intervals of a difference of 0", null(count))
+    table("Other scores, from the influence of each text", other_scores(count // 2))
+    table("How often a difference is found", power(count // 2))
+    table("The best of several groups, one of them worse, 1,066 texts", of_best(count // 2))
+    table("5-fold cross-validation of equally good strategies", folds(count // 2))
+
+
+def table(title: str, rows: Iterator[Sequence[object]]) -> None:
+    """Prints a Markdown table; the first row is its head."""
+    print(f"\n{title}\n", flush=True)
+    for number, row in enumerate(rows):
+        print("| " + " | ".join(map(str, row)) + " |", flush=True)
+        if number == 0:
+            print("| " + " | ".join("---:" for _ in row) + " |")
+
+
+def tables(population: Population, seeds: int, texts: int, count: int) -> Iterator[NDArray[np.float64]]:
+    """Yields the table of seeds by texts of each experiment: the first strategy minus the last one."""
+    random, chunk = np.random.default_rng(0), max(1, CHUNK // (len(population.accuracy) * seeds * texts))
+    for begin in range(0, count, chunk):
+        yield from differences(population.draw(seeds, texts, random, min(chunk, count - begin)), 0, -1)
+
+
+def bounds(found: Estimate | Interval | None) -> tuple[float, float]:
+    """Returns the interval; without one nothing is claimed."""
+    interval = found.interval() if isinstance(found, Estimate) else found
+    return (interval.low, interval.high) if interval else (-np.inf, np.inf)
+
+
+def null(count: int) -> Iterator[Sequence[object]]:
+    """Yields coverage and false claims where strategies are equally good, over all kinds of experiments."""
+    yield "texts", "seeds", "seeds' t interval covers", "false claims", "crossed covers", "false claims", "strong seeds"
+    for texts, seeds in itertools.product(TEXTS, SEEDS):
+        of_seeds, of_both = zip(*(covered(kind, seeds, texts, count) for kind in REALISTIC), strict=True)
+        cells = [text for found in (of_seeds, of_both) for text in (spread(found), spread([1 - x for x in found]))]
+        yield texts, seeds, *cells, spread([covered(STRONG_SEEDS, seeds, texts, count)[1]])
+
+
+def covered(kind: tuple[float, float, float], seeds: int, texts: int, count: int) -> tuple[float, float]:
+    """Returns how often 0 is in the seeds' t interval and in the crossed interval."""
+    drawn = list(tables(Population(equal(0.8, 2), *kind), seeds, texts, count))
+
+    def holds(low: float, high: float) -> bool:
+        return low <= 0 <= high
+
+    return share(drawn, lambda table: mean_interval(table.mean(1)), holds), share(drawn, crossed, holds)
+
+
+def share(
+    drawn: Sequence[NDArray[np.float64]],
+    interval: Callable[[NDArray[np.float64]], Estimate | Interval | None],
+    holds: Callable[[float, float], bool],
+) -> float:
+    """Returns in which fraction of experiments something holds of the bounds of the interval."""
+    return float(np.mean([holds(*bounds(interval(one))) for one in drawn]))
+
+
+def spread(shares: Sequence[float]) -> str:
+    """Returns the smallest and the largest of several fractions."""
+    low, high = f"{100 * min(shares):.0f}", f"{100 * max(shares):.0f}"
+    return f"{low}%" if low == high else f"{low} to {high}%"
+
+
+def other_scores(count: int) -> Iterator[Sequence[object]]:
+    """Yields the coverage of intervals of other scores, with three seeds, three in ten texts positive."""
+    yield "texts", "seeds", *SCORES
+    for texts, seeds in itertools.product((96, 400, 1_066), (3, 6)):
+        held: dict[str, list[float]] = {name: [] for name in SCORES}
+        for kind in REALISTIC[1:]:
+            random, population = np.random.default_rng(1), Population(equal(0.8, 2), *kind)
+            found = [scored(population, seeds, texts, random) for _ in range(count // 4)]
+            for name in SCORES:
+                limits = [bounds(crossed(one[name])) for one in found]
+                held[name].append(float(np.mean([low <= 0 <= high for low, high in limits])))
+        yield texts, seeds, *(f"{100 * np.mean(held[name]):.1f}%" for name in SCORES)
+
+
+def scored(
+    population: Population, seeds: int, texts: int, random: np.random.Generator
+) -> dict[str, NDArray[np.float64]]:
+    """Returns the differences of contributions to each score in one experiment with two labels."""
+    targets = (random.random(texts) < 0.3).astype(np.int64)
+    positive = 1 / (1 + np.exp(-2.0 * population.margins(seeds, texts, random)[0] * (2 * targets - 1)))
+    pairs = list(zip(*np.stack([1 - positive, positive], -1), strict=True))
+    return {
+        name: np.array([_contributed(name, one, targets) - _contributed(name, two, targets) for one, two in pairs])
+        for name in SCORES
+    }
+
+
+def _contributed(name: str, probs: NDArray[np.float64], targets: NDArray[np.int64]) -> NDArray[np.float64]:
+    found = contributions(name, probs, targets, probs.argmax(1), "binary")
+    if found is None:
+        raise ValueError(f"{name} must exist for these texts; all of them have the same label")
+    return found
+
+
+def power(count: int) -> Iterator[Sequence[object]]:
+    """Yields how often the crossed interval excludes 0 if one strategy is 3, 5 or 8 points better."""
+    yield "texts", "seeds", "3 points", "5 points", "8 points"
+    for texts, seeds in itertools.product(TEXTS, SEEDS):
+        cells = []
+        for points in (0.03, 0.05, 0.08):
+            kinds = [Population((0.8, 0.8 - points), *kind) for kind in REALISTIC[2:]]
+            drawn = [list(tables(population, seeds, texts, count)) for population in kinds]
+            cells.append(spread([share(one, crossed, lambda low, _: low > 0) for one in drawn]))
+        yield texts, seeds, *cells
+
+
+def of_best(count: int) -> Iterator[Sequence[object]]:
+    """Yields how often the set has the best group and no loss is larger than said, and how often a worse group is
+    excluded."""
+    yield (
+        "groups",
+        "seeds",
+        "all equal: claims hold",
+        "5 points worse: hold",
+        "excluded",
+        "8 points worse: hold",
+        "excluded",
+    )
+    for groups, seeds in itertools.product((2, 3, 6), SEEDS):
+        cells: list[str] = []
+        for points in (0.0, 0.05, 0.08):
+            accuracy = (*equal(0.8, groups - 1), 0.8 - points)
+            found = [claims(Population(accuracy, *kind), seeds, count) for kind in REALISTIC[2:]]
+            cells.append(spread([held for held, _ in found]))
+            if points:
+                cells.append(spread([excluded for _, excluded in found]))
+            else:
+                cells.append(spread([claims(Population(accuracy, *STRONG_SEEDS), seeds, count)[0]]))
+        yield groups, seeds, *cells
+
+
+def claims(population: Population, seeds: int, count: int) -> tuple[float, float]:
+    """Returns how often all claims of the best group hold, and how often the last group is excluded."""
+    random, accuracy = np.random.default_rng(2), population.accuracy
+    names, losses = [str(i) for i in range(len(accuracy))], max(accuracy) - np.array(accuracy)
+    held, excluded = 0, 0
+    for _ in range(count):
+        right = population.draw(seeds, 1_066, random)
+        pairs = itertools.combinations(names, 2)
+        found = best(names, {(a, b): crossed(differences(right, int(a), int(b))[0]) for a, b in pairs})
+        bounded = [(found.loss[name], loss) for name, loss in zip(names, losses, strict=True)]
+        held += "0" in found.candidates and all(most is None or most >= loss - 1e-9 for most, loss in bounded)
+        excluded += names[-1] not in found.candidates
+    return held / count, excluded / count
+
+
+def folds(count: int) -> Iterator[Sequence[object]]:
+    """Yields coverage and mean half-width of the crossed interval, over repeats and texts, and of the corrected
+    resampled t, over all runs."""
+    yield "texts", "repeats", "crossed covers", "half-width", "corrected resampled t covers", "half-width"
+    for texts, repeats in itertools.product((96, 300, 960), (1, 3)):
+        random = np.random.default_rng(3)
+        drawn = [experiment(texts, 5, repeats, features, random) for features in (5, 40) for _ in range(count // 2)]
+        cells: list[str] = []
+        for estimates in ([crossed(table) for table, _ in drawn], [resampled(runs, 5) for _, runs in drawn]):
+            known = [found for found in estimates if found is not None]
+            held = [found.interval().low <= 0 <= found.interval().high for found in known]
+            cells += [f"{100 * np.mean(held):.0f}%", f"{np.mean([found.half_width() for found in known]):.3f}"]
+        yield texts, repeats, *cells
+
+
+if __name__ == "__main__":
+    main()
