@@ -87,7 +87,10 @@ def _explained(error: Exception, main: Callable[[], object], config_name: str) -
     task: Any = inspect.unwrap(main)
     begun = any(frame.f_code is task.__code__ for frame, _ in traceback.walk_tb(error.__traceback__))
     if isinstance(error, OverrideParseException):
-        return f"{error}\nPut values with special characters in quotes: 'run=\"a=b\"'."
+        return (
+            f"{error}\nWrite each argument as KEY=VALUE, with quotes around values that contain spaces or special "
+            'characters: seed=1 text="a b" \'run="a=b"\'.'
+        )
     if isinstance(error, HydraException | OmegaConfBaseException):
         return "\n".join(_unknown_names(config_name)) or f"{error}\n{error.__cause__ or ''}".rstrip()
     if isinstance(error, OSError) and error.errno:
@@ -183,8 +186,13 @@ def _unknown_names(config_name: str) -> list[str]:
         elif key not in known and not key.startswith(("+", "~", "hydra")):
             parent, dot, last = key.rpartition(".")
             beside = {k.removeprefix(parent + dot) for k in known if k.rpartition(".")[0] == parent}
-            if beside:
-                hint = nearest(last, beside).replace("Did you mean ", f"Did you mean {parent}{dot}")
+            elsewhere = sorted(k for k in known if k.endswith(f".{key}"))
+            if options := _options_with(parent, last):
+                hint = f"It belongs to {' or '.join(f'{parent}={option}' for option in options)}."
+            elif elsewhere:
+                hint = f"Did you mean {' or '.join(elsewhere)}?"
+            elif beside:
+                hint = nearest(last, beside, prefix=parent + dot)
             elif parent in values:
                 alone = "null" if values[parent] is None else values[parent]
                 hint = f"{parent} has no keys, since it is {alone}; remove this one."
@@ -192,6 +200,12 @@ def _unknown_names(config_name: str) -> list[str]:
                 hint = nearest(key, known)
             messages.append(f"{key} is not a key of this config.\n{hint}")
     return messages
+
+
+def _options_with(group: str, key: str) -> list[str]:
+    """Returns the options of a config group whose files have a key, so that a key of another option is recognised."""
+    files = sorted((CONF / group).glob("*.yaml")) if group else []
+    return [file.stem for file in files if key in (yaml.safe_load(file.read_text(encoding="utf-8")) or {})]
 
 
 def _homeless(group: str) -> str:

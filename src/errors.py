@@ -19,11 +19,12 @@ def reason(error: object) -> str:
     return f"{message} on line {mark.line + 1}" if mark else message
 
 
-def nearest(word: str, valid: Iterable[str]) -> str:
-    """Returns a sentence with the valid word closest to `word`, or with all valid words where none is close."""
+def nearest(word: str, valid: Iterable[str], prefix: str = "") -> str:
+    """Returns a sentence with the valid word closest to `word`, after a prefix that every word needs; or with all valid
+    words where none is close."""
     words = sorted(valid)
     close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
-    return f"Did you mean {close[0]}?" if close else f"There are: {listed(words)}."
+    return f"Did you mean {prefix}{close[0]}?" if close else f"There are: {listed(words)}."
 
 
 def listed(words: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ class Activations(Section):
 
 
 class Monitor(Section):
-    metric: Annotated[str, Field(pattern=r"^(train|validation)/\w+$")]
+    metric: str
     mode: Literal["auto", "min", "max"] = "auto"
 
 

@@ -115,9 +115,8 @@ def check_monitor(settings: RunConfig, corpus: Corpus) -> None:
         split, _, score = metric.partition("/")
         if split not in ("train", "validation") or score not in known:
             place = split if split == "train" else "validation"
-            raise UserError(
-                f"{key} must be {place}/ and a score of this task; got {metric}.\n{nearest(score or split, known)}"
-            )
+            fix = nearest(score or split, known, prefix=f"{place}/")
+            raise UserError(f"{key} must be {place}/ and a score of this task; got {metric}.\n{fix}")
 
 
 def _monitored(settings: RunConfig) -> dict[str, str]:
