@@ -22,8 +22,9 @@ def compare(root: Path, metric: str, baseline: str | None, by: str | None, margi
         UserError: the runs cannot be compared.
     """
     from src.comparison import comparison
-    from src.comparison.groups import best_of, group, read_runs
+    from src.comparison.groups import best_of, group
     from src.comparison.pages import write_comparison
+    from src.comparison.runs import read_runs
     from src.comparison.tables import problem_line, tables, write
 
     refuse_links([*root.glob("compar*"), *root.glob("plots"), *root.glob("plots/*")], root)

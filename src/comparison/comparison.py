@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from src.comparison import statistics
 from src.comparison.comparable import changed_backbones, differing_settings
 from src.comparison.groups import STRATEGY, Group
-from src.comparison.statistics import Interval
 from src.comparison.summary import summarise
 from src.config.monitor import LESS_IS_BETTER
 from src.errors import UserError, nearest
 from src.runs.folder import RunFolder
+from src.statistics.intervals import Interval, mean_interval, paired_interval, ratio_interval, wilson
+from src.statistics.significance import holm, mcnemar_p, sign_flip_p, win_rate_interval, wins
 
 METRICS = ("accuracy", "f1_macro")  # shown where runs have them; the first is the default metric
 
@@ -97,7 +98,7 @@ def compare(groups: Sequence[Group], metric: str, baseline: str | None, margin: 
     others = [g for g in finished if g is not base]
     raw = {g.name: _p(g, base, metric) for g in others}
     tested = [name for name, p in raw.items() if p is not None]
-    adjusted = dict(zip(tested, statistics.holm([raw[name] or 0.0 for name in tested]), strict=True))
+    adjusted = dict(zip(tested, holm([raw[name] or 0.0 for name in tested]), strict=True))
     all_seeds = sorted({seed for g in finished for seed in g.finished})
     rows = [_row(g, base, metric, margin, adjusted.get(g.name), all_seeds, len(others)) for g in finished]
     rows.sort(key=lambda row: (-row.scores[metric], row.name != base.name, row.name))
@@ -156,7 +157,7 @@ def _paired(group: Group, base: Group, *keys: str) -> tuple[Any, Any]:
 
 def _p(group: Group, base: Group, metric: str) -> float | None:
     one, other = _paired(group, base, "metrics", "test", metric)
-    return statistics.sign_flip_p(one - other) if len(one) >= 2 else None
+    return sign_flip_p(one - other) if len(one) >= 2 else None
 
 
 def _row(
@@ -170,9 +171,9 @@ def _row(
     }
     one, other = _paired(group, base, "metrics", "test", metric)
     is_base = group is base
-    interval = None if is_base else statistics.paired_interval(one, other)
+    interval = None if is_base else paired_interval(one, other)
     hits = {} if is_base else _hits(group, base)
-    wins = statistics.wins(one, other)
+    won = wins(one, other)
     mine, theirs = _paired(group, base, "seconds", "total")
     # With phases that end on a plateau, seeds may reach different phases.
     trainable, total = (float(np.mean([r["parameters"][key] for r in results])) for key in ("trainable", "total"))
@@ -195,11 +196,11 @@ def _row(
         difference_interval=interval,
         rows_interval=_bootstrap_interval(hits),
         p=p,
-        better=None if is_base or not len(one) else float(wins.mean()),
-        better_interval=None if is_base else statistics.win_rate_interval(wins),
-        texts_p={seed: statistics.mcnemar_p(*pair) for seed, pair in hits.items()},
+        better=None if is_base or not len(one) else float(won.mean()),
+        better_interval=None if is_base else win_rate_interval(won),
+        texts_p={seed: mcnemar_p(*pair) for seed, pair in hits.items()},
         time_ratio=None if is_base or not len(one) else float(np.exp(np.mean(np.log(mine / theirs)))),
-        time_interval=None if is_base else statistics.ratio_interval(mine, theirs),
+        time_interval=None if is_base else ratio_interval(mine, theirs),
         verdict="baseline" if is_base else _verdict(interval, margin, p, len(one), comparisons),
     )
 
@@ -217,8 +218,8 @@ def _interval(group: Group, results: Sequence[Mapping[str, Any]], name: str) -> 
     if len(results) == 1 and name == "accuracy":
         (run,) = group.finished.values()
         hits = run.hits()
-        return None if hits is None else statistics.wilson(int(hits.sum()), len(hits))
-    found = statistics.mean_interval(np.array([r["metrics"]["test"][name] for r in results]))
+        return None if hits is None else wilson(int(hits.sum()), len(hits))
+    found = mean_interval(np.array([r["metrics"]["test"][name] for r in results]))
     lowest = -1 if name == "mcc" else 0
     return found and Interval(found.value, max(found.low, lowest), min(found.high, 1))
 

@@ -1,79 +1,19 @@
-"""Reads the runs of a sweep and puts those that differ in nothing but seed, fold and repeat into groups."""
+"""Groups of runs that differ in nothing but the seed."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import hydra
 import numpy as np
-from hydra.errors import InstantiationException
-from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf
 
 from src.comparison.comparable import check_comparable
+from src.comparison.runs import STRATEGY, TARGET, Run, value_of
 from src.config.monitor import sign
-from src.config.values import flat
-from src.errors import UserError, nearest, reason
-from src.files.paths import user_path
-from src.runs.find import runs_in
-from src.runs.folder import RunFolder
-from src.runs.identity import IGNORED
+from src.errors import UserError, nearest
 from src.runs.results import monitored_value
-
-TARGET = "_target_"  # the key with the class or function that a section instantiates
-
-
-STRATEGY = "strategy"  # the column that represents the whole freeze section
-
-
-COORDINATES = ("data.fold", "data.repeat")  # of a run in its group, like the seed
-
-
-MODES = ("monitor.mode", "scheduler.schedule.mode")  # determined by the metric; configs of older runs contain them
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run in its folder: with its result, or with the reason why there is none."""
-
-    folder: RunFolder
-    values: Mapping[str, str]  # of the whole config, by dotted key, without seed, fold, repeat and folders
-    strategy: str
-    seed: int
-    result: dict[str, Any] | None
-    problem: str = ""
-
-    def predictions(self, *columns: str) -> dict[str, list[Any]] | None:
-        """Returns columns of the test predictions; None if there are no predictions.
-
-        Raises:
-            UserError: the file cannot be read or lacks a column.
-        """
-        import pyarrow.parquet
-
-        file = self.folder.path / "predictions" / "test.parquet"
-        if not file.exists():
-            return None
-        try:
-            table = pyarrow.parquet.read_table(file, columns=list(columns))
-            return {name: table.column(name).to_pylist() for name in columns}
-        except (OSError, KeyError, pyarrow.ArrowException) as error:
-            raise UserError(
-                f"{file} must hold the columns {', '.join(columns)}; it cannot be read: {reason(error)}.\n"
-                "Copy the run folder again from where it was trained."
-            ) from None
-
-    def hits(self) -> NDArray[np.bool_] | None:
-        """Whether each test example is predicted correctly; None unless the task is binary or multiclass."""
-        if self.result is None or self.result["objective"] not in ("binary", "multiclass"):
-            return None
-        found = self.predictions("true", "predicted")
-        return np.array([true == predicted for true, predicted in zip(*found.values(), strict=True)]) if found else None
 
 
 @dataclass(frozen=True)
@@ -106,83 +46,6 @@ class Group:
                 value = value[key]
             found[seed] = float(value)
         return found
-
-
-def read_runs(root: Path) -> list[Run]:
-    """Returns all runs in a folder. The pretraining stage of a pretrain-then-classify run belongs to that run.
-
-    Raises:
-        UserError: there are none, or one has a config that cannot be read.
-    """
-    runs = [_read(folder) for folder in runs_in(root)]
-    if not runs:
-        found = "contains none" if root.is_dir() else "does not exist" if not root.exists() else "is not a folder"
-        raise UserError(f"runs must be a folder that contains runs; {root} {found}.\nSweeps are in outputs/sweeps.")
-    return runs
-
-
-def _read(folder: RunFolder) -> Run:
-    try:
-        cfg = folder.saved_config()
-    except UserError as error:
-        raise UserError(f"{error}\nTo compare the other runs, move {folder.path} elsewhere.") from None
-    values = _values(cfg)
-    try:
-        strategy = str(hydra.utils.instantiate(cfg.freeze).name)
-    except (InstantiationException, AttributeError):  # the run has failed for this reason
-        strategy = str(cfg.freeze.get("_target_", "none")).rpartition(".")[2]
-    try:
-        return Run(folder, values, strategy, int(cfg.seed), _full_result(folder))
-    except UserError:
-        return Run(folder, values, strategy, int(cfg.seed), None, folder.problem())
-
-
-def _full_result(folder: RunFolder) -> dict[str, Any]:
-    """Returns the result of a run; for pretrain-then-classify runs, the costs include the pretraining.
-
-    Raises:
-        UserError: the run, or its pretraining, has no result.
-    """
-    result, pretraining = folder.read_result(), RunFolder(folder.path / "pretrain")
-    if pretraining.path.is_dir():
-        first = pretraining.read_result()
-        result["seconds"]["total"] += first["seconds"]["total"]
-        flops = (result.get("operations"), first.get("operations"))
-        result["operations"] = None if None in flops else sum(flops)
-    return result
-
-
-def _values(cfg: DictConfig) -> dict[str, str]:
-    """Returns the whole config by dotted key, without seed, fold, repeat and folders. The path of a pretraining
-    (`backbone.run`) is replaced by its config, so that runs with the same settings are one group even if each seed used
-    its own pretraining."""
-    content = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(content, dict)
-    rest = {key: value for key, value in content.items() if key not in (*IGNORED, "seed", "logger", "callbacks")}
-    values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in flat(rest)}
-    values = {key: value for key, value in values.items() if not key.endswith(MODES) and key not in COORDINATES}
-    for key in values:
-        if key.endswith(f".{TARGET}"):
-            values[key] = values[key].rpartition(".")[2]
-    # Two sections without a `_target_`.
-    if isinstance(backbone := content.get("backbone"), dict):
-        values[f"backbone.{TARGET}"] = _backbone_title(backbone)
-    values[f"pretrain.{TARGET}"] = "mlm first" if content.get("pretrain") else "no mlm"
-    if pretrained := values.get("backbone.run"):
-        try:
-            pretraining = _values(RunFolder(user_path(pretrained)).saved_config())
-        except UserError:  # it no longer exists
-            return values
-        del values["backbone.run"]
-        values |= {f"backbone.run.{key}": value for key, value in pretraining.items()}
-    return values
-
-
-def _backbone_title(backbone: Mapping[str, Any]) -> str:
-    """Returns the name of a backbone in the table."""
-    if "run" in backbone or "hidden_size" in backbone:
-        return "run" if "run" in backbone else "scratch"
-    return str(backbone.get("name") or backbone.get("package"))
 
 
 def group(runs: Sequence[Run], mixed: bool = False) -> list[Group]:
@@ -262,10 +125,3 @@ def _differs(runs: Sequence[Run], column: str, sections: Sequence[str]) -> bool:
     for run in runs:
         found.setdefault(tuple(value_of(run, section) for section in enclosing), set()).add(value_of(run, column))
     return any(len(values) > 1 for values in found.values())
-
-
-def value_of(run: Run, column: str) -> str:
-    """Returns what a column of the table shows for a run."""
-    if column == STRATEGY:
-        return run.strategy
-    return run.values.get(f"{column}.{TARGET}", run.values.get(column, "-"))

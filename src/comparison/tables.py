@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from src.comparison.comparison import METRICS, Comparison
-from src.comparison.statistics import Interval
 from src.config.values import flat
 from src.freezing.strategy import percent
 from src.pages import markdown
+from src.statistics.intervals import Interval
 from src.tables.writing import harmless
 
 

@@ -17,7 +17,8 @@ from src.backbones import integrity
 from src.backbones.loading import load_tokenizer
 from src.backbones.source import read_source
 from src.comparison.comparison import compare
-from src.comparison.groups import group, read_runs
+from src.comparison.groups import group
+from src.comparison.runs import read_runs
 from src.errors import UserError
 from src.explain import explain
 from src.export import export

@@ -29,11 +29,11 @@ from src.comparison.comparison import compare
 from src.comparison.differences import flips
 from src.comparison.groups import Run, best_of, group, read_runs
 from src.comparison.pages import write_comparison
-from src.comparison.statistics import Interval
 from src.comparison.tables import FORMATS
 from src.errors import UserError
 from src.pages.html import save
 from src.runs.folder import RunFolder
+from src.statistics.intervals import Interval
 from src.sweeps.multirun import Multirun
 from tests.conftest import composed
 

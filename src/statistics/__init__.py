@@ -1,0 +1,14 @@
+"""Estimates with confidence intervals from seeds and texts, significance tests, multiple comparisons, and planning."""
+
+__all__ = [
+    "areas",
+    "best",
+    "crossed",
+    "estimate",
+    "influence",
+    "intervals",
+    "planning",
+    "resampled",
+    "significance",
+    "units",
+]

@@ -1,0 +1,68 @@
+"""How wide an interval will be with other numbers of seeds and texts, and how many of them decide."""
+
+from __future__ import annotations
+
+import math
+
+from src.statistics.crossed import variance_of_mean
+from src.statistics.estimate import Components, Estimate
+
+MOST_SEEDS = 20
+
+
+MOST_UNITS = 1_000_000
+
+
+def predicted(components: Components, seeds: int, units: int, mean: float = 0.0) -> Estimate | None:
+    """Returns the estimate to expect with so many seeds and units, if the mean and the components stay the same.
+
+    The variance is seed / S + unit / N + residual / (S N), of the mean squares to expect: residual + N seed and
+    residual + S unit. From one seed only its own models can be planned for (one seed), otherwise None.
+    """
+    if units < 2 or (components.seeds == 1 and seeds != 1):
+        return None
+    ms_seed, ms_unit = components.residual + units * components.seed, components.residual + seeds * components.unit
+    if seeds == 1:
+        variance, freedom = ms_unit / units, float(units - 1)
+    else:
+        variance, freedom = variance_of_mean(seeds, units, ms_seed, ms_unit, components.residual)
+    return Estimate(mean, math.sqrt(variance), freedom, components, seeds == 1) if variance > 0 else None
+
+
+def seeds_needed(
+    components: Components, target: float, comparisons: int = 1, sides: int = 2, most: int = MOST_SEEDS
+) -> int | None:
+    """Returns the smallest number of seeds, at least those there are, whose interval is expected to be that narrow with
+    the same units; None if `most` seeds are not enough.
+
+    Args:
+        components: of the difference.
+        target: the largest distance from the estimate to a bound.
+        comparisons: as for `Estimate.interval`.
+        sides: likewise.
+        most: the largest number to consider.
+    """
+    for seeds in range(components.seeds, most + 1):
+        found = predicted(components, seeds, components.units)
+        if found is not None and found.half_width(comparisons=comparisons, sides=sides) <= target:
+            return seeds
+    return None
+
+
+def units_needed(
+    components: Components, target: float, comparisons: int = 1, sides: int = 2, most: int = MOST_UNITS
+) -> int | None:
+    """Returns the smallest number of units, at least those there are, whose interval is expected to be that narrow with
+    the same seeds; None if `most` units are not enough. Arguments as for `seeds_needed`."""
+
+    def enough(units: int) -> bool:
+        found = predicted(components, components.seeds, units)
+        return found is not None and found.half_width(comparisons=comparisons, sides=sides) <= target
+
+    low, high = components.units, max(most, components.units)
+    if not enough(high):
+        return None
+    while low < high:  # more units never make the interval wider
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle + 1, high)
+    return low
