@@ -91,28 +91,6 @@ def test_groups_differ_in_what_their_columns_say(made: Make) -> None:
     assert all(sorted(g.finished) == [1, 2] for g in groups)
 
 
-def test_fold_and_repeat_are_coordinates_of_a_run_like_its_seed(made: Make) -> None:
-    for freeze in ("all", "none"):
-        for repeat in (0, 1):
-            for fold in (0, 1):
-                seed = 2 * repeat + fold  # apart for this test
-                last = made(f"freeze={freeze}", "data.folds=2", f"data.fold={fold}", f"data.repeat={repeat}", seed=seed)
-    found = runs(last)
-    assert differing_settings(found) == []
-    assert [(g.label, len(g.runs)) for g in group(found)] == [({"strategy": "all"}, 4), ({"strategy": "none"}, 4)]
-    made("freeze=all", "data.folds=3", "data.fold=0", seed=9)
-    with pytest.raises(UserError, match=r"must have the same test; these differ in data\.folds\."):
-        group(runs(last))
-
-
-def test_runs_on_fewer_training_texts_are_groups_with_the_same_test(made: Make) -> None:
-    for size in ("0.5", "1.0"):
-        last = made("freeze=all", f"data.train_size={size}")
-    assert [g.label for g in group(runs(last))] == [
-        {"strategy": "all", "data.train_size": size} for size in ("0.5", "1.0")
-    ]
-
-
 def test_sections_that_build_the_same_are_told_apart_by_their_values(made: Make) -> None:
     for seed in (1, 2):
         made("model.hidden_size=32", seed=seed)
