@@ -39,7 +39,7 @@ def main() -> None:
         texts = [row["text"] for row in csv.DictReader(file)]
     size = encoder.config
     with tempfile.TemporaryDirectory() as folder:
-        tokens = tokenize(texts, tokenizer, chosen.max_length, Path(folder), "train")
+        tokens = tokenize(texts, tokenizer, chosen.max_length, Path(folder))
         count = int(tokens.lengths.sum())
         flops = forward_flops(tokens.lengths, source.layers, size.hidden_size, size.intermediate_size)
         print(f"{len(texts):,} texts, {count:,} tokens, {flops / 1e12:.2f} TFLOP of matrix products")

@@ -126,7 +126,7 @@ def table(chosen: argparse.Namespace) -> str:
     ]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        lengths = tokenize(read_texts(chosen.data), tokenizer, LENGTH, folder, "train").lengths
+        lengths = tokenize(read_texts(chosen.data), tokenizer, LENGTH, folder).lengths
         tokens = int(lengths.sum()) * chosen.epochs
         # The backward pass has two products per forward product; head and vocabulary only see masked tokens.
         head = 2 * MASK_RATE * float(lengths.sum()) * WIDTH * (WIDTH + len(tokenizer))

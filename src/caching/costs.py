@@ -11,7 +11,7 @@ import torch
 
 from src.caching.encoding import Recipe, UnusableError
 from src.caching.flops import counter
-from src.caching.use_store import plan_stores
+from src.caching.use_store import find_store
 from src.config.length import length
 from src.config.schema import RunConfig
 from src.datamodules.batching import Batch
@@ -39,7 +39,7 @@ class Cost:
 def plan_store(module: FreezableModule, datamodule: TextDataModule, settings: RunConfig) -> Recipe | None:
     """Returns how the phase's activation store would be filled; None if the phase cannot use one."""
     try:
-        return None if settings.activations.mode == "off" else plan_stores(module, datamodule, settings)[0]
+        return None if settings.activations.mode == "off" else find_store(module, datamodule, settings)[0]
     except UnusableError:
         return None
 

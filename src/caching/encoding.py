@@ -1,4 +1,4 @@
-"""The encoding pass: runs the frozen prefix over every text of a split once and fills an activation store with it."""
+"""The encoding pass: runs the frozen prefix over every text once and fills an activation store with it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Recipe:
         return pool_states(states, mask, self.pooling) if self.pooling else states
 
 
-def read_or_build(store: Store, recipe: Recipe, tokens: Ragged, trainer: Trainer, name: str) -> tuple[Ragged, bool]:
+def read_or_build(store: Store, recipe: Recipe, tokens: Ragged, trainer: Trainer) -> tuple[Ragged, bool]:
     """Opens a store in every process of the run; if there is none, the processes build it together first.
 
     The first process holds the lock meanwhile, so that other runs wait that need the same store.
@@ -90,7 +90,7 @@ def read_or_build(store: Store, recipe: Recipe, tokens: Ragged, trainer: Trainer
         finished = trainer.strategy.broadcast(finished)
         if finished is not None:
             try:
-                _build(store, recipe, tokens, order, trainer, finished, name)
+                _build(store, recipe, tokens, order, trainer, finished)
             except OSError as error:
                 problem = str(error.strerror or error)
             if problem := _first_problem(problem):
@@ -118,7 +118,6 @@ def _build(
     order: NDArray[np.intp],
     trainer: Trainer,
     finished: set[tuple[int, int]],
-    name: str,
 ) -> None:
     """One pass over the texts, longest first, in batches of a limited number of tokens, padding included.
 
@@ -134,7 +133,7 @@ def _build(
         batch_threads(device) as pool,
         Progress(*columns, TimeRemainingColumn(), disable=not trainer.progress_bar_callback) as bar,
     ):
-        task = bar.add_task(f"Encoding {name}", total=len(order), rate="")
+        task = bar.add_task("Encoding texts", total=len(order), rate="")
         begun = bar.get_time()
 
         def write() -> None:

@@ -19,7 +19,7 @@ from src.caching.flops import counter
 from src.config import schema
 from src.datamodules.batching import Ragged, StoredStates
 from src.datamodules.datamodule import LabelledDataModule, TextDataModule
-from src.datamodules.tokenizing import tokenizer_state
+from src.datamodules.tokenizing import Tokens, tokenizer_state
 from src.errors import UserError
 from src.freezing import strategy
 from src.models.frozen_prefix import CutError, cut
@@ -41,16 +41,16 @@ def check(module: FreezableModule, datamodule: TextDataModule, cfg: schema.RunCo
     """
     if cfg.activations.mode == "require":
         try:
-            plan_stores(module, datamodule, cfg)
+            find_store(module, datamodule, cfg)
         except UnusableError as reason:
             raise _required(reason) from None
 
 
 def use_store(trainer: Trainer, module: FreezableModule, cfg: schema.RunConfig) -> dict[str, Any]:
-    """Makes a run read the outputs of its frozen prefix from stores, and builds missing ones. All processes call it.
+    """Makes a run read the outputs of its frozen prefix from a store, and builds a missing one. All processes call it.
 
     Returns:
-        The entry `activations` of the phase in result.json: whether stores are used, or why not, and their size.
+        The entry `activations` of the phase in result.json: whether a store is used, or why not, and its size.
 
     Raises:
         UserError: the config requires a store, and the run cannot use one.
@@ -60,31 +60,29 @@ def use_store(trainer: Trainer, module: FreezableModule, cfg: schema.RunConfig) 
     try:
         if cfg.activations.mode == "off":
             raise UnusableError("activations=off")
-        recipe, stores = plan_stores(module, datamodule, cfg)
-        opened = {name: read_or_build(stores[name], recipe, datamodule.tokens[name], trainer, name) for name in stores}
+        recipe, store = find_store(module, datamodule, cfg)
+        rows, new = read_or_build(store, recipe, datamodule.all_tokens, trainer)
     except UnusableError as reason:
         if cfg.activations.mode == "require":
             raise _required(reason) from None
         log.log(reason.level, "Activation store off: %s", reason)
         module.read_store(None)
         if isinstance(datamodule, LabelledDataModule):
-            datamodule.read_states({})
+            datamodule.read_states(None)
         return {"used": False, "reason": str(reason)}
     module.read_store(recipe.suffix)
-    pooled = recipe.pooling is not None
-    datamodule.read_states({name: StoredStates(rows, recipe.dtype, pooled) for name, (rows, _) in opened.items()})
+    datamodule.read_states(StoredStates(rows, recipe.dtype, pooled=recipe.pooling is not None))
     _check_first_batch(trainer, module, datamodule, recipe.dtype)
-    size = sum(store.shape.bytes for store in stores.values())
+    size = store.shape.bytes
     log.info(
         "Reading %s of %d frozen stages from the activation store (%s MB)",
         recipe.what,
         module.depth,
         f"{size / 1e6:,.0f}",
     )
-    built = sum(int(datamodule.tokens[name].lengths.sum()) for name, (_, new) in opened.items() if new)
     flops = 0.0
-    if built and not cfg.trainer.compile:  # FLOPs of compiled code cannot be counted
-        flops = built * _flops_per_token(recipe, datamodule.tokens["train"], trainer)
+    if new and not cfg.trainer.compile:  # FLOPs of compiled code cannot be counted
+        flops = int(datamodule.all_tokens.lengths.sum()) * _flops_per_token(recipe, datamodule.all_tokens, trainer)
     return {"used": True, "what": recipe.what, "depth": module.depth, "bytes": size, "operations": flops}
 
 
@@ -101,21 +99,22 @@ def _required(reason: UnusableError) -> UserError:
     return UserError(f"activations=require needs a store, and there can be none: {reason}.\nChoose activations=auto.")
 
 
-def plan_stores(
-    module: FreezableModule, datamodule: TextDataModule, cfg: schema.RunConfig
-) -> tuple[Recipe, dict[str, Store]]:
-    """Returns how the frozen prefix is computed, and the store of each split, which may not be built yet.
+def find_store(module: FreezableModule, datamodule: TextDataModule, cfg: schema.RunConfig) -> tuple[Recipe, Store]:
+    """Returns how the frozen prefix is computed, and the store of all texts, which may not be built yet.
+
+    It has the texts of all splits, so that other splits of the same texts, such as the folds of a cross-validation and
+    subsets of the training texts, read the same store.
 
     Raises:
-        UnusableError: the run cannot use stores: inputs change every epoch, the embeddings train, or the disk is full.
+        UnusableError: the run cannot use a store: inputs change every epoch, the embeddings train, or the disk is full.
     """
     if not isinstance(module, TextClassifier):
         raise UnusableError("other tokens are masked in every epoch")
     recipe = plan(module, datamodule.padding, _dtype(cfg.trainer.precision))
-    key = _key(recipe, module, datamodule, cfg)
-    stores = {name: _store(recipe, key, tokens, cfg) for name, tokens in datamodule.tokens.items()}
-    _check_size(stores, cfg.activations.max_gb)
-    return recipe, stores
+    assert datamodule.all_tokens is not None
+    store = _store(recipe, _key(recipe, module, datamodule, cfg), datamodule.all_tokens, cfg)
+    _check_size(store, cfg.activations.max_gb)
+    return recipe, store
 
 
 def plan(module: TextClassifier, padding: int, dtype: torch.dtype) -> Recipe:
@@ -167,7 +166,7 @@ def _key(recipe: Recipe, module: TextClassifier, data: TextDataModule, cfg: sche
     }
 
 
-def _store(recipe: Recipe, key: dict[str, Any], tokens: Ragged, cfg: schema.RunConfig) -> Store:
+def _store(recipe: Recipe, key: dict[str, Any], tokens: Tokens, cfg: schema.RunConfig) -> Store:
     texts = {"values": torch.from_numpy(tokens.values), "lengths": torch.from_numpy(tokens.lengths)}
     whole = json.loads(json.dumps({**key, "tokens": fingerprint(texts)}, default=str))
     kind = {torch.float32: "float32", torch.bfloat16: "uint16", torch.float16: "float16"}[recipe.dtype]
@@ -185,11 +184,10 @@ def fingerprint(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _check_size(stores: dict[str, Store], max_gb: float) -> None:
-    needed = sum(store.shape.bytes for store in stores.values() if not store.manifest.exists())
-    if not needed:
+def _check_size(store: Store, max_gb: float) -> None:
+    if store.manifest.exists():
         return
-    free = min(store.free_bytes() for store in stores.values())
+    needed, free = store.shape.bytes, store.free_bytes()
     log.info("Activation store: %.2f GB to build (limit %g GB, %.1f GB free)", needed / 1e9, max_gb, free / 1e9)
     if needed > max_gb * 1e9:
         raise UnusableError(f"it would need {needed / 1e9:.2f} GB, more than activations.max_gb={max_gb:g}")

@@ -21,8 +21,12 @@ LIMITED, SIZE = (
 )  # together they select the test texts, unless all are used
 
 
-# Keys of the data section that may differ between compared runs: they only affect batching and the loss.
-BATCHES = ("data.batch_size", SIZE, "data.buckets", "data.workers", "data.class_weights", "data.pack")
+# Keys of the data section that may differ between compared runs: they only affect batching, the loss and the number of
+# training texts. Folds and repeats are no values of a run.
+FREE = (
+    *("data.batch_size", SIZE, "data.buckets", "data.workers", "data.class_weights", "data.pack"),
+    "data.train_size",
+)
 
 
 # Keys that determine the tokenization.
@@ -37,7 +41,7 @@ def differing_settings(runs: Sequence[Run]) -> list[str]:
     masked = any(run.result and run.result["objective"] == "mlm" for run in runs)
     keys = {key for run in runs for key in run.values}
     limited = any(run.values.get(LIMITED, "1.0") != "1.0" for run in runs)
-    ignored = [key for key in BATCHES if key != SIZE or not limited]
+    ignored = [key for key in FREE if key != SIZE or not limited]
     data = sorted(key for key in keys if key == LIMITED or (key.startswith("data.") and key not in ignored))
     masking = sorted(key for key in keys if masked and key.startswith(("model.masking.", *TOKENS)))
     return [key for key in (*data, *masking) if len({run.values.get(key) for run in runs}) > 1]

@@ -25,6 +25,9 @@ TARGET = "_target_"  # the key with the class or function that a section instant
 STRATEGY = "strategy"  # the column that represents the whole freeze section
 
 
+COORDINATES = ("data.fold", "data.repeat")  # of a run in its group, like the seed
+
+
 MODES = ("monitor.mode", "scheduler.schedule.mode")  # determined by the metric; configs of older runs contain them
 
 
@@ -44,7 +47,7 @@ class Run:
     """A run in its folder: with its result, or with the reason why there is none."""
 
     folder: RunFolder
-    values: Mapping[str, str]  # of the whole config, by dotted key, without seed and folders
+    values: Mapping[str, str]  # of the whole config, by dotted key, without seed, fold, repeat and folders
     strategy: str
     seed: int
     result: dict[str, Any] | None
@@ -129,14 +132,14 @@ def _full_result(folder: RunFolder) -> dict[str, Any]:
 
 
 def _values(cfg: DictConfig) -> dict[str, str]:
-    """Returns the whole config by dotted key, without seed and folders. The path of a pretraining (`backbone.run`) is
-    replaced by its config, so that runs with the same settings are one group even if each seed used its own
-    pretraining."""
+    """Returns the whole config by dotted key, without seed, fold, repeat and folders. The path of a pretraining
+    (`backbone.run`) is replaced by its config, so that runs with the same settings are one group even if each seed used
+    its own pretraining."""
     content = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(content, dict)
     rest = {key: value for key, value in content.items() if key not in (*IGNORED, "seed", "logger", "callbacks")}
     values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in flat(rest)}
-    values = {key: value for key, value in values.items() if not key.endswith(MODES)}
+    values = {key: value for key, value in values.items() if not key.endswith(MODES) and key not in COORDINATES}
     for key in values:
         if key.endswith(f".{TARGET}"):
             values[key] = values[key].rpartition(".")[2]

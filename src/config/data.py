@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
-from pydantic import Field, model_validator
+from pydantic import Field, PlainValidator, model_validator
 
 from src.config.sections import Fraction, Natural, Positive, Section, Seed
 
@@ -38,6 +38,14 @@ Label = Annotated[
 ]
 
 
+def _train_size(value: Any) -> int | float | None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is not None and not (number and (0 < value <= 1 if isinstance(value, float) else value >= 1)):
+        raise ValueError(f"must be a number of examples, at least 1, or a fraction of them up to 1.0; got {value}")
+    found: int | float | None = value
+    return found
+
+
 class Data(Section):
     path: str | None
     name: str | None
@@ -54,6 +62,10 @@ class Data(Section):
     test_fraction: Fraction
     seed: Seed
     limit: Positive | None
+    folds: Annotated[int, Field(ge=2)] | None = None
+    fold: Natural | None = None
+    repeat: Natural = 0
+    train_size: Annotated[int | float | None, PlainValidator(_train_size)] = None
     class_weights: Literal["balanced"] | None
     max_length: Annotated[int, Field(ge=3)]
     pack: bool
@@ -66,7 +78,7 @@ class Data(Section):
     def is_consistent(self) -> Self:
         if not self.path and not self.name:
             raise ValueError("needs a path (a file or folder) or a name (a hub data set)")
-        if self.validation_fraction + self.test_fraction >= 1:
+        if self.folds is None and self.validation_fraction + self.test_fraction >= 1:
             raise ValueError(
                 "validation_fraction and test_fraction must leave rows to train on; "
                 f"they add up to {self.validation_fraction + self.test_fraction:g}"
@@ -82,4 +94,19 @@ class Data(Section):
         names = self.label_names or []
         if len({" ".join(name.split()) for name in names} - {""}) < len(names):
             raise ValueError(f"label_names must be distinct and not blank; got {names}")
+        return self
+
+    @model_validator(mode="after")
+    def has_its_fold(self) -> Self:
+        if self.folds is None and self.fold is not None:
+            raise ValueError(
+                f"fold={self.fold} needs the number of folds: data.folds=5; or leave it out for no cross-validation"
+            )
+        if self.folds is not None and (self.fold is None or self.fold >= self.folds):
+            found = "it has no value" if self.fold is None else f"got {self.fold}"
+            last = self.folds - 1
+            raise ValueError(
+                f"fold must say which of the {self.folds} folds is the test split, from 0 to {last}; {found}.\n"
+                f"All of them: python -m src.train -m data.folds={self.folds} 'data.fold=range(0,{self.folds})'"
+            )
         return self

@@ -2,11 +2,14 @@
 
 __all__ = [
     "corpus",
+    "cuts",
+    "folds",
     "label_columns",
     "label_matching",
     "label_task",
     "label_values",
     "label_vectors",
     "labels",
+    "split",
     "stratify",
 ]

@@ -1,4 +1,4 @@
-"""Stratified sampling of an exact number of rows."""
+"""Stratified sampling of an exact number of rows; nested samples."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Indices = NDArray[np.intp]
+
+LEAST = 4  # rows that are still drawn stratified
 
 
 def stratified(targets: NDArray[Any], count: int, seed: int) -> Indices:
@@ -30,6 +32,42 @@ def stratified(targets: NDArray[Any], count: int, seed: int) -> Indices:
             return _by_quota(targets, count, seed)
     _, chosen = next(Cut(n_splits=1, test_size=count, random_state=seed).split(np.zeros(rows), targets))
     return np.sort(chosen) if targets.ndim == 1 else _exactly(chosen, targets, count, seed)
+
+
+def nested(targets: NDArray[Any], count: int, seed: int) -> Indices:
+    """Returns `count` row indices, in order, so that the rows of a smaller count are among those of a larger one.
+
+    The rows are halved again and again, stratified: the rows of a count are those of the first half, or the first half
+    and some of the second. Each label has a row if there are enough rows, except in multi-label data.
+
+    Args:
+        targets: int64 [rows] label indices, or float32 [rows, labels] of 0 and 1.
+        count: at most the number of rows.
+        seed: of the sampling.
+    """
+    kept: list[Indices] = []
+    rows, wanted = np.arange(len(targets)), count
+    while 0 < wanted < len(rows):
+        half = -(-len(rows) // 2)
+        if half < max(LEAST, targets.shape[1] if targets.ndim == 2 else len(np.unique(targets[rows]))):
+            rows = rows[_labels_first(targets[rows], seed)][:wanted]
+            break
+        chosen = stratified(targets[rows], half, seed)
+        if wanted <= half:
+            rows = rows[chosen]
+        else:
+            kept.append(rows[chosen])
+            rows, wanted = np.delete(rows, chosen), wanted - half
+    return np.sort(np.concatenate([*kept, rows[:wanted]]))
+
+
+def _labels_first(targets: NDArray[Any], seed: int) -> Indices:
+    """Returns a random order of the rows; in single-label data it begins with a row of each label."""
+    order = np.random.default_rng(seed).permutation(len(targets))
+    if targets.ndim == 2:
+        return order
+    first = np.unique(targets[order], return_index=True)[1]
+    return np.concatenate([order[first], np.delete(order, first)])
 
 
 def _by_quota(targets: NDArray[np.int64], count: int, seed: int) -> Indices:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +43,10 @@ class Ragged:
         self.values, self.lengths = values, lengths
         self.starts = np.cumsum(lengths) - lengths if starts is None else starts
 
+    def take(self, rows: NDArray[np.int64]) -> Ragged:
+        """Returns only these rows; the values are shared."""
+        return Ragged(self.values, self.lengths[rows], self.starts[rows])
+
     def flat(self, rows: NDArray[np.intp]) -> NDArray[Any]:
         """Returns the values of these rows, concatenated."""
         lengths = self.lengths[rows]
@@ -69,6 +74,10 @@ class StoredStates:
     rows: Ragged
     dtype: torch.dtype
     pooled: bool
+
+    def take(self, texts: NDArray[np.int64]) -> StoredStates:
+        """Returns the states of only these texts."""
+        return dataclasses.replace(self, rows=self.rows.take(texts))
 
     def batch(self, rows: NDArray[np.intp]) -> Batch:
         """Returns `pooled` [rows, width], or `states` [rows, longest, width] with their `mask`, in float32."""

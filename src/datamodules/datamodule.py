@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -13,7 +14,8 @@ from pytorch_lightning import LightningDataModule
 
 from src.config import model
 from src.config.data import Data
-from src.data.corpus import Corpus, Split
+from src.data.corpus import Corpus
+from src.data.split import Split
 from src.datamodules.batching import BatchLoader, BatchPlan, EncodedSplit, StoredStates
 from src.datamodules.masking import MaskedSplit, Masking, pack, read_vocabulary
 from src.datamodules.tokenizing import Tokens, tokenize
@@ -44,6 +46,7 @@ class TextDataModule(LightningDataModule, ABC):
     def __init__(self, corpus: Corpus, tokenizer: PreTrainedTokenizerBase, cfg: Data, seed: int, cache: Path) -> None:
         super().__init__()
         self.corpus, self.tokenizer, self.cfg, self.seed, self.cache = corpus, tokenizer, cfg, seed, cache
+        self.all_tokens: Tokens | None = None
         self.tokens: dict[str, Tokens] = {}
 
     @abstractmethod
@@ -51,10 +54,10 @@ class TextDataModule(LightningDataModule, ABC):
         """Returns a split for the batches of this process: the same object in every call."""
 
     def setup(self, stage: str | None = None) -> None:
-        """Tokenises every split, or reads the cache; called by Lightning before each stage, in every process."""
-        for name, split in self.corpus.splits.items():
-            if name not in self.tokens:
-                self.tokens[name] = tokenize(split.texts, self.tokenizer, self.cfg.max_length, self.cache, name)
+        """Tokenises all texts, or reads the cache; called by Lightning before each stage, in every process."""
+        if self.all_tokens is None:
+            self.all_tokens = tokenize(self.corpus.texts, self.tokenizer, self.cfg.max_length, self.cache)
+            self.tokens = {name: self.all_tokens.take(s.positions) for name, s in self.corpus.splits.items()}
 
     def train_dataloader(self) -> BatchLoader:
         return self._loader("train", self.cfg.batch_size, shuffle=True)
@@ -69,7 +72,7 @@ class TextDataModule(LightningDataModule, ABC):
         """Returns the corpus with only those texts of validation and test that are evaluated."""
         texts = {name: self.split(name).texts(self.evaluated(name)) for name in ("validation", "test")}
         splits = {n: split.take(texts[n]) if n in texts else split for n, split in self.corpus.splits.items()}
-        return Corpus(self.corpus.space, splits)
+        return dataclasses.replace(self.corpus, splits=splits)
 
     @property
     def padding(self) -> int:
@@ -129,10 +132,14 @@ class LabelledDataModule(TextDataModule):
             return np.ones(len(split), dtype=np.float32)
         return np.asarray(self.label_weights[split.targets], dtype=np.float32)
 
-    def read_states(self, stored: dict[str, StoredStates]) -> None:
-        """Makes batches of these splits contain stored states, and those of the other splits token ids."""
-        for name in self.corpus.splits:
-            self.split(name).states = stored.get(name)
+    def read_states(self, stored: StoredStates | None) -> None:
+        """Makes batches contain stored states instead of token ids; None: token ids again.
+
+        Args:
+            stored: of all texts.
+        """
+        for name, split in self.corpus.splits.items():
+            self.split(name).states = stored and stored.take(split.positions)
 
 
 class MaskedDataModule(TextDataModule):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from src.data.corpus import Split
+    from src.data.split import Split
     from src.datamodules import tokenizing
 
 log = logging.getLogger(__name__)

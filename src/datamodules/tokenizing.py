@@ -34,26 +34,33 @@ class Tokens(Ragged):
         values: [tokens] ids.
         lengths: int64 [texts], in tokens.
         full_lengths: int64 [texts], in tokens, before truncation.
+        starts: int64 [texts], where the ids of each text begin; None if the texts are in order.
     """
 
     values: NDArray[Any]
 
-    def __init__(self, values: NDArray[Any], lengths: NDArray[np.int64], full_lengths: NDArray[np.int64]) -> None:
-        super().__init__(values, lengths)
+    def __init__(
+        self,
+        values: NDArray[Any],
+        lengths: NDArray[np.int64],
+        full_lengths: NDArray[np.int64],
+        starts: NDArray[np.int64] | None = None,
+    ) -> None:
+        super().__init__(values, lengths, starts)
         self.full_lengths = full_lengths
 
+    def take(self, rows: NDArray[np.int64]) -> Tokens:
+        return Tokens(self.values, self.lengths[rows], self.full_lengths[rows], self.starts[rows])
 
-def tokenize(
-    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int, cache: Path, name: str
-) -> Tokens:
+
+def tokenize(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int, cache: Path) -> Tokens:
     """Returns the token ids of every text, special tokens included, truncated at `max_length` tokens.
 
     Args:
-        texts: of one split.
+        texts: of all splits.
         tokenizer: the backbone's.
         max_length: in tokens.
         cache: a folder for the result; a later call with the same texts, tokenizer and length reads it.
-        name: of the split, for the progress bar.
     """
     import pyarrow
     from datasets import Dataset, disable_progress_bars, enable_progress_bars
@@ -73,7 +80,7 @@ def tokenize(
             batched=True,
             batch_size=TEXTS_PER_CALL,
             remove_columns=["text"],
-            desc=f"Tokenising {name}",
+            desc="Tokenising texts",
             cache_file_name=str(file) if file else None,
             keep_in_memory=not file,
             new_fingerprint=key,

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from src.data.corpus import Corpus, Split
+from src.data.corpus import Corpus
 from src.data.labels import LabelSpace
+from src.data.split import Split
 from src.models.heads import probabilities
 from src.modules import metrics
 from src.modules.classification_report import report_text

@@ -82,6 +82,7 @@ def finish(
         "metrics": outcome.metrics,
         "best": {"epoch": best["epoch"] + 1, "step": best["global_step"], "phase": best["phase"] + 1},
         "texts": {name: len(split) for name, split in corpus.splits.items()},
+        **({"fold": corpus.fold.described()} if corpus.fold else {}),
         "texts_left_out": {name: left for name, split in corpus.splits.items() if (left := sizes[name] - len(split))},
         "parameters": {
             "total": sum(p.numel() for p in module.parameters()),

@@ -21,7 +21,7 @@ def stage_configs(cfg: DictConfig, folder: RunFolder) -> tuple[DictConfig, DictC
         folder: of the classification stage; the pretraining's folder is in it.
 
     Raises:
-        UserError: the section is invalid, or the run has several processes.
+        UserError: the section is invalid, or the run has several processes, or is part of a cross-validation.
     """
     _check_pretrain(cfg)
     first, second = cfg.copy(), cfg.copy()
@@ -55,4 +55,10 @@ def _check_pretrain(cfg: DictConfig) -> None:
         raise UserError(
             f"Pretraining and classification in one command need trainer.devices=1; got {cfg.trainer.devices}.\n"
             "Run two commands: model=bert_mlm first, then backbone=run backbone.run=FOLDER."
+        )
+    if cfg.data.get("folds") is not None:
+        raise UserError(
+            f"Pretraining and classification in one command need data.folds=null, since the pretraining would read the "
+            f"texts of the test fold; got {cfg.data.folds}.\n"
+            "Pretrain on other texts first: model=bert_mlm, then backbone=run backbone.run=FOLDER with data.folds."
         )

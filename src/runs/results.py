@@ -30,6 +30,14 @@ class BackboneFiles(pydantic.BaseModel):
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
 
 
+class FoldResult(pydantic.BaseModel):
+    """Which part of a cross-validation a run is: the test split is fold number `fold` of `folds`, from 0."""
+
+    folds: Annotated[int, Field(ge=2)]
+    fold: Annotated[int, Field(ge=0)]
+    repeat: Annotated[int, Field(ge=0)]
+
+
 class Result(pydantic.BaseModel):
     """The part of result.json that other commands read; it has more for human readers."""
 
@@ -42,6 +50,7 @@ class Result(pydantic.BaseModel):
     sha256: dict[str, str] = {}
     thresholds: dict[str, float] | None = None
     phases: list[PhaseResult] | None = None
+    fold: FoldResult | None = None
     backbone: BackboneFiles | None = None  # None in older results and in runs from scratch
 
     @model_validator(mode="after")

@@ -31,7 +31,8 @@ def read_splits(cfg: Data) -> dict[str, Table]:
     if not cfg.header:
         for table in found.values():
             _warn_of_header(table, cfg)
-    remedies = {name: f"\nOr take this split from train instead: data.ignore_splits=[{name}]" for name in found}
+    instead = "leave this split out" if cfg.folds else "take this split from train instead"
+    remedies = {name: f"\nOr {instead}: data.ignore_splits=[{name}]" for name in found}
     return {
         name: table if name == "train" else dataclasses.replace(table, remedy=remedies[name])
         for name, table in found.items()

@@ -140,7 +140,8 @@ def join(tables: Sequence[Table], source: str) -> Table:
     files: list[tuple[str, int, int]] = []
     for table in tables:
         added = rows[-1] if rows else 0
-        files.append((table.source, len(rows), added))
+        parts = table.files or [(table.source, 0, 0)]
+        files += [(source, len(rows) + begin, added + before) for source, begin, before in parts]
         rows += [number + added for number in table.rows]
     names = dict.fromkeys(name for table in tables for name in table.columns)
     columns = {

@@ -9,6 +9,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
+from src.config.data import Data
 from src.config.schema import RunConfig
 from src.freezing.strategy import HEAD, Phase, Stage, depth, trained_in
 
@@ -35,14 +36,15 @@ def warn_of_idle(
         stages: of its network.
         phases: of the strategy on this network.
     """
-    idle = find_idle(settings, stages, phases)
+    frozen = {key: f"freeze={name} {why}" for key, why in find_idle(settings, stages, phases).items()}
+    idle = frozen | find_idle_data(settings.data)
     for key in dict.fromkeys(keys):
         if key in idle:
-            log.warning("%s has no effect: with freeze=%s %s.", key, name, idle[key])
+            log.warning("%s has no effect: with %s.", key, idle[key])
 
 
 def find_idle(settings: RunConfig, stages: Sequence[Stage], phases: Sequence[Phase]) -> dict[str, str]:
-    """The keys whose values change nothing, each with the reason."""
+    """The keys whose values change nothing under the strategy, each with the reason."""
     found: dict[str, str] = {}
     trained, rates = _training(stages, phases), settings.optimizer
     backbone = [stage for stage in stages if stage.name in trained - {HEAD}]
@@ -65,6 +67,13 @@ def find_idle(settings: RunConfig, stages: Sequence[Stage], phases: Sequence[Pha
             ("activations", "activations.mode", "activations.max_gb"), f"{why}, so there is no store"
         )
     return found
+
+
+def find_idle_data(cfg: Data) -> dict[str, str]:
+    """The keys of the data section whose values change nothing, each with what causes it and the reason."""
+    if cfg.folds is None:
+        return {"data.repeat": "data.folds=null the texts are not divided into folds"}
+    return {"data.test_fraction": f"data.folds={cfg.folds} the test split is a fold"}
 
 
 def _training(stages: Iterable[Stage], phases: Iterable[Phase]) -> set[str]:

@@ -123,7 +123,7 @@ def test_tokens_equal_the_tokenizers_and_come_back_from_the_cache(
     tokenizer: transformers.PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = review_texts()[:50]
-    found = tokenize(texts, tokenizer, 20, tmp_path, "train")
+    found = tokenize(texts, tokenizer, 20, tmp_path)
     wanted = tokenizer(texts, truncation=True, max_length=20)["input_ids"]
     assert found.values.tolist() == [i for ids in wanted for i in ids]
     assert found.lengths.tolist() == [len(ids) for ids in wanted]
@@ -135,7 +135,7 @@ def test_tokens_equal_the_tokenizers_and_come_back_from_the_cache(
         def __call__(self, *args: object, **kwargs: object) -> None:
             raise AssertionError("tokenised again")
 
-    again = tokenize(texts, Unused(), 20, tmp_path, "train")
+    again = tokenize(texts, Unused(), 20, tmp_path)
     assert again.values.tolist() == found.values.tolist()
 
 

@@ -55,7 +55,7 @@ TEN = [
 
 @pytest.fixture(scope="module")
 def tokens(tokenizer: transformers.PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory) -> Ragged:
-    return tokenize(TEXTS, tokenizer, 64, tmp_path_factory.mktemp("cache"), "train")
+    return tokenize(TEXTS, tokenizer, 64, tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="module")

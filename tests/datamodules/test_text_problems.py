@@ -33,13 +33,13 @@ def texts() -> list[str]:
 def test_what_is_not_read_is_found(
     texts: list[str], tokenizer: transformers.PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    found = tokenize(texts, tokenizer, FEW, tmp_path, "train")
+    found = tokenize(texts, tokenizer, FEW, tmp_path)
     assert found.full_lengths.tolist() == [len(tokenizer(text)["input_ids"]) for text in texts]
     problems = find_problems(found, tokenizer)
     assert problems.empty.tolist() == [1]
     assert problems.unknown.tolist() == [2, 7]
     assert problems.truncated.tolist() == [5, 6, 7]  # ten words and two special tokens fit
-    again = tokenize(texts, tokenizer, FEW, tmp_path, "train")
+    again = tokenize(texts, tokenizer, FEW, tmp_path)
     assert again.full_lengths.tolist() == found.full_lengths.tolist()
 
 
@@ -78,7 +78,7 @@ def test_cached_tokens_of_an_older_version_are_made_anew(
     rows = Dataset.from_dict({"text": texts})
     rows.map(lambda _, i: {"ids": ids[i]}, with_indices=True, remove_columns=["text"], cache_file_name=str(file))
     assert file.exists()
-    found = tokenize(texts, tokenizer, FEW, tmp_path, "train")
+    found = tokenize(texts, tokenizer, FEW, tmp_path)
     assert found.full_lengths.tolist() == [len(tokenizer(text)["input_ids"]) for text in texts]
 
 

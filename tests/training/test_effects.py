@@ -91,3 +91,21 @@ def test_a_sweep_over_what_no_job_feels_says_so(multirun: Command) -> None:
     said = "optimizer.lr has no effect: with freeze=all nothing of the backbone trains; the head's rate is "
     assert ended.stdout.count(said) == 2
     assert "has no effect" not in multirun("model=bert_linear", "freeze=none", "optimizer.lr=1e-5,1e-3").stdout
+
+
+@pytest.mark.parametrize(
+    ("overrides", "idle"),
+    [
+        ((), "data.repeat has no effect: with data.folds=null the texts are not divided into folds."),
+        (
+            ("data.folds=3", "data.fold=1"),
+            "data.test_fraction has no effect: with data.folds=3 the test split is a fold.",
+        ),
+    ],
+)
+def test_keys_of_the_data_without_effect_are_named(
+    overrides: tuple[str, ...], idle: str, tiny_bert: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings, strategy = read_config(composed("model=bert_linear", f"backbone.name={tiny_bert}", *overrides))
+    warn_of_idle(["data.repeat", "data.test_fraction", "data.fold"], strategy.name, settings, (), ())
+    assert caplog.messages == [idle]

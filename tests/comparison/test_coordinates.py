@@ -1,0 +1,50 @@
+"""Folds, repeats and sizes of the training split: which runs are one group, and which have the same test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from src.comparison.comparable import differing_settings
+from src.comparison.groups import group
+from src.comparison.runs import Run, read_runs
+from src.errors import UserError
+from src.runs.folder import RunFolder
+from tests.conftest import composed
+
+
+def failed(root: Path, *overrides: str) -> None:
+    """Leaves a run that has failed, of which only the config is known."""
+    folder = RunFolder(root / str(len(list(root.glob("*")))))
+    folder.claim(composed(*overrides))
+    folder.write_status("failed", error="RuntimeError: out of luck")
+
+
+def crossed(root: Path) -> list[Run]:
+    for freeze in ("all", "none"):
+        for repeat in (0, 1):
+            for fold in (0, 1):
+                place = ("data.folds=2", f"data.fold={fold}", f"data.repeat={repeat}", f"seed={repeat}")
+                failed(root, f"freeze={freeze}", *place)
+    return read_runs(root)
+
+
+def test_fold_and_repeat_are_coordinates_of_a_run_like_its_seed(tmp_path: Path) -> None:
+    found = crossed(tmp_path)
+    assert differing_settings(found) == []
+    assert [(g.label, len(g.runs)) for g in group(found)] == [({"strategy": "all"}, 4), ({"strategy": "none"}, 4)]
+
+
+def test_another_number_of_folds_is_another_test(tmp_path: Path) -> None:
+    crossed(tmp_path)
+    failed(tmp_path, "freeze=all", "data.folds=3", "data.fold=0")
+    with pytest.raises(UserError, match=r"must have the same test; these differ in data\.folds\."):
+        group(read_runs(tmp_path))
+
+
+def test_runs_on_fewer_training_texts_are_groups_with_the_same_test(tmp_path: Path) -> None:
+    for size in ("0.5", "1.0"):
+        failed(tmp_path, "freeze=all", f"data.train_size={size}")
+    found = group(read_runs(tmp_path))
+    assert [g.label for g in found] == [{"strategy": "all", "data.train_size": size} for size in ("0.5", "1.0")]
