@@ -52,19 +52,13 @@ class Run:
     seed: int
     result: dict[str, Any] | None
     problem: str = ""
+    repeat: int = 0
+    fold: int = 0
+    folds: int = 1  # of its cross-validation; 1 without
 
     @property
     def block(self) -> Block:
-        return Block(self.seed, int(self.values.get("data.repeat", 0)))
-
-    @property
-    def folds(self) -> int:
-        """The number of folds of its cross-validation; 1 without."""
-        return int(json.loads(self.values.get("data.folds", "null")) or 1)
-
-    @property
-    def fold(self) -> int:
-        return int(json.loads(self.values.get("data.fold", "null")) or 0)
+        return Block(self.seed, self.repeat)
 
     def predictions(self, *columns: str) -> dict[str, list[Any]] | None:
         """Returns columns of the test predictions; None if there are no predictions.
@@ -110,10 +104,12 @@ def _read(folder: RunFolder) -> Run:
         strategy = str(hydra.utils.instantiate(cfg.freeze).name)
     except (InstantiationException, AttributeError):  # the run has failed for this reason
         strategy = str(cfg.freeze.get("_target_", "none")).rpartition(".")[2]
+    repeat, fold, folds = (int(cfg.data.get(key) or least) for key, least in (("repeat", 0), ("fold", 0), ("folds", 1)))
     try:
-        return Run(folder, values, strategy, int(cfg.seed), _full_result(folder))
+        result, problem = _full_result(folder), ""
     except UserError:
-        return Run(folder, values, strategy, int(cfg.seed), None, folder.problem())
+        result, problem = None, folder.problem()
+    return Run(folder, values, strategy, int(cfg.seed), result, problem, repeat, fold, folds)
 
 
 def _full_result(folder: RunFolder) -> dict[str, Any]:
