@@ -104,8 +104,21 @@ def _tables(cfg: Data, masked: bool) -> dict[str, Table]:
     if cfg.folds and len(found) > 1:
         names = " and ".join(f"{name} ({len(table.rows):,} rows)" for name, table in found.items())
         log.info("Cross-validation divides all texts; the given splits are pooled: %s", names)
+        _check_columns(found, cfg, masked)
         found = {"train": join([*found.values()], str(cfg.path or cfg.name))}
     return found
+
+
+def _check_columns(found: dict[str, Table], cfg: Data, masked: bool) -> None:
+    """
+    Raises:
+        UserError: a table lacks a column that is read; joined with others, its rows would seem to be empty.
+    """
+    labels = [] if masked or cfg.label is None else cfg.label if isinstance(cfg.label, list) else [cfg.label]
+    for table in found.values():
+        table.column(cfg.text, "data.text")
+        for name in labels:
+            table.column(name, "data.label")
 
 
 def _labelled(found: dict[str, Table], cfg: Data) -> tuple[LabelSpace, dict[str, NDArray[Any]]]:

@@ -135,6 +135,13 @@ def test_a_row_without_a_label_is_named_by_its_own_file(tmp_path: Path) -> None:
         corpus.load(settings(tmp_path, folds=5, fold=0))
 
 
+def test_a_given_split_without_the_column_is_named(tmp_path: Path) -> None:
+    write_csv(tmp_path / "train.csv", TEXTS[:60])
+    write_csv(tmp_path / "test.csv", TEXTS[60:], ("text", "topic"))
+    with pytest.raises(UserError, match=r"data\.label must name a column of \S+test\.csv; got 'label'"):
+        corpus.load(settings(tmp_path, folds=5, fold=0))
+
+
 def test_hidden_labels_are_refused_and_can_be_left_out(tmp_path: Path) -> None:
     write_csv(tmp_path / "train.csv", TEXTS)
     write_csv(tmp_path / "test.csv", [(f"hidden {i}", "-1") for i in range(20)])
