@@ -8,6 +8,7 @@ __all__ = [
     "differences",
     "evidence",
     "groups",
+    "learning_curves",
     "pages",
     "plots",
     "rows",

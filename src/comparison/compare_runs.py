@@ -28,16 +28,22 @@ def compare(
         UserError: the runs cannot be compared.
     """
     from src.comparison import comparison
+    from src.comparison.comparable import check_comparable
     from src.comparison.groups import best_of, group
+    from src.comparison.learning_curves import largest_size, learning_curves
     from src.comparison.pages import write_comparison
     from src.comparison.runs import read_runs
     from src.comparison.tables import problem_line, tables, write
 
     refuse_links([*root.glob("compar*"), *root.glob("plots"), *root.glob("plots/*")], root)
-    groups = group(read_runs(root), mixed)
+    runs = read_runs(root)
+    if not mixed:
+        check_comparable(runs)
+    groups = group(largest_size(runs), mixed)
     if by:
         groups = best_of(groups, by)
     found = comparison.compare(groups, metric, baseline, margin, cost)
+    found = comparison.with_learning(found, learning_curves(runs, [row.name for row in found.rows], metric))
     console = Console(width=200 if not sys.stdout.isatty() else None)
     for cells in tables(found):
         table = Table(box=None, pad_edge=False)

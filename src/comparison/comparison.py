@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from src.comparison.comparable import changed_backbones, differing_settings
 from src.comparison.decision import Cost, Decision, Differences, all_differences, decide
 from src.comparison.evidence import Evidence, gather
 from src.comparison.groups import Group
+from src.comparison.learning_curves import LearningCurves, sentences
 from src.comparison.rows import BASELINE, UNDERTRAINED, Contrast, Row
 from src.comparison.runs import STRATEGY
 from src.comparison.settling import Plan, difference, plan
@@ -38,6 +39,12 @@ class Comparison:
     plan: Plan | None
     problems: list[dict[str, str]]  # runs without a result
     sentence: str
+    learning: LearningCurves | None = None  # where the number of training texts is varied
+
+
+def with_learning(comparison: Comparison, found: LearningCurves | None) -> Comparison:
+    """Returns the comparison with learning curves, and what follows from them in its sentence."""
+    return replace(comparison, learning=found, sentence=" ".join([comparison.sentence, *sentences(found)]))
 
 
 def compare(

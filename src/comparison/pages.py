@@ -54,6 +54,12 @@ def write_comparison(comparison: Comparison, groups: Sequence[Group], folder: Pa
         del figures["differences"]
     if all(row.components is None for row in rows):
         del figures["components"]
+    if comparison.learning:
+        figures["training_texts"] = (
+            "Scores by the number of training texts",
+            "95% intervals over seeds; dashed: what twice as many texts should bring; hollow: not trained to the end.",
+            plots.by_training_texts(comparison.learning.curves, metric),
+        )
     classes = differences.by_class(ordered)
     page = render(
         "compare.html",

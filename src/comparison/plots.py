@@ -12,6 +12,7 @@ from src.pages.figures import BLUE, ORANGE, short
 
 if TYPE_CHECKING:
     from src.comparison.groups import Group
+    from src.comparison.learning_curves import Curve
     from src.comparison.rows import Row
     from src.statistics.estimate import Components
 
@@ -140,4 +141,28 @@ def learning(groups: Sequence[Group], score: str) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize=7)
+    return figure
+
+
+def by_training_texts(curves: Sequence[Curve], metric: str) -> Figure:
+    """Draws the score of each strategy against the number of training texts, and its extrapolation to twice as many."""
+    figure = Figure(figsize=(8, 3.8), layout="constrained")
+    axes = figure.subplots()
+    for index, curve in enumerate(curves):
+        colour = f"C{index % 10}"
+        points = [(point.texts, point.score) for point in curve.points]
+        axes.plot(*zip(*points, strict=True), "-", color=colour, linewidth=1, label=short(curve.name))
+        for point in curve.points:
+            low, high = (point.interval.low, point.interval.high) if point.interval else (point.score, point.score)
+            axes.plot([point.texts] * 2, [low, high], "-", color=colour, alpha=0.5)
+            axes.plot(point.texts, point.score, "o", color=colour, mfc="white" if point.undertrained else colour)
+        if curve.doubled:
+            axes.plot([curve.largest, 2 * curve.largest], [points[-1][1], curve.doubled.value], "--", color=colour)
+            axes.plot([2 * curve.largest] * 2, [curve.doubled.low, curve.doubled.high], ":", color=colour)
+    axes.set(xscale="log", xlabel="training texts", ylabel=f"test {metric}")
+    sizes = sorted({point.texts for curve in curves for point in curve.points})
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize=8)
     return figure

@@ -1,0 +1,200 @@
+"""Scores by the number of training texts: where strategies cross, and what more texts should bring."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from src.comparison.evidence import Evidence, gather
+from src.comparison.groups import Group, group
+from src.comparison.runs import Run
+from src.runs.convergence import convergence
+from src.statistics.estimate import Estimate
+from src.statistics.intervals import Interval, mean_interval
+from src.statistics.power_law import power_law
+
+SIZE = "data.train_size"
+
+
+@dataclass(frozen=True)
+class Point:
+    """The mean score of the runs with one number of training texts.
+
+    Args:
+        texts: the number.
+        score: the mean.
+        interval: of the mean, for other seeds; None for one run.
+        undertrained: whether most of these runs were not trained to the end.
+    """
+
+    texts: int
+    score: float
+    interval: Interval | None
+    undertrained: bool
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The learning curve of a strategy; the fields are keys of comparison.json.
+
+    Args:
+        name: of the group.
+        points: in the order of their texts.
+        doubled: the score to expect with twice the largest number of texts; None if it cannot be said.
+        reason: why it cannot be said.
+    """
+
+    name: str
+    points: list[Point]
+    doubled: Interval | None
+    reason: str
+
+    @property
+    def largest(self) -> int:
+        return self.points[-1].texts
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """The number of training texts below which one strategy is better, and above which another is."""
+
+    texts: int
+    below: str
+    above: str
+
+
+def largest_size(runs: Sequence[Run]) -> list[Run]:
+    """Returns the runs with the most training texts; all of them where that number is not varied."""
+    found: dict[str, list[int]] = {}
+    for run in runs:
+        found.setdefault(run.values.get(SIZE, "null"), []).append(_texts(run))
+    largest = max(found, key=lambda size: max(found[size]))
+    return [run for run in runs if run.values.get(SIZE, "null") == largest]
+
+
+def _texts(run: Run) -> int:
+    return int(run.result.get("texts", {}).get("train", 0)) if run.result else 0
+
+
+@dataclass(frozen=True)
+class LearningCurves:
+    """The learning curves of some strategies, and where two of them cross; the fields are keys of comparison.json."""
+
+    curves: list[Curve]
+    crossings: list[Crossing]
+
+
+def learning_curves(runs: Sequence[Run], names: Sequence[str], metric: str) -> LearningCurves | None:
+    """Returns the curves of the groups that have runs with several numbers of training texts; None if no group has.
+
+    Args:
+        runs: of all sizes.
+        names: of the groups with the largest size, in the order of the curves.
+        metric: a score whose best value is 1.
+
+    Raises:
+        UserError: a file of predictions cannot be read.
+    """
+    sizes: dict[int, list[Group]] = {}
+    for size in sorted({run.values.get(SIZE, "null") for run in runs}):
+        # Among runs of one size, groups are named as those of the largest size are.
+        found = group([run for run in runs if run.values.get(SIZE, "null") == size], mixed=True)
+        finished = [member for member in found if member.blocks]
+        if finished:
+            sizes[_texts(finished[0].finished[0])] = finished
+    if len(sizes) < 2:
+        return None
+    runs_of = {
+        name: {size: member.finished for size in sorted(sizes) for member in sizes[size] if member.name == name}
+        for name in names
+    }
+    curves = [_curve(name, runs_of[name], metric) for name in names if len(runs_of[name]) > 1]
+    return LearningCurves(curves, crossings({size: gather(sizes[size], metric) for size in sorted(sizes)}, curves))
+
+
+def _curve(name: str, by_size: Mapping[int, Sequence[Run]], metric: str) -> Curve:
+    points = [_point(texts, by_size[texts], metric) for texts in sorted(by_size)]
+    trained = {point.texts for point in points if not point.undertrained}
+    pairs = [(texts, 1 - score) for texts in sorted(trained) for score in _scores(by_size[texts], metric)]
+    if len(trained) < 3:
+        return Curve(name, points, None, "a curve needs three numbers of texts with runs that were trained to the end")
+    numbers, errors = (np.array(side, dtype=np.float64) for side in zip(*pairs, strict=True))
+    found = power_law(numbers, errors).interval(2 * int(numbers.max()))
+    if isinstance(found, str):
+        return Curve(name, points, None, found)
+    return Curve(name, points, Interval(1 - found.value, max(0.0, 1 - found.high), 1 - found.low), "")
+
+
+def _scores(runs: Sequence[Run], metric: str) -> list[float]:
+    return [float(run.result["metrics"]["test"][metric]) for run in runs if run.result]
+
+
+def _point(texts: int, runs: Sequence[Run], metric: str) -> Point:
+    scores = np.array(_scores(runs, metric))
+    states = [convergence(run.result) for run in runs if run.result]
+    short = sum(state is not None and state.undertrained for state in states)
+    return Point(texts, float(scores.mean()), mean_interval(scores), 2 * short >= len(states))
+
+
+def crossings(evidence: Mapping[int, Evidence], curves: Sequence[Curve]) -> list[Crossing]:
+    """Returns where two strategies cross: the first is shown to be better with fewer texts and the second with more,
+    all of these claims together with 95% confidence.
+
+    Args:
+        evidence: by the number of training texts, in their order.
+        curves: of the strategies.
+    """
+    scores = {curve.name: {point.texts: point.score for point in curve.points} for curve in curves}
+    comparisons = max(1, math.comb(len(curves), 2) * len(evidence))
+    found = []
+    for one, other in itertools.permutations(scores, 2):
+        sizes = [size for size in evidence if size in scores[one] and size in scores[other]]
+        shown = {size: _sign(evidence[size].difference(one, other), comparisons) for size in sizes}
+        low = max((size for size in sizes if shown[size] > 0), default=None)
+        high = min((size for size in sizes if shown[size] < 0 and low is not None and size > low), default=None)
+        if low is None or high is None:
+            continue
+        gaps = [(size, scores[one][size] - scores[other][size]) for size in sizes if low <= size <= high]
+        found.append(Crossing(_zero(gaps), one, other))
+    return found
+
+
+def _sign(difference: Estimate | None, comparisons: int) -> int:
+    """Returns 1 or -1 where a difference is shown to be above or below 0."""
+    if difference is None:
+        return 0
+    interval = difference.interval(comparisons=comparisons)
+    return int(interval.low > 0) - int(interval.high < 0)
+
+
+def _zero(gaps: Sequence[tuple[int, float]]) -> int:
+    """Returns where a gap falls below 0, interpolated between numbers of texts on a logarithmic scale."""
+    (low, lead), (high, behind) = next(pair for pair in itertools.pairwise(gaps) if pair[1][1] < 0)
+    share = lead / (lead - behind)
+    return round(float(low ** (1 - share) * high**share))
+
+
+def sentences(found: LearningCurves | None) -> list[str]:
+    """Says where strategies cross and what twice as many texts should bring."""
+    if found is None:
+        return []
+    said = [
+        f"Below about {float(f'{crossing.texts:.2g}'):,.0f} training texts {crossing.below} is better than "
+        f"{crossing.above}, above that worse."
+        for crossing in found.crossings
+    ]
+    told = [f"{curve.name} to {_told(curve.doubled)}" for curve in found.curves if curve.doubled]
+    if told:
+        said.append(f"Twice as many training texts should bring {', '.join(told)}.")
+    for curve in found.curves:
+        if curve.doubled is None:
+            said.append(f"What more texts bring to {curve.name} cannot be said: {curve.reason}.")
+    return said
+
+
+def _told(score: Interval) -> str:
+    return f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
