@@ -128,10 +128,12 @@ def test_given_splits_are_pooled_with_row_numbers_that_go_on(tmp_path: Path, cap
     assert left_out.texts == [text for text, _ in TEXTS[:80]]
 
 
-def test_a_row_without_a_label_is_named_by_its_own_file(tmp_path: Path) -> None:
-    write_csv(tmp_path / "train.csv", TEXTS[:60])
-    write_csv(tmp_path / "test.csv", [*TEXTS[60:], ("no label", "")])
-    with pytest.raises(UserError, match=r"test\.csv has 1 row with no label in column 'label': line 45"):
+@pytest.mark.parametrize("bad", ["train-00000-of-00002", "train-00001-of-00002", "test"])
+def test_a_row_without_a_label_is_named_by_its_own_file(bad: str, tmp_path: Path) -> None:
+    parts = {"train-00000-of-00002": TEXTS[:30], "train-00001-of-00002": TEXTS[30:60], "test": TEXTS[60:]}
+    for name, part in parts.items():
+        write_csv(tmp_path / f"{name}.csv", [part[0], ("no label", ""), *part[1:]] if name == bad else part)
+    with pytest.raises(UserError, match=rf"{bad}\.csv has 1 row with no label in column 'label': line 3\."):
         corpus.load(settings(tmp_path, folds=5, fold=0))
 
 
