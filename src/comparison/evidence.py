@@ -1,10 +1,11 @@
-"""What a comparison stands on: for each pair of groups a table of differences, seeds by texts."""
+"""What a comparison stands on: for each pair of groups a table of differences, seeds by texts, or the differences of
+folds."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -17,11 +18,12 @@ from src.comparison.runs import Block, Run
 from src.statistics.crossed import by_unit, crossed
 from src.statistics.estimate import Estimate
 from src.statistics.influence import contributions
+from src.statistics.resampled import resampled
 from src.statistics.units import units
 
 MIN_SEEDS = 6  # with fewer seeds and nothing known of the texts, no sign-flip test can reach 0.05: 2 of 2**n patterns
 
-Kind = Literal["seeds and texts", "texts", "seeds"]
+Kind = Literal["seeds and texts", "texts", "seeds", "folds"]
 Scores = Float[NDArray[np.float64], " texts"]
 
 
@@ -34,11 +36,15 @@ class Evidence:
             have no predictions of these texts, or with a metric that is no sum over texts.
         totals: the score of each block, by group.
         units: the number of the unit of each text; near copies are one unit.
+        folds: of the cross-validation; 1 without.
+        runs: with folds: the score of each run, by group, block and fold.
     """
 
     scores: Mapping[str, Mapping[Block, Scores]]
     totals: Mapping[str, Mapping[Block, float]]
     units: Int[NDArray[np.int64], " texts"] | None
+    folds: int = 1
+    runs: Mapping[str, Mapping[tuple[Block, int], float]] = field(default_factory=dict)
 
     def shared(self, one: str, other: str) -> list[Block]:
         """The blocks that both groups have, by which they are paired."""
@@ -46,6 +52,8 @@ class Evidence:
 
     def kind(self, one: str, other: str) -> Kind:
         """What the estimate of their difference draws anew."""
+        if self.folds > 1:
+            return "folds"
         if not self.scores[one] or not self.scores[other]:
             return "seeds"
         return "texts" if len(self.shared(one, other)) == 1 else "seeds and texts"
@@ -56,14 +64,20 @@ class Evidence:
         blocks = self.shared(one, other)
         if not blocks:
             return None
+        if self.folds > 1:
+            # The training texts of folds overlap, which a table of repeats and texts knows nothing of.
+            mine, theirs = self.runs[one], self.runs[other]
+            return resampled(np.array([mine[run] - theirs[run] for run in mine if run in theirs]), self.folds)
         if self.kind(one, other) == "seeds":
             found = np.array([self.totals[one][block] - self.totals[other][block] for block in blocks])
             return _of_seeds(found) if len(blocks) >= MIN_SEEDS else None
-        mine, theirs = self.scores[one], self.scores[other]
-        return self._crossed(np.array([mine[block] - theirs[block] for block in blocks]))
+        first, second = self.scores[one], self.scores[other]
+        return self._crossed(np.array([first[block] - second[block] for block in blocks]))
 
     def mean(self, name: str) -> Estimate | None:
         """Returns the mean score of a group; None where nothing can be estimated."""
+        if self.folds > 1:
+            return resampled(np.array(list(self.runs[name].values())), self.folds)
         if not self.scores[name]:
             return _of_seeds(np.array(list(self.totals[name].values())))
         return self._crossed(np.array(list(self.scores[name].values())))
@@ -96,7 +110,18 @@ def gather(groups: Sequence[Group], metric: str) -> Evidence:
     for name, blocks in found.items():
         same = len(blocks) == len(totals[name]) and all(other == texts for other, _ in blocks.values())
         scores[name] = {block: values for block, (_, values) in blocks.items()} if same else {}
-    return Evidence(scores, totals, None if texts is None else units([text for _, text in texts]))
+    folds = max(run.folds for group in groups for run in group.finished)
+    runs = {group.name: _by_fold(group, metric) for group in groups} if folds > 1 else {}
+    return Evidence(scores, totals, None if texts is None else units([text for _, text in texts]), folds, runs)
+
+
+def _by_fold(group: Group, metric: str) -> dict[tuple[Block, int], float]:
+    return {
+        (block, run.fold): float(run.result["metrics"]["test"][metric])
+        for block, runs in group.blocks.items()
+        for run in runs
+        if run.result
+    }
 
 
 Texts = list[tuple[Any, str]]

@@ -139,6 +139,8 @@ def _settling(comparison: Comparison, folder: str) -> str:
     plan, decision = comparison.plan, comparison.decision
     if decision.sure or len(decision.loss) < 2:
         return ""
+    if any(row.evidence == "folds" for row in comparison.rows):
+        return "More texts with labels would settle it; more repeats hardly make the intervals narrower."
     if plan is None:
         by_seeds = any(row.evidence == "seeds" for row in comparison.rows)
         wanted = seeds_needed(len(comparison.rows) - 1) if by_seeds else FEW_SEEDS
