@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import optimize, stats
 
 from src.statistics.intervals import LEVEL, Interval
 
@@ -78,7 +78,8 @@ class PowerLaw:
         limit = self.best.squares * (1 + float(stats.f.isf(1 - level, 1, freedom)) / freedom)
         if _squares(self.numbers, self.errors, float(np.average(self.errors, weights=self.numbers)), 0.0, 0.0) <= limit:
             return "the error does not clearly fall with the number of texts"
-        found = [x for c in EXPONENTS for x in _range(self.numbers, self.errors, c, number, limit)]
+        exponents = [*EXPONENTS, self.best.c]  # between two of them, few runs may fit no other
+        found = [x for c in exponents for x in _range(self.numbers, self.errors, c, number, limit)]
         value = self.at(number)
         return Interval(value, min([value, *found]), max([value, *found]))
 
@@ -91,7 +92,10 @@ def power_law(numbers: Points, errors: Points) -> PowerLaw:
         numbers: of training texts, of each run.
         errors: of each run, such as 1 - accuracy.
     """
-    return PowerLaw(numbers, errors, min((_fit(numbers, errors, c) for c in EXPONENTS), key=lambda fit: fit.squares))
+    near = int(np.argmin([_fit(numbers, errors, c).squares for c in EXPONENTS]))
+    bounds = EXPONENTS[max(0, near - 1)], EXPONENTS[min(len(EXPONENTS) - 1, near + 1)]
+    found = optimize.minimize_scalar(lambda c: _fit(numbers, errors, c).squares, bounds=bounds, method="bounded")
+    return PowerLaw(numbers, errors, _fit(numbers, errors, float(found.x)))
 
 
 def _squares(numbers: Points, errors: Points, a: float, b: float, c: float) -> float:

@@ -32,6 +32,13 @@ def test_what_is_clearly_below_some_other_is_excluded() -> None:
     assert found.loss["c"] == pytest.approx(0.01 + z * 0.01)
 
 
+def test_a_group_that_is_excluded_bounds_no_loss() -> None:
+    pairs = {("a", "b"): sure(0.10), ("a", "c"): sure(0.01), ("b", "c"): sure(0.0, error=0.5)}
+    found = best(["a", "b", "c"], pairs)
+    assert found.candidates == ["a", "c"]
+    assert found.loss["c"] == pytest.approx(0.01 + 1.959964 * 0.01)
+
+
 def test_the_winner_of_clear_differences_loses_nothing() -> None:
     found = best(["a", "b"], {("b", "a"): sure(-0.2)})
     assert found == Best(["a"], {"a": 0.0, "b": pytest.approx(0.2 + 1.644854 * 0.01)})

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.generator import REALISTIC, STRONG_SEEDS, Population, differences, equal
-from src.statistics.crossed import by_unit, components, crossed
+from src.statistics.crossed import by_unit, components, crossed, variance_of_mean
 from src.statistics.estimate import Estimate
 
 
@@ -42,6 +42,13 @@ def test_the_mean_squares_are_those_of_an_analysis_of_variance_by_least_squares(
     assert found.ms_seed == pytest.approx((left("mean") - left("mean", "seed")) / 2)
     assert found.ms_unit == pytest.approx((left("mean") - left("mean", "unit")) / 6)
     assert found.ms_residual == pytest.approx(left("mean", "seed", "unit") / 12)
+
+
+def test_variance_and_degrees_of_freedom_by_hand() -> None:
+    # (2 + 4) / (3 * 5), and 6**2 / (2**2 / 2 + 4**2 / 4)
+    assert variance_of_mean(3, 5, 2.0, 4.0) == pytest.approx((0.4, 6.0))
+    assert variance_of_mean(3, 5, 0.0, 4.0) == pytest.approx((4 / 15, 4.0))
+    assert variance_of_mean(3, 5, 2.0, 0.0) == pytest.approx((2 / 15, 2.0))
 
 
 def test_the_components_are_unbiased() -> None:
