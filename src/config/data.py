@@ -100,13 +100,14 @@ class Data(Section):
     def has_its_fold(self) -> Self:
         if self.folds is None and self.fold is not None:
             raise ValueError(
-                f"fold={self.fold} needs the number of folds: data.folds=5; or leave it out for no cross-validation"
+                f"needs data.folds, the number of folds, with data.fold={self.fold}; data.folds has no value.\n"
+                "Give it: data.folds=5, or leave both out for no cross-validation"
             )
         if self.folds is not None and (self.fold is None or self.fold >= self.folds):
             found = "it has no value" if self.fold is None else f"got {self.fold}"
-            last = self.folds - 1
             raise ValueError(
-                f"fold must say which of the {self.folds} folds is the test split, from 0 to {last}; {found}.\n"
+                f"needs data.fold, the number of the fold that is the test split, from 0 to {self.folds - 1} with "
+                f"data.folds={self.folds}; {found}.\n"
                 f"All of them: python -m src.train -m data.folds={self.folds} 'data.fold=range(0,{self.folds})'"
             )
         return self

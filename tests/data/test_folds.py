@@ -167,10 +167,10 @@ def test_texts_without_labels_have_folds_too(tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "no fold": (r"fold must say which of the 5 folds is the test split, from 0 to 4; it has no value", "data.folds=5"),
-    "fold too large": (r"from 0 to 4; got 5\.", "data.folds=5", "data.fold=5"),
+    "no fold": (r"^data needs data\.fold, .*, from 0 to 4 with data\.folds=5; it has no value\.", "data.folds=5"),
+    "fold too large": (r"from 0 to 4 with data\.folds=5; got 5\.", "data.folds=5", "data.fold=5"),
     "negative fold": (r"data\.fold has an invalid value: -1", "data.folds=5", "data.fold=-1"),
-    "fold alone": (r"fold=1 needs the number of folds: data\.folds=5", "data.fold=1"),
+    "fold alone": (r"^data needs data\.folds, the number of folds, with data\.fold=1;", "data.fold=1"),
     "one fold": (r"data\.folds has an invalid value: 1\.\nIt should be greater than or equal to 2", "data.folds=1"),
     "rare label": (r"at least 5 different texts, .*data\.folds=5 .*: 'rare' \(4\)\.", "data.folds=5", "data.fold=0"),
     "negative repeat": (r"data\.repeat has an invalid value: -1", "data.folds=4", "data.fold=0", "data.repeat=-1"),
