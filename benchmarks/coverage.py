@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.cross_validated import experiment
 from benchmarks.generator import REALISTIC, STRONG_SEEDS, Population, differences, equal
-from src.statistics.best import best
+from src.statistics.best import AllPairs
 from src.statistics.crossed import crossed
 from src.statistics.estimate import Estimate
 from src.statistics.influence import contributions
@@ -167,7 +167,7 @@ def claims(population: Population, seeds: int, count: int) -> tuple[float, float
     for _ in range(count):
         right = population.draw(seeds, 1_066, random)
         pairs = itertools.combinations(names, 2)
-        found = best(names, {(a, b): crossed(differences(right, int(a), int(b))[0]) for a, b in pairs})
+        found = AllPairs(names, {(a, b): crossed(differences(right, int(a), int(b))[0]) for a, b in pairs}).best(names)
         bounded = [(found.loss[name], loss) for name, loss in zip(names, losses, strict=True)]
         held += "0" in found.candidates and all(most is None or most >= loss - 1e-9 for most, loss in bounded)
         excluded += names[-1] not in found.candidates

@@ -39,11 +39,14 @@ def compare(
     runs = read_runs(root)
     if not mixed:
         check_comparable(runs)
-    groups = group(largest_size(runs), mixed)
+    largest = largest_size(runs)
+    groups = group(largest, mixed)
     if by:
         groups = best_of(groups, by)
     found = comparison.compare(groups, metric, baseline, margin, cost)
-    found = comparison.with_learning(found, learning_curves(runs, [row.name for row in found.rows], metric))
+    if smaller := [run for run in runs if run not in largest]:
+        curves = learning_curves(runs, [row.name for row in found.rows], metric)
+        found = comparison.with_learning(found, curves, group(smaller, mixed=True))
     console = Console(width=200 if not sys.stdout.isatty() else None)
     for cells in tables(found):
         table = Table(box=None, pad_edge=False)

@@ -11,19 +11,19 @@ import numpy as np
 
 from src.comparison import rows as building
 from src.comparison.comparable import changed_backbones, differing_settings
-from src.comparison.decision import Cost, Decision, Differences, all_differences, decide
+from src.comparison.decision import Cost, Decision, all_pairs, decide
 from src.comparison.evidence import Evidence, gather
 from src.comparison.groups import Group
 from src.comparison.learning_curves import LearningCurves, sentences
 from src.comparison.rows import BASELINE, UNDERTRAINED, Contrast, Row
 from src.comparison.runs import STRATEGY
-from src.comparison.settling import Plan, difference, plan
-from src.comparison.summary import summarise
+from src.comparison.settling import Plan, plan
+from src.comparison.summary import listed, summarise
 from src.comparison.verdicts import verdict
 from src.config.monitor import LESS_IS_BETTER
 from src.errors import UserError, nearest
 from src.runs.folder import RunFolder
-from src.statistics.best import against
+from src.statistics.best import AllPairs
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,19 @@ class Comparison:
     learning: LearningCurves | None = None  # where the number of training texts is varied
 
 
-def with_learning(comparison: Comparison, found: LearningCurves | None) -> Comparison:
-    """Returns the comparison with learning curves, and what follows from them in its sentence."""
-    return replace(comparison, learning=found, sentence=" ".join([comparison.sentence, *sentences(found)]))
+def with_learning(comparison: Comparison, found: LearningCurves | None, smaller: Sequence[Group]) -> Comparison:
+    """Returns the comparison with learning curves, and what follows from them in its sentence.
+
+    Args:
+        comparison: of the groups with the most training texts.
+        found: the curves.
+        smaller: the groups with fewer training texts, whose failed runs are listed too.
+    """
+    missing = _problems(smaller)
+    said = [comparison.sentence, *sentences(found)]
+    if missing:
+        said.append(f"{len(missing)} runs with fewer training texts have no result.")
+    return replace(comparison, learning=found, problems=[*comparison.problems, *missing], sentence=" ".join(said))
 
 
 def compare(
@@ -69,17 +79,18 @@ def compare(
     _check_metric(metric, [run.result["metrics"]["test"] for g in finished for run in g.finished if run.result])
     base = _baseline(finished, baseline)
     finished.sort(key=lambda g: (-building.mean_scores(g, metric)[metric], g is not base, g.name))
-    evidence = gather(finished, metric)
+    scores = [building.mean_scores(group, metric) for group in finished]
+    evidence = {name: gather(finished, name) for name in scores[0] if all(name in found for found in scores)}
     trained = [group.name for group in finished if building.advice(group) is None]
-    differences = all_differences(evidence, [group.name for group in finished])
+    pairs = all_pairs(evidence[metric], [group.name for group in finished])
     costs = {group.name: _cost(group, cost) for group in finished}
-    decision = decide(trained, costs, {pair: d for pair, d in differences.items() if {*pair} <= {*trained}}, margin)
-    contrasts = _contrasts(finished, base, evidence, differences, margin, trained)
-    seeds = sorted({run.seed for group in finished for run in group.finished})
+    decision = decide(trained, costs, pairs, margin)
+    contrasts = _contrasts(finished, base, evidence[metric], pairs, margin, trained)
+    seeds = sorted({block.seed for group in finished for block in group.blocks})
     rows = [building.build(g, base, evidence, decision, contrasts[g.name], metric, seeds) for g in finished]
-    settling = plan(decision, differences, margin, {row.name: row.seconds for row in rows}, len(trained) - 1)
+    settling = plan(decision, pairs, margin, {row.name: row.seconds for row in rows})
     found = Comparison(metric, base.name, margin, cost, rows, decision, settling, problems, "")
-    sentence = " ".join([summarise(found, _common_folder(finished)), *_remarks(groups, problems)])
+    sentence = " ".join([summarise(found, pairs, _common_folder(finished)), *_remarks(groups, problems)])
     return Comparison(metric, base.name, margin, cost, rows, decision, settling, problems, sentence)
 
 
@@ -139,18 +150,18 @@ def _contrasts(
     groups: Sequence[Group],
     base: Group,
     evidence: Evidence,
-    differences: Differences,
+    pairs: AllPairs,
     margin: float,
     trained: Sequence[str],
 ) -> dict[str, Contrast]:
-    """Returns the contrast of each group to the baseline; together they hold with 95% confidence."""
+    """Returns the contrast of each group to the baseline."""
     others = [group.name for group in groups if group is not base]
-    estimates = [difference(differences, name, base.name) for name in others]
     found = {base.name: Contrast(None, None, BASELINE if base.name in trained else f"{BASELINE}, {UNDERTRAINED}")}
-    for name, (interval, p) in zip(others, against(estimates), strict=True):
-        pairs = len(evidence.shared(name, base.name))
-        said = verdict(interval, margin, pairs, evidence.kind(name, base.name), len(others))
-        found[name] = Contrast(interval, p, said if {name, base.name} <= {*trained} else UNDERTRAINED)
+    for name in others:
+        interval, seeds = pairs.interval(name, base.name), len(evidence.shared(name, base.name))
+        said = verdict(interval, margin, seeds, evidence.kind(name, base.name), len(others))
+        known = said if {name, base.name} <= {*trained} else UNDERTRAINED
+        found[name] = Contrast(interval, pairs.p(name, base.name), known)
     return found
 
 
@@ -172,6 +183,8 @@ def _remarks(groups: Sequence[Group], problems: Sequence[Any]) -> list[str]:
         found.append(
             f"The files of {', '.join(changed)} changed between these runs, so their pretrained weights may differ."
         )
+    if partial := [group.name for group in groups if len(group.complete) < len(group.finished)]:
+        found.append(f"Repeats of which a fold is missing are left out: of {listed(partial)}.")
     if problems:
         found.append(f"{len(problems)} of {len(runs)} runs have no result.")
     return found

@@ -8,11 +8,9 @@ from itertools import combinations
 from typing import Literal
 
 from src.comparison.evidence import Evidence
-from src.statistics.best import best
-from src.statistics.estimate import Estimate
+from src.statistics.best import AllPairs
 
 Cost = Literal["time", "memory", "parameters", "inference"]
-Differences = Mapping[tuple[str, str], Estimate | None]
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class Decision:
 
     Args:
         chosen: the cheapest group that is at most the margin below the best; where none is shown to be, the cheapest
-            candidate. None if no group was trained to the end.
+            candidate. None if no group was trained to the end, or no difference can be estimated.
         sure: whether it is shown to be at most the margin below the best.
         candidates: the groups that may be the best.
         worse: the other groups, which are not the best.
@@ -36,24 +34,24 @@ class Decision:
     loss: dict[str, float | None]
 
 
-def decide(names: Sequence[str], costs: Mapping[str, float], differences: Differences, margin: float) -> Decision:
+def decide(names: Sequence[str], costs: Mapping[str, float], pairs: AllPairs, margin: float) -> Decision:
     """Chooses among groups.
 
     Args:
         names: of the groups that were trained to the end, the highest score first.
         costs: of each group; lower is better.
-        differences: of each pair of groups, in one order.
+        pairs: the differences of all groups.
         margin: how much below the best is still as good.
     """
-    if not names:
-        return Decision(None, False, [], [], {})
-    found = best(names, differences)
+    found = pairs.best(names)
     good = [name for name, loss in found.loss.items() if loss is not None and loss <= margin]
-    chosen = min(good or found.candidates, key=lambda name: (costs[name], names.index(name)))
+    known = len(names) == 1 or any(pairs.estimate(*pair) for pair in combinations(names, 2))
+    cheapest = sorted(good or found.candidates, key=lambda name: (costs[name], names.index(name)))
+    chosen = cheapest[0] if cheapest and known else None
     worse = [name for name in names if name not in found.candidates]
-    return Decision(chosen, bool(good), found.candidates, worse, found.loss)
+    return Decision(chosen, bool(good) and known, found.candidates, worse, found.loss)
 
 
-def all_differences(evidence: Evidence, names: Sequence[str]) -> Differences:
+def all_pairs(evidence: Evidence, names: Sequence[str]) -> AllPairs:
     """Returns for each pair of groups by how much the first is higher."""
-    return {(one, other): evidence.difference(one, other) for one, other in combinations(names, 2)}
+    return AllPairs(names, {(one, other): evidence.difference(one, other) for one, other in combinations(names, 2)})

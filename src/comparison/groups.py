@@ -45,6 +45,11 @@ class Group:
             found.setdefault(run.block, []).append(run)
         return {block: runs for block, runs in found.items() if len(runs) == runs[0].folds}
 
+    @property
+    def complete(self) -> list[Run]:
+        """The runs of all blocks."""
+        return [run for runs in self.blocks.values() for run in runs]
+
     def values(self, *keys: str) -> dict[Block, float]:
         """Returns one number of the results by block, the mean over its folds; `keys` is its path in result.json."""
         return {block: float(np.mean([_at(run.result, keys) for run in runs])) for block, runs in self.blocks.items()}

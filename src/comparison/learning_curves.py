@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -69,11 +70,14 @@ class Crossing:
 
 def largest_size(runs: Sequence[Run]) -> list[Run]:
     """Returns the runs with the most training texts; all of them where that number is not varied."""
-    found: dict[str, list[int]] = {}
-    for run in runs:
-        found.setdefault(run.values.get(SIZE, "null"), []).append(_texts(run))
-    largest = max(found, key=lambda size: max(found[size]))
-    return [run for run in runs if run.values.get(SIZE, "null") == largest]
+    largest = max((_size(run) for run in runs), default=0.0)
+    return [run for run in runs if _size(run) == largest]
+
+
+def _size(run: Run) -> float:
+    """Returns what the sizes of training splits are ordered by, also of runs that have failed."""
+    size = json.loads(run.values.get(SIZE, "null"))
+    return math.inf if size in (None, 1.0) else float(_texts(run) or size)
 
 
 def _texts(run: Run) -> int:
@@ -113,6 +117,8 @@ def learning_curves(runs: Sequence[Run], names: Sequence[str], metric: str) -> L
         for name in names
     }
     curves = [_curve(name, runs_of[name], metric) for name in names if len(runs_of[name]) > 1]
+    if not curves:
+        return None
     return LearningCurves(curves, crossings({size: gather(sizes[size], metric) for size in sorted(sizes)}, curves))
 
 
@@ -137,7 +143,12 @@ def _point(texts: int, runs: Sequence[Run], metric: str) -> Point:
     scores = np.array(_scores(runs, metric))
     states = [convergence(run.result) for run in runs if run.result]
     short = sum(state is not None and state.undertrained for state in states)
-    return Point(texts, float(scores.mean()), mean_interval(scores), 2 * short >= len(states))
+    return Point(texts, float(scores.mean()), _within(mean_interval(scores)), 2 * short >= len(states))
+
+
+def _within(found: Interval | None) -> Interval | None:
+    """Returns an interval of a score without what no score can be."""
+    return found and Interval(found.value, max(found.low, 0.0), min(found.high, 1.0))
 
 
 def crossings(evidence: Mapping[int, Evidence], curves: Sequence[Curve]) -> list[Crossing]:
@@ -148,7 +159,9 @@ def crossings(evidence: Mapping[int, Evidence], curves: Sequence[Curve]) -> list
         evidence: by the number of training texts, in their order.
         curves: of the strategies.
     """
-    scores = {curve.name: {point.texts: point.score for point in curve.points} for curve in curves}
+    scores = {
+        curve.name: {point.texts: point.score for point in curve.points if not point.undertrained} for curve in curves
+    }
     comparisons = max(1, math.comb(len(curves), 2) * len(evidence))
     found = []
     for one, other in itertools.permutations(scores, 2):

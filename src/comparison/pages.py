@@ -33,13 +33,14 @@ def write_comparison(comparison: Comparison, groups: Sequence[Group], folder: Pa
     figures = {
         "differences": (
             "Differences to the baseline",
-            "95% intervals that hold together, for new seeds and new texts. Right of the band: higher by more than the "
-            "margin; left: lower. Filled: may be the best; star: the chosen one. n: number of paired seeds.",
+            "95% intervals that hold together. Right of the band: higher by more than the margin; left: lower. Filled: "
+            "may be the best; star: the chosen one. n: number of paired seeds.",
             plots.forest(rows, metric, comparison.baseline, comparison.margin, chosen),
         ),
         "components": (
             "What the differences vary by",
-            "Much from seeds: more seeds make the intervals narrower. Much from texts: only more test texts do.",
+            "Much from seeds: more seeds make the intervals narrower. Much from texts: only more test texts do. Both "
+            "together: seeds differ on other texts each; either helps.",
             plots.components(rows, comparison.baseline),
         ),
         "seeds": ("Every run, by seed", "One line per seed.", plots.slopes(plotted, metric)),

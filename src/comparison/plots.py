@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from src.pages.figures import BLUE, ORANGE, short
 
@@ -112,6 +112,7 @@ def tradeoffs(rows: Sequence[Row], metric: str, chosen: str | None) -> Figure:
         axes.grid(alpha=0.3)
     parameters, *others = figure.axes
     parameters.set_xscale("log")
+    parameters.xaxis.set_minor_formatter(NullFormatter())
     parameters.set_ylabel(f"test {metric}")
     for axes in others:
         axes.set_xlim(0, 1.1 * axes.dataLim.x1)  # otherwise points with nearly equal costs would fill the axis

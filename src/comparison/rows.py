@@ -77,7 +77,7 @@ class Contrast:
 def build(
     group: Group,
     base: Group,
-    evidence: Evidence,
+    evidence: Mapping[str, Evidence],
     decision: Decision,
     contrast: Contrast,
     metric: str,
@@ -88,15 +88,15 @@ def build(
     Args:
         group: with at least one result.
         base: the baseline.
-        evidence: of all groups.
+        evidence: of all groups, by score.
         decision: on all groups that were trained to the end.
         contrast: to the baseline.
         metric: that decides.
         seeds: of all groups.
     """
-    results = [run.result for run in group.finished if run.result]
+    results = [run.result for run in group.complete if run.result]
     scores, states = mean_scores(group, metric), [convergence(result) for result in results]
-    own = sorted({run.seed for run in group.finished})
+    own = sorted({block.seed for block in group.blocks})
     return Row(
         name=group.name,
         label=group.label,
@@ -104,7 +104,7 @@ def build(
         runs=len(results),
         missing=[seed for seed in seeds if seed not in own],
         scores=scores,
-        intervals={name: _interval(group, evidence if name == metric else None, name) for name in scores},
+        intervals={name: _interval(group, evidence.get(name), name) for name in scores},
         **_costs(group, results),
         epochs=_mean([len(result["history"]) for result in results]),
         steps=_mean([0 if state is None else state.steps for state in states]),
@@ -113,20 +113,20 @@ def build(
         may_be_best=group.name in decision.candidates if group.name in decision.loss else None,
         loss=decision.loss.get(group.name),
         verdict=contrast.verdict,
-        **_difference(group, base, evidence, contrast, metric),
+        **_difference(group, base, evidence[metric], contrast, metric),
     )
 
 
 def mean_scores(group: Group, metric: str) -> dict[str, float]:
     """Returns the mean test scores that are shown of a group."""
-    results = [run.result["metrics"]["test"] for run in group.finished if run.result]
+    results = [run.result["metrics"]["test"] for run in group.complete if run.result]
     names = [name for name in dict.fromkeys((metric, *METRICS)) if all(r.get(name) is not None for r in results)]
     return {name: _mean([result[name] for result in results]) for name in names}
 
 
 def advice(group: Group) -> str | None:
     """Returns what to try if most runs of a group were not trained to the end."""
-    states = [convergence(run.result) for run in group.finished if run.result]
+    states = [convergence(run.result) for run in group.complete if run.result]
     if not most(state is not None and state.undertrained for state in states):
         return None
     return max((state for state in states if state), key=_epochs).advice
@@ -157,7 +157,7 @@ def _costs(group: Group, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]
         "epoch_seconds": _mean([r["seconds"]["fit"] / max(1, len(r["history"])) for r in results]),
         "seconds": _mean([r["seconds"]["total"] for r in results]),
         "memory": _mean([r["peak_memory_bytes"] for r in results]),
-        "checkpoint": _mean([_size(run) for run in group.finished]),
+        "checkpoint": _mean([_size(run) for run in group.complete]),
         "operations": None if None in flops else _mean([float(f) for f in flops if f is not None]),
     }
 
@@ -171,7 +171,7 @@ def _interval(group: Group, evidence: Evidence | None, name: str) -> Interval | 
     """Returns the interval of a mean score, within its bounds."""
     if evidence is None:
         found = mean_interval(np.array(list(group.values("metrics", "test", name).values())))
-    elif name == "accuracy" and len(scores := list(evidence.scores[group.name].values())) == 1:
+    elif name == "accuracy" and evidence.folds == 1 and len(scores := list(evidence.scores[group.name].values())) == 1:
         return wilson(round(float(scores[0].sum())), len(scores[0]))
     else:
         estimate = evidence.mean(group.name)
@@ -197,7 +197,7 @@ def _difference(group: Group, base: Group, evidence: Evidence, contrast: Contras
         "seeds_p": significance.sign_flip_p(one - other) if compared and len(one) > 1 else None,
         "better": float(wins.mean()) if compared else None,
         "better_interval": significance.win_rate_interval(wins) if compared else None,
-        "texts_p": _mcnemar(group, base, evidence) if compared and metric == "accuracy" else {},
+        "texts_p": _mcnemar(group, base, evidence) if compared and metric == "accuracy" and evidence.folds == 1 else {},
         "time_ratio": float(np.exp(np.mean(np.log(mine / theirs)))) if compared else None,
         "time_interval": ratio_interval(mine, theirs) if compared else None,
     }

@@ -57,6 +57,11 @@ class Run:
     folds: int = 1  # of its cross-validation; 1 without
 
     @property
+    def title(self) -> str:
+        """What tells it from the other runs of its group."""
+        return str(self.seed) + (f", repeat {self.repeat}, fold {self.fold}" if self.folds > 1 else "")
+
+    @property
     def block(self) -> Block:
         return Block(self.seed, self.repeat)
 

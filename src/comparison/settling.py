@@ -1,13 +1,16 @@
-"""What would settle a comparison that is open: more seeds, or more test texts."""
+"""What would settle a comparison that is open: more seeds, more test texts, or both."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from src.comparison.decision import Decision, Differences
+from src.comparison.decision import Decision
+from src.statistics.best import AllPairs
 from src.statistics.estimate import Components, Estimate
 from src.statistics.planning import seeds_needed, units_needed
+
+FACTORS = (2, 4, 8, 16, 32)  # by how much more test texts are tried together with more seeds
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class Plan:
         runs: the runs that are missing for that.
         seconds: that these runs take.
         texts: the number of test texts with which it is settled, with the same seeds; None: no number helps.
+        both: if neither helps alone: the numbers of seeds and of test texts that help together.
     """
 
     groups: list[str]
@@ -27,54 +31,66 @@ class Plan:
     runs: int
     seconds: float
     texts: int | None
+    both: tuple[int, int] | None
 
 
-def plan(
-    decision: Decision, differences: Differences, margin: float, seconds: Mapping[str, float], comparisons: int
-) -> Plan | None:
+def plan(decision: Decision, pairs: AllPairs, margin: float, seconds: Mapping[str, float]) -> Plan | None:
     """Returns what would show whether the chosen group is at most the margin below the best; None if that is shown
     already, or if nothing can be said.
 
     Args:
         decision: the state of things.
-        differences: of each pair of groups, in one order.
+        pairs: the differences of all groups.
         margin: how much below the best is still as good.
         seconds: that one run of each group takes.
-        comparisons: that hold together.
     """
     if decision.sure or decision.chosen is None:
         return None
-    open_pairs = {
-        rival: found
-        for rival in decision.candidates
-        if (found := difference(differences, rival, decision.chosen)) is not None and found.components
-    }
-    if not open_pairs:
+    rivals = {name: pairs.estimate(name, decision.chosen) for name in decision.candidates if name != decision.chosen}
+    # From one seed the variance between seeds is unknown.
+    known = {name: found for name, found in rivals.items() if found and found.components and found.components.seeds > 1}
+    if not known or len(known) < len(rivals):
         return None
-    needed = [_needed(found, margin, comparisons) for found in open_pairs.values()]
-    groups = [decision.chosen, *open_pairs]
-    have = max(found.components.seeds for found in open_pairs.values() if found.components)
-    seeds, texts = (_largest([need[index] for need in needed]) for index in (0, 1))
+    questions = [_Question.of(found, margin, pairs.comparisons) for found in known.values()]
+    groups = [decision.chosen, *known]
+    have = max(question.components.seeds for question in questions)
+    seeds, texts = (_largest(found) for found in zip(*(question.alone() for question in questions), strict=True))
     more = 0 if seeds is None else seeds - have
-    return Plan(groups, seeds, more * len(groups), more * sum(seconds[name] for name in groups), texts)
+    both = None if seeds or texts else _together(questions)
+    return Plan(groups, seeds, more * len(groups), more * sum(seconds[name] for name in groups), texts, both)
 
 
-def difference(differences: Differences, one: str, other: str) -> Estimate | None:
-    """Returns by how much the first group is higher, whichever order the pair is in."""
-    if (one, other) in differences:
-        return differences[one, other]
-    found = differences.get((other, one))
-    return None if found is None else found.reversed
+@dataclass(frozen=True)
+class _Question:
+    """Whether a rival is better, or at most the margin better, whichever is easier to show."""
+
+    components: Components
+    target: float  # the distance from the estimate to a bound that shows it
+    comparisons: int
+
+    @staticmethod
+    def of(found: Estimate, margin: float, comparisons: int) -> _Question:
+        assert found.components
+        return _Question(found.components, max(found.mean, margin - found.mean), comparisons)
+
+    def alone(self) -> tuple[int | None, int | None]:
+        """Returns the seeds, and the texts, that are expected to show it."""
+        return (
+            seeds_needed(self.components, self.target, self.comparisons),
+            units_needed(self.components, self.target, self.comparisons),
+        )
+
+    def seeds_with(self, factor: int) -> int | None:
+        """Returns the seeds that are expected to show it on that many times as many texts."""
+        larger = replace(self.components, units=factor * self.components.units)
+        return seeds_needed(larger, self.target, self.comparisons)
 
 
-def _needed(found: Estimate, margin: float, comparisons: int) -> tuple[int | None, int | None]:
-    """Returns the seeds, or the texts, with which a rival is expected to be shown better, or at most the margin better,
-    whichever is easier."""
-    components: Components | None = found.components
-    assert components
-    target = max(found.mean, margin - found.mean)
-    seeds = None if components.seeds == 1 else seeds_needed(components, target, comparisons, sides=1)
-    return seeds, units_needed(components, target, comparisons, sides=1)
+def _together(questions: Sequence[_Question]) -> tuple[int, int] | None:
+    for factor in FACTORS:
+        if seeds := _largest([question.seeds_with(factor) for question in questions]):
+            return seeds, factor * questions[0].components.units
+    return None
 
 
 def _largest(needed: Sequence[int | None]) -> int | None:

@@ -10,6 +10,8 @@ from src.comparison.settling import Plan
 from src.comparison.verdicts import seeds_needed
 from src.config.quoting import shell_argument
 from src.freezing.strategy import percent
+from src.statistics.best import AllPairs
+from src.statistics.intervals import Interval
 
 if TYPE_CHECKING:
     from src.comparison.comparison import Comparison
@@ -19,17 +21,18 @@ FEW_SEEDS = 3  # from which new seeds and new texts can be told apart
 
 COSTS = {
     "time": "{0.seconds:.0f} s a run",
-    "memory": "{0.memory:,.0f} bytes of memory",
+    "memory": "{1} MB of memory",
     "parameters": "{0.trainable:,} parameters train",
     "inference": "{0.total:,} parameters",
 }
 
 
-def summarise(comparison: Comparison, folder: str) -> str:
+def summarise(comparison: Comparison, pairs: AllPairs, folder: str) -> str:
     """Returns the answer in words, with the evidence for it.
 
     Args:
         comparison: without its sentence.
+        pairs: the differences of all groups.
         folder: of the runs.
     """
     rows, decision = comparison.rows, comparison.decision
@@ -39,10 +42,17 @@ def summarise(comparison: Comparison, folder: str) -> str:
             f"{_described(rows[0])} has a test {metric} of {_score(rows[0], comparison.metric)}. There is no other "
             f"group to compare it with.{_alone(rows[0])}"
         )
-    sentences = [*_undertrained(rows)]
-    if decision.chosen is None:
+    sentences = _undertrained(rows)
+    if not decision.loss:
         return " ".join(sentences)
-    sentences += [_choice(comparison, metric), *_candidates(comparison), *_scope(rows)]
+    if decision.chosen is None:
+        best = next(row for row in rows if row.name in decision.loss)
+        sentences.append(
+            f"{_described(best)} has the highest test {metric}, {_score(best, comparison.metric)}, but these runs do "
+            "not say how far the differences can be trusted."
+        )
+    else:
+        sentences += [_choice(comparison, metric), *_candidates(comparison, pairs), *_scope(rows)]
     if settling := _settling(comparison, folder):
         sentences.append(settling)
     return " ".join(sentences)
@@ -67,21 +77,20 @@ def _undertrained(rows: Sequence[Row]) -> list[str]:
     found = [row for row in rows if row.undertrained]
     if not found:
         return []
-    names = listed([row.name for row in found]) if len(found) < len(rows) else "No group"
-    was = "was" if len(found) in (1, len(rows)) else "were"
-    not_ = "" if len(found) == len(rows) else "not "
+    every = len(found) == len(rows)
+    names = "No group was" if every else f"{listed([row.name for row in found])} {_were(found)} not"
+    they = "Its score says how fast it learns" if len(found) == 1 else "Their scores say how fast they learn"
     steps = max(row.steps for row in found)
     return [
-        f"{names} {was} {not_}trained to the end: the last epoch was the best, the training loss was still falling, "
-        f"after at most {steps:.0f} steps. Their scores say how fast they learn, so nothing is concluded from them; "
-        f"try {found[0].undertrained}."
+        f"{names} trained to the end: the last epoch was the best, the training loss was still falling, after at most "
+        f"{steps:.0f} steps. {they}, so nothing is concluded from that; try {found[0].undertrained}."
     ]
 
 
 def _choice(comparison: Comparison, metric: str) -> str:
     decision, margin = comparison.decision, comparison.margin
     chosen = next(row for row in comparison.rows if row.name == decision.chosen)
-    score, cost = _score(chosen, comparison.metric), COSTS[comparison.cost].format(chosen)
+    score, cost = _score(chosen, comparison.metric), COSTS[comparison.cost].format(chosen, round(chosen.memory / 1e6))
     if len(decision.loss) == 1:
         return f"Only {_described(chosen)} was trained to the end: test {metric} {score}."
     if decision.candidates == [decision.chosen]:
@@ -98,18 +107,25 @@ def _choice(comparison: Comparison, metric: str) -> str:
     )
 
 
-def _candidates(comparison: Comparison) -> list[str]:
-    decision, scores = comparison.decision, {row.name: row.scores[comparison.metric] for row in comparison.rows}
+def _candidates(comparison: Comparison, pairs: AllPairs) -> list[str]:
+    decision, sentences = comparison.decision, []
     if len(decision.loss) < 2:
         return []
-    best, sentences = max(scores[name] for name in decision.loss), []
+    best = next(row for row in comparison.rows if row.name in decision.candidates)
     if len(decision.candidates) > 1:
         sentences.append(f"May be the best: {', '.join(decision.candidates)}.")
-    elif decision.candidates != [decision.chosen]:
-        sentences.append(f"The best is {decision.candidates[0]}, with {best:.3f}.")
-    if worse := [f"{name} by {best - scores[name]:.3f}" for name in decision.worse if name != decision.chosen]:
-        sentences.append(f"Worse than the best: {', '.join(worse)}.")
+    elif best.name != decision.chosen:
+        sentences.append(f"The best is {best.name}, with {best.scores[comparison.metric]:.3f}.")
+    if decision.worse:
+        worse = [f"{name} by {_bounded(pairs.interval(best.name, name))}" for name in decision.worse]
+        sentences.append(f"Worse than {best.name}: {', '.join(worse)}.")
     return [*sentences, "All of this holds with 95% confidence."]
+
+
+def _bounded(difference: Interval | None) -> str:
+    if difference is None:
+        return "an unknown difference"
+    return f"{difference.value:.3f} [{difference.low:.3f}, {difference.high:.3f}]"
 
 
 def _scope(rows: Sequence[Row]) -> list[str]:
@@ -117,15 +133,17 @@ def _scope(rows: Sequence[Row]) -> list[str]:
     found, kinds = [], {row.evidence for row in rows if row.evidence}
     if "texts" in kinds:
         found.append("With one seed it is said of these trained models, not of their strategies.")
+    if any(row.evidence == "seeds and texts" and row.pairs == 2 for row in rows):
+        found.append("Two seeds say little of how much seeds differ; with three it is safer.")
     if "seeds" in kinds:
         found.append("It is said of these test texts, since the scores of single texts are not known.")
     if still := [row.name for row in rows if row.improving and not row.undertrained]:
-        epochs = max(row.epochs for row in rows if row.name in still)
-        found.append(f"At this budget: {listed(still)} {_were(still)} still improving after {epochs:.0f} epochs.")
+        epochs = _counted(round(max(row.epochs for row in rows if row.name in still)), "epoch")
+        found.append(f"At this budget: {listed(still)} {_were(still)} still improving after {epochs}.")
     return found
 
 
-def _were(names: Sequence[str]) -> str:
+def _were(names: Sequence[object]) -> str:
     return "was" if len(names) == 1 else "were"
 
 
@@ -153,24 +171,33 @@ def _settling(comparison: Comparison, folder: str) -> str:
             f"What would settle it: {_counted(plan.runs, 'run')} more, of {listed(plan.groups)} up to {plan.seeds} "
             f"seeds, about {_counted(minutes, 'minute')} ({command})."
         )
-    return _more_texts(plan, decision.chosen or "")
+    return _more_texts(plan)
 
 
-def _more_texts(plan: Plan, chosen: str) -> str:
-    if plan.texts is None:
-        return f"Neither more seeds nor more texts would settle it: they are equal at this margin; take {chosen}."
-    rounded = float(f"{plan.texts:.2g}")
-    return (
-        f"More seeds will not settle it: about {rounded:,.0f} test texts would, for example by cross-validation "
-        "(sweep=cross_validation), if there are so many texts with labels."
-    )
+def _more_texts(plan: Plan) -> str:
+    if plan.texts is not None:
+        return (
+            f"More seeds will not settle it: about {_rounded(plan.texts)} test texts would, for example by "
+            "cross-validation (sweep=cross_validation), if there are so many texts with labels."
+        )
+    if plan.both is not None:
+        seeds, texts = plan.both
+        return (
+            f"Neither more seeds nor more texts alone settle it: {seeds} seeds and {_rounded(texts)} test texts would."
+        )
+    return "No number of runs that could be made would settle it: as far as they can tell these groups are equal."
+
+
+def _rounded(count: int) -> str:
+    return f"{float(f'{count:.2g}'):,.0f}"
 
 
 def _more_seeds(comparison: Comparison, wanted: int, folder: str) -> str:
-    """Returns the arguments that add seeds to the sweep."""
-    have = {seed for row in comparison.rows for seed in row.seeds}
-    first = max(have, default=0) + 1
-    seeds = range(first, first + max(1, wanted - len(have)))
+    """Returns the arguments that add the missing seeds of some groups, and new ones, to the sweep."""
+    have = sorted({seed for row in comparison.rows for seed in row.seeds})
+    missing = {seed for row in comparison.rows for seed in row.missing}
+    new = range(max(have, default=0) + 1, max(have, default=0) + 1 + max(0, wanted - len(have)))
+    seeds = sorted({*missing, *new}) or [max(have, default=0) + 1]
     return f"the same command with seed={','.join(map(str, seeds))} {shell_argument('hydra.sweep.dir', folder)}"
 
 

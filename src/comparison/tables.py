@@ -55,7 +55,7 @@ def _scores(comparison: Comparison) -> Cells:
                 f"{len(row.seeds)}{missing}",
                 *(f"{row.scores[m]:.3f}{_bounds(row.intervals[m])}" for m in shown),
                 "" if row.difference is None else f"{row.difference:+.3f}{_bounds(row.difference_interval, '+.3f')}",
-                "" if row.p is None else f"{row.p:.3f}",
+                "" if row.p is None else "<0.001" if row.p < 0.001 else f"{row.p:.3f}",
                 "" if row.loss is None else f"≤ {row.loss:.3f}",
                 row.verdict,
             ]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 ENOUGH_STEPS = 200  # with fewer optimizer steps a new head has not learned what its inputs tell
-FALLING = 0.01  # a training loss that falls by more than this fraction in an epoch is still falling
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def convergence(result: Mapping[str, Any]) -> Convergence | None:
     if "train/loss" not in last or "step" not in last or "epoch" not in result.get("best", {}):
         return None
     before = history[-2].get("train/loss") if len(history) > 1 else None
-    falling = before is None or last["train/loss"] < (1 - FALLING) * before
+    falling = before is None or last["train/loss"] < before
     stopped = result.get("ended", {}).get("by") == "early_stopping"
     improving = result["best"]["epoch"] == last["epoch"] and falling and not stopped
     return Convergence(int(last["epoch"]), int(last["step"]), bool(improving))

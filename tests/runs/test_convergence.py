@@ -23,7 +23,8 @@ def result(losses: list[float], best: int, steps: int, by: str = "max_epochs") -
         (result([1.0], 1, 19), True, True),  # nothing to compare with: one epoch is never known to be enough
         (result([1.0, 0.8], 2, 400), True, False),
         (result([1.0, 0.8, 0.7], 2, 57), False, False),  # a later epoch was worse
-        (result([1.0, 0.8, 0.7999], 3, 57), False, False),  # the training loss no longer falls
+        (result([1.0, 0.8, 0.8], 3, 57), False, False),  # the training loss no longer falls
+        (result([1.0, 0.8, 0.7999], 3, 57), True, True),  # little, since the learning rate has come to its end
         (result([1.0, 0.8], 2, 38, "early_stopping"), False, False),
     ],
 )
