@@ -35,6 +35,7 @@ from tests.conftest import ARCHITECTURES, composed, power_cut, refusal
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
 CUT = ("freeze=cut", "freeze.layers=2", "model=bert_linear", "optimizer.lr=1e-3")
+SMALL = ("data.limit=60", "data.max_length=32", "trainer=cpu")
 TRAINED = (*CUT, "freeze.train=1")
 
 
@@ -147,7 +148,7 @@ def test_groups_bear_the_depth_and_what_trains(run_tiny: Run, tmp_path: Path) ->
 
 def test_a_plan_has_the_layers_that_are_left(tiny_bert: Path, tmp_path: Path) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("plan", ["run=unset", *TRAINED, f"backbone.name={tiny_bert}", "data.limit=60", "trainer=cpu"])
+        cfg = compose("plan", ["run=unset", *TRAINED, f"backbone.name={tiny_bert}", *SMALL])
     cfg.cache = str(tmp_path)
     shown = plan(cfg)
     assert shown.startswith("cut:2+1: 1 phase")
@@ -170,17 +171,23 @@ def test_a_cut_model_is_pretrained_and_classified_from(run_tiny: Run, tmp_path: 
     assert len(fill[0]) == 3
     exported(mlm, tmp_path / "out")
     assert transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "out").config.num_hidden_layers == 2
-    _, result = run_tiny(
-        "backbone=run", f"backbone.run={mlm.path}", *CUT[2:], "freeze=bottom", "freeze.layers=1", name="c"
-    )
+    result = trained(tmp_path, "backbone=run", f"backbone.run={mlm.path}", CUT[2], "freeze=mix")
     assert [row["stage"] for row in result["phases"][0]["audit"]] == ["embeddings", "layer.0", "layer.1", "head"]
+    head: Any = Predictor.load(tmp_path / "other").network.head
+    assert head.layers == 3  # the embeddings' output and those of two layers
 
 
-def test_a_random_backbone_is_cut_too(run_tiny: Run) -> None:
+def trained(tmp_path: Path, *overrides: str) -> dict[str, Any]:
+    """A short run in the folder `other`, of another kind of backbone."""
+    few = (*SMALL, "trainer.max_epochs=1", "callbacks.progress=null")
+    return training.train(composed(*few, f"cache={tmp_path / 'cache'}", *overrides), RunFolder(tmp_path / "other"))
+
+
+def test_a_random_backbone_is_cut_too(tmp_path: Path) -> None:
     options = ("backbone=scratch", "backbone/size=tiny", "freeze=cut", "freeze.layers=1", "freeze.train=1", CUT[2])
-    run, result = run_tiny(*options)
+    result = trained(tmp_path, *options)
     assert [row["stage"] for row in result["phases"][0]["audit"]] == ["embeddings", "layer.0", "head"]
-    assert Predictor.load(run.path).network.encoder.config.num_hidden_layers == 1
+    assert Predictor.load(tmp_path / "other").network.encoder.config.num_hidden_layers == 1
 
 
 @pytest.mark.parametrize("freeze", ["freeze.layers=4", "freeze.layers=2 freeze.train=3", "freeze.layers=0"])
@@ -188,9 +195,8 @@ def test_a_cut_that_does_not_fit_is_refused_before_weights_are_loaded(
     freeze: str, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loading, "load_encoder", lambda *arguments: pytest.fail("loaded"))
-    run = f"run={tmp_path / 'run'}"
-    said = refusal("train", [run, f"backbone.name={tiny_bert}", "freeze=cut", *freeze.split()], capsys)
-    assert said.count("freeze.") >= 1
+    options = [f"run={tmp_path / 'run'}", f"backbone.name={tiny_bert}", *SMALL, "freeze=cut", *freeze.split()]
+    assert freeze.rpartition(" ")[2].partition("=")[0] in refusal("train", options, capsys)
     assert not (tmp_path / "run").exists()
 
 
@@ -199,7 +205,7 @@ def test_shared_layers_are_refused_before_weights_are_loaded(
 ) -> None:
     monkeypatch.setattr(loading, "load_encoder", lambda *arguments: pytest.fail("loaded"))
     backbone = f"backbone.name={backbone_folder('albert')}"
-    said = refusal("train", [f"run={tmp_path / 'run'}", backbone, "freeze=cut", "freeze.layers=1"], capsys)
+    said = refusal("train", [f"run={tmp_path / 'run'}", backbone, *SMALL, "freeze=cut", "freeze.layers=1"], capsys)
     assert "freeze=cut needs a backbone with a list of layers of its own" in said
 
 
