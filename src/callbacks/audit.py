@@ -22,7 +22,7 @@ LOOKS = 20  # steps of a phase in which each gradient is held against the precis
 
 
 class AuditError(Exception):
-    """A frozen parameter moved, or a trainable one that got a gradient did not. Names it."""
+    """A frozen parameter changed, or a trainable one that got a gradient did not. Names it."""
 
 
 class Audit:
@@ -84,13 +84,13 @@ class Audit:
         """The table of the phase, one row a stage.
 
         Raises:
-            AuditError: a frozen parameter moved, or a trainable one that got a gradient did not.
+            AuditError: a frozen parameter changed, or a trainable one that got a gradient did not.
         """
         now = self.check_frozen(module)
         stuck = sorted(n for n in self.graded if now[n] == self.before[n])
         if broken := [name for name in stuck if name in self.due]:
             raise AuditError(
-                f"phase {module.phase + 1}: parameters that train and got a gradient have not moved: {_some(broken)}"
+                f"phase {module.phase + 1}: parameters that train and got a gradient have not changed: {_some(broken)}"
             )
         if not self.graded:
             log.warning(

@@ -77,7 +77,7 @@ class Saving(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.saved_at = time.monotonic()
-        self._rehearse(trainer, pl_module)
+        self._check_writable(trainer, pl_module)
         self._listen()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -93,16 +93,16 @@ class Saving(Checkpoint):
         # Gradients that are still being added up are in no checkpoint, and after the last batch comes the validation.
         if (batch_idx + 1) % trainer.accumulate_grad_batches or batch_idx + 1 == trainer.num_training_batches:
             return
-        if wish := self._wish(trainer, due=time.monotonic() - self.saved_at >= self.every):
+        if number := self._requested(trainer, due=time.monotonic() - self.saved_at >= self.every):
             self._save(trainer)
-            _stop(trainer, wish)
+            _stop(trainer, number)
 
     def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        if trainer.state.fn == "fit" and not trainer.sanity_checking and (wish := self._wish(trainer)):
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and (number := self._requested(trainer)):
             # A training that ends within an epoch could not be resumed from here.
             if not ends_here(trainer):
                 self._save(trainer)
-            _stop(trainer, wish)
+            _stop(trainer, number)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.validated = trainer.state.fn == "fit" and not trainer.sanity_checking
@@ -117,7 +117,7 @@ class Saving(Checkpoint):
         self._save(trainer)
         if better and trainer.is_global_zero:
             hard_link(self.last, self.best)
-        _stop(trainer, self._wish(trainer))
+        _stop(trainer, self._requested(trainer))
         self.stepping = False
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -152,9 +152,9 @@ class Saving(Checkpoint):
         trainer.save_checkpoint(self.last)
         self.saved_at = time.monotonic()
 
-    def _wish(self, trainer: Trainer, due: bool = False) -> int:
-        """What the processes wish, since all must save at the same step: 0 to go on, DUE to save, or the signal that
-        asks one of them to stop."""
+    def _requested(self, trainer: Trainer, due: bool = False) -> int:
+        """Returns what is requested of all processes, which must save at the same step: nothing (0), a save (DUE), or
+        to end on the signal that one of them got."""
         mine = self.asked or (DUE if due else 0)
         if trainer.world_size == 1:
             return mine
@@ -176,7 +176,7 @@ class Saving(Checkpoint):
             raise SystemExit(128 + number)
         log.warning("%s: saving, then the run ends. Once more ends it at once.", signal.Signals(number).name)
 
-    def _rehearse(self, trainer: Trainer, module: LightningModule) -> None:
+    def _check_writable(self, trainer: Trainer, module: LightningModule) -> None:
         """Writes the state as it is, reads it back and takes it away again, before any work could be lost.
 
         Raises:

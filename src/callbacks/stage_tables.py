@@ -13,7 +13,7 @@ from src.modules.freezable import FreezableModule
 
 
 def audit_table(rows: list[dict[str, Any]]) -> str:
-    """The rows of an audit as text: what trained and moved, and what stayed bit for bit."""
+    """The rows of an audit as text: what trained and changed, and what stayed bit for bit."""
     table = Table("stage", box=None, pad_edge=False)
     for column in ("in optimizer", "got gradient"):
         table.add_column(column, justify="right")
@@ -22,8 +22,8 @@ def audit_table(rows: list[dict[str, Any]]) -> str:
         table.add_column(column)
     for row in rows:
         counts = [f"{row['in_optimizer']:,}", f"{row['got_gradient']:,}", row["mode"]]
-        moved = "moved" if row["before"] != row["after"] else "unchanged"
-        table.add_row(row["stage"], *counts, row["before"], row["after"], moved)
+        change = "changed" if row["before"] != row["after"] else "unchanged"
+        table.add_row(row["stage"], *counts, row["before"], row["after"], change)
     return as_text(table)
 
 

@@ -1,4 +1,5 @@
-"""Optimizers and schedules: parameter groups per stage, weight decay for matrices, learning rates by step."""
+"""Optimizers: parameter groups per stage with their learning rates and weight decay, and the scheduler that applies a
+learning-rate schedule to them."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def find_idle(settings: RunConfig, stages: Sequence[Stage], phases: Sequence[Pha
     first, later = _training(stages, phases[:1]), _training(stages, phases[1:])
     if later <= first:
         found["optimizer.thaw_warmup"] = "no stage is unfrozen during the training"
-    if settings.is_mlm or not depth(stages, phases[:1]):
+    if settings.activations.mode != "require" and (settings.is_mlm or not depth(stages, phases[:1])):
         why = "other tokens are masked in every epoch" if settings.is_mlm else "nothing is frozen from the input on"
         found |= dict.fromkeys(
             ("activations", "activations.mode", "activations.max_gb"), f"{why}, so there is no store"
