@@ -84,6 +84,8 @@ def _choice(comparison: Comparison, metric: str) -> str:
     score, cost = _score(chosen, comparison.metric), COSTS[comparison.cost].format(chosen)
     if len(decision.loss) == 1:
         return f"Only {_described(chosen)} was trained to the end: test {metric} {score}."
+    if decision.candidates == [decision.chosen]:
+        return f"Choose {_described(chosen)}: test {metric} {score}, the best ({cost})."
     if decision.sure:
         return (
             f"Choose {_described(chosen)}: test {metric} {score}. It is the cheapest ({cost}) that is shown to be at "
@@ -101,12 +103,10 @@ def _candidates(comparison: Comparison) -> list[str]:
     if len(decision.loss) < 2:
         return []
     best, sentences = max(scores[name] for name in decision.loss), []
-    if decision.candidates == [decision.chosen]:
-        sentences.append("It is the best.")
-    elif len(decision.candidates) == 1:
-        sentences.append(f"The best is {decision.candidates[0]}, with {best:.3f}.")
-    else:
+    if len(decision.candidates) > 1:
         sentences.append(f"May be the best: {', '.join(decision.candidates)}.")
+    elif decision.candidates != [decision.chosen]:
+        sentences.append(f"The best is {decision.candidates[0]}, with {best:.3f}.")
     if worse := [f"{name} by {best - scores[name]:.3f}" for name in decision.worse if name != decision.chosen]:
         sentences.append(f"Worse than the best: {', '.join(worse)}.")
     return [*sentences, "All of this holds with 95% confidence."]

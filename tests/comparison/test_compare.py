@@ -222,7 +222,7 @@ def test_three_seeds_decide_what_many_texts_show(made: Make) -> None:
     assert frozen.loss is not None
     assert 0.07 < frozen.loss < 0.12
     assert comparison.sentence.startswith("Choose none")
-    assert "It is the best. Worse than the best: all by 0.0" in comparison.sentence
+    assert ", the best (100 s a run). Worse than the best: all by 0.0" in comparison.sentence
     assert comparison.plan is None
 
 
