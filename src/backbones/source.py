@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,16 @@ class Source:
             if key in self.settings:
                 return int(self.settings[key])
         raise UserError(f"backbone.name must be an encoder with an ordered list of layers; {self.name} has none.")
+
+    @property
+    def shares_layers(self) -> bool:
+        """Whether several layers share one set of parameters, as in ALBERT."""
+        return "num_hidden_groups" in self.settings
+
+    def truncated(self, layers: int) -> Source:
+        """Returns the description, without files, of the encoder that ends after its first `layers` layers."""
+        counts = {key: layers for key in LAYER_COUNTS if key in self.settings}
+        return replace(self, folder=None, settings={**self.settings, **counts})
 
     @property
     def longest(self) -> int:

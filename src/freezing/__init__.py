@@ -3,12 +3,13 @@
 from src.freezing.multi_phase import Chain, Gradual, LpFt
 from src.freezing.parameter_efficient import Biases, Lora, Mix, Norms
 from src.freezing.strategy import Phase, Stage, Strategy
-from src.freezing.whole_stages import Bottom, Embeddings, Everything, Nothing, Pattern, Surgical, Top
+from src.freezing.whole_stages import Bottom, Cut, Embeddings, Everything, Nothing, Pattern, Surgical, Top
 
 __all__ = [
     "Biases",
     "Bottom",
     "Chain",
+    "Cut",
     "Embeddings",
     "Everything",
     "Gradual",

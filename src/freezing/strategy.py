@@ -109,6 +109,17 @@ class Strategy(ABC):
         """Its name in tables, logs and folders: its kind, and `reinit_top` if that is not 0."""
         return f"{self.kind}+reinit:{self.reinit_top}" if self.reinit_top else self.kind
 
+    def kept(self, stages: Sequence[Stage]) -> list[Stage]:
+        """Returns the stages that are left of a network before its training: all of them, unless layers are dropped.
+
+        Args:
+            stages: of the network as it was loaded, from the input on.
+
+        Raises:
+            UserError: the strategy does not fit these stages.
+        """
+        return list(stages)
+
     @abstractmethod
     def phases(self, stages: Sequence[Stage]) -> list[Phase]:
         """Returns the phases of a training.

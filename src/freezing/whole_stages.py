@@ -125,6 +125,37 @@ class Surgical(Strategy):
         return single_phase(stages, [stage.name in block for stage in stages])
 
 
+@dataclass(frozen=True, config=STRICT)
+class Cut(Strategy):
+    """The backbone without the layers after its first `layers`; of what is left, only the last `train` layers and what
+    follows them train."""
+
+    layers: Annotated[int, Field(ge=1)]
+    train: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def kind(self) -> str:
+        return f"cut:{self.layers}+{self.train}" if self.train else f"cut:{self.layers}"
+
+    def kept(self, stages: Sequence[Stage]) -> list[Stage]:
+        count = _layers(stages)
+        if self.layers > count:
+            raise UserError(
+                f"freeze.layers must lie in 1..{count} for this backbone ({count} layers); got {self.layers}.\n"
+                f"freeze.layers={count} keeps the whole backbone, as freeze=all does."
+            )
+        if self.train > self.layers:
+            raise UserError(
+                f"freeze.train must lie in 0..{self.layers}, since freeze.layers={self.layers} layers are kept; got "
+                f"{self.train}.\nLower it, or keep more layers."
+            )
+        dropped = {f"layer.{i}" for i in range(self.layers, count)}
+        return [stage for stage in stages if stage.name not in dropped]
+
+    def phases(self, stages: Sequence[Stage]) -> list[Phase]:
+        return Top(self.train).phases(self.kept(stages))
+
+
 def _check_layers(layers: int, stages: Sequence[Stage]) -> None:
     count = _layers(stages)
     if layers > count:

@@ -1,7 +1,8 @@
-"""How a strategy changes a network before training: re-initialised layers, adapters, a learned mix of layers."""
+"""How a strategy changes a network before training: dropped or re-initialised layers, adapters, a mix of layers."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,14 @@ from torch import nn
 from src.errors import UserError
 from src.freezing.parameter_efficient import Lora, Mix
 from src.freezing.strategy import Stage, Strategy
+from src.freezing.whole_stages import Cut
+from src.models.frozen_prefix import CutError, truncate
 from src.models.heads import MaskedLanguageHead, MixedHead
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+log = logging.getLogger(__name__)
 
 
 def adapt(
@@ -31,6 +36,9 @@ def adapt(
     Raises:
         UserError: the strategy does not fit this backbone.
     """
+    if isinstance(strategy, Cut):
+        drop_layers(encoder, strategy.layers)
+        stages = strategy.kept(stages)
     if strategy.reinit_top:
         reinitialise(encoder, [stage for stage in stages if stage.is_layer][-strategy.reinit_top :])
     if isinstance(strategy, Lora):
@@ -47,6 +55,20 @@ def adapt(
         encoder.config.output_hidden_states = True
         head = MixedHead(head, 1 + int(encoder.config.num_hidden_layers))
     return encoder, head
+
+
+def drop_layers(encoder: PreTrainedModel, layers: int) -> None:
+    """Drops all but the first `layers` layers, in place.
+
+    Raises:
+        UserError: the layers of this architecture cannot be told apart.
+    """
+    before = int(encoder.config.num_hidden_layers)
+    try:
+        truncate(encoder, layers)
+    except CutError as error:
+        raise UserError(f"freeze=cut needs a backbone that can be cut: {error}.\nChoose freeze=all.") from None
+    log.info("The encoder ends after the first %d of its %d layers; the others are dropped", layers, before)
 
 
 def reinitialise(encoder: PreTrainedModel, layers: Iterable[Stage]) -> None:

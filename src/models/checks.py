@@ -16,6 +16,7 @@ from src.config.validation import check
 from src.data.corpus import Corpus
 from src.errors import UserError, nearest
 from src.freezing.strategy import HEAD, Stage, Strategy, check_reinit
+from src.freezing.whole_stages import Cut
 
 
 def check_both(first: DictConfig, second: DictConfig) -> None:
@@ -30,8 +31,13 @@ def check_both(first: DictConfig, second: DictConfig) -> None:
     """
     from src.data import corpus as corpora
 
+    settings, strategy = read_training(first)
+    source = find_backbone(settings.backbone)
+    if isinstance(strategy, Cut):  # the classification starts from an encoder with fewer layers
+        check_fit(settings, strategy, source)
+        source = source.truncated(strategy.layers)
     settings, strategy = read_training(second)
-    check_fit(settings, strategy, find_backbone(read_training(first)[0].backbone))
+    check_fit(settings, strategy, source)
     check_monitor(settings, corpora.load(settings.data))
 
 
@@ -81,6 +87,11 @@ def check_fit(settings: RunConfig, strategy: Strategy, source: Source) -> None:
     Raises:
         UserError: max_length is beyond the backbone's positions, or the strategy does not fit its layers.
     """
+    if isinstance(strategy, Cut) and source.shares_layers:
+        raise UserError(
+            f"freeze=cut needs a backbone with a list of layers of its own; those of {source.name} share one set of "
+            "parameters.\nChoose freeze=all, or another backbone."
+        )
     if settings.data.max_length > source.longest:
         other = "choose a backbone for longer texts, such as backbone=modernbert"
         if isinstance(settings.backbone, Scratch):
@@ -94,7 +105,7 @@ def check_fit(settings: RunConfig, strategy: Strategy, source: Source) -> None:
     ]
     with_names = all(len(stage.parameters) > 1 for stage in declared if stage.is_layer)
     if with_names or not strategy.by_name:
-        stages = [*declared, Stage(HEAD, (HEAD,))]
+        stages = strategy.kept([*declared, Stage(HEAD, (HEAD,))])
         phases = strategy.phases(stages)
         check_reinit(strategy.reinit_top, stages, phases)
         if any(phase.end.epochs is None for phase in phases[:-1]) and settings.monitor.metric.startswith("train/"):

@@ -1,16 +1,20 @@
-"""Cuts an encoder at a depth: a prefix that computes hidden states and a suffix that continues from them.
+"""Cuts an encoder at a depth: a prefix that computes hidden states and a suffix that continues from them, or an encoder
+that ends there.
 
-Both share the encoder's own modules, so training the suffix trains the encoder, and both run the architecture's own
-forward code, with its masks and position biases.
+Prefix and suffix share the encoder's own modules, so training the suffix trains the encoder, and both run the
+architecture's own forward code, with its masks and position biases.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 LAYER_LISTS = ("encoder.layer", "transformer.layer", "layers")
 
@@ -52,12 +56,8 @@ def cut(encoder: nn.Module, layers: int) -> tuple[nn.Module, nn.Module]:
     Raises:
         CutError: the layers are shared or not in a list.
     """
-    path = next((p for p in LAYER_LISTS if isinstance(_get(encoder, p), nn.ModuleList)), None)
-    if path is None:
-        raise CutError(f"{type(encoder).__name__} has no list of layers of its own to cut")
+    path = _path_of_layers(encoder, layers)
     whole = _get(encoder, path)
-    if layers > len(whole):
-        raise CutError(f"{type(encoder).__name__} has {len(whole)} layers, fewer than {layers}")
     prefix, suffix = _view(encoder, path), _view(encoder, path)
     for view, kept in ((prefix, whole[:layers]), (suffix, whole[layers:])):
         stack = path.rpartition(".")[0]
@@ -76,6 +76,41 @@ def cut(encoder: nn.Module, layers: int) -> tuple[nn.Module, nn.Module]:
         # DeBERTa's convolution follows the first layer, whichever that is.
         _set(suffix, "encoder.conv", None)
     return prefix, suffix
+
+
+def truncate(encoder: PreTrainedModel, layers: int) -> None:
+    """Drops all but the first `layers` layers of an encoder, in place and in its config.
+
+    What runs after the last layer, a final norm or a pooler, then runs after the last one left: the encoder equals one
+    that transformers loads with `num_hidden_layers=layers`.
+
+    Args:
+        encoder: a transformers encoder.
+        layers: how many layers are left, from 1 to all.
+
+    Raises:
+        CutError: the layers are shared or not in a list.
+    """
+    path = _path_of_layers(encoder, layers)
+    _set(encoder, path, _get(encoder, path)[:layers])
+    settings: Any = encoder.config
+    settings.num_hidden_layers = layers
+    if getattr(settings, "layer_types", None):  # what kind of attention each layer has, as in ModernBERT
+        settings.layer_types = settings.layer_types[:layers]
+
+
+def _path_of_layers(encoder: nn.Module, layers: int) -> str:
+    """Returns the path of an encoder's list of layers.
+
+    Raises:
+        CutError: it has no such list, or fewer than `layers` layers.
+    """
+    path = next((p for p in LAYER_LISTS if isinstance(_get(encoder, p), nn.ModuleList)), None)
+    if path is None:
+        raise CutError(f"{type(encoder).__name__} has no list of layers of its own to cut")
+    if layers > (count := len(_get(encoder, path))):
+        raise CutError(f"{type(encoder).__name__} has {count} layers, fewer than {layers}")
+    return path
 
 
 def _view(module: nn.Module, path: str) -> nn.Module:

@@ -34,6 +34,10 @@ FROZEN = {
     "freeze=all model=bert_bilstm": "token states",
     "freeze=bottom freeze.layers=2 model=bert_linear": "token states",
     "freeze=bottom freeze.layers=3 model=bert_linear model.pooling=pooler": "token states",
+    "freeze=cut freeze.layers=2 model=bert_linear": "mean vectors",
+    "freeze=cut freeze.layers=1 model=bert_linear model.pooling=pooler": "pooler vectors",
+    "freeze=cut freeze.layers=2 model=bert_bilstm": "token states",
+    "freeze=cut freeze.layers=2 freeze.train=1 model=bert_linear": "token states",
     "freeze=embeddings model=bert_bilstm": "token states",
     r"freeze=pattern freeze.frozen=['embeddings','layer\.0\.','layer\.2\.attention'] model=bert_linear": "token states",
 }

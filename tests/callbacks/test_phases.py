@@ -53,6 +53,11 @@ STRATEGIES: dict[str, list[tuple[list[str], str]]] = {
     "freeze=norms": [(EVERYTHING, r"^head|(?i:norm\.(weight|bias))$")],
     "freeze=lora": [(["layer.0", "layer.1", "layer.2", "head"], r"^head|lora_")],
     "freeze=mix": [(["head"], "^head")],
+    "freeze=cut freeze.layers=2": [(["head"], "^head")],
+    "freeze=cut freeze.layers=2 freeze.train=1": [(["layer.1", "head"], r"layers?\.1\.|^head|final_norm")],
+    "freeze=cut freeze.layers=2 freeze.train=1 freeze.reinit_top=1": [
+        (["layer.1", "head"], r"layers?\.1\.|^head|final_norm")
+    ],
     "freeze=bottom freeze.layers=1 freeze.reinit_top=1": [
         (["layer.1", "layer.2", "head"], r"layers?\.[12]\.|^head|final_norm")
     ],
@@ -112,7 +117,7 @@ MOVES = [
     (strategy, architecture)
     for strategy in STRATEGIES
     for architecture in ARCHITECTURES
-    if architecture in ("bert", "modernbert") or strategy.startswith(("freeze=gradual", "freeze=lora"))
+    if architecture in ("bert", "modernbert") or strategy.startswith(("freeze=gradual", "freeze=lora", "freeze=cut"))
 ]
 
 
@@ -395,6 +400,12 @@ def test_two_processes_train_the_same_phases_to_the_same_weights(tmp_path: Path,
 BAD = {
     "freeze=surgical freeze.first=1 freeze.last=3": r"must lie in 0\.\.2",
     "freeze=surgical freeze.first=2 freeze.last=1": "first <= last",
+    "freeze=cut freeze.layers=4": r"freeze\.layers must lie in 1\.\.3 .* got 4\.\nfreeze\.layers=3 keeps",
+    "freeze=cut freeze.layers=0": "greater than or equal to 1",
+    "freeze=cut freeze.layers=2 freeze.train=3": r"freeze\.train must lie in 0\.\.2, .* got 3\.",
+    "freeze=cut freeze.layers=2 freeze.train=-1": "greater than or equal to 0",
+    "freeze=cut freeze.layers=2 freeze.train=1 freeze.reinit_top=2": r"layer\.0 never trains",
+    "freeze=cut freeze.layers=2 freeze.train=2 freeze.reinit_top=3": r"must lie in 0\.\.2",
     "freeze=gradual freeze.down_to=layer.7": r"must be a stage of the backbone; got layer\.7",
     "freeze=lora freeze.targets=[nothing]": r"\[.nothing.\] matches none",
     "freeze=lora freeze.targets=[LayerNorm]": "must match linear layers",

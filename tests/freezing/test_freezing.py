@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from src.errors import UserError
 from src.freezing.strategy import Phase, Stage, Strategy, depth
-from src.freezing.whole_stages import Bottom, Embeddings, Everything, Nothing, Pattern, Top
+from src.freezing.whole_stages import Bottom, Cut, Embeddings, Everything, Nothing, Pattern, Top
 
 STAGES = [
     Stage("embeddings", ("embeddings.word.weight", "embeddings.norm.bias")),
@@ -48,6 +48,38 @@ def test_each_strategy_trains_exactly_its_parameters(
     assert phases == [Phase(frozenset(trains))]
     assert depth(STAGES, phases) == frozen_stages
     assert strategy.name == name
+
+
+@pytest.mark.parametrize(
+    ("strategy", "kept", "trains", "name"),
+    [
+        (Cut(1), [EMBEDDINGS, FIRST, POOLER, HEAD], HEAD, "cut:1"),
+        (Cut(1, 1), [EMBEDDINGS, FIRST, POOLER, HEAD], FIRST | POOLER | HEAD, "cut:1+1"),
+        (Cut(2), [EMBEDDINGS, FIRST, SECOND, POOLER, HEAD], HEAD, "cut:2"),
+        (
+            Cut(2, 1, reinit_top=1),
+            [EMBEDDINGS, FIRST, SECOND, POOLER, HEAD],
+            SECOND | POOLER | HEAD,
+            "cut:2+1+reinit:1",
+        ),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_a_cut_drops_the_layers_above_it(strategy: Strategy, kept: list[set[str]], trains: set[str], name: str) -> None:
+    stages = strategy.kept(STAGES)
+    assert [set(stage.parameters) for stage in stages] == kept
+    # What is declared of the whole backbone and what is left of it lead to the same phases.
+    assert strategy.phases(STAGES) == strategy.phases(stages) == [Phase(frozenset(trains))]
+    assert strategy.name == name
+
+
+def test_a_cut_out_of_range_is_answered_with_the_range() -> None:
+    with pytest.raises(UserError, match=r"freeze\.layers must lie in 1\.\.2 .* got 3\."):
+        Cut(3).kept(STAGES)
+    with pytest.raises(UserError, match=r"freeze\.train must lie in 0\.\.1, .* got 2\."):
+        Cut(1, 2).kept(STAGES)
+    with pytest.raises(ValidationError):
+        Cut(0)
 
 
 def test_depth_counts_what_trains_in_no_phase() -> None:

@@ -31,6 +31,8 @@ CASES = [
     ("freeze=top freeze.layers=1", "optimizer.lr", (1e-5, 1e-2), False),
     ("freeze=top freeze.layers=1", "optimizer.layer_decay", (0.5, 1.0), True),
     ("freeze=top freeze.layers=2", "optimizer.layer_decay", (0.5, 1.0), False),
+    ("freeze=cut freeze.layers=2", "optimizer.lr", (1e-5, 1e-2), True),
+    ("freeze=cut freeze.layers=2 freeze.train=1", "optimizer.layer_decay", (0.5, 1.0), True),
     ("freeze=bitfit", "optimizer.lr", (1e-5, 1e-2), False),
     ("freeze=lora", "optimizer.lr", (1e-5, 1e-2), False),
     ("freeze=none", "optimizer.lr", (1e-5, 1e-2), False),
