@@ -169,7 +169,10 @@ def claims(population: Population, seeds: int, count: int) -> tuple[float, float
         pairs = itertools.combinations(names, 2)
         found = AllPairs(names, {(a, b): crossed(differences(right, int(a), int(b))[0]) for a, b in pairs}).best(names)
         bounded = [(found.loss[name], loss) for name, loss in zip(names, losses, strict=True)]
-        held += "0" in found.candidates and all(most is None or most >= loss - 1e-9 for most, loss in bounded)
+        equal_to_best = {name for name, loss in zip(names, losses, strict=True) if loss == 0}
+        held += equal_to_best <= {*found.candidates} and all(
+            most is None or most >= loss - 1e-9 for most, loss in bounded
+        )
         excluded += names[-1] not in found.candidates
     return held / count, excluded / count
 
