@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from src.comparison.evidence import FEW_SEEDS
 from src.comparison.rows import UNDERTRAINED, Row
 from src.comparison.settling import Plan
 from src.comparison.verdicts import seeds_needed
@@ -15,9 +16,6 @@ from src.statistics.intervals import Interval
 
 if TYPE_CHECKING:
     from src.comparison.comparison import Comparison
-
-FEW_SEEDS = 3  # from which new seeds and new texts can be told apart
-
 
 COSTS = {
     "time": "{0.seconds:.0f} s a run",
@@ -132,9 +130,7 @@ def _scope(rows: Sequence[Row]) -> list[str]:
     """Says of what models, texts and budget the answer speaks."""
     found, kinds = [], {row.evidence for row in rows if row.evidence}
     if "texts" in kinds:
-        found.append("With one seed it is said of these trained models, not of their strategies.")
-    if any(row.evidence == "seeds and texts" and row.pairs == 2 for row in rows):
-        found.append("Two seeds say little of how much seeds differ; with three it is safer.")
+        found.append("With fewer than three seeds it is said of these trained models, not of their strategies.")
     if "seeds" in kinds:
         found.append("It is said of these test texts, since the scores of single texts are not known.")
     if still := [row.name for row in rows if row.improving and not row.undertrained]:

@@ -346,7 +346,24 @@ def test_one_seed_speaks_of_these_models(made: Make) -> None:
     comparison = compare(group(runs(last)), "accuracy", None, 0.01)
     assert comparison.rows[1].evidence == "texts"
     assert comparison.rows[1].verdict == "inferior"
-    assert "With one seed it is said of these trained models, not of their strategies." in comparison.sentence
+    assert (
+        "With fewer than three seeds it is said of these trained models, not of their strategies."
+        in comparison.sentence
+    )
+
+
+def test_two_seeds_speak_of_these_models_too(made: Make) -> None:
+    for seed in (1, 2):
+        made("freeze=none", right=learned(0.9, seed=seed), seed=seed)
+        last = made("freeze=all", right=learned(0.7, seed=10 + seed), seed=seed)
+    comparison = compare(group(runs(last)), "accuracy", None, 0.01)
+    row = comparison.rows[1]
+    assert (row.evidence, row.pairs, row.verdict) == ("texts", 2, "inferior")
+    assert "With fewer than three seeds it is said of these trained models" in comparison.sentence
+    turned = [np.mean([learned(share, seed=s) for s in seeds], 0) for share, seeds in ((0.7, (11, 12)), (0.9, (1, 2)))]
+    found = stats.ttest_rel(*turned).confidence_interval(0.95)
+    assert row.difference_interval is not None
+    assert (row.difference_interval.low, row.difference_interval.high) == pytest.approx((found.low, found.high))
 
 
 def test_masked_language_models_are_compared_by_their_own_scores(made: Make) -> None:
