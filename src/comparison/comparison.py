@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -81,7 +81,11 @@ def compare(
     finished.sort(key=lambda g: (-building.mean_scores(g, metric)[metric], g is not base, g.name))
     scores = [building.mean_scores(group, metric) for group in finished]
     evidence = {name: gather(finished, name) for name in scores[0] if all(name in found for found in scores)}
-    trained = [group.name for group in finished if building.advice(group) is None]
+    trained = {
+        group.name: found[metric]
+        for group, found in zip(finished, scores, strict=True)
+        if building.advice(group) is None
+    }
     pairs = all_pairs(evidence[metric], [group.name for group in finished])
     costs = {group.name: _cost(group, cost) for group in finished}
     decision = decide(trained, costs, pairs, margin)
@@ -152,7 +156,7 @@ def _contrasts(
     evidence: Evidence,
     pairs: AllPairs,
     margin: float,
-    trained: Sequence[str],
+    trained: Collection[str],
 ) -> dict[str, Contrast]:
     """Returns the contrast of each group to the baseline."""
     others = [group.name for group in groups if group is not base]

@@ -19,8 +19,9 @@ class Decision:
     confidence.
 
     Args:
-        chosen: the cheapest group that is at most the margin below the best; where none is shown to be, the cheapest
-            candidate. None if no group was trained to the end, or no difference can be estimated.
+        chosen: the cheapest group that is shown to be at most the margin below the best; where none is shown to be, the
+            cheapest candidate whose own score is at most the margin below the highest one. None if no group was trained
+            to the end, or no difference can be estimated.
         sure: whether it is shown to be at most the margin below the best.
         candidates: the groups that may be the best.
         worse: the other groups, which are not the best.
@@ -34,19 +35,21 @@ class Decision:
     loss: dict[str, float | None]
 
 
-def decide(names: Sequence[str], costs: Mapping[str, float], pairs: AllPairs, margin: float) -> Decision:
+def decide(scores: Mapping[str, float], costs: Mapping[str, float], pairs: AllPairs, margin: float) -> Decision:
     """Chooses among groups.
 
     Args:
-        names: of the groups that were trained to the end, the highest score first.
+        scores: of the groups that were trained to the end, the highest first.
         costs: of each group; lower is better.
         pairs: the differences of all groups.
         margin: how much below the best is still as good.
     """
+    names = list(scores)
     found = pairs.best(names)
     good = [name for name, loss in found.loss.items() if loss is not None and loss <= margin]
     known = len(names) == 1 or any(pairs.estimate(*pair) for pair in combinations(names, 2))
-    cheapest = sorted(good or found.candidates, key=lambda name: (costs[name], names.index(name)))
+    near = [name for name in found.candidates if scores[name] >= max(scores.values()) - margin]
+    cheapest = sorted(good or near, key=lambda name: (costs[name], names.index(name)))
     chosen = cheapest[0] if cheapest and known else None
     worse = [name for name in names if name not in found.candidates]
     return Decision(chosen, bool(good) and known, found.candidates, worse, found.loss)

@@ -17,6 +17,9 @@ from src.statistics.intervals import Interval
 if TYPE_CHECKING:
     from src.comparison.comparison import Comparison
 
+REPEATS = 3  # of a cross-validation, after which more of them change little
+
+
 COSTS = {
     "time": "{0.seconds:.0f} s a run",
     "memory": "{1} MB of memory",
@@ -65,8 +68,8 @@ def _alone(row: Row) -> str:
     return f" It was {UNDERTRAINED}: try {row.undertrained}." if row.undertrained else ""
 
 
-def _described(row: Row) -> str:
-    trains = f"{'all' if row.share == 1 else percent(row.share) + ' of the'} weights train"
+def _described(row: Row, more: str = "") -> str:
+    trains = f"{'all' if row.share == 1 else percent(row.share) + ' of the'} weights train" + (more and f"; {more}")
     return f"{row.name[:-1]}; {trains})" if row.name.endswith(")") else f"{row.name} ({trains})"
 
 
@@ -101,7 +104,7 @@ def _choice(comparison: Comparison, metric: str) -> str:
     most = "" if chosen.loss is None else f", at most {chosen.loss:.3f} below the best"
     return (
         f"Not settled: no group is shown to be at most {margin:g} below the best in test {metric}. Until it is, choose "
-        f"{_described(chosen)}, the cheapest that may be the best ({cost}): {score}{most}."
+        f"{_described(chosen, cost)}: {score}{most}."
     )
 
 
@@ -154,7 +157,7 @@ def _settling(comparison: Comparison, folder: str) -> str:
     if decision.sure or len(decision.loss) < 2:
         return ""
     if any(row.evidence == "folds" for row in comparison.rows):
-        return "More texts with labels would settle it; more repeats hardly make the intervals narrower."
+        return _more_repeats(min(row.pairs for row in comparison.rows if row.evidence), folder)
     if plan is None:
         by_seeds = any(row.evidence == "seeds" for row in comparison.rows)
         wanted = seeds_needed(len(comparison.rows) - 1) if by_seeds else FEW_SEEDS
@@ -168,6 +171,13 @@ def _settling(comparison: Comparison, folder: str) -> str:
             f"seeds, about {_counted(minutes, 'minute')} ({command})."
         )
     return _more_texts(plan)
+
+
+def _more_repeats(repeats: int, folder: str) -> str:
+    if repeats < REPEATS:
+        place = shell_argument("hydra.sweep.dir", folder)
+        return f"Add repeats: the same command with 'data.repeat=range(0,{REPEATS})' {place}."
+    return "More texts with labels would settle it; more repeats hardly make the intervals narrower."
 
 
 def _more_texts(plan: Plan) -> str:

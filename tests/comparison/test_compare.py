@@ -265,7 +265,7 @@ def test_an_open_question_says_how_many_seeds_would_settle_it(made: Make) -> Non
     assert plan.seeds > 3
     assert plan.runs == 2 * (plan.seeds - 3)
     assert plan.seconds == (plan.seeds - 3) * 160
-    assert f"settle it: {plan.runs} runs more, of all and none up to {plan.seeds} seeds" in comparison.sentence
+    assert f"settle it: {plan.runs} runs more, of none and all up to {plan.seeds} seeds" in comparison.sentence
 
 
 def test_near_copies_of_a_text_count_once(made: Make) -> None:
