@@ -33,7 +33,7 @@ def main(cfg: DictConfig) -> None:
     with exit_codes():
         options = check_options(cfg, Options)
         root = user_path(options.runs)
-        compare(root, options.metric, options.baseline, options.by, options.margin, options.cost, options.mixed)
+        compare(root, options.metric, options.baseline, options.by, options.margin, options.mixed, options.cost)
 
 
 if __name__ == "__main__":

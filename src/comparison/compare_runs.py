@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def compare(
-    root: Path, metric: str, baseline: str | None, by: str | None, margin: float, cost: Cost, mixed: bool
+    root: Path, metric: str, baseline: str | None, by: str | None, margin: float, mixed: bool, cost: Cost = "time"
 ) -> int:
     """Prints the comparison of the runs in a folder and writes it there as Markdown, CSV, JSON and an HTML page.
 

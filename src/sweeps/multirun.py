@@ -42,9 +42,8 @@ class Multirun(Callback):
             print(f"Best values: {best}\nTrain with them: {command}")
         defaults = OmegaConf.load(CONF / "compare.yaml")
         try:
-            failed = compare(
-                root, defaults.metric, defaults.baseline, config.sweep.by, defaults.margin, defaults.cost, mixed=True
-            )
+            metric, baseline, margin = defaults.metric, defaults.baseline, defaults.margin
+            failed = compare(root, metric, baseline, config.sweep.by, margin, mixed=True, cost=defaults.cost)
         except UserError as error:
             print(error, file=sys.stderr)
             failed = 1

@@ -130,7 +130,7 @@ def test_help_and_config_need_no_torch() -> None:
     code = "import sys, src.train, src.compare; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=CONF.parent, check=False).returncode == 0
     shown = command("--help").stdout
-    assert "freeze: all, bitfit, bottom, bottom_2, chain, embeddings, gradual, lora" in shown
+    assert "freeze: all, bitfit, bottom, bottom_2, chain, cut, embeddings, gradual, lora" in shown
     assert isinstance(OmegaConf.create(command("--cfg", "job").stdout), DictConfig)
 
 

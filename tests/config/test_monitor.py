@@ -16,6 +16,7 @@ from hydra.types import RunMode
 
 from src import train as training
 from src.comparison import groups
+from src.comparison.runs import read_runs
 from src.config.folder import CONF
 from src.config.monitor import best_mode
 from src.data.labels import MASKED_SCORES, SCORES
@@ -132,7 +133,7 @@ def _rewrite(folder: RunFolder, metric: str, mode: str) -> None:
 def test_configs_of_older_runs_are_read_whatever_their_mode(mode: str, run: RunFolder) -> None:
     _rewrite(run, "validation/accuracy", mode)
     assert len(Predictor.load(run.path)(["good"])) == 1
-    (found,) = groups.read_runs(run.path.parent)
+    (found,) = read_runs(run.path.parent)
     assert found.result is not None
     assert find_run("best", str(run.path.parent)).path == run.path
 
@@ -155,7 +156,7 @@ def test_older_runs_are_compared_with_new_ones_as_equals(run: RunFolder) -> None
     content = yaml.safe_load((other.path / "config.yaml").read_text())
     (other.path / "config.yaml").write_text(yaml.safe_dump({**content, "seed": 7}))
     _rewrite(other, "validation/loss", "min")
-    (found,) = groups.group(groups.read_runs(run.path.parent))
+    (found,) = groups.group(read_runs(run.path.parent))
     assert sorted(found.finished) == [7, 42]
 
 

@@ -304,7 +304,7 @@ def test_labels_that_look_the_same_are_counted_in_a_warning(tmp_path: Path, capl
     )
     caplog.clear()
     corpus.load(settings(put(tmp_path / "c.csv", csv(rows(["0101", "101", " no", "A", "B"])))))
-    assert not caplog.records
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_few_numbers_with_fractions_are_classes_with_a_warning(
@@ -316,7 +316,7 @@ def test_few_numbers_with_fractions_are_classes_with_a_warning(
     caplog.clear()
     corpus.load(settings(put(tmp_path / "b.csv", csv(rows(["1", "2", "3", "4", "5"])))))
     corpus.load(settings(put(tmp_path / "c.csv", csv(rows(["1.0", "2.0", "3.0"])))))
-    assert not caplog.records
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     many = put(tmp_path / "d.csv", csv(rows([f"{i}.{i}" for i in range(21)], 210)))
     assert len(corpus.load(settings(many, task="multiclass")).space.names) == 21
 

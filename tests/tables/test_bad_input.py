@@ -367,7 +367,10 @@ CONFIG: dict[str, tuple[Any, ...]] = {
     "metric": (r"must be validation/ and a score of this task; got typo\.\nThere are: .*loss", "monitor.metric=typo"),
     "metric of no split": (r"got accuracy\.\nDid you mean validation/accuracy\?", "monitor.metric=accuracy"),
     "key without its section": (r"^lr is not a key .*\nDid you mean backbone\.lr or optimizer\.lr\?", "lr=1e-4"),
-    "key of another option": (r"It belongs to freeze=bottom or freeze=bottom_2 or freeze=top\.", "freeze.layers=4"),
+    "key of another option": (
+        r"It belongs to freeze=bottom or freeze=bottom_2 or freeze=cut or freeze=top\.",
+        "freeze.layers=4",
+    ),
     "no key": (r"Write each argument as KEY=VALUE", "outputs/runs"),
     "other task's metric": (r"monitor\.metric must be validation/ and a score", "monitor.metric=validation/perplexity"),
     "pooling": ("It should be 'max', 'mean' or 'last'", "model=bert_bilstm", "model.pooling=cls"),
