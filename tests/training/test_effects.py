@@ -90,7 +90,7 @@ def test_a_store_that_there_cannot_be_needs_no_room(
 @pytest.mark.slow
 def test_a_sweep_over_what_no_job_feels_says_so(multirun: Command) -> None:
     ended = multirun("model=bert_linear", "optimizer.lr=1e-5,1e-3")
-    said = "optimizer.lr has no effect: with freeze=all nothing of the backbone trains; the head's rate is "
+    said = "optimizer.lr has no effect: with freeze=all nothing of the backbone trains; the head's learning rate is "
     assert ended.stdout.count(said) == 2
     assert "has no effect" not in multirun("model=bert_linear", "freeze=none", "optimizer.lr=1e-5,1e-3").stdout
 
