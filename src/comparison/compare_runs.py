@@ -28,12 +28,12 @@ def compare(
         UserError: the runs cannot be compared.
     """
     from src.comparison import comparison
-    from src.comparison.comparable import check_comparable
-    from src.comparison.groups import best_of, group
     from src.comparison.learning_curves import largest_size, learning_curves
     from src.comparison.pages import write_comparison
-    from src.comparison.runs import read_runs
     from src.comparison.tables import problem_line, tables, write
+    from src.grouping.comparable import check_comparable
+    from src.grouping.groups import best_of, group
+    from src.grouping.runs import read_runs
 
     refuse_links([*root.glob("compar*"), *root.glob("plots"), *root.glob("plots/*")], root)
     runs = read_runs(root)

@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 
 from src.comparison import rows as building
-from src.comparison.comparable import changed_backbones, differing_settings
 from src.comparison.decision import Cost, Decision, all_pairs, decide
 from src.comparison.evidence import Evidence, gather
-from src.comparison.groups import Group
 from src.comparison.learning_curves import LearningCurves, sentences
 from src.comparison.rows import BASELINE, UNDERTRAINED, Contrast, Row
-from src.comparison.runs import STRATEGY
 from src.comparison.settling import Plan, plan
 from src.comparison.summary import listed, summarise
 from src.comparison.verdicts import verdict
 from src.config.monitor import LESS_IS_BETTER
 from src.errors import UserError, nearest
+from src.grouping.comparable import changed_backbones, differing_settings
+from src.grouping.groups import Group
+from src.grouping.runs import STRATEGY
 from src.runs.folder import RunFolder
 from src.statistics.best import AllPairs
 

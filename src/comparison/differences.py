@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from src.comparison.groups import Group
+from src.grouping.groups import Group
 
 SHOWN = 40  # texts with a flipped prediction
 

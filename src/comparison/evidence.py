@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from scipy import stats
 
-from src.comparison.groups import Group
-from src.comparison.runs import Block, Run
+from src.grouping.groups import Group
+from src.grouping.runs import Block, Run
 from src.statistics.crossed import by_unit, crossed
 from src.statistics.estimate import Estimate
 from src.statistics.influence import contributions

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.comparison.evidence import Evidence, gather
-from src.comparison.groups import Group, group
-from src.comparison.runs import Run
+from src.grouping.groups import Group, group
+from src.grouping.runs import Run
 from src.runs.convergence import convergence
 from src.statistics.estimate import Estimate
 from src.statistics.intervals import Interval, mean_interval

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from src.comparison import differences, plots
 from src.comparison.comparison import Comparison
-from src.comparison.groups import Group
 from src.comparison.tables import tables
+from src.grouping.groups import Group
 from src.pages.figures import MOST
 from src.pages.html import render, save
 

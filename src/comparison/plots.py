@@ -11,9 +11,9 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from src.pages.figures import BLUE, ORANGE, short
 
 if TYPE_CHECKING:
-    from src.comparison.groups import Group
     from src.comparison.learning_curves import Curve
     from src.comparison.rows import Row
+    from src.grouping.groups import Group
     from src.statistics.estimate import Components
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from src.comparison.decision import Decision
 from src.comparison.evidence import Evidence, Kind
-from src.comparison.groups import Group
-from src.comparison.runs import Block, Run
+from src.grouping.groups import Group
+from src.grouping.runs import Block, Run
 from src.runs.convergence import Convergence, convergence
 from src.statistics import significance
 from src.statistics.estimate import Components

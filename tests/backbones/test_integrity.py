@@ -17,13 +17,13 @@ from src.backbones import integrity
 from src.backbones.loading import load_tokenizer
 from src.backbones.source import read_source
 from src.comparison.comparison import compare
-from src.comparison.groups import group
-from src.comparison.runs import read_runs
 from src.errors import UserError
 from src.explain import explain
 from src.export import export
 from src.files import digests, hub
 from src.files.atomic import sha256
+from src.grouping.groups import group
+from src.grouping.runs import read_runs
 from src.predict import Predictor
 from src.runs.folder import RunFolder
 from src.train import train

@@ -24,14 +24,14 @@ from omegaconf import OmegaConf
 from scipy import stats
 
 from src.comparison import plots
-from src.comparison.comparable import differing_settings
 from src.comparison.comparison import compare
 from src.comparison.differences import flips
-from src.comparison.groups import best_of, group
 from src.comparison.pages import write_comparison
-from src.comparison.runs import Run, read_runs
 from src.comparison.tables import FORMATS
 from src.errors import UserError
+from src.grouping.comparable import differing_settings
+from src.grouping.groups import best_of, group
+from src.grouping.runs import Run, read_runs
 from src.pages.html import save
 from src.runs.folder import RunFolder
 from src.statistics.intervals import Interval

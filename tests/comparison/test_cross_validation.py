@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from src.comparison.comparison import compare
-from src.comparison.groups import group
-from src.comparison.runs import Block, Run, read_runs
 from src.errors import UserError
+from src.grouping.groups import group
+from src.grouping.runs import Block, Run, read_runs
 from src.runs.folder import RunFolder
 from src.statistics.resampled import resampled
 from tests.conftest import composed

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from src.comparison.evidence import Evidence
-from src.comparison.groups import group
 from src.comparison.learning_curves import Curve, Point, crossings, largest_size, learning_curves, sentences
-from src.comparison.runs import Block, Run, read_runs
+from src.grouping.groups import group
+from src.grouping.runs import Block, Run, read_runs
 from src.runs.folder import RunFolder
 from tests.conftest import composed
 

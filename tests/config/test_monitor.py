@@ -15,12 +15,12 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
 from src import train as training
-from src.comparison import groups
-from src.comparison.runs import read_runs
 from src.config.folder import CONF
 from src.config.monitor import best_mode
 from src.data.labels import MASKED_SCORES, SCORES
 from src.errors import UserError
+from src.grouping import groups
+from src.grouping.runs import read_runs
 from src.models.checks import read_training
 from src.prediction.predictor import Predictor
 from src.runs.find import find_run

@@ -17,8 +17,6 @@ from hydra import compose, initialize_config_dir
 
 from src import train as training
 from src.backbones import loading
-from src.comparison.groups import group
-from src.comparison.runs import read_runs
 from src.config.folder import CONF
 from src.errors import UserError
 from src.explain import explain
@@ -26,6 +24,8 @@ from src.export import export
 from src.exports.formats import SAMPLES
 from src.exports.loader import load
 from src.exports.native import read_classifier
+from src.grouping.groups import group
+from src.grouping.runs import read_runs
 from src.models import checks
 from src.plan import plan
 from src.prediction.predictor import Predictor

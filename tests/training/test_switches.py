@@ -17,11 +17,11 @@ import yaml
 from pytorch_lightning import Callback
 from sklearn.metrics import accuracy_score, f1_score
 
-from src.comparison import groups
-from src.comparison.runs import read_runs
 from src.config.folder import CONF
 from src.config.trainer_switches import ONLY, OWN, PRECISIONS, Trainer
 from src.errors import UserError
+from src.grouping import groups
+from src.grouping.runs import read_runs
 from src.models.checks import read_training
 from src.prediction.predictor import Predictor
 from src.runs.folder import RunFolder

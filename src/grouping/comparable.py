@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from src.errors import UserError
 
 if TYPE_CHECKING:
-    from src.comparison.runs import Run
+    from src.grouping.runs import Run
 
 KIND = "backbone._target_"  # the key of the backbone's name among the values of a run
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from src.comparison.comparable import differing_settings
-from src.comparison.groups import group
-from src.comparison.runs import Run, read_runs
 from src.errors import UserError
+from src.grouping.comparable import differing_settings
+from src.grouping.groups import group
+from src.grouping.runs import Run, read_runs
 from src.runs.folder import RunFolder
 from tests.conftest import composed
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from src.comparison.comparable import check_comparable
-from src.comparison.runs import STRATEGY, TARGET, Block, Run, value_of
 from src.config.monitor import sign
 from src.errors import UserError, nearest
+from src.grouping.comparable import check_comparable
+from src.grouping.runs import STRATEGY, TARGET, Block, Run, value_of
 from src.runs.results import monitored_value
 
 
