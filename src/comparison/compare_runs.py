@@ -40,7 +40,7 @@ def compare(
     if not mixed:
         check_comparable(runs)
     largest = largest_size(runs)
-    groups = group(largest, mixed)
+    groups = group(largest, mixed=True)
     if by:
         groups = best_of(groups, by)
     found = comparison.compare(groups, metric, baseline, margin, cost)

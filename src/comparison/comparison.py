@@ -12,10 +12,10 @@ import numpy as np
 from src.comparison import rows as building
 from src.comparison.decision import Cost, Decision, all_pairs, decide
 from src.comparison.evidence import Evidence, gather
-from src.comparison.learning_curves import LearningCurves, sentences
+from src.comparison.learning_curves import LearningCurves
 from src.comparison.rows import BASELINE, UNDERTRAINED, Contrast, Row
 from src.comparison.settling import Plan, plan
-from src.comparison.summary import listed, summarise
+from src.comparison.summary import learned, listed, summarise
 from src.comparison.verdicts import verdict
 from src.config.monitor import LESS_IS_BETTER
 from src.errors import UserError, nearest
@@ -51,7 +51,7 @@ def with_learning(comparison: Comparison, found: LearningCurves | None, smaller:
         smaller: the groups with fewer training texts, whose failed runs are listed too.
     """
     missing = _problems(smaller)
-    said = [comparison.sentence, *sentences(found)]
+    said = [comparison.sentence, *learned(found)]
     if missing:
         said.append(f"{len(missing)} runs with fewer training texts have no result.")
     return replace(comparison, learning=found, problems=[*comparison.problems, *missing], sentence=" ".join(said))
@@ -84,7 +84,7 @@ def compare(
     trained = {
         group.name: found[metric]
         for group, found in zip(finished, scores, strict=True)
-        if building.advice(group) is None
+        if building.advice(group.complete) is None
     }
     pairs = all_pairs(evidence[metric], [group.name for group in finished])
     costs = {group.name: _cost(group, cost) for group in finished}
@@ -95,7 +95,7 @@ def compare(
     settling = plan(decision, pairs, margin, {row.name: row.seconds for row in rows})
     found = Comparison(metric, base.name, margin, cost, rows, decision, settling, problems, "")
     sentence = " ".join([summarise(found, pairs, _common_folder(finished)), *_remarks(groups, problems)])
-    return Comparison(metric, base.name, margin, cost, rows, decision, settling, problems, sentence)
+    return replace(found, sentence=sentence)
 
 
 def _problems(groups: Sequence[Group]) -> list[dict[str, str]]:

@@ -38,8 +38,8 @@ class Evidence:
     """The test scores of some groups, text by text.
 
     Args:
-        scores: of each text, by group and block; their mean is the score of the block. Empty for a group whose runs
-            have no predictions of these texts, or with a metric that is no sum over texts.
+        scores: without folds: of each text, by group and block; their mean is the score of the block. Empty for a group
+            whose runs have no predictions of these texts, or with a metric that is no sum over texts.
         totals: the score of each block, by group.
         units: the number of the unit of each text; near copies are one unit.
         folds: of the cross-validation; 1 without.
@@ -112,15 +112,16 @@ def gather(groups: Sequence[Group], metric: str) -> Evidence:
         UserError: a file of predictions cannot be read.
     """
     totals = {group.name: group.values("metrics", "test", metric) for group in groups}
+    folds = max(run.folds for group in groups for run in group.complete)
+    if folds > 1:  # single texts do not matter
+        return Evidence({}, totals, None, folds, {group.name: _by_fold(group, metric) for group in groups})
     found = {group.name: _blocks(group, metric) for group in groups}
     texts = next((texts for blocks in found.values() for texts, _ in blocks.values()), None)
     scores: dict[str, dict[Block, Scores]] = {}
     for name, blocks in found.items():
         same = len(blocks) == len(totals[name]) and all(other == texts for other, _ in blocks.values())
         scores[name] = {block: values for block, (_, values) in blocks.items()} if same else {}
-    folds = max(run.folds for group in groups for run in group.finished)
-    runs = {group.name: _by_fold(group, metric) for group in groups} if folds > 1 else {}
-    return Evidence(scores, totals, None if texts is None else units([text for _, text in texts]), folds, runs)
+    return Evidence(scores, totals, None if texts is None else units([text for _, text in texts]))
 
 
 def _by_fold(group: Group, metric: str) -> dict[tuple[Block, int], float]:
@@ -136,16 +137,13 @@ Texts = list[tuple[Any, str]]
 
 
 def _blocks(group: Group, metric: str) -> dict[Block, tuple[Texts, Scores]]:
-    """Returns the texts of each block with their scores, in one order for all blocks."""
+    """Returns the texts of each run with their scores, in one order for all runs."""
     found = {}
-    for block, runs in group.blocks.items():
-        parts = [part for run in runs if (part := _scores(run, metric)) is not None]
-        if len(parts) < len(runs):
-            continue
-        texts = [text for part, _ in parts for text in part]
-        order = sorted(range(len(texts)), key=texts.__getitem__)
-        values = np.concatenate([scores for _, scores in parts])[order]
-        found[block] = ([texts[index] for index in order], values)
+    for block, (run,) in group.blocks.items():
+        if (part := _scores(run, metric)) is not None:
+            texts, scores = part
+            order = sorted(range(len(texts)), key=texts.__getitem__)
+            found[block] = ([texts[index] for index in order], scores[order])
     return found
 
 

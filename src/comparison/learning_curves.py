@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.comparison.evidence import Evidence, gather
+from src.comparison.rows import advice
 from src.grouping.groups import Group, group
 from src.grouping.runs import Run
-from src.runs.convergence import convergence
 from src.statistics.estimate import Estimate
 from src.statistics.intervals import Interval, mean_interval
 from src.statistics.power_law import power_law
@@ -141,9 +141,7 @@ def _scores(runs: Sequence[Run], metric: str) -> list[float]:
 
 def _point(texts: int, runs: Sequence[Run], metric: str) -> Point:
     scores = np.array(_scores(runs, metric))
-    states = [convergence(run.result) for run in runs if run.result]
-    short = sum(state is not None and state.undertrained for state in states)
-    return Point(texts, float(scores.mean()), _within(mean_interval(scores)), 2 * short >= len(states))
+    return Point(texts, float(scores.mean()), _within(mean_interval(scores)), advice(runs) is not None)
 
 
 def _within(found: Interval | None) -> Interval | None:
@@ -189,25 +187,3 @@ def _zero(gaps: Sequence[tuple[int, float]]) -> int:
     (low, lead), (high, behind) = next(pair for pair in itertools.pairwise(gaps) if pair[1][1] < 0)
     share = lead / (lead - behind)
     return round(float(low ** (1 - share) * high**share))
-
-
-def sentences(found: LearningCurves | None) -> list[str]:
-    """Says where strategies cross and what twice as many texts should bring."""
-    if found is None:
-        return []
-    said = [
-        f"Below about {float(f'{crossing.texts:.2g}'):,.0f} training texts {crossing.below} is better than "
-        f"{crossing.above}, above that worse."
-        for crossing in found.crossings
-    ]
-    told = [f"{curve.name} to {_told(curve.doubled)}" for curve in found.curves if curve.doubled]
-    if told:
-        said.append(f"Twice as many training texts should bring {', '.join(told)}.")
-    for curve in found.curves:
-        if curve.doubled is None:
-            said.append(f"What more texts bring to {curve.name} cannot be said: {curve.reason}.")
-    return said
-
-
-def _told(score: Interval) -> str:
-    return f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"

@@ -13,7 +13,7 @@ from src.comparison.decision import Decision
 from src.comparison.evidence import Evidence, Kind
 from src.grouping.groups import Group
 from src.grouping.runs import Block, Run
-from src.runs.convergence import Convergence, convergence
+from src.runs.convergence import convergence
 from src.statistics import significance
 from src.statistics.estimate import Components
 from src.statistics.intervals import Interval, mean_interval, paired_interval, ratio_interval, wilson
@@ -108,8 +108,8 @@ def build(
         **_costs(group, results),
         epochs=_mean([len(result["history"]) for result in results]),
         steps=_mean([0 if state is None else state.steps for state in states]),
-        improving=most(state is not None and state.improving for state in states),
-        undertrained=advice(group),
+        improving=_half(state is not None and state.improving for state in states),
+        undertrained=advice(group.complete),
         may_be_best=group.name in decision.candidates if group.name in decision.loss else None,
         loss=decision.loss.get(group.name),
         verdict=contrast.verdict,
@@ -124,19 +124,15 @@ def mean_scores(group: Group, metric: str) -> dict[str, float]:
     return {name: _mean([result[name] for result in results]) for name in names}
 
 
-def advice(group: Group) -> str | None:
-    """Returns what to try if most runs of a group were not trained to the end."""
-    states = [convergence(run.result) for run in group.complete if run.result]
-    if not most(state is not None and state.undertrained for state in states):
+def advice(runs: Sequence[Run]) -> str | None:
+    """Returns what to try if at least half of these runs were not trained to the end."""
+    states = [convergence(run.result) for run in runs if run.result]
+    if not _half(state is not None and state.undertrained for state in states):
         return None
-    return max((state for state in states if state), key=_epochs).advice
+    return max((state for state in states if state), key=lambda state: state.epochs).advice
 
 
-def _epochs(state: Convergence) -> int:
-    return state.epochs
-
-
-def most(values: Iterable[bool]) -> bool:
+def _half(values: Iterable[bool]) -> bool:
     """Returns whether at least half of the values are true."""
     known = list(values)
     return 2 * sum(known) >= len(known) > 0

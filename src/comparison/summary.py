@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from src.comparison.evidence import FEW_SEEDS
+from src.comparison.learning_curves import LearningCurves
 from src.comparison.rows import UNDERTRAINED, Row
 from src.comparison.settling import Plan
 from src.comparison.verdicts import seeds_needed
@@ -209,3 +210,18 @@ def _more_seeds(comparison: Comparison, wanted: int, folder: str) -> str:
 
 def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def learned(found: LearningCurves | None) -> list[str]:
+    """Returns where strategies cross, and what twice as many training texts should bring, in words."""
+    if found is None:
+        return []
+    said = [
+        f"Below about {_rounded(crossing.texts)} training texts {crossing.below} is better than {crossing.above}, "
+        "above that worse."
+        for crossing in found.crossings
+    ]
+    if told := [f"{curve.name} to {_bounded(curve.doubled)}" for curve in found.curves if curve.doubled]:
+        said.append(f"Twice as many training texts should bring {', '.join(told)}.")
+    unknown = [curve for curve in found.curves if curve.doubled is None]
+    return said + [f"What more texts bring to {curve.name} cannot be said: {curve.reason}." for curve in unknown]

@@ -12,32 +12,10 @@ from src.comparison.comparison import compare
 from src.errors import UserError
 from src.grouping.groups import group
 from src.grouping.runs import Block, Run, read_runs
-from src.runs.folder import RunFolder
 from src.statistics.resampled import resampled
-from tests.conftest import composed
+from tests.comparison.results import finished
 
 SCORES = {"none": [[0.82, 0.85, 0.80], [0.83, 0.84, 0.79]], "all": [[0.71, 0.76, 0.72], [0.74, 0.73, 0.70]]}
-
-
-def trained(root: Path, freeze: str, repeat: int, fold: int, accuracy: float) -> None:
-    """Leaves a run of one fold with that result."""
-    folder = RunFolder(root / f"{freeze}_{repeat}_{fold}")
-    place = ("data.folds=3", f"data.fold={fold}", f"data.repeat={repeat}", f"seed={repeat}")
-    folder.claim(composed(f"freeze={freeze}", *place))
-    scores = {"accuracy": accuracy, "f1_macro": accuracy}
-    result = {
-        "format": 1,
-        "objective": "binary",
-        "labels": ["no", "yes"],
-        "metrics": {"validation": scores, "test": scores},
-        "parameters": {"trainable": 10, "total": 40},
-        "seconds": {"fit": 1.0, "total": 2.0},
-        "history": [{}],
-        "peak_memory_bytes": 1,
-        "environment": {"gpu": None, "device": "cpu"},
-        "seed": repeat,
-    }
-    folder.write_json("result.json", result)
 
 
 @pytest.fixture
@@ -45,7 +23,8 @@ def root(tmp_path: Path) -> Path:
     for freeze, repeats in SCORES.items():
         for repeat, scores in enumerate(repeats):
             for fold, accuracy in enumerate(scores):
-                trained(tmp_path, freeze, repeat, fold, accuracy)
+                place = (f"freeze={freeze}", f"data.repeat={repeat}", f"data.fold={fold}", "data.folds=3")
+                finished(tmp_path, place, repeat, accuracy)
     return tmp_path
 
 
@@ -78,7 +57,7 @@ def test_the_corrected_resampled_t_decides(root: Path) -> None:
 
 
 def test_a_repeat_without_one_of_its_folds_is_left_out(root: Path) -> None:
-    shutil.rmtree(root / "all_1_2")
+    shutil.rmtree(root / "all_1_2_3_1")
     comparison = compare(group(runs(root)), "accuracy", None, 0.01)
     row = next(row for row in comparison.rows if row.name == "all")
     assert (row.seeds, row.missing, row.pairs, row.runs) == ([0], [1], 1, 3)
@@ -87,7 +66,7 @@ def test_a_repeat_without_one_of_its_folds_is_left_out(root: Path) -> None:
 
 
 def test_without_any_whole_repeat_there_is_nothing_to_compare(root: Path) -> None:
-    for folder in root.glob("*_0"):
+    for folder in root.glob("*_0_3_*"):
         shutil.rmtree(folder)
     with pytest.raises(UserError, match="No group has a run of every fold"):
         compare(group(runs(root)), "accuracy", None, 0.01)

@@ -8,36 +8,20 @@ import numpy as np
 import pytest
 
 from src.comparison.evidence import Evidence
-from src.comparison.learning_curves import Curve, Point, crossings, largest_size, learning_curves, sentences
+from src.comparison.learning_curves import Curve, Point, crossings, largest_size, learning_curves
+from src.comparison.summary import learned
 from src.grouping.groups import group
 from src.grouping.runs import Block, Run, read_runs
-from src.runs.folder import RunFolder
-from tests.conftest import composed
+from tests.comparison.results import finished
 
 SIZES = {"0.125": 100, "0.25": 200, "0.5": 400, "1.0": 800}
 
 
 def trained(root: Path, freeze: str, size: str, seed: int, accuracy: float, steps: int = 400) -> None:
-    """Leaves a run with that result."""
-    folder = RunFolder(root / str(len(list(root.glob("*")))))
-    folder.claim(composed(f"freeze={freeze}", f"data.train_size={size}", f"seed={seed}"))
-    scores = {"accuracy": accuracy, "f1_macro": accuracy}
+    """Leaves a run on so many training texts with that result."""
     history = [{"epoch": n, "step": n * steps // 2, "train/loss": 1 - n / 10} for n in (1, 2)]
-    result = {
-        "format": 1,
-        "objective": "binary",
-        "labels": ["no", "yes"],
-        "metrics": {"validation": scores, "test": scores},
-        "parameters": {"trainable": 10, "total": 40},
-        "seconds": {"fit": 1.0, "total": 2.0},
-        "texts": {"train": SIZES[size], "validation": 50, "test": 50},
-        "history": history,
-        "best": {"epoch": 2},
-        "peak_memory_bytes": 1,
-        "environment": {"gpu": None, "device": "cpu"},
-        "seed": seed,
-    }
-    folder.write_json("result.json", result)
+    more = {"texts": {"train": SIZES[size], "validation": 50, "test": 50}, "history": history, "best": {"epoch": 2}}
+    finished(root, (f"freeze={freeze}", f"data.train_size={size}"), seed, accuracy, **more)
 
 
 @pytest.fixture
@@ -64,7 +48,7 @@ def test_a_curve_says_what_twice_as_many_texts_bring(swept: list[Run]) -> None:
     assert doubled.low < 1 - 2 * 1600**-0.5 < doubled.high
     assert doubled.high - doubled.low < 0.03
     assert curves["all"].doubled is None
-    text = " ".join(sentences(found))
+    text = " ".join(learned(found))
     assert "Twice as many training texts should bring none to 0.9" in text
     assert "What more texts bring to all cannot be said: the error does not clearly fall" in text
 

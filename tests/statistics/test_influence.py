@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from src.config.schema import Objective
 from src.data.labels import LabelSpace
 from src.modules.metrics import measure
 from src.statistics.crossed import crossed
@@ -31,9 +32,9 @@ def drawn(objective: str, seed: int, texts: int = 250, skill: float = 1.5) -> tu
     return probs, targets, probs.argmax(1)
 
 
-def scores(objective: str, probs: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+def scores(objective: Objective, probs: np.ndarray, targets: np.ndarray) -> dict[str, float]:
     names = tuple(f"label {i}" for i in range(probs.shape[1]))
-    space = LabelSpace(objective, names)  # type: ignore[arg-type]
+    space = LabelSpace(objective, names)
     wanted = torch.tensor(targets).float() if objective == "multilabel" else torch.tensor(targets)
     return measure(torch.tensor(probs), wanted, space)
 
