@@ -10,6 +10,7 @@ __all__ = [
     "planning",
     "power_law",
     "resampled",
+    "sequential",
     "significance",
     "units",
 ]
