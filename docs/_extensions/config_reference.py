@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 FOLDER = "configuration"  # of the pages, which git ignores
-HIDDEN = {"hydra/help", "hydra/job_logging"}  # groups that nobody chooses from
+HIDDEN = {"hydra/help", "hydra/job_logging", "hydra/sweeper"}  # groups that nobody chooses from
 INNER = {"defaults", "hydra.help"}  # keys for Hydra alone
 OVERLAYS = {"experiment", "sweep"}  # their files override values of other groups
 

@@ -34,6 +34,7 @@ def compare(
     from src.grouping.comparable import check_comparable
     from src.grouping.groups import best_of, group
     from src.grouping.runs import read_runs
+    from src.race.record import read_race
 
     refuse_links([*root.glob("compar*"), *root.glob("plots"), *root.glob("plots/*")], root)
     runs = read_runs(root)
@@ -43,7 +44,7 @@ def compare(
     groups = group(largest, mixed=True)
     if by:
         groups = best_of(groups, by)
-    found = comparison.compare(groups, metric, baseline, margin, cost)
+    found = comparison.compare(groups, metric, baseline, margin, cost, read_race(root))
     if smaller := [run for run in runs if run not in largest]:
         curves = learning_curves(runs, [row.name for row in found.rows], metric)
         found = comparison.with_learning(found, curves, group(smaller, mixed=True))

@@ -15,13 +15,14 @@ from src.comparison.evidence import Evidence, gather
 from src.comparison.learning_curves import LearningCurves
 from src.comparison.rows import BASELINE, UNDERTRAINED, Contrast, Row
 from src.comparison.settling import Plan, plan
-from src.comparison.summary import learned, listed, summarise
+from src.comparison.summary import learned, listed, raced, summarise
 from src.comparison.verdicts import verdict
 from src.config.monitor import LESS_IS_BETTER
 from src.errors import UserError, nearest
 from src.grouping.comparable import changed_backbones, differing_settings
-from src.grouping.groups import Group
-from src.grouping.runs import STRATEGY
+from src.grouping.groups import Group, number_at
+from src.grouping.runs import STRATEGY, Run
+from src.race.replay import Race
 from src.runs.folder import RunFolder
 from src.statistics.best import AllPairs
 
@@ -40,6 +41,7 @@ class Comparison:
     problems: list[dict[str, str]]  # runs without a result
     sentence: str
     learning: LearningCurves | None = None  # where the number of training texts is varied
+    race: Race | None = None  # where validation scores have decided, before these test scores were looked at
 
 
 def with_learning(comparison: Comparison, found: LearningCurves | None, smaller: Sequence[Group]) -> Comparison:
@@ -58,7 +60,12 @@ def with_learning(comparison: Comparison, found: LearningCurves | None, smaller:
 
 
 def compare(
-    groups: Sequence[Group], metric: str, baseline: str | None, margin: float, cost: Cost = "time"
+    groups: Sequence[Group],
+    metric: str,
+    baseline: str | None,
+    margin: float,
+    cost: Cost = "time",
+    race: Race | None = None,
 ) -> Comparison:
     """Compares groups with each other and with a baseline.
 
@@ -68,6 +75,7 @@ def compare(
         baseline: the name of a strategy or group; None: `none` if it exists, else the first group.
         margin: how much lower is still as good.
         cost: what makes a group cheaper.
+        race: that these runs were made for; what it has chosen is the answer.
 
     Raises:
         UserError: no run has finished, or the metric or baseline does not exist.
@@ -87,14 +95,17 @@ def compare(
         if building.advice(group.complete) is None
     }
     pairs = all_pairs(evidence[metric], [group.name for group in finished])
-    costs = {group.name: _cost(group, cost) for group in finished}
+    costs = {group.name: cost_of(group.complete, cost) for group in finished}
     decision = decide(trained, costs, pairs, margin)
+    if race and race.chosen in costs:
+        decision = replace(decision, chosen=race.chosen, sure=race.settled)
     contrasts = _contrasts(finished, base, evidence[metric], pairs, margin, trained)
     seeds = sorted({block.seed for group in finished for block in group.blocks})
     rows = [building.build(g, base, evidence, decision, contrasts[g.name], metric, seeds) for g in finished]
-    settling = plan(decision, pairs, margin, {row.name: row.seconds for row in rows})
-    found = Comparison(metric, base.name, margin, cost, rows, decision, settling, problems, "")
-    sentence = " ".join([summarise(found, pairs, _common_folder(finished)), *_remarks(groups, problems)])
+    settling = None if race else plan(decision, pairs, margin, {row.name: row.seconds for row in rows})
+    found = Comparison(metric, base.name, margin, cost, rows, decision, settling, problems, "", race=race)
+    answer = raced(found) if race else summarise(found, pairs, _common_folder(finished))
+    sentence = " ".join([answer, *_remarks(groups, problems)])
     return replace(found, sentence=sentence)
 
 
@@ -139,15 +150,16 @@ def _baseline(groups: Sequence[Group], wanted: str | None) -> Group:
     )
 
 
-def _cost(group: Group, cost: Cost) -> float:
-    """Returns what a group costs: seconds or bytes of a run, trained parameters, or, of predictions, parameters."""
+def cost_of(runs: Sequence[Run], cost: Cost) -> float:
+    """Returns what runs with a result cost on average: seconds or bytes, trained parameters, or, of predictions,
+    parameters."""
     keys: dict[Cost, tuple[str, ...]] = {
         "time": ("seconds", "total"),
         "memory": ("peak_memory_bytes",),
         "parameters": ("parameters", "trainable"),
         "inference": ("parameters", "total"),
     }
-    return float(np.mean(list(group.values(*keys[cost]).values())))
+    return float(np.mean([number_at(run.result, keys[cost]) for run in runs]))
 
 
 def _contrasts(

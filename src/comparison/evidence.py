@@ -35,7 +35,7 @@ Scores = Float[NDArray[np.float64], " texts"]
 
 @dataclass(frozen=True)
 class Evidence:
-    """The test scores of some groups, text by text.
+    """The scores of some groups, text by text.
 
     Args:
         scores: without folds: of each text, by group and block; their mean is the score of the block. Empty for a group
@@ -101,21 +101,22 @@ def _of_seeds(values: Float[NDArray[np.float64], " seeds"]) -> Estimate | None:
     return Estimate(float(values.mean()), float(stats.sem(values)), float(len(values) - 1))
 
 
-def gather(groups: Sequence[Group], metric: str) -> Evidence:
-    """Reads the test predictions of all finished runs.
+def gather(groups: Sequence[Group], metric: str, split: str = "test") -> Evidence:
+    """Reads the predictions of all finished runs.
 
     Args:
         groups: with at least one result each.
         metric: the score to compare.
+        split: of which texts: test, or validation where no test score must be seen yet.
 
     Raises:
         UserError: a file of predictions cannot be read.
     """
-    totals = {group.name: group.values("metrics", "test", metric) for group in groups}
+    totals = {group.name: group.values("metrics", split, metric) for group in groups}
     folds = max(run.folds for group in groups for run in group.complete)
     if folds > 1:  # single texts do not matter
-        return Evidence({}, totals, None, folds, {group.name: _by_fold(group, metric) for group in groups})
-    found = {group.name: _blocks(group, metric) for group in groups}
+        return Evidence({}, totals, None, folds, {group.name: _by_fold(group, metric, split) for group in groups})
+    found = {group.name: _blocks(group, metric, split) for group in groups}
     texts = next((texts for blocks in found.values() for texts, _ in blocks.values()), None)
     scores: dict[str, dict[Block, Scores]] = {}
     for name, blocks in found.items():
@@ -124,9 +125,9 @@ def gather(groups: Sequence[Group], metric: str) -> Evidence:
     return Evidence(scores, totals, None if texts is None else units([text for _, text in texts]))
 
 
-def _by_fold(group: Group, metric: str) -> dict[tuple[Block, int], float]:
+def _by_fold(group: Group, metric: str, split: str) -> dict[tuple[Block, int], float]:
     return {
-        (block, run.fold): float(run.result["metrics"]["test"][metric])
+        (block, run.fold): float(run.result["metrics"][split][metric])
         for block, runs in group.blocks.items()
         for run in runs
         if run.result
@@ -136,28 +137,28 @@ def _by_fold(group: Group, metric: str) -> dict[tuple[Block, int], float]:
 Texts = list[tuple[Any, str]]
 
 
-def _blocks(group: Group, metric: str) -> dict[Block, tuple[Texts, Scores]]:
+def _blocks(group: Group, metric: str, split: str) -> dict[Block, tuple[Texts, Scores]]:
     """Returns the texts of each run with their scores, in one order for all runs."""
     found = {}
     for block, (run,) in group.blocks.items():
-        if (part := _scores(run, metric)) is not None:
+        if (part := _scores(run, metric, split)) is not None:
             texts, scores = part
             order = sorted(range(len(texts)), key=texts.__getitem__)
             found[block] = ([texts[index] for index in order], scores[order])
     return found
 
 
-def _scores(run: Run, metric: str) -> tuple[Texts, Scores] | None:
-    """Returns the test texts of a run with what each contributes to the score; None without predictions, or if the
+def _scores(run: Run, metric: str, split: str) -> tuple[Texts, Scores] | None:
+    """Returns the texts of a run with what each contributes to the score; None without predictions, or if the
     score is no sum over texts."""
     result = run.result
-    columns = run.predictions("row", "text", "true", "predicted", "probabilities") if result else None
+    columns = run.predictions("row", "text", "true", "predicted", "probabilities", split=split) if result else None
     if result is None or columns is None:
         return None
     labels, several = result["labels"], result["objective"] == "multilabel"
     true, predicted = (_indices(columns[side], labels, several) for side in ("true", "predicted"))
     scores = contributions(metric, np.array(columns["probabilities"]), true, predicted, result["objective"])
-    reported = result["metrics"]["test"][metric]
+    reported = result["metrics"][split][metric]
     if scores is None or not math.isclose(float(scores.mean()), reported, abs_tol=1e-3):
         return None  # measured by the rule of another version
     return list(zip(columns["row"], columns["text"], strict=True)), scores

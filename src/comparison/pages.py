@@ -11,6 +11,7 @@ from src.comparison.tables import tables
 from src.grouping.groups import Group
 from src.pages.figures import MOST
 from src.pages.html import render, save
+from src.race import plots as race_plots
 
 
 def write_comparison(comparison: Comparison, groups: Sequence[Group], folder: Path) -> Path:
@@ -51,6 +52,12 @@ def write_comparison(comparison: Comparison, groups: Sequence[Group], folder: Pa
         ),
         "learning": ("Validation loss by epoch", "One line per run.", plots.learning(plotted, "loss")),
     }
+    if comparison.race and comparison.race.chosen:
+        course = race_plots.course(comparison.race)
+        note = (
+            "Band: the margin. Lines: 95% intervals that hold together. Black: where an arm left (x: worse, ▼: dearer)."
+        )
+        figures = {"race": ("The race, on validation texts", note, course)} | figures
     if all(row.difference is None for row in rows):
         del figures["differences"]
     if all(row.components is None for row in rows):

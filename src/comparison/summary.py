@@ -12,6 +12,7 @@ from src.comparison.settling import Plan
 from src.comparison.verdicts import seeds_needed
 from src.config.quoting import shell_argument
 from src.freezing.strategy import percent
+from src.race.words import answer
 from src.statistics.best import AllPairs
 from src.statistics.intervals import Interval
 
@@ -58,6 +59,19 @@ def summarise(comparison: Comparison, pairs: AllPairs, folder: str) -> str:
     if settling := _settling(comparison, folder):
         sentences.append(settling)
     return " ".join(sentences)
+
+
+def raced(comparison: Comparison) -> str:
+    """Returns the answer of a race in words, with the test score of what it has chosen."""
+    race, metric = comparison.race, comparison.metric
+    chosen = next((row for row in comparison.rows if race and row.name == race.chosen), None)
+    if race is None or chosen is None:
+        return "The runs of this folder have changed since the race; the same command again goes on with it."
+    bounds = chosen.intervals[metric]
+    score = f"{chosen.scores[metric]:.3f}" + (f" [{bounds.low:.3f}, {bounds.high:.3f}]" if bounds else "")
+    return " ".join(
+        [*_undertrained(comparison.rows), answer(race, _described(chosen), score, metric.replace("_", " "))]
+    )
 
 
 def _score(row: Row, metric: str) -> str:

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from src.config.backbone import FromRun, Pretrained, Scratch
 from src.config.data import Data
 from src.config.model import BiLSTMHead, LinearHead, MaskedLanguageHead
+from src.config.race import Race
 from src.config.sections import Component, Fraction, LearningRate, Section, Seed, UnitInterval
 from src.config.trainer_switches import Trainer
 
@@ -93,6 +94,7 @@ class RunConfig(Section):
     logger: Component
     pretrain: dict[str, Any] | None = None
     sweep: Sweep
+    race: Race | None = None
 
     @property
     def is_mlm(self) -> bool:

@@ -65,15 +65,19 @@ class Run:
     def block(self) -> Block:
         return Block(self.seed, self.repeat)
 
-    def predictions(self, *columns: str) -> dict[str, list[Any]] | None:
-        """Returns columns of the test predictions; None if there are no predictions.
+    def predictions(self, *columns: str, split: str = "test") -> dict[str, list[Any]] | None:
+        """Returns columns of the predictions; None if there are no predictions.
+
+        Args:
+            columns: their names.
+            split: test or validation.
 
         Raises:
             UserError: the file cannot be read or lacks a column.
         """
         import pyarrow.parquet
 
-        file = self.folder.path / "predictions" / "test.parquet"
+        file = self.folder.path / "predictions" / f"{split}.parquet"
         if not file.exists():
             return None
         try:

@@ -116,12 +116,15 @@ def check_fit(settings: RunConfig, strategy: Strategy, source: Source) -> None:
 
 
 def check_monitor(settings: RunConfig, corpus: Corpus) -> None:
-    """Checks the names of the monitored metrics.
+    """Checks the names of the monitored metrics, and of that of a race.
 
     Raises:
-        UserError: a monitored metric is not a score of this task.
+        UserError: a metric is not a score of this task.
     """
     known = {"loss", *corpus.space.scores}
+    if settings.race and settings.race.metric not in known:
+        wrong = settings.race.metric
+        raise UserError(f"race.metric must be a score of this task; got {wrong}.\n{nearest(wrong, known)}")
     for key, metric in _monitored(settings).items():
         split, _, score = metric.partition("/")
         if split not in ("train", "validation") or score not in known:

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.files.atomic import without_nulls
 from src.runs import saved_config
 
-IGNORED = ("run", "resume", "cache", "sweep")  # keys that do not change what a run computes
+IGNORED = ("run", "resume", "cache", "sweep", "race")  # keys that do not change what a run computes
 
 
 def config_hash(config: DictConfig) -> str:

@@ -4,4 +4,6 @@ __all__ = [
     "folders",
     "jobs",
     "multirun",
+    "racing",
+    "recorded",
 ]

@@ -42,8 +42,9 @@ class Multirun(Callback):
             print(f"Best values: {best}\nTrain with them: {command}")
         defaults = OmegaConf.load(CONF / "compare.yaml")
         try:
-            metric, baseline, margin = defaults.metric, defaults.baseline, defaults.margin
-            failed = compare(root, metric, baseline, config.sweep.by, margin, mixed=True, cost=defaults.cost)
+            chosen = OmegaConf.merge(defaults, config.get("race") or {})  # metric, margin and cost
+            metric, margin, cost = chosen.metric, chosen.margin, chosen.cost
+            failed = compare(root, metric, defaults.baseline, config.sweep.by, margin, mixed=True, cost=cost)
         except UserError as error:
             print(error, file=sys.stderr)
             failed = 1

@@ -1,0 +1,214 @@
+"""How fast, and how rightly, a race comes to the decision of a full sweep.
+
+python -m benchmarks.answer outputs/sweeps/NAME     # replays the runs of a full sweep, in many orders of its seeds
+python -m benchmarks.answer --experiments 500       # races with a known truth; the tables of docs/racing.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.coverage import spread, table
+from benchmarks.generator import REALISTIC, STRONG_SEEDS, Population, differences, equal
+from src.grouping.groups import Group, group
+from src.grouping.runs import read_runs
+from src.race.recorded import Ran, Recorded
+from src.race.replay import Race, replay
+from src.race.rules import Exit, Rules, choice
+from src.runs.identity import config_hash
+from src.statistics.intervals import ALPHA
+from src.statistics.sequential import alpha_at, difference, first_look, seed_square
+from src.sweeps.recorded import recorded
+
+BLOCKS = 5
+
+
+COSTS = (100.0, 90.0, 75.0, 55.0, 110.0, 15.0)  # of six arms: none, embeddings, bottom_2, bottom, lora, all
+
+
+FIELDS = {  # the true accuracies of six arms
+    "equal": equal(0.8, 6),
+    "one 5 points worse": (*equal(0.8, 5), 0.75),
+    "typical": (0.8, 0.8, 0.795, 0.785, 0.78, 0.72),
+    "one better": (0.8, 0.76, 0.76, 0.75, 0.75, 0.72),
+}
+
+
+def main() -> None:
+    """Prints all tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sweep", nargs="?", type=Path, help="the folder of a full sweep")
+    parser.add_argument("--experiments", type=int, default=200, help="of each cell")
+    parser.add_argument("--orders", type=int, default=120, help="of the seeds, at most")
+    chosen = parser.parse_args()
+    if chosen.sweep:
+        table(f"Races from the runs of {chosen.sweep.name}", replays(chosen.sweep, chosen.orders))
+        return
+    table("Races in which some interval misses the truth, by how the 5% are spent", spendings(chosen.experiments))
+    table(f"Races of six arms with {BLOCKS} seeds at most, margin 0.01", races(chosen.experiments))
+
+
+SPENDINGS: dict[str, Callable[[int, int], float]] = {
+    "Pocock-like": lambda look, first: alpha_at(look, BLOCKS, first),
+    "O'Brien-Fleming-like": lambda look, first: _fleming(look) - (_fleming(look - 1) if look > first else 0.0),
+    "Bonferroni": lambda look, first: ALPHA / (BLOCKS - first + 1),
+    "each look 5%": lambda look, first: ALPHA,
+}
+
+
+def _fleming(look: int) -> float:
+    """Returns what an O'Brien-Fleming-like function has spent (Lan & DeMets 1983)."""
+    from scipy import stats
+
+    return 2 * float(stats.norm.sf(stats.norm.isf(ALPHA / 2) / math.sqrt(look / BLOCKS)))
+
+
+def spendings(count: int) -> Iterator[Sequence[object]]:
+    """Yields error rates over all looks and pairs, and how often an arm that is 5 points worse is excluded at the first
+    look."""
+    yield "arms", "texts", *(f"{name}: {what}" for name in SPENDINGS for what in ("misses", "strong seeds", "finds"))
+    for groups, texts in itertools.product((2, 3, 6), (200, 1_066)):
+        cells: list[str] = []
+        null = [missed(Population(equal(0.8, groups), *kind), texts, count) for kind in (*REALISTIC, STRONG_SEEDS)]
+        worse = [found(Population((*equal(0.8, groups - 1), 0.75), *kind), texts, count) for kind in REALISTIC[2:]]
+        for name in SPENDINGS:
+            *usual, strong = (rates[name] for rates in null)
+            cells += [spread(usual), spread([strong]), spread([rates[name] for rates in worse])]
+        yield groups, texts, *cells
+
+
+def missed(population: Population, texts: int, count: int) -> dict[str, float]:
+    """Returns in which fraction of races some interval misses the difference of 0 at some look."""
+    random, groups = np.random.default_rng(0), len(population.accuracy)
+    first, times = first_look(groups), dict.fromkeys(SPENDINGS, 0)
+    for _ in range(count):
+        right, wrong = population.draw(BLOCKS, texts, random), dict.fromkeys(SPENDINGS, False)
+        for look in range(first, BLOCKS + 1):
+            p = smallest_p(right[:, :, :look])
+            for name, spending in SPENDINGS.items():
+                wrong[name] |= p < spending(look, first)
+        for name in SPENDINGS:
+            times[name] += wrong[name]
+    return {name: number / count for name, number in times.items()}
+
+
+def smallest_p(right: NDArray[np.bool_]) -> float:
+    """Returns the smallest p of all pairs of one experiment, corrected for their number."""
+    groups = right.shape[1]
+    of_all, pairs = seed_square(right[0].mean(2), right.shape[-1]), list(itertools.combinations(range(groups), 2))
+    estimates = [difference(differences(right, one, other)[0], of_all) for one, other in pairs]
+    return len(pairs) * min(estimate.p() for estimate in estimates if estimate)
+
+
+def found(population: Population, texts: int, count: int) -> dict[str, float]:
+    """Returns how often the last arm is shown to be worse than the first one at the first look."""
+    random, groups = np.random.default_rng(1), len(population.accuracy)
+    first, pairs = first_look(groups), math.comb(groups, 2)
+    p = []
+    for _ in range(count):
+        right = population.draw(first, texts, random)
+        estimate = difference(differences(right, 0, -1)[0], seed_square(right[0].mean(2), texts))
+        p.append(pairs * estimate.p() if estimate and estimate.mean > 0 else 1.0)
+    return {name: float(np.mean(np.array(p) < spending(first, first))) for name, spending in SPENDINGS.items()}
+
+
+def races(count: int) -> Iterator[Sequence[object]]:
+    """Yields how often races exclude an arm wrongly, what they choose, and how long they take."""
+    yield "true accuracies", "texts", "wrong exclusions", "strong seeds", "regret, points", "settled", "seeds", "time"
+    for (name, accuracy), texts in itertools.product(FIELDS.items(), (400, 1_066)):
+        usual = [drawn(Population(accuracy, *kind), texts, count) for kind in REALISTIC[2:]]
+        strong = drawn(Population(accuracy, *STRONG_SEEDS), texts, count)
+        every = [race for one in usual for race in one]
+        truth = {str(arm): value for arm, value in enumerate(accuracy)}
+        yield (
+            name,
+            texts,
+            spread(
+                [_share(any(is_wrong(one, truth, race.rules) for one in race.exits) for race in one) for one in usual]
+            ),
+            spread([_share(any(is_wrong(one, truth, race.rules) for one in race.exits) for race in strong)]),
+            f"{100 * np.mean([max(accuracy) - truth[str(race.chosen)] for race in every]):.2f}",
+            spread([_share(race.settled for race in every)]),
+            f"{np.mean([len(race.looks) for race in every]):.1f}",
+            f"{100 * np.median([race.seconds / race.full_seconds for race in every]):.0f}%",
+        )
+
+
+def _share(values: Iterator[bool]) -> float:
+    return float(np.mean(list(values)))
+
+
+def drawn(population: Population, texts: int, count: int) -> list[Race]:
+    """Returns races with a known truth."""
+    random, rules, made = np.random.default_rng(2), Rules(0.01, "cheapest", BLOCKS), []
+    for _ in range(count):
+        right = population.draw(BLOCKS, texts, random)[0].astype(np.float64)
+        arms = {
+            str(arm): {block: Ran(right[arm, block], cost, cost, 0.0) for block in range(BLOCKS)}
+            for arm, cost in enumerate(COSTS)
+        }
+        made.append(play(Recorded(arms), rules))
+    return made
+
+
+def play(runs: Recorded, rules: Rules) -> Race:
+    """Returns the race at its end."""
+    return next(race for block in range(1, rules.blocks + 1) if (race := replay(runs, rules, block)).end)
+
+
+def is_wrong(left: Exit, truth: dict[str, float], rules: Rules) -> bool:
+    """Whether an arm has left for a reason that is not true."""
+    if left.other is None:
+        return False
+    above = truth[left.arm] - truth[left.other]
+    if left.reason == "dearer":
+        return above > rules.margin + 1e-9
+    return above >= (-rules.margin if rules.goal == "cheapest" else 0.0)
+
+
+def replays(folder: Path, most: int) -> Iterator[Sequence[object]]:
+    """Yields what races would have come to, had the seeds come in another order."""
+    yield "margin", "goal", "orders", "contradicted exclusions", "same choice", "regret, points", "seeds", "time"
+    groups = group(read_runs(folder), mixed=True)
+    arms = [[config_hash(run.folder.saved_config()) for run in one.finished] for one in groups]
+    runs, test = recorded(arms, "accuracy", "time", folder), {one.name: _test(one) for one in groups}
+    blocks = max(len(arm) for arm in arms)
+    orders = list(itertools.islice(itertools.permutations(range(blocks)), 50_000))
+    picked = np.random.default_rng(0).permutation(len(orders))[:most]
+    full = {name: runs.score(name) for name in runs.names}
+    costs = {name: runs.cost(name) for name in runs.names}
+    for margin, goal in itertools.product((0.005, 0.01, 0.02, 0.03), ("cheapest", "best")):
+        rules = Rules(margin, "best" if goal == "best" else "cheapest", blocks)
+        made = [play(_reordered(runs, orders[number]), rules) for number in picked]
+        regrets = [100 * (max(test.values()) - test[str(race.chosen)]) for race in made]
+        yield (
+            margin,
+            goal,
+            len(made),
+            spread([_share(any(is_wrong(one, full, rules) for one in race.exits) for race in made)]),
+            spread([_share(race.chosen == choice(full, costs, runs.names, rules) for race in made)]),
+            f"{np.mean(regrets):.2f} (at most {max(regrets):.2f})",
+            f"{np.mean([len(race.looks) for race in made]):.1f}",
+            f"{100 * np.median([race.seconds / race.full_seconds for race in made]):.0f}%",
+        )
+
+
+def _test(one: Group) -> float:
+    return float(np.mean([run.result["metrics"]["test"]["accuracy"] for run in one.finished if run.result]))
+
+
+def _reordered(runs: Recorded, order: Sequence[int]) -> Recorded:
+    """Returns the same runs with their blocks in another order."""
+    place = {block: number for number, block in enumerate(order)}
+    return Recorded({arm: {place[b]: run for b, run in own.items()} for arm, own in runs.arms.items()}, runs.folds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,11 @@
+"""A race of strategies: which are left after each block of runs, and when it ends; from recorded scores alone."""
+
+__all__ = [
+    "differences",
+    "plots",
+    "record",
+    "recorded",
+    "replay",
+    "rules",
+    "words",
+]

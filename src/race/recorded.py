@@ -1,0 +1,80 @@
+"""What the runs of a race have left: validation scores, costs and times, by arm and block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run with a result.
+
+    Args:
+        scores: of each unit, which is a text or several near copies; their mean is the validation score. A single one
+            where the scores of texts are not known, or do not matter.
+        cost: by which arms are cheaper or dearer.
+        seconds: that it took.
+        end: when it ended, in seconds since the epoch.
+    """
+
+    scores: Float[NDArray[np.float64], " units"]
+    cost: float
+    seconds: float
+    end: float
+
+    @property
+    def score(self) -> float:
+        return float(self.scores.mean())
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The runs of a race.
+
+    Args:
+        arms: the runs with a result of each arm, by the number of their block, from 0; those that failed are missing.
+        folds: of the cross-validation whose folds are the blocks; 1 without.
+    """
+
+    arms: Mapping[str, Mapping[int, Ran]]
+    folds: int = 1
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.arms)
+
+    @property
+    def runs(self) -> list[Ran]:
+        return [run for runs in self.arms.values() for run in runs.values()]
+
+    def until(self, blocks: int) -> Recorded:
+        """Returns the runs of the first so many blocks."""
+        arms = {arm: {block: run for block, run in runs.items() if block < blocks} for arm, runs in self.arms.items()}
+        return Recorded(arms, self.folds)
+
+    def score(self, arm: str) -> float:
+        """Returns the mean validation score of an arm, which has a run."""
+        return float(np.mean([run.score for run in self.arms[arm].values()]))
+
+    def cost(self, arm: str) -> float:
+        """Returns the mean cost of its runs."""
+        return float(np.mean([run.cost for run in self.arms[arm].values()]))
+
+    def seconds(self, arm: str) -> float:
+        """Returns the mean time of its runs."""
+        return float(np.mean([run.seconds for run in self.arms[arm].values()]))
+
+
+def seconds_running(runs: Sequence[Ran]) -> float:
+    """Returns for how many seconds at least one of the runs was running: pauses do not count, and runs side by side
+    count once."""
+    total, covered = 0.0, -np.inf
+    for begin, end in sorted((run.end - run.seconds, run.end) for run in runs):
+        total += max(0.0, end - max(begin, covered))
+        covered = max(covered, end)
+    return float(total)

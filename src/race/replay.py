@@ -1,0 +1,210 @@
+"""Plays a race from recorded scores: after each block some arms leave, until the question is answered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from src.race.differences import all_pairs, expected, level_at
+from src.race.recorded import Recorded, seconds_running
+from src.race.rules import Exit, Known, Rules, choice, leave, question
+from src.statistics.best import AllPairs
+from src.statistics.estimate import Estimate
+from src.statistics.intervals import ALPHA, Interval
+from src.statistics.planning import MOST_SEEDS, units_needed
+from src.statistics.sequential import first_look
+
+End = Literal["nothing finished", "one left", "as good as the best", "blocks", "budget", "hopeless"]
+
+
+@dataclass(frozen=True)
+class Look:
+    """The arms that were in the race with a block.
+
+    Args:
+        block: the number of blocks so far.
+        scores: the mean validation score of each arm.
+        behind: by how much each arm is below the one that is chosen in the end, with its interval; None: not known yet.
+    """
+
+    block: int
+    scores: dict[str, float]
+    behind: dict[str, Interval | None]
+
+
+@dataclass(frozen=True)
+class Race:
+    """A race after some blocks.
+
+    Args:
+        rules: of the race.
+        arms: all that began.
+        looks: after each block.
+        exits: of the arms that have left.
+        racing: the arms that are left.
+        chosen: the arm to choose; None if no run has a result.
+        loss: by how much it is below the best at most; None if that is not known.
+        end: why the race has ended; None while it goes on.
+        needed: after how many blocks it is expected to be settled; None: that is not known, or no number helps.
+        texts: the number of validation texts that are expected to settle it, with the blocks that there are.
+        seconds: that all its runs took together.
+        full_seconds: that all blocks of all arms would take.
+        folds: of the cross-validation whose folds are the blocks; 1 without.
+    """
+
+    rules: Rules
+    arms: list[str]
+    looks: list[Look]
+    exits: list[Exit]
+    racing: list[str]
+    chosen: str | None
+    loss: float | None
+    end: End | None
+    needed: int | None
+    texts: int | None
+    seconds: float
+    full_seconds: float
+    folds: int = 1
+
+    @property
+    def settled(self) -> bool:
+        """Whether the question of the race is answered."""
+        return self.end in ("one left", "as good as the best")
+
+
+@dataclass(frozen=True)
+class _State:
+    """The arms in the race before anyone leaves after a block."""
+
+    scores: Mapping[str, float]
+    costs: Mapping[str, float]
+    pairs: AllPairs
+
+
+def replay(recorded: Recorded, rules: Rules, blocks: int) -> Race:
+    """Returns the race after so many blocks.
+
+    Args:
+        recorded: the runs; those of later blocks, and of arms that have left, are not used.
+        rules: of the race.
+        blocks: how many of the blocks have run.
+    """
+    first, known, racing, states = first_look(len(recorded.arms)), Known(), recorded.names, list[_State]()
+    for block in range(1, blocks + 1):
+        now = recorded.until(block)
+        finished = [arm for arm in racing if now.arms[arm]]
+        states.append(_state(now, finished, rules, block if block >= first else None))
+        if block >= first and finished:
+            known.exits += [Exit(arm, block, "failed") for arm in racing if arm not in finished]
+            known.add(states[-1].pairs, finished)
+            racing = leave(known, states[-1].pairs, states[-1].scores, states[-1].costs, finished, rules, block)
+    return _race(_raced(recorded, known.exits, blocks), rules, racing, known, states)
+
+
+def _state(now: Recorded, arms: Sequence[str], rules: Rules, look: int | None) -> _State:
+    pairs = AllPairs(now.names, {}) if look is None else all_pairs(now, arms, look, rules.blocks)
+    return _State({arm: now.score(arm) for arm in arms}, {arm: now.cost(arm) for arm in arms}, pairs)
+
+
+def _raced(recorded: Recorded, exits: Sequence[Exit], blocks: int) -> Recorded:
+    """Returns the runs that belong to the race: of each arm until it has left."""
+    left = {exit_.arm: exit_.block for exit_ in exits}
+    last = {arm: left.get(arm, blocks) for arm in recorded.arms}
+    arms = {arm: {b: run for b, run in runs.items() if b < last[arm]} for arm, runs in recorded.arms.items()}
+    return Recorded(arms, recorded.folds)
+
+
+def _race(recorded: Recorded, rules: Rules, racing: list[str], known: Known, states: Sequence[_State]) -> Race:
+    state, looks = states[-1], first_look(len(recorded.arms)) <= len(states)
+    finished = [arm for arm in racing if arm in state.scores]
+    chosen = choice(state.scores, state.costs, finished, rules) if finished else None
+    open_ = _questions(state, rules, finished, chosen) if chosen and looks else []
+    race = Race(
+        rules=rules,
+        arms=recorded.names,
+        looks=[_look(block, one, chosen) for block, one in enumerate(states, start=1)],
+        exits=known.exits,
+        racing=racing,
+        chosen=chosen,
+        loss=known.loss(chosen, racing) if chosen and looks else None,
+        end=None,
+        needed=_blocks_needed(open_, state.pairs, rules, len(finished), recorded.folds, len(states)),
+        texts=_texts_needed(open_, state.pairs),
+        seconds=sum(run.seconds for run in recorded.runs),
+        full_seconds=rules.blocks * sum(recorded.seconds(arm) for arm in recorded.names if recorded.arms[arm]),
+        folds=recorded.folds,
+    )
+    return replace(race, end=_end(race, recorded, looks))
+
+
+def _look(block: int, state: _State, chosen: str | None) -> Look:
+    others = [arm for arm in state.scores if chosen in state.scores and arm != chosen]
+    return Look(block, dict(state.scores), {arm: state.pairs.interval(str(chosen), arm) for arm in others})
+
+
+def _questions(state: _State, rules: Rules, arms: Sequence[str], chosen: str) -> list[tuple[Estimate, float] | None]:
+    scores = {arm: state.scores[arm] for arm in arms}
+    return [question(state.pairs, arm, chosen, scores, state.costs, rules) for arm in arms if arm != chosen]
+
+
+def _blocks_needed(
+    questions: Sequence[tuple[Estimate, float] | None], pairs: AllPairs, rules: Rules, arms: int, folds: int, now: int
+) -> int | None:
+    """Returns after how many blocks all questions are expected to be answered."""
+
+    def answered(found: Estimate, target: float, blocks: int) -> bool:
+        then, level = (
+            expected(found, blocks, arms, folds),
+            level_at(min(blocks, rules.blocks), rules.blocks, len(pairs.names)),
+        )
+        return then is not None and then.half_width(level, pairs.comparisons) <= target
+
+    for blocks in range(now + 1, max(rules.blocks, MOST_SEEDS) + 1) if questions else ():
+        if all(one and answered(*one, blocks) for one in questions):
+            return blocks
+    return None
+
+
+def _texts_needed(questions: Sequence[tuple[Estimate, float] | None], pairs: AllPairs) -> int | None:
+    """Returns with how many texts, and the blocks that there are, all questions are expected to be answered."""
+    comparisons = round(pairs.comparisons * ALPHA / (1 - pairs.level))
+    found = [
+        units_needed(one[0].components, one[1], comparisons) if one and one[0].components else None for one in questions
+    ]
+    return None if None in found else max((count for count in found if count is not None), default=None)
+
+
+def _end(race: Race, recorded: Recorded, looks: bool) -> End | None:
+    """Returns why a race ends after its last look.
+
+    Args:
+        race: so far.
+        recorded: its runs.
+        looks: whether arms are compared yet.
+    """
+    blocks, rules = len(race.looks), race.rules
+    if race.chosen is None:
+        return "nothing finished"
+    if looks and len(race.racing) == 1:
+        return "one left"
+    if rules.goal == "best" and race.loss is not None and race.loss <= rules.margin:
+        return "as good as the best"
+    if blocks == rules.blocks:
+        return "blocks"
+    more = min(rules.blocks - blocks, _affordable(race, recorded))
+    if more < 1:
+        return "budget"
+    chosen = recorded.arms[race.chosen]
+    compared = all(len(recorded.arms[arm].keys() & chosen.keys()) > 1 for arm in race.racing)
+    return "hopeless" if looks and compared and (race.needed is None or race.needed > blocks + more) else None
+
+
+def _affordable(race: Race, recorded: Recorded) -> int:
+    """Returns for how many more blocks the budget is expected to suffice."""
+    if race.rules.budget is None:
+        return race.rules.blocks
+    running = seconds_running(recorded.runs)
+    block = sum(recorded.seconds(arm) for arm in race.racing if recorded.arms[arm])
+    return math.floor((race.rules.budget - running) / (block * running / race.seconds))

@@ -1,0 +1,91 @@
+"""A race in words: who has left and why, and what it answers."""
+
+from __future__ import annotations
+
+from src.race.replay import Race
+from src.race.rules import Exit
+from src.statistics.intervals import Interval
+
+
+def course(race: Race) -> str:
+    """Returns what the last block has changed, in one line for the terminal."""
+    block = len(race.looks)
+    left = [exit_ for exit_ in race.exits if exit_.block == block]
+    said = [f"Race, {block} of {_blocks(race, race.rules.blocks)}:", *(f"out: {_left(one, race)};" for one in left)]
+    if race.end:
+        return " ".join([*said, f"it ends, since {ended(race)}."])
+    return " ".join([*said, f"in the race: {', '.join(race.racing)}."])
+
+
+def answer(race: Race, described: str, score: str, metric: str) -> str:
+    """Returns what a race answers.
+
+    Args:
+        race: that has ended with a chosen arm.
+        described: the chosen arm, with what it trains.
+        score: its test score with the interval.
+        metric: the name of the score.
+    """
+    loss = "" if race.loss is None else f", at most {race.loss:.3f} below the best"
+    after = f"after {len(race.looks)} of {_blocks(race, race.rules.blocks)} {ended(race)}"
+    if race.settled:
+        found = "the best" if race.rules.goal == "best" else "the cheapest of those that are as good as the best"
+        said = [f"Choose {described}: test {metric} {score}. In validation {metric} it is {found}{loss}: {after}."]
+    else:
+        said = [
+            f"Not settled in validation {metric}: {after}. Until it is, choose {described}: test {metric} {score}; in "
+            f"validation{loss or ', how far below the best is not known'}. In the race: {', '.join(race.racing)}."
+        ]
+    if race.exits:
+        said.append(f"Out: {'; '.join(_left(exit_, race) for exit_ in race.exits)}.")
+    return " ".join([*said, "All of this holds with 95% confidence.", _spent(race)])
+
+
+def ended(race: Race) -> str:
+    """Returns why a race has ended, as part of a sentence."""
+    if race.end == "one left":
+        return "no other arm is left"
+    if race.end == "as good as the best":
+        return f"it is shown to be at most {race.rules.margin:g} below the best"
+    if race.end == "blocks":
+        return "the race is over"
+    if race.end == "budget":
+        return f"the budget of {_minutes(race.rules.budget or 0)} is not enough for another block"
+    if race.end == "nothing finished":
+        return "no run has finished"
+    if race.needed is not None:
+        return f"it is expected to take {_blocks(race, race.needed)}"
+    if race.texts is not None:
+        return f"more of them will not settle it, about {float(f'{race.texts:.2g}'):,.0f} validation texts would"
+    return "more of them will not settle it"
+
+
+def _left(one: Exit, race: Race) -> str:
+    after = f"after {_blocks(race, one.block)}"
+    if one.reason == "failed":
+        return f"{one.arm} {after}, none of its runs has finished"
+    if one.reason == "worse":
+        return f"{one.arm} {after}, {_bounded(one.difference)} below {one.other}"
+    return f"{one.arm} {after}, dearer than {one.other} and at most {race.rules.margin:g} better"
+
+
+def _bounded(difference: Interval | None) -> str:
+    assert difference is not None
+    return f"{difference.value:.3f} [{difference.low:.3f}, {difference.high:.3f}]"
+
+
+def _blocks(race: Race, count: int) -> str:
+    noun = "fold" if race.folds > 1 else "seed"
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _spent(race: Race) -> str:
+    runs, share = len(race.arms) * race.rules.blocks, race.seconds / race.full_seconds
+    full = _minutes(race.full_seconds)
+    return f"The runs took {_minutes(race.seconds)}, {share:.0%} of the {full} that all {runs} of them would take."
+
+
+def _minutes(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:,.0f} minutes"

@@ -1,0 +1,219 @@
+"""Races from recorded scores: who leaves, when it ends, and what does not change it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from benchmarks.generator import Population, equal
+from src.race.recorded import Ran, Recorded, seconds_running
+from src.race.replay import Race, replay
+from src.race.rules import Known, Rules, leave
+from src.statistics.best import AllPairs
+from src.statistics.estimate import Estimate
+
+CHEAPEST = Rules(margin=0.02, goal="cheapest", blocks=5)
+BEST = replace(CHEAPEST, goal="best")
+TEXTS = 1_000
+
+
+def flipped(base: NDArray[np.float64], lost: int, swapped: int, seed: int) -> NDArray[np.float64]:
+    """Returns the same scores, but `lost` texts fewer are right, and `swapped` others are right instead."""
+    random, scores = np.random.default_rng(seed), base.copy()
+    right, wrong = np.flatnonzero(base == 1), np.flatnonzero(base == 0)
+    scores[random.choice(right, lost + swapped, replace=False)] = 0
+    scores[random.choice(wrong, swapped, replace=False)] = 1
+    return scores
+
+
+def recorded(arms: Mapping[str, tuple[int, float]], blocks: int = 5, swapped: int = 3) -> Recorded:
+    """Returns runs of arms that are right on so many texts fewer than 800, and that cost so much, on 1,000 texts. All
+    runs differ on a few more texts."""
+    base = np.zeros(TEXTS)
+    base[:800] = 1
+    return Recorded(
+        {
+            arm: {
+                block: Ran(flipped(base, lost, swapped, 10 * number + block), cost, cost, 1000.0 * block + 10 * number)
+                for block in range(blocks)
+            }
+            for number, (arm, (lost, cost)) in enumerate(arms.items())
+        }
+    )
+
+
+def without(runs: Recorded, arm: str, *blocks: int) -> Recorded:
+    left = {block: run for block, run in runs.arms[arm].items() if block not in blocks}
+    return Recorded({**runs.arms, arm: left}, runs.folds)
+
+
+def played(runs: Recorded, rules: Rules) -> Race:
+    return next(race for block in range(1, rules.blocks + 1) if (race := replay(runs, rules, block)).end)
+
+
+def left(race: Race) -> dict[str, tuple[int, str, str | None]]:
+    return {one.arm: (one.block, one.reason, one.other) for one in race.exits}
+
+
+def test_what_is_worse_or_dearer_leaves_after_two_blocks() -> None:
+    runs = recorded({"none": (0, 100.0), "bottom": (2, 50.0), "all": (90, 10.0)})
+    race = played(runs, CHEAPEST)
+    assert left(race) == {"all": (2, "worse", "none"), "none": (2, "dearer", "bottom")}
+    assert (race.chosen, race.end, race.settled, len(race.looks)) == ("bottom", "one left", True, 2)
+    assert race.loss is not None
+    assert 0.002 <= race.loss <= 0.02
+    assert (race.seconds, race.full_seconds) == (2 * 160, 5 * 160)
+
+
+def test_the_best_is_chosen_whatever_it_costs() -> None:
+    runs = recorded({"none": (0, 100.0), "bottom": (40, 50.0), "all": (90, 10.0)})
+    race = played(runs, BEST)
+    assert (race.chosen, race.end) == ("none", "one left")
+    assert left(race) == {"bottom": (2, "worse", "none"), "all": (2, "worse", "none")}
+
+
+def test_the_best_need_not_be_told_from_what_is_within_the_margin() -> None:
+    race = played(recorded({"none": (0, 100.0), "bottom": (1, 50.0), "all": (90, 10.0)}), BEST)
+    assert (race.end, race.settled, len(race.looks)) == ("as good as the best", True, 2)
+    assert {*race.racing} == {"none", "bottom"}
+
+
+def test_two_arms_are_compared_from_three_blocks_on() -> None:
+    runs = recorded({"none": (0, 100.0), "all": (90, 10.0)})
+    assert replay(runs, CHEAPEST, 2).end is None
+    assert left(replay(runs, CHEAPEST, 3)) == {"all": (3, "worse", "none")}
+
+
+def test_arms_with_the_same_predictions_are_equal() -> None:
+    runs = recorded({"none": (0, 100.0), "same": (0, 100.0), "all": (90, 10.0)})
+    runs = Recorded({**runs.arms, "same": runs.arms["none"]})
+    race = played(runs, CHEAPEST)
+    assert left(race)["same"] == (2, "dearer", "none")  # at equal cost the first one stays
+    assert race.chosen == "none"
+    assert race.loss == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_race_ends_where_more_blocks_would_not_answer_it() -> None:
+    # Texts decide: every run of an arm is right on the same texts, and the arms differ on many.
+    base = (np.random.default_rng(0).random((3, TEXTS)) < 0.8).astype(float)
+    arms = {str(arm): {b: Ran(flipped(base[arm], 0, 2, b), 1.0, 1.0, 0.0) for b in range(5)} for arm in range(3)}
+    race = played(Recorded(arms), replace(CHEAPEST, margin=0.001))
+    assert (race.end, len(race.looks), race.exits, race.needed) == ("hopeless", 2, [], None)
+    assert race.texts is not None
+    assert race.texts > 10 * TEXTS
+    assert race.chosen == max(arms, key=lambda arm: np.mean([run.score for run in arms[arm].values() if run]))
+
+
+def test_a_race_goes_on_where_more_blocks_are_expected_to_answer_it() -> None:
+    random = np.random.default_rng(3)  # runs differ on many texts, arms do not
+    base = np.zeros(TEXTS)
+    base[:800] = 1
+    arms = {
+        arm: {b: Ran(flipped(base, 0, 40, int(random.integers(1_000_000))), cost, cost, 0.0) for b in range(10)}
+        for arm, cost in (("none", 2.0), ("all", 1.0), ("top", 3.0))
+    }
+    race = played(Recorded(arms), Rules(0.02, "cheapest", 10))
+    assert len(race.looks) > 2
+    assert (race.end, race.chosen) == ("one left", "all")
+
+
+def test_the_budget_ends_a_race_before_the_block_that_would_exceed_it() -> None:
+    runs = recorded({"none": (0, 100.0), "top": (21, 90.0), "bottom": (19, 50.0)}, swapped=60)
+    rules = replace(CHEAPEST, budget=10_000.0)
+    assert replay(runs, rules, 1).end is None
+    assert replay(runs, replace(rules, budget=1.0), 1).end == "budget"
+    assert seconds_running(runs.until(1).runs) < 240  # side by side
+
+
+def test_pauses_and_runs_side_by_side() -> None:
+    runs = [Ran(np.ones(1), 1.0, 10.0, end) for end in (10.0, 15.0, 100.0)]
+    assert seconds_running(runs) == 25.0
+
+
+def test_a_failed_run_costs_its_arm_that_block() -> None:
+    runs = recorded({"none": (0, 100.0), "bottom": (2, 50.0), "all": (90, 10.0)})
+    race = played(without(runs, "bottom", 0), CHEAPEST)
+    assert left(race)["all"] == (2, "worse", "none")
+    assert left(race)["none"] == (3, "dearer", "bottom")
+    assert race.chosen == "bottom"
+
+
+def test_an_arm_whose_runs_all_fail_leaves() -> None:
+    runs = without(recorded({"none": (0, 100.0), "bottom": (2, 50.0), "all": (90, 10.0)}), "bottom", 0, 1, 2, 3, 4)
+    race = played(runs, CHEAPEST)
+    assert left(race) == {"bottom": (2, "failed", None), "all": (2, "worse", "none")}
+    assert race.chosen == "none"
+
+
+def test_a_race_without_any_result_ends_at_once() -> None:
+    race = replay(Recorded({"none": {}, "all": {}}), CHEAPEST, 1)
+    assert (race.end, race.chosen) == ("nothing finished", None)
+
+
+@pytest.mark.parametrize("blocks", range(1, 6))
+def test_later_runs_do_not_change_what_was_decided(blocks: int) -> None:
+    arms = Population((0.8, 0.79, 0.77, 0.72), 0.16, 0.06, 0.004).draw(5, 600, np.random.default_rng(4))[0]
+    runs = Recorded({f"{a}": {b: Ran(arms[a, b].astype(float), a, 1.0, 0.0) for b in range(5)} for a in range(4)})
+    early, late = replay(runs.until(blocks), CHEAPEST, blocks), replay(runs, CHEAPEST, 5)
+    assert replay(runs, CHEAPEST, blocks) == early
+    assert early.exits == [one for one in late.exits if one.block <= blocks]
+
+
+def test_the_order_of_arms_changes_nothing() -> None:
+    runs = recorded({"none": (0, 100.0), "top": (9, 80.0), "bottom": (12, 50.0), "all": (90, 10.0)})
+    found = [played(Recorded(dict(order)), CHEAPEST) for order in itertools.permutations(runs.arms.items())]
+    assert len({race.chosen for race in found}) == 1
+    assert all({*left(race).items()} == {*left(found[0]).items()} for race in found)
+
+
+def standing(means: Mapping[str, float], known: Known, costs: Mapping[str, float]) -> list[str]:
+    """Returns who stays if the scores are known almost exactly."""
+    pairs = {(a, b): Estimate(means[a] - means[b], 1e-6, 1e9) for a, b in itertools.combinations(means, 2)}
+    differences = AllPairs(list(means), pairs)
+    known.add(differences, list(means))
+    return leave(known, differences, means, costs, list(means), CHEAPEST, 2)
+
+
+def test_no_arm_is_replaced_by_one_that_leaves() -> None:
+    costs = {"a": 3.0, "b": 2.0, "c": 1.0}
+    assert standing({"a": 0.83, "b": 0.815, "c": 0.80}, Known(), costs) == ["b"]  # c is worse than a, b is not
+
+
+def test_losses_do_not_add_up_over_looks() -> None:
+    known, costs = Known(), {"a": 3.0, "b": 2.0, "c": 1.0}
+    pairs = AllPairs(["a", "c"], {("a", "c"): Estimate(0.03, 0.005, 1e9)})
+    known.add(pairs, ["a", "c"])  # a may be above c by more than the margin
+    assert standing({"a": 0.83, "b": 0.82}, known, costs) == ["b"]
+    assert standing({"b": 0.82, "c": 0.81}, known, costs) == ["b", "c"]  # c is as good as b, but not as a
+    assert standing({"b": 0.82, "c": 0.81}, Known(), costs) == ["c"]
+
+
+def test_folds_are_judged_by_the_corrected_resampled_t() -> None:
+    def run(value: float) -> Ran:
+        return Ran(np.array([value]), 1.0, 1.0, 0.0)
+
+    noise: Sequence[float] = np.random.default_rng(6).normal(scale=0.01, size=15).tolist()
+    arms = {
+        "none": {b: run(0.8) for b in range(15)},
+        "all": {b: run(0.5 + noise[b]) for b in range(15)},
+        "top": {b: run(0.8 - 0.001 * noise[b]) for b in range(15)},
+    }
+    race = played(Recorded(arms, folds=5), Rules(0.02, "cheapest", 15))
+    assert left(race)["all"][1:] == ("worse", "none")
+    assert left(race)["all"][0] > 2  # two folds say nothing
+    assert race.folds == 5
+
+
+def test_equal_arms_are_seldom_excluded() -> None:
+    random, wrong = np.random.default_rng(7), 0
+    for _ in range(40):
+        right = Population(equal(0.8, 3), 0.16, 0.08, 0.005).draw(4, 300, random)[0].astype(float)
+        arms = {str(a): {b: Ran(right[a, b], a, 1.0, 0.0) for b in range(4)} for a in range(3)}
+        race = replay(Recorded(arms), Rules(0.0, "cheapest", 4), 4)
+        wrong += any(one.reason == "worse" for one in race.exits)
+    assert wrong <= 5  # of 40 with at most 5% each: more in one of 300 such tests
