@@ -3,23 +3,55 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
 from src.race.recorded import Recorded
-from src.statistics.best import AllPairs
+from src.statistics import sequential
 from src.statistics.estimate import Estimate
-from src.statistics.planning import predicted
+from src.statistics.intervals import Interval
 from src.statistics.resampled import resampled
 from src.statistics.sequential import SeedSquare, alpha_at, difference, first_look, seed_square
 
 NEXT_TO_NOTHING = 1e-12
 
 
-def all_pairs(recorded: Recorded, racing: Sequence[str], look: int, blocks: int) -> AllPairs:
-    """Returns by how much arms differ after so many blocks; all intervals of all looks hold together.
+@dataclass(frozen=True)
+class Differences:
+    """The differences of pairs of arms at a look.
+
+    The intervals of all differences to the best arm, whichever that is, hold together with 95% probability at all looks
+    of a race: as many as there are other arms (Bonferroni), and each look may spend `alpha` on them.
+
+    Args:
+        estimates: for (a, b) by how much a scores higher, for each pair in one of its orders; None or left out: it
+            cannot be estimated.
+        alpha: what this look may spend.
+        others: the number of arms that began, but for the best one.
+    """
+
+    estimates: Mapping[tuple[str, str], Estimate | None]
+    alpha: float
+    others: int
+
+    def estimate(self, a: str, b: str) -> Estimate | None:
+        """Returns by how much a scores higher than b."""
+        if (found := self.estimates.get((a, b))) is not None:
+            return found
+        other = self.estimates.get((b, a))
+        return None if other is None else other.reversed
+
+    def interval(self, a: str, b: str) -> Interval | None:
+        """Returns by how much a scores higher than b, with its interval."""
+        found = self.estimate(a, b)
+        return None if found is None else found.interval(1 - self.alpha, self.others)
+
+
+def all_pairs(recorded: Recorded, racing: Sequence[str], look: int, blocks: int) -> Differences:
+    """Returns by how much arms differ after so many blocks.
 
     Args:
         recorded: the runs of these blocks, of all arms that began.
@@ -28,12 +60,8 @@ def all_pairs(recorded: Recorded, racing: Sequence[str], look: int, blocks: int)
         blocks: the number of blocks at most.
     """
     found = {(one, other): _difference(recorded, racing, one, other) for one, other in combinations(racing, 2)}
-    return AllPairs(recorded.names, found, level_at(look, blocks, len(recorded.names)))
-
-
-def level_at(look: int, blocks: int, arms: int) -> float:
-    """Returns the level of all intervals of a look."""
-    return 1 - alpha_at(look, blocks, first_look(arms))
+    arms = len(recorded.arms)
+    return Differences(found, alpha_at(look, blocks, first_look(arms)), arms - 1)
 
 
 def _difference(recorded: Recorded, racing: Sequence[str], one: str, other: str) -> Estimate | None:
@@ -56,17 +84,16 @@ def _seed_square(recorded: Recorded, racing: Sequence[str], blocks: Sequence[int
     return seed_square(means, arms[0][blocks[0]].scores.size)
 
 
-def expected(found: Estimate, blocks: int, groups: int, folds: int) -> Estimate | None:
-    """Returns the estimate to expect after so many blocks; None if that cannot be said.
+def expected(found: Estimate, blocks: int, arms: int, folds: int) -> Estimate | None:
+    """Returns the difference to expect after so many blocks; None if that is not known.
 
     Args:
-        found: what is estimated now.
+        found: the difference now.
         blocks: their number then.
-        groups: the number of arms, from which it is known how much seeds differ.
+        arms: the number of arms that will have run.
         folds: as in `Recorded`.
     """
-    if folds > 1:  # as in `resampled`
-        now, then = (1 / count + 1 / (folds - 1) for count in (found.freedom + 1, blocks))
-        return Estimate(found.mean, found.error * math.sqrt(then / now), blocks - 1.0)
-    parts = found.components
-    return None if parts is None else predicted(parts, blocks, parts.units, found.mean, max(2, groups))
+    if folds == 1:
+        return sequential.expected(found, blocks, arms)
+    now, then = (1 / count + 1 / (folds - 1) for count in (found.freedom + 1, blocks))  # as in `resampled`
+    return Estimate(found.mean, found.error * math.sqrt(then / now), blocks - 1.0)

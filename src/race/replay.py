@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from src.race.differences import all_pairs, expected, level_at
+from src.race.differences import Differences, all_pairs, expected
 from src.race.recorded import Recorded, seconds_running
 from src.race.rules import Exit, Known, Rules, choice, leave, question
-from src.statistics.best import AllPairs
 from src.statistics.estimate import Estimate
 from src.statistics.intervals import ALPHA, Interval
 from src.statistics.planning import MOST_SEEDS, units_needed
-from src.statistics.sequential import first_look
+from src.statistics.sequential import alpha_at, first_look
 
 End = Literal["nothing finished", "one left", "as good as the best", "blocks", "budget", "hopeless"]
 
@@ -80,7 +79,7 @@ class _State:
 
     scores: Mapping[str, float]
     costs: Mapping[str, float]
-    pairs: AllPairs
+    pairs: Differences
 
 
 def replay(recorded: Recorded, rules: Rules, blocks: int) -> Race:
@@ -104,7 +103,7 @@ def replay(recorded: Recorded, rules: Rules, blocks: int) -> Race:
 
 
 def _state(now: Recorded, arms: Sequence[str], rules: Rules, look: int | None) -> _State:
-    pairs = AllPairs(now.names, {}) if look is None else all_pairs(now, arms, look, rules.blocks)
+    pairs = Differences({}, 0.0, 1) if look is None else all_pairs(now, arms, look, rules.blocks)
     return _State({arm: now.score(arm) for arm in arms}, {arm: now.cost(arm) for arm in arms}, pairs)
 
 
@@ -130,7 +129,7 @@ def _race(recorded: Recorded, rules: Rules, racing: list[str], known: Known, sta
         chosen=chosen,
         loss=known.loss(chosen, racing) if chosen and looks else None,
         end=None,
-        needed=_blocks_needed(open_, state.pairs, rules, len(finished), recorded.folds, len(states)),
+        needed=_blocks_needed(open_, rules, recorded, len(finished), len(states)),
         texts=_texts_needed(open_, state.pairs),
         seconds=sum(run.seconds for run in recorded.runs),
         full_seconds=rules.blocks * sum(recorded.seconds(arm) for arm in recorded.names if recorded.arms[arm]),
@@ -150,16 +149,15 @@ def _questions(state: _State, rules: Rules, arms: Sequence[str], chosen: str) ->
 
 
 def _blocks_needed(
-    questions: Sequence[tuple[Estimate, float] | None], pairs: AllPairs, rules: Rules, arms: int, folds: int, now: int
+    questions: Sequence[tuple[Estimate, float] | None], rules: Rules, recorded: Recorded, arms: int, now: int
 ) -> int | None:
     """Returns after how many blocks all questions are expected to be answered."""
+    first = first_look(len(recorded.arms))
 
     def answered(found: Estimate, target: float, blocks: int) -> bool:
-        then, level = (
-            expected(found, blocks, arms, folds),
-            level_at(min(blocks, rules.blocks), rules.blocks, len(pairs.names)),
-        )
-        return then is not None and then.half_width(level, pairs.comparisons) <= target
+        then = expected(found, blocks, arms, recorded.folds)
+        alpha = alpha_at(min(blocks, rules.blocks), rules.blocks, first)
+        return then is not None and then.half_width(1 - alpha, len(recorded.arms) - 1) <= target
 
     for blocks in range(now + 1, max(rules.blocks, MOST_SEEDS) + 1) if questions else ():
         if all(one and answered(*one, blocks) for one in questions):
@@ -167,9 +165,9 @@ def _blocks_needed(
     return None
 
 
-def _texts_needed(questions: Sequence[tuple[Estimate, float] | None], pairs: AllPairs) -> int | None:
+def _texts_needed(questions: Sequence[tuple[Estimate, float] | None], pairs: Differences) -> int | None:
     """Returns with how many texts, and the blocks that there are, all questions are expected to be answered."""
-    comparisons = round(pairs.comparisons * ALPHA / (1 - pairs.level))
+    comparisons = max(1, round(pairs.others * ALPHA / pairs.alpha)) if questions else 1
     found = [
         units_needed(one[0].components, one[1], comparisons) if one and one[0].components else None for one in questions
     ]

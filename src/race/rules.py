@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import permutations
 from typing import Literal
 
-from src.statistics.best import AllPairs
+from src.race.differences import Differences
 from src.statistics.estimate import Estimate
 from src.statistics.intervals import Interval
 
@@ -70,7 +70,7 @@ class Known:
     replaced: dict[str, list[str]] = field(default_factory=dict)
     exits: list[Exit] = field(default_factory=list)
 
-    def add(self, pairs: AllPairs, racing: Sequence[str]) -> None:
+    def add(self, pairs: Differences, racing: Sequence[str]) -> None:
         """Adds the intervals of a look."""
         for one, other in permutations(racing, 2):
             if found := pairs.interval(one, other):
@@ -110,7 +110,7 @@ def choice(scores: Mapping[str, float], costs: Mapping[str, float], racing: Sequ
 
 def leave(
     known: Known,
-    pairs: AllPairs,
+    pairs: Differences,
     scores: Mapping[str, float],
     costs: Mapping[str, float],
     racing: Sequence[str],
@@ -149,7 +149,7 @@ def _cheaper(known: Known, cheaper: Sequence[str], arm: str, margin: float) -> s
 
 
 def question(
-    pairs: AllPairs, arm: str, chosen: str, scores: Mapping[str, float], costs: Mapping[str, float], rules: Rules
+    pairs: Differences, arm: str, chosen: str, scores: Mapping[str, float], costs: Mapping[str, float], rules: Rules
 ) -> tuple[Estimate, float] | None:
     """Returns the difference that shows that the chosen arm is to be preferred to another one, once its interval is
     narrow enough, and how narrow: the distance from the estimate to a bound. None: nothing is known of it."""

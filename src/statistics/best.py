@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from src.statistics.estimate import Estimate
-from src.statistics.intervals import LEVEL, Interval
+from src.statistics.intervals import Interval
 
 Pairs = Mapping[tuple[str, str], Estimate | None]
 
@@ -27,18 +27,16 @@ class Best:
 
 @dataclass(frozen=True)
 class AllPairs:
-    """The differences of all pairs of groups, with intervals that hold together (Bonferroni).
+    """The differences of all pairs of groups, with intervals that hold together with 95% confidence (Bonferroni).
 
     Args:
         names: of the groups.
         estimates: for (a, b) by how much a is higher, for each pair in one of its orders; None or left out: it cannot
             be estimated.
-        level: with which they hold together.
     """
 
     names: Sequence[str]
     estimates: Pairs
-    level: float = LEVEL
 
     @property
     def comparisons(self) -> int:
@@ -54,7 +52,7 @@ class AllPairs:
     def interval(self, a: str, b: str) -> Interval | None:
         """Returns by how much a is higher than b, with its simultaneous interval."""
         found = self.estimate(a, b)
-        return None if found is None else found.interval(self.level, self.comparisons)
+        return None if found is None else found.interval(comparisons=self.comparisons)
 
     def p(self, a: str, b: str) -> float | None:
         """Returns the p of the difference, corrected for all pairs: at most 0.05 if the interval does not hold 0."""

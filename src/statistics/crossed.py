@@ -49,24 +49,16 @@ def components(differences: Table) -> Components:
     return Components(seeds, units, seed, unit, residual, ms_seed, ms_unit, residual)
 
 
-def variance_of_mean(seeds: int, units: int, ms_seed: float, ms_unit: float, groups: int = 2) -> tuple[float, float]:
+def variance_of_mean(seeds: int, units: int, ms_seed: float, ms_unit: float) -> tuple[float, float]:
     """Returns the variance of the mean over seeds and at least two units, and its degrees of freedom (Satterthwaite
     1946).
 
     The residual counts twice in the sum of the mean squares, once too often. Subtracting it covers less than 95% with
     two or three seeds, where the mean square between seeds is often small by chance.
-
-    Args:
-        seeds: their number.
-        units: their number.
-        ms_seed: the mean square between seeds.
-        ms_unit: the mean square between units.
-        groups: the number of groups that `ms_seed` is of: those of the difference, or more.
     """
     if seeds == 1:
         return ms_unit / units, float(units - 1)
-    freedom = (groups - 1) * (seeds - 1)
-    total, squares = ms_seed + ms_unit, ms_seed**2 / freedom + ms_unit**2 / (units - 1)
+    total, squares = ms_seed + ms_unit, ms_seed**2 / (seeds - 1) + ms_unit**2 / (units - 1)
     return total / (seeds * units), total**2 / squares if squares else math.nan
 
 

@@ -13,23 +13,16 @@ MOST_SEEDS = 20
 MOST_UNITS = 1_000_000
 
 
-def predicted(components: Components, seeds: int, units: int, mean: float = 0.0, groups: int = 2) -> Estimate | None:
+def predicted(components: Components, seeds: int, units: int, mean: float = 0.0) -> Estimate | None:
     """Returns the estimate to expect with so many seeds and units, if the mean and the components stay the same.
 
     Its variance is that of `crossed`, with the mean squares to expect: residual + N seed and residual + S unit. None
     with fewer than two units, or more than one seed where the components come from one.
-
-    Args:
-        components: of the difference.
-        seeds: how many there will be.
-        units: how many there will be.
-        mean: of the difference.
-        groups: as for `variance_of_mean`.
     """
     if units < 2 or (components.seeds == 1 and seeds != 1):
         return None
     ms_seed, ms_unit = components.residual + units * components.seed, components.residual + seeds * components.unit
-    variance, freedom = variance_of_mean(seeds, units, ms_seed, ms_unit, groups)
+    variance, freedom = variance_of_mean(seeds, units, ms_seed, ms_unit)
     return Estimate(mean, math.sqrt(variance), freedom, components, seeds == 1) if variance > 0 else None
 
 

@@ -13,9 +13,10 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from src.statistics.crossed import Table, components, crossed, variance_of_mean
-from src.statistics.estimate import Estimate
+from src.statistics.crossed import Table, components, crossed
+from src.statistics.estimate import Components, Estimate
 from src.statistics.intervals import ALPHA
+from src.statistics.planning import predicted
 
 
 def first_look(groups: int) -> int:
@@ -73,21 +74,47 @@ def seed_square(means: Float[NDArray[np.float64], "groups seeds"], units: int) -
 
 
 def difference(table: Table, of_all: SeedSquare | None) -> Estimate | None:
-    """Returns the mean difference, as `crossed` does, with the larger one of its own mean square between seeds and that
-    of all pairs. Its own is often small by chance with two or three seeds: of six groups whose seeds differ strongly, a
-    quarter of all races would make a false claim.
+    """Returns the mean difference; with `of_all`, the mean square between seeds is the larger one of its own and that
+    of all pairs, and the residual counts once.
+
+    With two or three seeds, the own mean square is often small by chance: of six groups whose seeds differ strongly, a
+    quarter of all races would make a false claim. The residual counts twice in `crossed` for that reason alone.
 
     Args:
         table: the differences of one pair, of at least two seeds.
-        of_all: of groups that have these seeds; None: there are only two.
+        of_all: of groups that have these seeds; None: there are only two, and the difference is that of `crossed`.
     """
-    seeds, units = table.shape
+    units = table.shape[1]
     if of_all is None or units < 2:
         return crossed(table)
     own = components(table)
-    square = max(own.ms_seed, of_all.value)
-    variance, freedom = variance_of_mean(seeds, units, square, own.ms_unit, of_all.groups)
-    if variance <= 0:
+    ms_seed = max(own.ms_seed, of_all.value)
+    parts = replace(own, ms_seed=ms_seed, seed=max(0.0, (ms_seed - own.residual) / units))
+    return _estimate(float(table.mean()), parts, of_all.groups)
+
+
+def expected(found: Estimate, seeds: int, groups: int) -> Estimate | None:
+    """Returns the difference to expect with so many seeds and the same units; None if that is not known.
+
+    Args:
+        found: the difference now.
+        seeds: their number then.
+        groups: from which it is known how much seeds differ.
+    """
+    parts = found.components
+    if parts is None:
         return None
-    seed = max(0.0, (square - own.residual) / units)
-    return Estimate(float(table.mean()), math.sqrt(variance), freedom, replace(own, seed=seed, ms_seed=square))
+    if groups < 3:
+        return predicted(parts, seeds, parts.units, found.mean)
+    ms_seed, ms_unit = parts.residual + parts.units * parts.seed, parts.residual + seeds * parts.unit
+    return _estimate(found.mean, replace(parts, seeds=seeds, ms_seed=ms_seed, ms_unit=ms_unit), groups)
+
+
+def _estimate(mean: float, parts: Components, groups: int) -> Estimate | None:
+    """Returns the estimate whose mean squares are those of the components (Satterthwaite 1946)."""
+    seed, unit = parts.ms_seed, parts.ms_unit
+    total = max(seed + unit - parts.residual, seed, unit)
+    if total <= 0:
+        return None
+    freedom = total**2 / (seed**2 / ((groups - 1) * (parts.seeds - 1)) + unit**2 / (parts.units - 1))
+    return Estimate(mean, math.sqrt(total / (parts.seeds * parts.units)), freedom, parts)
