@@ -50,7 +50,7 @@ class Differences:
         return None if found is None else found.interval(1 - self.alpha, self.others)
 
 
-def all_pairs(recorded: Recorded, racing: Sequence[str], look: int, blocks: int) -> Differences:
+def all_pairs(recorded: Recorded, racing: Sequence[str], look: int, blocks: int, last: bool = False) -> Differences:
     """Returns by how much arms differ after so many blocks.
 
     Args:
@@ -58,10 +58,11 @@ def all_pairs(recorded: Recorded, racing: Sequence[str], look: int, blocks: int)
         racing: those to compare.
         look: the number of blocks.
         blocks: the number of blocks at most.
+        last: there will be no other look.
     """
     found = {(one, other): _difference(recorded, racing, one, other) for one, other in combinations(racing, 2)}
     arms = len(recorded.arms)
-    return Differences(found, alpha_at(look, blocks, first_look(arms)), arms - 1)
+    return Differences(found, alpha_at(look, blocks, first_look(arms), last), arms - 1)
 
 
 def _difference(recorded: Recorded, racing: Sequence[str], one: str, other: str) -> Estimate | None:

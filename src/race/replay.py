@@ -90,11 +90,19 @@ def replay(recorded: Recorded, rules: Rules, blocks: int) -> Race:
         rules: of the race.
         blocks: how many of the blocks have run.
     """
+    race = _play(recorded, rules, blocks)
+    if race.end in ("budget", "hopeless") and blocks >= first_look(len(recorded.arms)):
+        last = _play(recorded, rules, blocks, last=True)  # what later looks would have spent is spent now
+        return last if last.settled else replace(last, end=race.end)
+    return race
+
+
+def _play(recorded: Recorded, rules: Rules, blocks: int, last: bool = False) -> Race:
     first, known, racing, states = first_look(len(recorded.arms)), Known(), recorded.names, list[_State]()
     for block in range(1, blocks + 1):
         now = recorded.until(block)
         finished = [arm for arm in racing if now.arms[arm]]
-        states.append(_state(now, finished, rules, block if block >= first else None))
+        states.append(_state(now, finished, rules, block, block >= first, last and block == blocks))
         if block >= first and finished:
             known.exits += [Exit(arm, block, "failed") for arm in racing if arm not in finished]
             known.add(states[-1].pairs, finished)
@@ -102,8 +110,8 @@ def replay(recorded: Recorded, rules: Rules, blocks: int) -> Race:
     return _race(_raced(recorded, known.exits, blocks), rules, racing, known, states)
 
 
-def _state(now: Recorded, arms: Sequence[str], rules: Rules, look: int | None) -> _State:
-    pairs = Differences({}, 0.0, 1) if look is None else all_pairs(now, arms, look, rules.blocks)
+def _state(now: Recorded, arms: Sequence[str], rules: Rules, block: int, looks: bool, last: bool) -> _State:
+    pairs = all_pairs(now, arms, block, rules.blocks, last) if looks else Differences({}, 0.0, 1)
     return _State({arm: now.score(arm) for arm in arms}, {arm: now.cost(arm) for arm in arms}, pairs)
 
 

@@ -25,7 +25,7 @@ def first_look(groups: int) -> int:
     return 2 if groups > 2 else 3
 
 
-def alpha_at(look: int, blocks: int, first: int) -> float:
+def alpha_at(look: int, blocks: int, first: int, last: bool = False) -> float:
     """Returns the probability of a false claim that one look may add.
 
     All looks up to that after the fraction t of the blocks have spent alpha ln(1 + (e - 1) t) together (Lan & DeMets
@@ -35,9 +35,10 @@ def alpha_at(look: int, blocks: int, first: int) -> float:
         look: the number of blocks that are there.
         blocks: the number of blocks at most.
         first: the number of blocks at the first look.
+        last: there will be no other look, so what is left may be spent.
     """
     before = 0.0 if look <= first else _spent((look - 1) / blocks)
-    return ALPHA * (_spent(look / blocks) - before)
+    return ALPHA * (1.0 - before if last else _spent(look / blocks) - before)
 
 
 def _spent(fraction: float) -> float:
