@@ -20,9 +20,10 @@ from benchmarks.coverage import spread, table
 from benchmarks.generator import REALISTIC, STRONG_SEEDS, Population, differences, equal
 from src.grouping.groups import Group, group
 from src.grouping.runs import read_runs
+from src.race.differences import Differences
 from src.race.recorded import Ran, Recorded
 from src.race.replay import Race, replay
-from src.race.rules import Exit, Goal, Rules, choice
+from src.race.rules import Exit, Goal, Rules, Standing
 from src.runs.identity import config_hash
 from src.statistics.intervals import ALPHA
 from src.statistics.sequential import alpha_at, difference, first_look, seed_square
@@ -113,7 +114,7 @@ def smallest_p(right: NDArray[np.bool_]) -> float:
     """Returns the smallest p of the differences to the first arm in one experiment, corrected for their number."""
     of_all, others = seed_square(right[0].mean(2), right.shape[-1]), right.shape[1] - 1
     estimates = [difference(differences(right, 0, arm)[0], of_all) for arm in range(1, others + 1)]
-    return others * min(estimate.p() for estimate in estimates if estimate)
+    return float(others * min(estimate.p() for estimate in estimates if estimate))
 
 
 def found(population: Population, texts: int, count: int) -> dict[str, float]:
@@ -185,8 +186,8 @@ def play(runs: Recorded, rules: Rules) -> Race:
 
 def chosen_by_all(runs: Recorded, rules: Rules) -> str:
     """Returns the arm to choose by the scores of all runs."""
-    scores = {name: runs.score(name) for name in runs.names}
-    return choice(scores, {name: runs.cost(name) for name in runs.names}, runs.names, rules)
+    scores, costs = ({name: of(name) for name in runs.names} for of in (runs.score, runs.cost))
+    return Standing(scores, costs, Differences({}, 0.0, 1)).choice(rules)
 
 
 def is_wrong(left: Exit, truth: dict[str, float], rules: Rules) -> bool:

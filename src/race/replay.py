@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from src.race.differences import Differences, all_pairs, expected
 from src.race.recorded import Recorded, seconds_running
-from src.race.rules import Exit, Known, Rules, choice, leave, question
+from src.race.rules import Exit, Known, Rules, Standing, leave, question
 from src.statistics.estimate import Estimate
 from src.statistics.intervals import ALPHA, Interval
 from src.statistics.planning import MOST_SEEDS, units_needed
@@ -73,15 +73,6 @@ class Race:
         return self.end in ("one left", "as good as the best")
 
 
-@dataclass(frozen=True)
-class _State:
-    """The arms in the race before anyone leaves after a block."""
-
-    scores: Mapping[str, float]
-    costs: Mapping[str, float]
-    pairs: Differences
-
-
 def replay(recorded: Recorded, rules: Rules, blocks: int) -> Race:
     """Returns the race after so many blocks.
 
@@ -98,21 +89,22 @@ def replay(recorded: Recorded, rules: Rules, blocks: int) -> Race:
 
 
 def _play(recorded: Recorded, rules: Rules, blocks: int, last: bool = False) -> Race:
-    first, known, racing, states = first_look(len(recorded.arms)), Known(), recorded.names, list[_State]()
+    first, known, racing, standings = first_look(len(recorded.arms)), Known(), recorded.names, list[Standing]()
     for block in range(1, blocks + 1):
-        now = recorded.until(block)
-        finished = [arm for arm in racing if now.arms[arm]]
-        states.append(_state(now, finished, rules, block, block >= first, last and block == blocks))
+        runs = recorded.until(block)
+        finished = [arm for arm in racing if runs.arms[arm]]
+        now = _standing(runs, finished, rules, block, block >= first, last and block == blocks)
+        standings.append(now)
         if block >= first and finished:
             known.exits += [Exit(arm, block, "failed") for arm in racing if arm not in finished]
-            known.add(states[-1].pairs, finished)
-            racing = leave(known, states[-1].pairs, states[-1].scores, states[-1].costs, finished, rules, block)
-    return _race(_raced(recorded, known.exits, blocks), rules, racing, known, states)
+            known.add(now.pairs, finished)
+            racing = leave(known, now, rules, block)
+    return _race(_raced(recorded, known.exits, blocks), rules, racing, known, standings)
 
 
-def _state(now: Recorded, arms: Sequence[str], rules: Rules, block: int, looks: bool, last: bool) -> _State:
-    pairs = all_pairs(now, arms, block, rules.blocks, last) if looks else Differences({}, 0.0, 1)
-    return _State({arm: now.score(arm) for arm in arms}, {arm: now.cost(arm) for arm in arms}, pairs)
+def _standing(runs: Recorded, arms: Sequence[str], rules: Rules, block: int, looks: bool, last: bool) -> Standing:
+    pairs = all_pairs(runs, arms, block, rules.blocks, last) if looks else Differences({}, 0.0, 1)
+    return Standing({arm: runs.score(arm) for arm in arms}, {arm: runs.cost(arm) for arm in arms}, pairs)
 
 
 def _raced(recorded: Recorded, exits: Sequence[Exit], blocks: int) -> Recorded:
@@ -123,22 +115,23 @@ def _raced(recorded: Recorded, exits: Sequence[Exit], blocks: int) -> Recorded:
     return Recorded(arms, recorded.folds)
 
 
-def _race(recorded: Recorded, rules: Rules, racing: list[str], known: Known, states: Sequence[_State]) -> Race:
-    state, looks = states[-1], first_look(len(recorded.arms)) <= len(states)
-    finished = [arm for arm in racing if arm in state.scores]
-    chosen = choice(state.scores, state.costs, finished, rules) if finished else None
-    open_ = _questions(state, rules, finished, chosen) if chosen and looks else []
+def _race(recorded: Recorded, rules: Rules, racing: list[str], known: Known, standings: Sequence[Standing]) -> Race:
+    looks = first_look(len(recorded.arms)) <= len(standings)
+    now = standings[-1].among([arm for arm in racing if arm in standings[-1].scores])
+    chosen = now.choice(rules) if now.scores else None
+    rivals = [arm for arm in now.scores if arm != chosen] if looks else []
+    questions = [question(now, arm, str(chosen), rules) for arm in rivals]
     race = Race(
         rules=rules,
         arms=recorded.names,
-        looks=[_look(block, one, chosen) for block, one in enumerate(states, start=1)],
+        looks=[_look(block, one, chosen) for block, one in enumerate(standings, start=1)],
         exits=known.exits,
         racing=racing,
         chosen=chosen,
         loss=known.loss(chosen, racing) if chosen and looks else None,
         end=None,
-        needed=_blocks_needed(open_, rules, recorded, len(finished), len(states)),
-        texts=_texts_needed(open_, state.pairs),
+        needed=_blocks_needed(questions, rules, recorded, len(now.scores), len(standings)),
+        texts=_texts_needed(questions, now.pairs),
         seconds=sum(run.seconds for run in recorded.runs),
         full_seconds=rules.blocks * sum(recorded.seconds(arm) for arm in recorded.names if recorded.arms[arm]),
         folds=recorded.folds,
@@ -146,14 +139,9 @@ def _race(recorded: Recorded, rules: Rules, racing: list[str], known: Known, sta
     return replace(race, end=_end(race, recorded, looks))
 
 
-def _look(block: int, state: _State, chosen: str | None) -> Look:
-    others = [arm for arm in state.scores if chosen in state.scores and arm != chosen]
-    return Look(block, dict(state.scores), {arm: state.pairs.interval(str(chosen), arm) for arm in others})
-
-
-def _questions(state: _State, rules: Rules, arms: Sequence[str], chosen: str) -> list[tuple[Estimate, float] | None]:
-    scores = {arm: state.scores[arm] for arm in arms}
-    return [question(state.pairs, arm, chosen, scores, state.costs, rules) for arm in arms if arm != chosen]
+def _look(block: int, now: Standing, chosen: str | None) -> Look:
+    others = [arm for arm in now.scores if chosen in now.scores and arm != chosen]
+    return Look(block, dict(now.scores), {arm: now.pairs.interval(str(chosen), arm) for arm in others})
 
 
 def _blocks_needed(

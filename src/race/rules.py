@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations
 from typing import Literal
@@ -56,6 +56,40 @@ class Exit:
     difference: Interval | None = None
 
 
+@dataclass(frozen=True)
+class Standing:
+    """The arms with a result that are in the race after a block, before any of them leaves.
+
+    Args:
+        scores: their mean scores.
+        costs: their mean costs.
+        pairs: their differences at this look.
+    """
+
+    scores: Mapping[str, float]
+    costs: Mapping[str, float]
+    pairs: Differences
+
+    @property
+    def leader(self) -> str:
+        """The arm with the highest score, the first of several."""
+        return max(self.scores, key=lambda arm: self.scores[arm])
+
+    def by_cost(self, arms: Iterable[str]) -> list[str]:
+        """Returns arms from the cheapest on; of equal ones the first is taken to be cheaper."""
+        return sorted(arms, key=lambda arm: self.costs[arm])
+
+    def choice(self, rules: Rules) -> str:
+        """Returns the arm to choose by what was measured so far."""
+        best = self.leader
+        near = [arm for arm in self.scores if self.scores[arm] >= self.scores[best] - rules.margin]
+        return best if rules.goal == "best" else self.by_cost(near)[0]
+
+    def among(self, arms: Sequence[str]) -> Standing:
+        """Returns the same without other arms."""
+        return Standing({arm: self.scores[arm] for arm in arms}, self.costs, self.pairs)
+
+
 @dataclass
 class Known:
     """What has been shown so far; all of it holds together.
@@ -90,73 +124,38 @@ class Known:
         return max([0.0, *known]) if len(known) == len(bounds) else None
 
 
-def leader(scores: Mapping[str, float], racing: Sequence[str]) -> str:
-    """Returns the arm with the highest score, the first of several."""
-    return max(racing, key=lambda arm: scores[arm])
-
-
-def by_cost(costs: Mapping[str, float], racing: Sequence[str]) -> list[str]:
-    """Returns the arms from the cheapest on; of equal ones the first is taken to be cheaper."""
-    return sorted(racing, key=lambda arm: costs[arm])
-
-
-def choice(scores: Mapping[str, float], costs: Mapping[str, float], racing: Sequence[str], rules: Rules) -> str:
-    """Returns the arm to choose by what was measured so far."""
-    best = leader(scores, racing)
-    if rules.goal == "best":
-        return best
-    return by_cost(costs, [arm for arm in racing if scores[arm] >= scores[best] - rules.margin])[0]
-
-
-def leave(
-    known: Known,
-    pairs: Differences,
-    scores: Mapping[str, float],
-    costs: Mapping[str, float],
-    racing: Sequence[str],
-    rules: Rules,
-    block: int,
-) -> list[str]:
+def leave(known: Known, now: Standing, rules: Rules, block: int) -> list[str]:
     """Lets arms leave after a block, and returns those that stay.
 
     Those that stay may replace others from the cheapest on, so that no arm is replaced by one that leaves as well.
 
     Args:
         known: what has been shown, with the intervals of this look; the exits are added to it.
-        pairs: the differences at this look.
-        scores: of the arms in the race.
-        costs: of these arms.
-        racing: these arms.
+        now: the arms in the race.
         rules: of the race.
         block: after how many blocks.
     """
-    best, least = leader(scores, racing), rules.margin if rules.goal == "cheapest" else 0.0
+    best, cheapest = now.leader, rules.goal == "cheapest"
     staying: list[str] = []
-    for arm in by_cost(costs, racing) if rules.goal == "cheapest" else racing:
-        lead = None if arm == best else pairs.interval(best, arm)
-        if lead is not None and lead.low > least:
+    for arm in now.by_cost(now.scores):
+        lead = None if arm == best else now.pairs.interval(best, arm)
+        if lead is not None and lead.low > (rules.margin if cheapest else 0.0):
             known.exits.append(Exit(arm, block, "worse", best, lead))
-        elif rules.goal == "cheapest" and (by := _cheaper(known, staying, arm, rules.margin)):
-            known.exits.append(Exit(arm, block, "dearer", by, pairs.interval(by, arm)))
+        elif cheapest and (by := next((one for one in staying if known.replaces(one, arm, rules.margin)), None)):
+            known.exits.append(Exit(arm, block, "dearer", by, now.pairs.interval(by, arm)))
             known.replaced.setdefault(by, []).extend([arm, *known.replaced.get(arm, [])])
         else:
             staying.append(arm)
-    return [arm for arm in racing if arm in staying]
+    return [arm for arm in now.scores if arm in staying]
 
 
-def _cheaper(known: Known, cheaper: Sequence[str], arm: str, margin: float) -> str | None:
-    return next((other for other in cheaper if known.replaces(other, arm, margin)), None)
-
-
-def question(
-    pairs: Differences, arm: str, chosen: str, scores: Mapping[str, float], costs: Mapping[str, float], rules: Rules
-) -> tuple[Estimate, float] | None:
+def question(now: Standing, arm: str, chosen: str, rules: Rules) -> tuple[Estimate, float] | None:
     """Returns the difference that shows that the chosen arm is to be preferred to another one, once its interval is
     narrow enough, and how narrow: the distance from the estimate to a bound. None: nothing is known of it."""
-    found = pairs.estimate(arm, chosen)
-    if rules.goal == "cheapest" and by_cost(costs, [chosen, arm])[0] == arm:
-        found = pairs.estimate(leader(scores, list(scores)), arm)
-        return None if found is None else (found, found.mean - rules.margin)  # the cheaper one must be worse
+    if rules.goal == "cheapest" and now.by_cost([chosen, arm])[0] == arm:  # the cheaper one must be worse
+        found = now.pairs.estimate(now.leader, arm)
+        return None if found is None else (found, found.mean - rules.margin)
+    found = now.pairs.estimate(arm, chosen)
     if found is None:
         return None
     as_good = rules.margin - found.mean

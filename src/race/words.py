@@ -27,14 +27,19 @@ def answer(race: Race, described: str, score: str, metric: str) -> str:
         metric: the name of the score.
     """
     loss = "" if race.loss is None else f", at most {race.loss:.3f} below the best"
-    after = f"after {len(race.looks)} of {_blocks(race, race.rules.blocks)} {ended(race)}"
+    after = f"after {len(race.looks)} of {_blocks(race, race.rules.blocks)}"
     if race.settled:
         found = "the best" if race.rules.goal == "best" else "the cheapest of those that are as good as the best"
-        said = [f"Choose {described}: test {metric} {score}. In validation {metric} it is {found}{loss}: {after}."]
-    else:
         said = [
-            f"Not settled in validation {metric}: {after}. Until it is, choose {described}: test {metric} {score}; in "
-            f"validation{loss or ', how far below the best is not known'}. In the race: {', '.join(race.racing)}."
+            f"Choose {described}: test {metric} {score}.",
+            f"In validation {metric} it is {found}{loss}: {after} {ended(race)}.",
+        ]
+    else:
+        below = loss.removeprefix(", ") or "how far below the best is not known"
+        said = [
+            f"Not settled in validation {metric} {after}: {ended(race)}.",
+            f"Until it is, choose {described}: test {metric} {score}; in validation {below}.",
+            f"In the race: {', '.join(race.racing)}.",
         ]
     if race.exits:
         said.append(f"Out: {'; '.join(_left(exit_, race) for exit_ in race.exits)}.")

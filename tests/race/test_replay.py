@@ -14,7 +14,7 @@ from benchmarks.generator import Population, equal
 from src.race.differences import Differences
 from src.race.recorded import Ran, Recorded, seconds_running
 from src.race.replay import Race, replay
-from src.race.rules import Known, Rules, leave
+from src.race.rules import Known, Rules, Standing, leave
 from src.statistics.estimate import Estimate
 
 CHEAPEST = Rules(margin=0.02, goal="cheapest", blocks=5)
@@ -178,7 +178,7 @@ def standing(means: Mapping[str, float], known: Known, costs: Mapping[str, float
     pairs = {(a, b): Estimate(means[a] - means[b], 1e-6, 1e9) for a, b in itertools.combinations(means, 2)}
     differences = Differences(pairs, 0.05, 2)
     known.add(differences, list(means))
-    return leave(known, differences, means, costs, list(means), CHEAPEST, 2)
+    return leave(known, Standing(means, costs, differences), CHEAPEST, 2)
 
 
 def test_no_arm_is_replaced_by_one_that_leaves() -> None:
