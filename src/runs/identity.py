@@ -17,5 +17,6 @@ def config_hash(config: DictConfig) -> str:
     """Returns a hash that is equal for configs of the same run. Keys without a value are left out, so that the hash of
     a run stays the same when a later version adds a key."""
     written = saved_config.as_read(saved_config.as_written(config))
-    content = OmegaConf.to_container(OmegaConf.merge(written, dict.fromkeys(IGNORED)), resolve=True)
+    ignored = {key: None for key in IGNORED if key in written}
+    content = OmegaConf.to_container(OmegaConf.merge(written, ignored), resolve=True)
     return hashlib.sha256(json.dumps(without_nulls(content), sort_keys=True).encode()).hexdigest()[:16]
