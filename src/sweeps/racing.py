@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from src.runs.find import runs_in
 from src.runs.identity import config_hash
-from src.sweeps.jobs import JOBS
 
 if TYPE_CHECKING:
     from src.comparison.decision import Cost
@@ -74,5 +71,4 @@ def _launch(jobs: Sequence[Job], root: Path, launch: Launch) -> None:
     done = {identity for identity, folder in folders.items() if folder.state() == "finished"}
     if missing := [job.overrides for job in jobs if job.identity not in done]:
         numbers = [int(folder.name) for folder in folders.values() if folder.name.isdecimal()]
-        os.environ[JOBS] = f"{len({*folders, *(job.identity for job in jobs)})} {time.time()}"
         launch(missing, max(numbers, default=-1) + 1)
