@@ -20,10 +20,10 @@ from benchmarks.coverage import spread, table
 from benchmarks.generator import REALISTIC, STRONG_SEEDS, Population, differences, equal
 from src.grouping.groups import Group, group
 from src.grouping.runs import read_runs
-from src.race.differences import Differences
+from src.race.differences import all_pairs
 from src.race.recorded import Ran, Recorded
 from src.race.replay import Race, replay
-from src.race.rules import Exit, Goal, Rules, Standing
+from src.race.rules import Exit, Goal, Known, Rules, Standing, choice
 from src.runs.identity import config_hash
 from src.statistics.intervals import ALPHA
 from src.statistics.sequential import alpha_at, difference, first_look, seed_square
@@ -185,9 +185,10 @@ def play(runs: Recorded, rules: Rules) -> Race:
 
 
 def chosen_by_all(runs: Recorded, rules: Rules) -> str:
-    """Returns the arm to choose by the scores of all runs."""
+    """Returns the arm to choose by all runs."""
     scores, costs = ({name: of(name) for name in runs.names} for of in (runs.score, runs.cost))
-    return Standing(scores, costs, Differences({}, 0.0, 1)).choice(rules)
+    pairs = all_pairs(runs, runs.names, rules.blocks, rules.blocks)
+    return choice(Known(), Standing(scores, costs, pairs), rules)
 
 
 def is_wrong(left: Exit, truth: dict[str, float], rules: Rules) -> bool:

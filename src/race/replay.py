@@ -9,7 +9,7 @@ from typing import Literal
 
 from src.race.differences import Differences, all_pairs, expected
 from src.race.recorded import Recorded, seconds_running
-from src.race.rules import Exit, Known, Rules, Standing, leave, question
+from src.race.rules import Exit, Known, Rules, Standing, choice, leave, question
 from src.statistics.estimate import Estimate
 from src.statistics.intervals import ALPHA, Interval
 from src.statistics.planning import MOST_SEEDS, units_needed
@@ -118,7 +118,7 @@ def _raced(recorded: Recorded, exits: Sequence[Exit], blocks: int) -> Recorded:
 def _race(recorded: Recorded, rules: Rules, racing: list[str], known: Known, standings: Sequence[Standing]) -> Race:
     looks = first_look(len(recorded.arms)) <= len(standings)
     now = standings[-1].among([arm for arm in racing if arm in standings[-1].scores])
-    chosen = now.choice(rules) if now.scores else None
+    chosen = choice(known, now, rules) if now.scores else None
     rivals = [arm for arm in now.scores if arm != chosen] if looks else []
     questions = [question(now, arm, str(chosen), rules) for arm in rivals]
     race = Race(

@@ -79,12 +79,6 @@ class Standing:
         """Returns arms from the cheapest on; of equal ones the first is taken to be cheaper."""
         return sorted(arms, key=lambda arm: self.costs[arm])
 
-    def choice(self, rules: Rules) -> str:
-        """Returns the arm to choose by what was measured so far."""
-        best = self.leader
-        near = [arm for arm in self.scores if self.scores[arm] >= self.scores[best] - rules.margin]
-        return best if rules.goal == "best" else self.by_cost(near)[0]
-
     def among(self, arms: Sequence[str]) -> Standing:
         """Returns the same without other arms."""
         return Standing({arm: self.scores[arm] for arm in arms}, self.costs, self.pairs)
@@ -122,6 +116,21 @@ class Known:
         bounds = [self.above.get((rival, arm)) for rival in rivals if rival != arm]
         known = [bound for bound in bounds if bound is not None]
         return max([0.0, *known]) if len(known) == len(bounds) else None
+
+
+def choice(known: Known, now: Standing, rules: Rules) -> str:
+    """Returns the arm to choose by what is known so far.
+
+    With goal=cheapest: the cheapest that is shown to be at most the margin below the best; where none is, the cheapest
+    that may be the best and whose own score is at most the margin below the highest, as in a comparison.
+    """
+    best, arms = now.leader, list(now.scores)
+    if rules.goal == "best":
+        return best
+    leads = {arm: now.pairs.interval(best, arm) for arm in arms if arm != best}
+    near = [arm for arm in arms if now.scores[arm] >= now.scores[best] - rules.margin]
+    good = [arm for arm in arms if (loss := known.loss(arm, arms)) is not None and loss <= rules.margin]
+    return now.by_cost(good or [arm for arm in near if (lead := leads.get(arm)) is None or lead.low <= 0])[0]
 
 
 def leave(known: Known, now: Standing, rules: Rules, block: int) -> list[str]:
