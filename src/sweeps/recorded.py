@@ -49,9 +49,9 @@ def recorded(arms: Sequence[Sequence[str]], metric: str, cost: Cost, root: Path)
 
 
 def _name(arm: Sequence[str], runs: Mapping[str, Run], groups: Sequence[Group]) -> str:
-    """Returns the name of an arm, as the comparison calls it."""
+    """Returns the name of an arm, as the comparison calls it; a hash if a launcher has lost its job without a trace."""
     own = [runs[identity] for identity in arm if identity in runs]
-    return next(one.name for one in groups if own[0] in one.runs)
+    return next((one.name for one in groups if own and own[0] in one.runs), arm[0])
 
 
 def _scores(groups: Sequence[Group], metric: str) -> Scores:

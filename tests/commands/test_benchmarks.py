@@ -12,7 +12,7 @@ import torch
 import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import coverage, strategies
+from benchmarks import answer, coverage, strategies
 from benchmarks import train as benchmark
 from benchmarks.generator import Population
 from benchmarks.limit import forward_flops, matmul_flops_per_second
@@ -22,6 +22,8 @@ from src.backbones.stages import stages_of
 from src.freezing.strategy import Stage
 from src.models.checks import read_config
 from src.models.heads import LinearHead
+from src.race.recorded import Ran, Recorded
+from src.race.rules import Exit, Goal, Reason, Rules
 from tests.backbones.test_backbones import source_of
 from tests.conftest import composed
 
@@ -120,3 +122,34 @@ def test_tables_of_coverage_have_a_row_for_each_kind_of_experiment(capsys: pytes
         assert len({line.count("|") for line in lines[2:]}) == 1
     assert coverage.spread([0.94, 0.97]) == "94 to 97%"
     assert coverage.bounds(None) == (-np.inf, np.inf)
+
+
+def test_spendings_of_a_race_have_five_percent_to_spend() -> None:
+    for name, spending in answer.SPENDINGS.items():
+        looks = [spending(look, first) for first in (2, 3) for look in range(first, answer.BLOCKS + 1)]
+        assert sum(looks) == pytest.approx(0.35 if name == "each look 5%" else 0.10)
+        assert min(looks) > 0
+
+
+@pytest.mark.parametrize(
+    ("reason", "above", "goal", "wrong"),
+    [
+        ("worse", -0.05, "cheapest", False),
+        ("worse", -0.01, "cheapest", True),  # at the margin
+        ("worse", -0.01, "best", False),
+        ("worse", 0.0, "best", True),
+        ("dearer", 0.01, "cheapest", False),
+        ("dearer", 0.02, "cheapest", True),
+    ],
+)
+def test_an_arm_left_wrongly_if_its_reason_is_not_true(reason: Reason, above: float, goal: Goal, wrong: bool) -> None:
+    left = Exit("one", 2, reason, "other")
+    assert answer.is_wrong(left, {"one": 0.7 + above, "other": 0.7}, Rules(0.01, goal, 5)) == wrong
+
+
+def test_races_that_are_replayed_in_another_order_have_the_same_runs() -> None:
+    (race, _), *_ = answer.drawn(Population(answer.FIELDS["typical"], 0.16, 0.06, 0.004), 300, 1)
+    assert race.end is not None
+    runs = Recorded({"one": {block: Ran(np.array([float(block)]), 1.0, 1.0, 0.0) for block in range(3)}})
+    turned = answer._reordered(runs, (2, 0, 1))
+    assert [turned.arms["one"][block].score for block in range(3)] == [2.0, 0.0, 1.0]

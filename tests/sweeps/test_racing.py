@@ -22,6 +22,7 @@ from src.race.rules import Rules
 from src.runs.folder import RunFolder
 from src.runs.identity import config_hash
 from src.sweeps.racing import Job, run_race
+from src.sweeps.recorded import recorded
 from tests.comparison.results import finished
 from tests.conftest import Command
 
@@ -176,6 +177,20 @@ def test_the_comparison_answers_with_the_race(
     assert found["decision"]["chosen"] == found["race"]["chosen"]
     assert "The race, on validation texts" in (root / "compare.html").read_text()
     assert (root / "plots" / "race.png").exists()
+
+
+def test_folds_are_blocks_of_their_own_before_a_repeat_is_complete(tmp_path: Path) -> None:
+    arms = []
+    for arm, accuracy in (("none", 0.8), ("all", 0.6)):
+        for fold in range(2):
+            overrides = (f"freeze={arm}", "data.folds=3", f"data.fold={fold}")
+            finished(tmp_path, overrides, 1, accuracy + 0.01 * fold)
+        folders = [RunFolder(tmp_path / f"{arm}_3_{fold}_1") for fold in range(2)]
+        arms.append([*map(identity, folders), "of a fold that has not run"])
+    found = recorded(arms, "accuracy", "parameters", tmp_path)
+    assert (found.names, found.folds) == (["none", "all"], 3)
+    assert {block: run.score for block, run in found.arms["all"].items()} == {0: 0.6, 1: 0.61}
+    assert found.cost("all") == 10
 
 
 def test_a_damaged_record_is_refused(runs: dict[str, list[RunFolder]], tmp_path: Path) -> None:
