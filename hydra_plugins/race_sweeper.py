@@ -53,14 +53,15 @@ class RaceSweeper(BasicSweeper):
         parser = OverridesParser.create(config_loader=self._loader)
         given = {one.get_key_element(): one for one in parser.parse_overrides([*self._parse_config(), *arguments])}
         blocks = self.split_arguments([one for key, one in given.items() if key in BLOCKS], None)[0]
-        arms = self.split_arguments([one for key, one in given.items() if key not in BLOCKS], None)[0]
+        combinations = self.split_arguments([one for key, one in given.items() if key not in BLOCKS], None)[0]
+        jobs = [[self._job([*arm, *block]) for block in blocks] for arm in combinations]
+        arms = list({arm[0].identity: arm for arm in jobs}.values())  # combinations with one config are one arm
         _check(arms, blocks)
         root = Path(self.config.hydra.sweep.dir)
         root.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, root / "multirun.yaml")
         rules = Rules(race.margin, race.goal, len(blocks), race.seconds, race.metric)
-        jobs = [[self._job([*arm, *block]) for block in blocks] for arm in arms]
-        run_race(jobs, rules, race.cost, root, self._launch)
+        run_race(arms, rules, race.cost, root, self._launch)
 
     @property
     def _loader(self) -> Any:
@@ -69,9 +70,8 @@ class RaceSweeper(BasicSweeper):
 
     def _job(self, overrides: list[str]) -> Job:
         config: DictConfig = self._loader.load_sweep_config(self.config, overrides)
-        return Job(
-            overrides, config_hash(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
-        )
+        task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        return Job(overrides, config_hash(task))
 
     def _launch(self, jobs: Sequence[Sequence[str]], number: int) -> None:
         assert self.launcher is not None
@@ -79,7 +79,7 @@ class RaceSweeper(BasicSweeper):
             _ = returned.return_value  # raises what has ended the job
 
 
-def _check(arms: Sequence[Sequence[str]], blocks: Sequence[Sequence[str]]) -> None:
+def _check(arms: Sequence[Sequence[Job]], blocks: Sequence[Sequence[str]]) -> None:
     """
     Raises:
         UserError: there are too few arms or blocks.

@@ -223,6 +223,7 @@ def test_a_small_race_from_the_command_line(multirun: Command, tmp_path: Path) -
     ("arguments", "message"),
     [
         (("freeze=none",), "A race needs at least two arms"),
+        (("freeze=all,all",), "A race needs at least two arms"),
         (("freeze=none,all", "seed=1,2"), "A race of 2 arms needs at least 3 blocks"),
         (("race.budget=soon",), "race.budget must be a time such as 90s, 30min or 2h; got soon"),
         (("race.metric=loss",), "race.metric must be a score that is better when higher; got loss"),
