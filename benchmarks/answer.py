@@ -26,7 +26,7 @@ from src.race.replay import Race, replay
 from src.race.rules import Exit, Goal, Known, Rules, Standing, choice
 from src.runs.identity import config_hash
 from src.statistics.intervals import ALPHA
-from src.statistics.sequential import alpha_at, difference, first_look, seed_square
+from src.statistics.sequential import alpha_at, comparisons, difference, first_look, seed_square
 from src.sweeps.recorded import recorded
 
 BLOCKS = 5
@@ -60,7 +60,7 @@ def main() -> None:
         table(f"Races from the runs of {chosen.sweep.name}", replays(chosen.sweep, chosen.orders, chosen.seeds))
         return
     table(
-        "Races with an interval of a difference to the best arm that misses it",
+        "Races in which a bound that claims may rest on misses",
         spendings(chosen.experiments),
     )
     table(f"Races of six arms with {BLOCKS} seeds at most, margin 0.01", races(chosen.experiments))
@@ -82,8 +82,8 @@ def _fleming(look: int) -> float:
 
 
 def spendings(count: int) -> Iterator[Sequence[object]]:
-    """Yields, by how the 5% are spent, how often the interval of some difference to the best arm misses at some look,
-    and how often an arm that is 5 points worse is found to be worse at the first look."""
+    """Yields, by how the 5% are spent, how often a bound of some pair of equal arms misses at some look, and how often
+    an arm that is 5 points worse is found to be worse at the first look."""
     yield "arms", "texts", *(f"{name}: {what}" for name in SPENDINGS for what in ("misses", "strong seeds", "finds"))
     for groups, texts in itertools.product((2, 3, 6), (200, 1_066)):
         cells: list[str] = []
@@ -96,7 +96,7 @@ def spendings(count: int) -> Iterator[Sequence[object]]:
 
 
 def missed(population: Population, texts: int, count: int) -> dict[str, float]:
-    """Returns in which fraction of races of equal arms some interval of a difference to the first one misses."""
+    """Returns in which fraction of races of equal arms a bound of some pair misses at some look."""
     random, groups = np.random.default_rng(0), len(population.accuracy)
     first, times = first_look(groups), dict.fromkeys(SPENDINGS, 0)
     for _ in range(count):
@@ -111,21 +111,22 @@ def missed(population: Population, texts: int, count: int) -> dict[str, float]:
 
 
 def smallest_p(right: NDArray[np.bool_]) -> float:
-    """Returns the smallest p of the differences to the first arm in one experiment, corrected for their number."""
-    of_all, others = seed_square(right[0].mean(2), right.shape[-1]), right.shape[1] - 1
-    estimates = [difference(differences(right, 0, arm)[0], of_all) for arm in range(1, others + 1)]
-    return float(others * min(estimate.p() for estimate in estimates if estimate))
+    """Returns the smallest one-sided p of the pairs of one experiment, corrected for all bounds that count."""
+    groups = right.shape[1]
+    of_all, pairs = seed_square(right[0].mean(2), right.shape[-1]), itertools.combinations(range(groups), 2)
+    estimates = [difference(differences(right, one, other)[0], of_all) for one, other in pairs]
+    return float(comparisons(groups) * min(estimate.p(sides=1) for estimate in estimates if estimate))
 
 
 def found(population: Population, texts: int, count: int) -> dict[str, float]:
     """Returns how often the last arm is shown to be worse than the first one at the first look."""
     random, groups = np.random.default_rng(1), len(population.accuracy)
-    first, others = first_look(groups), groups - 1
+    first, bounds = first_look(groups), comparisons(groups)
     p = []
     for _ in range(count):
         right = population.draw(first, texts, random)
         estimate = difference(differences(right, 0, -1)[0], seed_square(right[0].mean(2), texts))
-        p.append(others * estimate.p() if estimate and estimate.mean > 0 else 1.0)
+        p.append(bounds * estimate.p(sides=1) if estimate else 1.0)
     return {name: float(np.mean(np.array(p) < spending(first, first))) for name, spending in SPENDINGS.items()}
 
 

@@ -14,7 +14,7 @@ from src.statistics import sequential
 from src.statistics.estimate import Estimate
 from src.statistics.intervals import Interval
 from src.statistics.resampled import resampled
-from src.statistics.sequential import SeedSquare, alpha_at, difference, first_look, seed_square
+from src.statistics.sequential import SeedSquare, alpha_at, comparisons, difference, first_look, seed_square
 
 NEXT_TO_NOTHING = 1e-12
 
@@ -23,19 +23,18 @@ NEXT_TO_NOTHING = 1e-12
 class Differences:
     """The differences of pairs of arms at a look.
 
-    The intervals of all differences to the best arm, whichever that is, hold together with 95% probability at all looks
-    of a race: as many as there are other arms (Bonferroni), and each look may spend `alpha` on them.
+    The bounds that claims rest on hold together at all looks with 95% probability; see `sequential.comparisons`.
 
     Args:
         estimates: for (a, b) by how much a scores higher, for each pair in one of its orders; None or left out: it
             cannot be estimated.
-        alpha: what this look may spend.
-        others: the number of arms that began, but for the best one.
+        alpha: the probability of a false claim that this look may add.
+        arms: the number of arms that began.
     """
 
     estimates: Mapping[tuple[str, str], Estimate | None]
     alpha: float
-    others: int
+    arms: int
 
     def estimate(self, a: str, b: str) -> Estimate | None:
         """Returns by how much a scores higher than b."""
@@ -47,7 +46,7 @@ class Differences:
     def interval(self, a: str, b: str) -> Interval | None:
         """Returns by how much a scores higher than b, with its interval."""
         found = self.estimate(a, b)
-        return None if found is None else found.interval(1 - self.alpha, self.others)
+        return None if found is None else found.interval(1 - self.alpha, comparisons(self.arms), sides=1)
 
 
 def all_pairs(recorded: Recorded, racing: Sequence[str], look: int, blocks: int, last: bool = False) -> Differences:
@@ -62,7 +61,7 @@ def all_pairs(recorded: Recorded, racing: Sequence[str], look: int, blocks: int,
     """
     found = {(one, other): _difference(recorded, racing, one, other) for one, other in combinations(racing, 2)}
     arms = len(recorded.arms)
-    return Differences(found, alpha_at(look, blocks, first_look(arms), last), arms - 1)
+    return Differences(found, alpha_at(look, blocks, first_look(arms), last), arms)
 
 
 def _difference(recorded: Recorded, racing: Sequence[str], one: str, other: str) -> Estimate | None:

@@ -13,7 +13,7 @@ from src.race.rules import Exit, Known, Rules, Standing, choice, leave, question
 from src.statistics.estimate import Estimate
 from src.statistics.intervals import ALPHA, Interval
 from src.statistics.planning import MOST_SEEDS, units_needed
-from src.statistics.sequential import alpha_at, first_look
+from src.statistics.sequential import alpha_at, comparisons, first_look
 
 End = Literal["nothing finished", "one left", "as good as the best", "blocks", "budget", "hopeless"]
 
@@ -103,7 +103,7 @@ def _play(recorded: Recorded, rules: Rules, blocks: int, last: bool = False) -> 
 
 
 def _standing(runs: Recorded, arms: Sequence[str], rules: Rules, block: int, looks: bool, last: bool) -> Standing:
-    pairs = all_pairs(runs, arms, block, rules.blocks, last) if looks else Differences({}, 0.0, 1)
+    pairs = all_pairs(runs, arms, block, rules.blocks, last) if looks else Differences({}, 0.0, 2)
     return Standing({arm: runs.score(arm) for arm in arms}, {arm: runs.cost(arm) for arm in arms}, pairs)
 
 
@@ -153,7 +153,7 @@ def _blocks_needed(
     def answered(found: Estimate, target: float, blocks: int) -> bool:
         then = expected(found, blocks, arms, recorded.folds)
         alpha = alpha_at(min(blocks, rules.blocks), rules.blocks, first)
-        return then is not None and then.half_width(1 - alpha, len(recorded.arms) - 1) <= target
+        return then is not None and then.half_width(1 - alpha, comparisons(len(recorded.arms)), sides=1) <= target
 
     for blocks in range(now + 1, max(rules.blocks, MOST_SEEDS) + 1) if questions else ():
         if all(one and answered(*one, blocks) for one in questions):
@@ -163,9 +163,10 @@ def _blocks_needed(
 
 def _texts_needed(questions: Sequence[tuple[Estimate, float] | None], pairs: Differences) -> int | None:
     """Returns with how many texts, and the blocks that there are, all questions are expected to be answered."""
-    comparisons = max(1, round(pairs.others * ALPHA / pairs.alpha)) if questions else 1
+    bounds = round(comparisons(pairs.arms) * ALPHA / pairs.alpha) if questions else 1
     found = [
-        units_needed(one[0].components, one[1], comparisons) if one and one[0].components else None for one in questions
+        units_needed(one[0].components, one[1], bounds, sides=1) if one and one[0].components else None
+        for one in questions
     ]
     return None if None in found else max((count for count in found if count is not None), default=None)
 

@@ -25,6 +25,12 @@ def first_look(groups: int) -> int:
     return 2 if groups > 2 else 3
 
 
+def comparisons(groups: int) -> int:
+    """Returns on how many bounds the claims about the groups of a race may rest (Bonferroni): one for each pair, since
+    of two claims, that one group is worse than the other by more than the margin or that it is not, one is true."""
+    return math.comb(groups, 2)
+
+
 def alpha_at(look: int, blocks: int, first: int, last: bool = False) -> float:
     """Returns the probability of a false claim that one look may add.
 

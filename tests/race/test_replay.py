@@ -176,7 +176,7 @@ def test_the_order_of_arms_changes_nothing() -> None:
 def standing(means: Mapping[str, float], known: Known, costs: Mapping[str, float]) -> list[str]:
     """Returns who stays if the scores are known almost exactly."""
     pairs = {(a, b): Estimate(means[a] - means[b], 1e-6, 1e9) for a, b in itertools.combinations(means, 2)}
-    differences = Differences(pairs, 0.05, 2)
+    differences = Differences(pairs, 0.05, 3)
     known.add(differences, list(means))
     return leave(known, Standing(means, costs, differences), CHEAPEST, 2)
 
@@ -188,7 +188,7 @@ def test_no_arm_is_replaced_by_one_that_leaves() -> None:
 
 def test_losses_do_not_add_up_over_looks() -> None:
     known, costs = Known(), {"a": 3.0, "b": 2.0, "c": 1.0}
-    pairs = Differences({("a", "c"): Estimate(0.03, 0.005, 1e9)}, 0.05, 2)
+    pairs = Differences({("a", "c"): Estimate(0.03, 0.005, 1e9)}, 0.05, 3)
     known.add(pairs, ["a", "c"])  # a may be above c by more than the margin
     assert standing({"a": 0.83, "b": 0.82}, known, costs) == ["b"]
     assert standing({"b": 0.82, "c": 0.81}, known, costs) == ["b", "c"]  # c is as good as b, but not as a
