@@ -104,7 +104,7 @@ def build(
         runs=len(results),
         missing=[seed for seed in seeds if seed not in own],
         scores=scores,
-        intervals={name: _interval(group, evidence.get(name), name) for name in scores},
+        intervals={name: interval(group, evidence.get(name), name) for name in scores},
         **_costs(group, results),
         epochs=_mean([len(result["history"]) for result in results]),
         steps=_mean([0 if state is None else state.steps for state in states]),
@@ -163,8 +163,8 @@ def _size(run: Run) -> int:
     return file.stat().st_size if file.exists() else 0
 
 
-def _interval(group: Group, evidence: Evidence | None, name: str) -> Interval | None:
-    """Returns the interval of a mean score, within its bounds."""
+def interval(group: Group, evidence: Evidence | None, name: str) -> Interval | None:
+    """Returns the interval of a mean test score, within its bounds; None where nothing can be estimated."""
     if evidence is None:
         found = mean_interval(np.array(list(group.values("metrics", "test", name).values())))
     elif name == "accuracy" and evidence.folds == 1 and len(scores := list(evidence.scores[group.name].values())) == 1:

@@ -92,18 +92,22 @@ def read_runs(root: Path) -> list[Run]:
     Raises:
         UserError: there are none, or one has a config that cannot be read.
     """
-    runs = [_read(folder) for folder in runs_in(root)]
+    runs = [read_run(folder) for folder in runs_in(root)]
     if not runs:
         found = "contains none" if root.is_dir() else "does not exist" if not root.exists() else "is not a folder"
         raise UserError(f"runs must be a folder that contains runs; {root} {found}.\nSweeps are in outputs/sweeps.")
     return runs
 
 
-def _read(folder: RunFolder) -> Run:
+def read_run(folder: RunFolder) -> Run:
+    """
+    Raises:
+        UserError: its config cannot be read.
+    """
     try:
         cfg = folder.saved_config()
     except UserError as error:
-        raise UserError(f"{error}\nTo compare the other runs, move {folder.path} elsewhere.") from None
+        raise UserError(f"{error}\nTo use the other runs, move {folder.path} elsewhere.") from None
     values = _values(cfg)
     try:
         strategy = str(hydra.utils.instantiate(cfg.freeze).name)
