@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from src.comparison import rows as building
-from src.comparison.decision import Cost, Decision, all_pairs, decide
+from src.comparison.decision import Cost, Decision, all_pairs, decide, find_identical
+from src.comparison.differences import identical
 from src.comparison.evidence import Evidence, gather
 from src.comparison.learning_curves import LearningCurves
-from src.comparison.rows import BASELINE, UNDERTRAINED, Contrast, Row
+from src.comparison.rows import BASELINE, IDENTICAL, UNDERTRAINED, Contrast, Row
 from src.comparison.settling import Plan, plan
 from src.comparison.summary import learned, listed, summarise
 from src.comparison.verdicts import verdict
@@ -88,7 +89,8 @@ def compare(
     }
     pairs = all_pairs(evidence[metric], [group.name for group in finished])
     costs = {group.name: _cost(group, cost) for group in finished}
-    decision = decide(trained, costs, pairs, margin)
+    same = find_identical([group for group in finished if group.name in trained], costs, pairs)
+    decision = decide(trained, costs, pairs, margin, same)
     contrasts = _contrasts(finished, base, evidence[metric], pairs, margin, trained)
     seeds = sorted({block.seed for group in finished for block in group.blocks})
     rows = [building.build(g, base, evidence, decision, contrasts[g.name], metric, seeds) for g in finished]
@@ -159,11 +161,14 @@ def _contrasts(
     trained: Collection[str],
 ) -> dict[str, Contrast]:
     """Returns the contrast of each group to the baseline."""
-    others = [group.name for group in groups if group is not base]
+    others = {group.name: group for group in groups if group is not base}
     found = {base.name: Contrast(None, None, BASELINE if base.name in trained else f"{BASELINE}, {UNDERTRAINED}")}
-    for name in others:
+    for name, group in others.items():
         interval, seeds = pairs.interval(name, base.name), len(evidence.shared(name, base.name))
-        said = verdict(interval, margin, seeds, evidence.kind(name, base.name), len(others))
+        if interval is None and identical(group, base):
+            said = IDENTICAL
+        else:
+            said = verdict(interval, margin, seeds, evidence.kind(name, base.name), len(others))
         known = said if {name, base.name} <= {*trained} else UNDERTRAINED
         found[name] = Contrast(interval, pairs.p(name, base.name), known)
     return found

@@ -21,6 +21,7 @@ from src.statistics.intervals import Interval, mean_interval, paired_interval, r
 METRICS = ("accuracy", "f1_macro")  # shown where runs have them; the first is the default metric
 UNDERTRAINED = "not trained to the end"
 BASELINE = "baseline"
+IDENTICAL = "identical"  # to the baseline, in every prediction
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Row:
     steps: float
     improving: bool  # at least half of the runs were still improving in their last epoch
     undertrained: str | None  # what to try, if at least half of the runs were not trained to the end
-    may_be_best: bool | None  # None: not decided for a group that was not trained to the end
+    may_be_best: bool | None  # None: not decided, for a group that was not trained to the end or has an identical one
     loss: float | None  # by how much it may be below the best at most
     pairs: int  # number of seeds (in cross-validation: repeats) shared with the baseline
     evidence: Kind | None  # what the next three draw anew

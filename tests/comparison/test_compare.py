@@ -314,6 +314,34 @@ def test_one_seed_or_equal_scores_have_no_interval(made: Make) -> None:
     assert "n/a" in FORMATS["md"](compare(group(runs(last)), "accuracy", None, 0.01))
 
 
+def test_groups_that_predict_the_same_are_identical_and_the_cheaper_one_stands_for_both(made: Make) -> None:
+    for seed in (1, 2, 3):
+        right = learned(0.8, seed=seed)
+        made("freeze=all", "optimizer.lr=1e-4", right=right, seed=seed, seconds=20)
+        made("freeze=all", "optimizer.lr=1e-5", right=right, seed=seed, seconds=10)
+        last = made("freeze=all", "optimizer.lr=1e-3", right=learned(0.7, seed=10 + seed), seed=seed)
+    comparison = compare(group(runs(last)), "accuracy", "0.0001", 0.01)
+    verdicts = {row.label["optimizer.lr"]: row.verdict for row in comparison.rows}
+    assert verdicts == {"0.0001": "baseline", "1e-05": "identical", "0.001": "inferior"}
+    cheap, dear = "all (1e-05)", "all (0.0001)"
+    assert comparison.decision.identical == {dear: cheap}
+    assert (comparison.decision.chosen, comparison.decision.candidates) == (cheap, [cheap])
+    assert f"{dear} predicts the same as {cheap} for every test text with every seed" in comparison.sentence
+    assert f"Choose {cheap[:-1]}; 25.0% of the weights train): test accuracy 0.8" in comparison.sentence
+
+
+def test_only_two_identical_groups_leave_the_cheaper_one(made: Make) -> None:
+    right = learned(0.8)
+    made("freeze=none", right=right, seconds=20)
+    last = made("freeze=all", right=right, seconds=10)
+    comparison = compare(group(runs(last)), "accuracy", None, 0.01)
+    assert {row.name: row.verdict for row in comparison.rows} == {"none": "baseline", "all": "identical"}
+    assert "Choose all (25.0% of the weights train): test accuracy" in comparison.sentence
+    other = made("freeze=all", right=[not right[0], not right[1], *right[2:]], seed=2)
+    made("freeze=none", right=right, seed=2)
+    assert compare(group(runs(other)), "accuracy", None, 0.01).rows[1].verdict != "identical"
+
+
 def test_predictions_give_intervals_over_test_texts(made: Make) -> None:
     drawn, shares = np.random.default_rng(1), {"none": 0.9, "all": 0.7}
     hits = {(name, seed): drawn.random(300) < share for name, share in shares.items() for seed in (1, 2)}
