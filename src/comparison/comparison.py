@@ -96,8 +96,8 @@ def compare(
     rows = [building.build(g, base, evidence, decision, contrasts[g.name], metric, seeds) for g in finished]
     settling = plan(decision, pairs, margin, {row.name: row.seconds for row in rows})
     found = Comparison(metric, base.name, margin, cost, rows, decision, settling, problems, "")
-    sentence = " ".join([summarise(found, pairs, _common_folder(finished)), *_remarks(groups, problems)])
-    return replace(found, sentence=sentence)
+    remarks = _remarks(groups, evidence[metric], problems)
+    return replace(found, sentence=" ".join([summarise(found, pairs, _common_folder(finished)), *remarks]))
 
 
 def _problems(groups: Sequence[Group]) -> list[dict[str, str]]:
@@ -179,8 +179,9 @@ def _common_folder(groups: Sequence[Group]) -> str:
     return os.path.commonpath([run.folder.path.parent for group in groups for run in group.runs])
 
 
-def _remarks(groups: Sequence[Group], problems: Sequence[Any]) -> list[str]:
-    """Returns what else a reader must know: trials, runs that differ in their test, runs without a result."""
+def _remarks(groups: Sequence[Group], evidence: Evidence, problems: Sequence[Any]) -> list[str]:
+    """Returns what else a reader must know: trials, runs that differ in their test, runs without predictions or without
+    a result."""
     found, runs = [], [run for group in groups for run in group.runs]
     if max(tried := {g.tried for g in groups}) > 1:
         counts = ", ".join(f"{g.name} {g.tried}" for g in groups)
@@ -194,6 +195,11 @@ def _remarks(groups: Sequence[Group], problems: Sequence[Any]) -> list[str]:
         )
     if partial := [group.name for group in groups if len(group.complete) < len(group.finished)]:
         found.append(f"Repeats of which a fold is missing are left out: of {listed(partial)}.")
+    if unread := [str(run.folder.path) for run in evidence.unread]:
+        found.append(
+            "Groups with these runs are judged by their seeds alone, since there are no predictions of the same test "
+            f"texts in {listed(unread)}."
+        )
     if problems:
         found.append(f"{len(problems)} of {len(runs)} runs have no result.")
     return found

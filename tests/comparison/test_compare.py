@@ -358,6 +358,18 @@ def test_predictions_give_intervals_over_test_texts(made: Make) -> None:
     assert "texts_p.2" in FORMATS["csv"](comparison).splitlines()[0]
 
 
+def test_a_run_without_predictions_is_named(made: Make) -> None:
+    for seed in (1, 2, 3):
+        made("freeze=none", right=learned(0.8, seed=seed), seed=seed)
+        last = made("freeze=all", right=learned(0.7, seed=10 + seed), seed=seed)
+    whole = compare(group(runs(last)), "accuracy", None, 0.01)
+    assert "no predictions" not in whole.sentence
+    (last.path / "predictions" / "test.parquet").unlink()
+    comparison = compare(group(runs(last)), "accuracy", None, 0.01)
+    assert comparison.rows[1].evidence == "seeds"
+    assert f"since there are no predictions of the same test texts in {last.path}." in comparison.sentence
+
+
 def test_one_run_has_the_interval_of_its_texts(made: Make) -> None:
     made("freeze=none")
     last = made("freeze=all", right=[True] * 30 + [False] * 10)
