@@ -144,7 +144,7 @@ def _baseline(groups: Sequence[Group], wanted: str | None) -> Group:
 def _cost(group: Group, cost: Cost) -> float:
     """Returns what a group costs: seconds or bytes of a run, trained parameters, or, of predictions, parameters."""
     keys: dict[Cost, tuple[str, ...]] = {
-        "time": ("seconds", "total"),
+        "time": ("seconds", "without_encoding"),
         "memory": ("peak_memory_bytes",),
         "parameters": ("parameters", "trainable"),
         "inference": ("parameters", "total"),

@@ -40,7 +40,8 @@ class Row:
     share: float  # trainable as a fraction of all parameters
     total: int  # parameters
     epoch_seconds: float
-    seconds: float
+    seconds: float  # without the encoding of texts for an activation store
+    encoding_seconds: float  # of all runs together, to fill and open activation stores
     memory: float
     checkpoint: float
     operations: float | None  # FLOPs of training and encoding
@@ -61,7 +62,7 @@ class Row:
     better: float | None  # win rate against the baseline with the same seed; ties count half
     better_interval: Interval | None
     texts_p: dict[str, float]  # of McNemar's test on the test texts, by seed
-    time_ratio: float | None  # total time relative to the baseline's, ratio of geometric means
+    time_ratio: float | None  # of `seconds` to the baseline's, ratio of geometric means
     time_interval: Interval | None
     verdict: str
 
@@ -152,7 +153,8 @@ def _costs(group: Group, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]
         "share": trainable / total,
         "total": round(total),
         "epoch_seconds": _mean([r["seconds"]["fit"] / max(1, len(r["history"])) for r in results]),
-        "seconds": _mean([r["seconds"]["total"] for r in results]),
+        "seconds": _mean([r["seconds"]["without_encoding"] for r in results]),
+        "encoding_seconds": float(sum(r["seconds"].get("encode", 0.0) for r in results)),
         "memory": _mean([r["peak_memory_bytes"] for r in results]),
         "checkpoint": _mean([_size(run) for run in group.complete]),
         "operations": None if None in flops else _mean([float(f) for f in flops if f is not None]),
@@ -179,7 +181,7 @@ def interval(group: Group, evidence: Evidence | None, name: str) -> Interval | N
 
 def _difference(group: Group, base: Group, evidence: Evidence, contrast: Contrast, metric: str) -> dict[str, Any]:
     one, other = _paired(group, base, "metrics", "test", metric)
-    mine, theirs = _paired(group, base, "seconds", "total")
+    mine, theirs = _paired(group, base, "seconds", "without_encoding")
     compared = group is not base and len(one) > 0
     estimate = evidence.difference(group.name, base.name) if compared else None
     wins = significance.wins(one, other)

@@ -65,7 +65,7 @@ def _scores(comparison: Comparison) -> Cells:
 
 def _costs(comparison: Comparison) -> Cells:
     labels = list(comparison.rows[0].label)
-    header = [*labels, "trainable", "epoch", "total", "time ratio", "TFLOP", "memory", "checkpoint"]
+    header = [*labels, "trainable", "epoch", "run", "time ratio", "encoding", "TFLOP", "memory", "checkpoint"]
     rows = [
         [
             *row.label.values(),
@@ -73,6 +73,7 @@ def _costs(comparison: Comparison) -> Cells:
             f"{row.epoch_seconds:.1f} s",
             f"{row.seconds:.0f} s",
             "" if row.time_ratio is None else f"{row.time_ratio:.2f}{_bounds(row.time_interval, '.2f')}",
+            f"{row.encoding_seconds:.0f} s" if row.encoding_seconds >= 0.5 else "",
             _teraflop(row.operations),
             _bytes(row.memory),
             _bytes(row.checkpoint),

@@ -124,6 +124,9 @@ def read_run(folder: RunFolder) -> Run:
 def _full_result(folder: RunFolder) -> dict[str, Any]:
     """Returns the result of a run; for pretrain-then-classify runs, the costs include the pretraining.
 
+    `seconds` gets an entry `without_encoding`: runs that share an activation store take its time once, in the run that
+    happens to come first.
+
     Raises:
         UserError: the run, or its pretraining, has no result.
     """
@@ -133,6 +136,8 @@ def _full_result(folder: RunFolder) -> dict[str, Any]:
         result["seconds"]["total"] += first["seconds"]["total"]
         flops = (result.get("operations"), first.get("operations"))
         result["operations"] = None if None in flops else sum(flops)
+    seconds = result["seconds"]
+    seconds["without_encoding"] = seconds["total"] - seconds.get("encode", 0.0)
     return result
 
 

@@ -50,6 +50,7 @@ def made(tmp_path: Path) -> Make:
         accuracy: float | None = 0.8,
         seed: int = 1,
         seconds: float = 100.0,
+        encoding: float = 0.0,
         objective: str = "binary",
         right: Sequence[bool] | None = None,
     ) -> RunFolder:
@@ -66,7 +67,7 @@ def made(tmp_path: Path) -> Make:
             "labels": [] if objective == "mlm" else ["no", "yes"],
             "metrics": {"validation": scores, "test": scores},
             "parameters": {"trainable": 10, "total": 40},
-            "seconds": {"fit": seconds / 2, "total": seconds},
+            "seconds": {"fit": seconds / 2, "encode": encoding, "total": seconds + encoding},
             "history": [{}, {}],
             "peak_memory_bytes": 2_000_000_000,
             "environment": {"gpu": None, "device": "cpu"},
@@ -252,6 +253,18 @@ def test_the_cheapest_of_those_that_are_as_good_is_chosen(made: Make) -> None:
     assert sorted(comparison.decision.candidates) == ["embeddings", "none"]
     assert "It is the cheapest (60 s a run) that is shown to be at most 0.03 below the best." in comparison.sentence
     assert compare(group(runs(last)), "accuracy", None, 0.2).decision.chosen == "all"
+
+
+def test_the_run_that_comes_first_does_not_pay_for_the_store_of_all(made: Make) -> None:
+    for seed in (1, 2, 3):
+        first = 500.0 if seed == 1 else 0.0
+        made("freeze=all", right=learned(0.8, 4000, seed), seed=seed, seconds=10, encoding=first)
+        last = made("freeze=mix", right=learned(0.8, 4000, 10 + seed), seed=seed, seconds=20)
+    comparison = compare(group(runs(last)), "accuracy", "mix", 0.1)
+    row = next(row for row in comparison.rows if row.name == "all")
+    assert (row.seconds, row.encoding_seconds, row.time_ratio) == (10, 500, pytest.approx(0.5))
+    assert comparison.decision.chosen == "all"
+    assert re.search(r"\| all \|.* 10 s \| 0\.50 .*\| 500 s \|", FORMATS["md"](comparison))
 
 
 def test_an_open_question_says_how_many_seeds_would_settle_it(made: Make) -> None:
