@@ -23,7 +23,7 @@ from src.config.validation import check_options
 from src.errors import UserError
 from src.files.paths import user_path
 from src.prediction.predictor import Predictor
-from src.runs.find import find_run
+from src.runs.find import check_named, find_run
 from src.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def export(cfg: DictConfig) -> list[str]:
     Raises:
         UserError: the arguments, run, evidence or output folder cannot be used, or the format does not support the run.
     """
+    check_named(cfg)
     options = _check(cfg)
     run = find_run(options.run, options.sweep_folder)
     evidence = _evidence(run, options)
