@@ -31,6 +31,8 @@ from src.runs.find import runs_in
 from src.runs.folder import RunFolder
 from src.runs.identity import config_hash
 from src.runs.write_guard import changeable
+from src.sweeps.folders import WARNINGS
+from src.training.effects import TOLD
 
 JOBS = "THAW_SWEEP"  # environment variable of the jobs: the number of jobs and the start time of the sweep
 
@@ -163,7 +165,8 @@ def _reason(code: int, folder: RunFolder, errors: str) -> str:
 
 
 def begin_sweep(config: DictConfig) -> None:
-    """Puts the number of jobs and the start time into the environment, so that jobs of any launcher can print progress.
+    """Puts the number of jobs and the start time into the environment, so that jobs of any launcher can print progress,
+    and where they find which warnings others have given.
 
     Args:
         config: of the multirun, before it is split into jobs.
@@ -191,6 +194,9 @@ def begin_sweep(config: DictConfig) -> None:
             )
         jobs = math.prod(counts.values())
     os.environ[JOBS] = f"{jobs} {time.time()}"
+    warnings = (Path(config.hydra.sweep.dir) / WARNINGS).resolve()
+    warnings.unlink(missing_ok=True)
+    os.environ[TOLD] = str(warnings)
 
 
 def progress(root: Path) -> str:

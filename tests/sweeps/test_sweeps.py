@@ -242,7 +242,8 @@ def test_a_cluster_gets_what_it_is_asked_for() -> None:
     ],
 )
 def test_the_jobs_of_a_sweep_are_counted(given: list[str], jobs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(sweeps_jobs.JOBS, "")
+    for variable in (sweeps_jobs.JOBS, sweeps_jobs.TOLD):
+        monkeypatch.setenv(variable, "")
     with initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         config = loader.load_configuration("train", given, run_mode=RunMode.MULTIRUN)
