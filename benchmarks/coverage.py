@@ -179,17 +179,28 @@ def claims(population: Population, seeds: int, count: int) -> tuple[float, float
 
 def folds(count: int) -> Iterator[Sequence[object]]:
     """Yields coverage and mean half-width of the crossed interval, over repeats and texts, and of the corrected
-    resampled t, over all runs."""
-    yield "texts", "repeats", "crossed covers", "half-width", "corrected resampled t covers", "half-width"
+    resampled t, over all runs; and the coverage of the latter for the mean score of one strategy."""
+    covers = ("crossed covers", "half-width", "corrected resampled t covers", "half-width", "of a mean score")
+    yield "texts", "repeats", *covers
     for texts, repeats in itertools.product((96, 300, 960), (1, 3)):
-        random = np.random.default_rng(3)
-        drawn = [experiment(texts, 5, repeats, features, random) for features in (5, 40) for _ in range(count // 2)]
+        random, by_features = np.random.default_rng(3), (5, 40)
+        drawn = {f: [experiment(texts, 5, repeats, f, random) for _ in range(count // 2)] for f in by_features}
+        every = [found for some in drawn.values() for found in some]
         cells: list[str] = []
-        for estimates in ([crossed(table) for table, _ in drawn], [resampled(runs, 5) for _, runs in drawn]):
+        for estimates in ([crossed(table) for table, *_ in every], [resampled(runs, 5) for _, runs, _ in every]):
             known = [found for found in estimates if found is not None]
             held = [found.interval().low <= 0 <= found.interval().high for found in known]
             cells += [f"{100 * np.mean(held):.0f}%", f"{np.mean([found.half_width() for found in known]):.3f}"]
-        yield texts, repeats, *cells
+        means = [share for some in drawn.values() for share in _mean_held([scores for *_, scores in some])]
+        yield texts, repeats, *cells, f"{100 * np.mean(means):.0f}%"
+
+
+def _mean_held(drawn: Sequence[NDArray[np.float64]]) -> Iterator[bool]:
+    """Yields whether the interval of each experiment's mean score holds the mean over all experiments."""
+    truth = np.mean(drawn)
+    for scores in drawn:
+        if (found := resampled(scores, 5)) is not None:
+            yield bool(found.interval().low <= truth <= found.interval().high)
 
 
 if __name__ == "__main__":
