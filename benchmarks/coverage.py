@@ -14,7 +14,7 @@ from sklearn.linear_model import RidgeCV
 
 from benchmarks.cross_validated import experiment, two_layers
 from benchmarks.generator import REALISTIC, STRONG_SEEDS, Population, differences, equal
-from src.advice.probes import METRICS, probe
+from src.advice.probes import METRICS, estimate, probe
 from src.data.labels import LabelSpace
 from src.statistics.best import AllPairs
 from src.statistics.crossed import crossed
@@ -119,7 +119,7 @@ def probed(texts: int, features: int, random: np.random.Generator) -> dict[str, 
     fitted = RidgeCV(np.logspace(-3, 3, 13) * texts).fit(halves[0][:texts], labels[:texts])
     right = (fitted.predict(halves[0][texts:]) > 0.5) == labels[texts:]
     own = found[0].interval("accuracy")
-    pairs = [bounds(crossed((found[0].contributions[name] - found[1].contributions[name])[None])) for name in METRICS]
+    pairs = [bounds(estimate(found[0].contributions[name] - found[1].contributions[name])) for name in METRICS]
     return {"accuracy": (own.low, own.high), "on new texts": right.mean(), "difference": pairs[0], "f1_macro": pairs[1]}
 
 

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from src.advice.costs import StrategyCost, strategy_costs
 from src.advice.encoded import encode
 from src.advice.label_issues import Issue, label_issues
-from src.advice.probes import ALL_LAYERS, Probe, all_pairs, probe_layers
+from src.advice.probes import ALL_LAYERS, FEWEST, Probe, all_pairs, probe_layers
 from src.advice.texts import Texts, read_texts
 from src.comparison.decision import Decision, decide
 from src.config.backbone import Scratch
@@ -67,6 +67,8 @@ class Advice:
         depth: layers of the backbone.
         layers: from the input to the output, and all side by side.
         decision: among the layers that a head can read alone.
+        together: by how much all layers side by side are better than the best layer; None where that cannot be
+            estimated.
         costs: of strategies by name, from the cheapest to the dearest.
         data: what is odd in the texts.
         contributions: of each probed text to the best layer's score.
@@ -83,6 +85,7 @@ class Advice:
     depth: int
     layers: Sequence[Layer]
     decision: Decision
+    together: Interval | None
     costs: Mapping[str, StrategyCost]
     data: Texts
     contributions: NDArray[np.float64]
@@ -98,6 +101,11 @@ class Advice:
         if layer.name == ALL_LAYERS:
             return "mix"
         return "" if not layer.layers else "all" if layer.layers == self.depth else f"cut:{layer.layers}"
+
+    @property
+    def mix(self) -> bool:
+        """Whether all layers together are shown to be better than the best one."""
+        return self.together is not None and self.together.low > 0
 
     @property
     def best(self) -> Layer:
@@ -142,6 +150,11 @@ def advise(cfg: DictConfig, metric: str, margin: float, max_texts: int) -> Advic
         datamodule.setup()
         module.enter_phase(0)
     data, first = read_texts(inputs.corpus, datamodule.tokens)
+    if first.sum() < FEWEST[metric]:
+        raise UserError(
+            f"metric={metric} needs at least {FEWEST[metric]} different training texts; there are {first.sum():,}.\n"
+            "Choose metric=accuracy."
+        )
     with clock("encode"):
         encoded = encode(inputs, module, datamodule)
     with clock("probe"):
@@ -149,6 +162,7 @@ def advise(cfg: DictConfig, metric: str, margin: float, max_texts: int) -> Advic
         probes = probe_layers(encoded.vectors[first], targets, inputs.corpus.space)
         issues = _issues(probes[-1], targets, first)
     layers, decision = _compared(probes, metric, margin)
+    best = max(_readable(probes), key=lambda found: found.score(metric))
     kept = next(found.layers for found in layers if found.name == decision.chosen)
     with clock("costs"):
         costs = strategy_costs(inputs, len(layers) - 2, kept)
@@ -161,9 +175,10 @@ def advise(cfg: DictConfig, metric: str, margin: float, max_texts: int) -> Advic
         depth=len(layers) - 2,
         layers=layers,
         decision=decision,
+        together=all_pairs([probes[-1], best], metric).interval(ALL_LAYERS, best.name),
         costs=costs,
         data=data,
-        contributions=_best(probes, metric).contributions[metric],
+        contributions=best.contributions[metric],
         issues=issues,
         corpus=inputs.corpus,
         seconds={**clock.seconds, "total": clock.total()},
@@ -201,10 +216,6 @@ def _issues(all_layers: Probe, targets: NDArray[Any], first: NDArray[np.bool_]) 
 def _readable(probes: Sequence[Probe]) -> list[Probe]:
     """The probes of single layers, which a strategy can read alone; a backbone has at least one layer."""
     return [found for found in probes if found.layers and found.name != ALL_LAYERS]
-
-
-def _best(probes: Sequence[Probe], metric: str) -> Probe:
-    return max(_readable(probes), key=lambda found: found.score(metric))
 
 
 def _compared(probes: Sequence[Probe], metric: str, margin: float) -> tuple[list[Layer], Decision]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from src.advice.advice import Advice
+from src.advice.probes import estimate
 from src.advice.words import with_error
 from src.statistics.best import AllPairs
-from src.statistics.crossed import crossed
 
 
 def compared(found: Sequence[Advice]) -> list[str]:
@@ -22,7 +22,7 @@ def compared(found: Sequence[Advice]) -> list[str]:
     pairs = AllPairs(
         names,
         {
-            (a.backbone, b.backbone): crossed((a.contributions - b.contributions)[None])
+            (a.backbone, b.backbone): estimate(a.contributions - b.contributions)
             for i, a in enumerate(found)
             for b in found[i + 1 :]
         },

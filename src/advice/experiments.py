@@ -42,7 +42,7 @@ class Experiment:
         ]
         if self.layers is not None:
             lines += ["", "freeze:", f"  layers: {self.layers}"]
-        if self.freeze in ("all", "cut"):
+        if self.freeze in ("all", "cut", "mix"):
             lines += ["", "optimizer:", f"  head_lr: {HEAD_LR}", "trainer:", f"  max_epochs: {HEAD_EPOCHS}"]
         return "\n".join(lines) + "\n"
 
@@ -54,10 +54,10 @@ def experiment(strategy: str) -> Experiment:
 
 
 def proposed(advice: Advice) -> list[Experiment]:
-    """Returns what to try: the head on the advised layer, a few top layers, and everything."""
-    head = advice.strategy(advice.chosen)
+    """Returns what to try: the head on the advised layer, on all layers if these are better, a few top layers, all."""
+    heads = [advice.strategy(advice.chosen), *(["mix"] if advice.mix else [])]
     top = next(name for name in advice.costs if name.startswith("bottom:"))
-    return [experiment(name) for name in (head, top, "none")]
+    return [experiment(name) for name in (*heads, top, "none")]
 
 
 def write_experiments(experiments: Sequence[Experiment], folder: Path) -> None:

@@ -23,18 +23,8 @@ def write_page(advice: Advice, encoders: Sequence[str], command: str, folder: Pa
         command: that tries what is advised.
         folder: where to write.
     """
-    figures = {
-        "layers": (
-            "What a linear head reaches on each layer",
-            "Bars: 95% intervals for other texts. Of layers within the band, the star is the first that is as good.",
-            plots.by_layer(advice),
-        ),
-        "epochs": (
-            "What an epoch takes",
-            "Measured or derived from timed steps on this machine.",
-            plots.epochs(advice),
-        ),
-    }
+    title = "What a linear head reaches on each layer"
+    note = "Bars: 95% intervals for other texts. Of layers within the band, the star is the first that is as good."
     page = render(
         "advise.html",
         "sort.js",
@@ -42,9 +32,7 @@ def write_page(advice: Advice, encoders: Sequence[str], command: str, folder: Pa
         sentences=[*encoders, *sentences(advice)],
         command=command,
         tables=tables(advice),
-        figures=[
-            (title, note, save(figure, folder / "plots", name)) for name, (title, note, figure) in figures.items()
-        ],
+        figure=(title, note, save(plots.by_layer(advice), folder / "plots", "layers")),
         issues=issue_rows(advice)[:SHOWN],
     )
     file = folder / "advise.html"

@@ -1,4 +1,4 @@
-"""Figures of advice: scores by layer, and scores against what a prediction takes."""
+"""The figure of advice: scores by layer."""
 
 from __future__ import annotations
 
@@ -31,16 +31,4 @@ def by_layer(advice: Advice) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize=8)
-    return figure
-
-
-def epochs(advice: Advice) -> Figure:
-    """Draws the seconds of an epoch of each strategy."""
-    names = list(advice.costs)[::-1]
-    figure = Figure(figsize=(8, 1 + 0.4 * len(names)), layout="constrained")
-    axes = figure.subplots()
-    axes.barh(range(len(names)), [advice.costs[name].epoch for name in names], color=BLUE)
-    axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel="seconds per epoch")
-    axes.grid(alpha=0.3, axis="x")
     return figure

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -16,11 +17,13 @@ from scipy.special import log_softmax, softmax
 from src.data.labels import LabelSpace
 from src.statistics.best import AllPairs
 from src.statistics.crossed import crossed
+from src.statistics.estimate import Estimate
 from src.statistics.influence import contributions
 from src.statistics.intervals import Interval
 from src.statistics.ridge import leave_one_out
 
 METRICS = ("accuracy", "f1_macro")
+FEWEST = {"accuracy": 2, "f1_macro": 300}  # texts with which the intervals of a score hold
 ALL_LAYERS = "all layers"
 SIDE_BY_SIDE = 1_000  # directions of all layers together that the probe on all layers reads
 PerText = Float[NDArray[np.float64], " texts"]
@@ -48,7 +51,7 @@ class Probe:
 
     def interval(self, metric: str) -> Interval:
         """The score with its 95% interval for other texts."""
-        found = crossed(self.contributions[metric][None])
+        found = estimate(self.contributions[metric])
         value = self.score(metric)
         return Interval(value, value, value) if found is None else found.interval()
 
@@ -81,8 +84,9 @@ def probe(name: str, layers: int, vectors: Vectors, targets: NDArray[Any], space
     else:
         probs = _tempered(predictions, targets)
         predicted = probs.argmax(1)
+    scored = [metric for metric in METRICS if len(targets) >= FEWEST[metric]]
     parts = {
-        metric: contributions(metric, probs, targets.astype(np.int64), predicted, space.objective) for metric in METRICS
+        metric: contributions(metric, probs, targets.astype(np.int64), predicted, space.objective) for metric in scored
     }
     return Probe(name, layers, probs, {metric: part for metric, part in parts.items() if part is not None})
 
@@ -90,8 +94,18 @@ def probe(name: str, layers: int, vectors: Vectors, targets: NDArray[Any], space
 def all_pairs(probes: Sequence[Probe], metric: str) -> AllPairs:
     """The differences of all pairs of probes, paired by text."""
     parts = {found.name: found.contributions[metric] for found in probes}
-    pairs = {(a, b): crossed((parts[a] - parts[b])[None]) for a, b in combinations(parts, 2)}
+    pairs = {(a, b): estimate(parts[a] - parts[b]) for a, b in combinations(parts, 2)}
     return AllPairs([*parts], pairs)
+
+
+def estimate(contributions: PerText) -> Estimate | None:
+    """Returns the mean of leave-one-out scores, or differences of them, with its standard error.
+
+    The texts are also those that the probes are fitted on, so the scores depend on each other. The variance of
+    independent ones is doubled, as for cross-validation with as many folds as texts (Nadeau & Bengio 2003, eq. 7).
+    """
+    found = crossed(contributions[None])
+    return None if found is None else replace(found, error=math.sqrt(2) * found.error)
 
 
 def _indicators(targets: NDArray[Any], labels: int) -> Float[NDArray[np.float64], "texts labels"]:

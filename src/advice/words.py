@@ -34,12 +34,17 @@ def _choice(advice: Advice) -> str:
         why = f"the cheapest that is shown to be at most {margin} below the best layer"
     else:
         why = f"the cheapest of those that may be the best and score at most {margin} below it here"
+    mixed = (
+        " All layers together are better: freeze=mix, which reads a weighted sum of them, is worth a try."
+        if advice.mix
+        else ""
+    )
     share = (
         f" Predictions then take {chosen.layers / advice.depth:.0%} of the layers."
         if chosen.layers < advice.depth
         else ""
     )
-    return f"Read layer {chosen.layers}: {why} (may be the best: {candidates}).{share}"
+    return f"Read layer {chosen.layers}: {why} (may be the best: {candidates}).{share}{mixed}"
 
 
 def _costs(costs: Mapping[str, StrategyCost]) -> str:
