@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--heads", nargs="+", default=list(HEADS), choices=list(HEADS))
     parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES), choices=list(STRATEGIES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    parser.add_argument("--table", type=Path, default=Path("src/advice/runs.csv"))
+    parser.add_argument("--table", type=Path, default=Path("outputs/benchmarks/table.csv"))
     parser.add_argument("--runs", type=Path, default=Path("outputs/benchmarks/table"))
     chosen = parser.parse_args()
     logging.getLogger("src").setLevel(logging.ERROR)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from omegaconf import OmegaConf
 
 from src.training.inputs import Inputs
 
@@ -80,7 +79,7 @@ def _measured(inputs: Inputs, freeze: Mapping[str, Any], inference: float) -> St
     from src.models.checks import read_training
     from src.training.build import build
 
-    cfg = OmegaConf.merge(inputs.cfg, {})
+    cfg = copy.deepcopy(inputs.cfg)
     cfg.freeze = {**freeze, "reinit_top": 0}
     settings, strategy = read_training(cfg)
     module, datamodule = build(cfg, settings, strategy, inputs.source, inputs.corpus)

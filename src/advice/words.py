@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from src.advice.advice import Advice
 from src.advice.costs import StrategyCost
 from src.advice.probes import ALL_LAYERS
+from src.datamodules.text_problems import counted
 from src.statistics.intervals import Interval
 
 
@@ -60,18 +61,19 @@ def _oddities(advice: Advice) -> list[str]:
     found = []
     if issues:
         share = len(issues) / advice.probed
-        found.append(f"{len(issues):,} labels ({share:.1%}) look wrong: label_issues.csv, the least probable first.")
+        found.append(f"{counted(len(issues), 'label')} ({share:.1%}) may be wrong: see label_issues.csv.")
     if data.copies:
-        found.append(f"{data.copies:,} training texts are copies of others, or nearly; the probes leave them out.")
+        texts = counted(data.copies, "training text")
+        found.append(f"The probes leave out {texts} that others contain, or nearly.")
     if any(data.leaked.values()):
-        named = " and ".join(f"{count:,} texts of {name}" for name, count in data.leaked.items() if count)
-        found.append(f"{named} are copies of training texts, or nearly: scores on them say little about new texts.")
+        named = " and ".join(f"{counted(count, 'text')} of {name}" for name, count in data.leaked.items() if count)
+        found.append(f"Also in the training texts, or nearly: {named}. Scores on them say little about new texts.")
     if cut := [
         f"{part.texts:,} of {part.total:,} texts of {name} (median {part.median:,} tokens)"
         for name, part in data.truncated.items()
         if part.texts
     ]:
-        found.append(f"data.max_length cuts off {' and '.join(cut)}.")
+        found.append(f"data.max_length cuts off {', '.join(cut)}.")
     return found
 
 
