@@ -87,7 +87,9 @@ def test_differences_are_paired_by_text() -> None:
 
 def test_intervals_hold_where_probes_share_their_training_texts_and_those_of_independent_texts_do_not() -> None:
     """Of 300 pairs of equally good layers at least 95% are covered, within three standard errors."""
-    random, held, naive = np.random.default_rng(5), [], []
+    random = np.random.default_rng(5)
+    held: list[bool] = []
+    naive: list[bool] = []
     for _ in range(300):
         halves, targets = two_layers(100, 20, random)
         one, other = (probe("", 1, half, targets, BINARY).contributions["accuracy"] for half in halves)
