@@ -33,6 +33,8 @@ def _choice(advice: Advice) -> str:
     candidates = ", ".join(str(advice.layer(name).layers) for name in _by_depth(advice))
     if advice.decision.sure:
         why = f"the cheapest that is shown to be at most {margin} below the best layer"
+    elif chosen is advice.best:
+        why = f"the best one here, and the cheapest of those that score at most {margin} below it"
     else:
         why = f"the cheapest of those that may be the best and score at most {margin} below it here"
     mixed = (
