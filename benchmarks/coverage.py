@@ -6,12 +6,16 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.linear_model import RidgeCV
 
-from benchmarks.cross_validated import experiment
+from benchmarks.cross_validated import experiment, two_layers
 from benchmarks.generator import REALISTIC, STRONG_SEEDS, Population, differences, equal
+from src.advice.probes import METRICS, estimate, probe
+from src.data.labels import LabelSpace
 from src.statistics.best import AllPairs
 from src.statistics.crossed import crossed
 from src.statistics.estimate import Estimate
@@ -25,6 +29,8 @@ TEXTS, SEEDS = (96, 400, 1_066, 3_000), (2, 3, 6)
 SCORES = ("accuracy", "f1_macro", "mcc", "auroc", "average_precision")
 
 
+FRESH = 5_000  # texts that say how good a probe is on new ones
+SPACE = LabelSpace("binary", ("no", "yes"))
 CHUNK = 2_000_000  # most predictions drawn at once
 
 
@@ -38,6 +44,7 @@ def main() -> None:
     table("How often a difference is found", power(count // 2))
     table("The best of several groups, one of them worse, 1,066 texts", of_best(count // 2))
     table("5-fold cross-validation of equally good strategies", folds(count // 2))
+    table("Leave-one-out scores of probes on two equally good layers", of_probes(count // 4))
 
 
 def table(title: str, rows: Iterator[Sequence[object]]) -> None:
@@ -88,6 +95,32 @@ def share(
 ) -> float:
     """Returns in which fraction of experiments something holds of the bounds of the interval."""
     return float(np.mean([holds(*bounds(interval(one))) for one in drawn]))
+
+
+def of_probes(count: int) -> Iterator[Sequence[object]]:
+    """Yields how often the intervals of probes hold the accuracy on new texts, and those of differences hold 0."""
+    yield "texts", "features", "accuracy of this probe", "of such probes", "difference", "difference of macro F1"
+    for texts, features in itertools.product((100, 300, 1_000), (20, 200)):
+        random = np.random.default_rng(0)
+        found = [probed(texts, features, random) for _ in range(count)]
+        mean = float(np.mean([one["on new texts"] for one in found]))
+        held = [
+            [low <= one["on new texts"] <= high for one in found for low, high in [one["accuracy"]]],
+            [low <= mean <= high for one in found for low, high in [one["accuracy"]]],
+            *([low <= 0 <= high for one in found for low, high in [one[name]]] for name in ("difference", "f1_macro")),
+        ]
+        yield texts, features, *(f"{100 * np.mean(column):.1f}%" for column in held)
+
+
+def probed(texts: int, features: int, random: np.random.Generator) -> dict[str, Any]:
+    """Returns the intervals of one experiment: two layers, each of which sees half of what a label depends on."""
+    halves, labels = two_layers(texts + FRESH, features, random)
+    found = [probe("", 1, half[:texts], labels[:texts], SPACE) for half in halves]
+    fitted = RidgeCV(np.logspace(-3, 3, 13) * texts).fit(halves[0][:texts], labels[:texts])
+    right = (fitted.predict(halves[0][texts:]) > 0.5) == labels[texts:]
+    own = found[0].interval("accuracy")
+    pairs = [bounds(estimate(found[0].contributions[name] - found[1].contributions[name])) for name in METRICS]
+    return {"accuracy": (own.low, own.high), "on new texts": right.mean(), "difference": pairs[0], "f1_macro": pairs[1]}
 
 
 def spread(shares: Sequence[float]) -> str:
@@ -179,17 +212,28 @@ def claims(population: Population, seeds: int, count: int) -> tuple[float, float
 
 def folds(count: int) -> Iterator[Sequence[object]]:
     """Yields coverage and mean half-width of the crossed interval, over repeats and texts, and of the corrected
-    resampled t, over all runs."""
-    yield "texts", "repeats", "crossed covers", "half-width", "corrected resampled t covers", "half-width"
+    resampled t, over all runs; and the coverage of the latter for the mean score of one strategy."""
+    covers = ("crossed covers", "half-width", "corrected resampled t covers", "half-width", "of a mean score")
+    yield "texts", "repeats", *covers
     for texts, repeats in itertools.product((96, 300, 960), (1, 3)):
-        random = np.random.default_rng(3)
-        drawn = [experiment(texts, 5, repeats, features, random) for features in (5, 40) for _ in range(count // 2)]
+        random, by_features = np.random.default_rng(3), (5, 40)
+        drawn = {f: [experiment(texts, 5, repeats, f, random) for _ in range(count // 2)] for f in by_features}
+        every = [found for some in drawn.values() for found in some]
         cells: list[str] = []
-        for estimates in ([crossed(table) for table, _ in drawn], [resampled(runs, 5) for _, runs in drawn]):
+        for estimates in ([crossed(table) for table, *_ in every], [resampled(runs, 5) for _, runs, _ in every]):
             known = [found for found in estimates if found is not None]
             held = [found.interval().low <= 0 <= found.interval().high for found in known]
             cells += [f"{100 * np.mean(held):.0f}%", f"{np.mean([found.half_width() for found in known]):.3f}"]
-        yield texts, repeats, *cells
+        means = [share for some in drawn.values() for share in _mean_held([scores for *_, scores in some])]
+        yield texts, repeats, *cells, f"{100 * np.mean(means):.0f}%"
+
+
+def _mean_held(drawn: Sequence[NDArray[np.float64]]) -> Iterator[bool]:
+    """Yields whether the interval of each experiment's mean score holds the mean over all experiments."""
+    truth = np.mean(drawn)
+    for scores in drawn:
+        if (found := resampled(scores, 5)) is not None:
+            yield bool(found.interval().low <= truth <= found.interval().high)
 
 
 if __name__ == "__main__":

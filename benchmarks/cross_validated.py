@@ -15,12 +15,12 @@ PENALTY = 1.0  # of the ridge regression
 
 def experiment(
     texts: int, folds: int, repeats: int, features: int, random: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Returns the differences of one experiment: as repeats x texts, each text predicted by the model that has not seen
-    it; and the accuracies' differences of all runs."""
-    halves = random.normal(size=(2, texts, features))
-    labels = np.sign(halves.sum((0, 2)) / np.sqrt(features) + random.normal(scale=0.5, size=texts))
-    table, runs = np.zeros((repeats, texts)), []
+    it; the accuracies' differences of all runs; and the accuracies of one strategy."""
+    halves, positive = two_layers(texts, features, random)
+    labels = np.where(positive, 1.0, -1.0)
+    table, runs, scores = np.zeros((repeats, texts)), [], []
     for repeat in range(repeats):
         fold_of_text = random.permutation(texts) % folds
         for fold in range(folds):
@@ -28,7 +28,15 @@ def experiment(
             one, other = (_right(half, labels, test, random) for half in halves)
             table[repeat, test] = one - other
             runs.append(table[repeat, test].mean())
-    return table, np.array(runs)
+            scores.append(one.mean())
+    return table, np.array(runs), np.array(scores)
+
+
+def two_layers(texts: int, features: int, random: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Returns normal features as 2 x texts x features, and labels of 0 and 1 that depend on both halves alike."""
+    halves = random.normal(size=(2, texts, features))
+    score = halves.sum((0, 2)) / np.sqrt(features) + random.normal(scale=0.5, size=texts)
+    return halves, (score > 0).astype(np.int64)
 
 
 def _right(

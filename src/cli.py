@@ -34,7 +34,7 @@ OVERLAYS = {"experiment", "sweep"}  # groups of which several options may be cho
 # Their values are column names, which may contain characters that are special to Hydra.
 COLUMNS = {"data.text", "data.label", "text_column", "label_column"}
 # Commands with config groups, which --help lists; for the others it prints the keys.
-GROUPED = {"train", "plan"}
+GROUPED = {"train", "plan", "advise"}
 RUN_FOLDER = "The run folder must be writable"
 
 

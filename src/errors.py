@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 SHOWN = 40  # most words listed in a message
+CLOSE = 0.6  # the likeness of words from which one is a misspelling of the other
 
 
 class UserError(Exception):
@@ -20,11 +21,14 @@ def reason(error: object) -> str:
 
 
 def nearest(word: str, valid: Iterable[str], prefix: str = "") -> str:
-    """Returns a sentence with the valid word closest to `word`, after a prefix that every word needs; or with all valid
-    words where none is close."""
+    """Returns a sentence with the valid words closest to `word`, after a prefix that every word needs; or with all
+    valid words where none is close."""
     words = sorted(valid)
-    close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
-    return f"Did you mean {prefix}{close[0]}?" if close else f"There are: {listed(words)}."
+    likeness = {one: difflib.SequenceMatcher(None, one, word).ratio() for one in words}
+    highest = max(likeness.values(), default=0.0)
+    if highest < CLOSE:
+        return f"There are: {listed(words)}."
+    return f"Did you mean {' or '.join(f'{prefix}{one}' for one in words if likeness[one] == highest)}?"
 
 
 def listed(words: Iterable[str]) -> str:

@@ -27,7 +27,7 @@ from src.errors import UserError, listed, nearest
 from src.files.paths import user_path
 from src.freezing.reached_phases import trained_phases
 from src.freezing.strategy import trained_in
-from src.runs.find import find_run
+from src.runs.find import check_named, find_run
 from src.runs.folder import RunFolder
 from src.runs.write_guard import refuse_links
 from src.tables.content import Layout
@@ -250,6 +250,7 @@ def indices(key: str, given: Any, count: int, run: RunFolder) -> list[int]:
 @hydra.main(version_base="1.3", config_path="../conf", config_name="explain")
 def main(cfg: DictConfig) -> None:
     with exit_codes():
+        check_named(cfg)
         check_complete(cfg)
         print(f"Written: {explain(cfg)}")
 

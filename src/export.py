@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import hydra
 from omegaconf import DictConfig
@@ -23,8 +23,11 @@ from src.config.validation import check_options
 from src.errors import UserError
 from src.files.paths import user_path
 from src.prediction.predictor import Predictor
-from src.runs.find import find_run
+from src.runs.find import check_named, find_run
 from src.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from src.exports.cross_validation import CrossValidation
 
 
 class Options(Section):
@@ -35,6 +38,7 @@ class Options(Section):
     output: Annotated[str, Field(min_length=1)]
     format: Literal["huggingface", "onnx", "safetensors"]
     int8: bool
+    evidence: Annotated[str, Field(min_length=1)] | None
     opset: Annotated[int, Field(ge=14, le=20)]  # those that PyTorch can write and that have all operators of encoders
 
     @property
@@ -58,10 +62,12 @@ def export(cfg: DictConfig) -> list[str]:
         Notes and the written files, one line each.
 
     Raises:
-        UserError: the arguments, run or output folder cannot be used, or the format does not support the run.
+        UserError: the arguments, run, evidence or output folder cannot be used, or the format does not support the run.
     """
+    check_named(cfg)
     options = _check(cfg)
     run = find_run(options.run, options.sweep_folder)
+    evidence = _evidence(run, options)
     predictor = Predictor.load(run.path, "float32", "cpu")
     if predictor.result["objective"] == "mlm" and options.format != "huggingface":
         raise UserError(
@@ -69,7 +75,7 @@ def export(cfg: DictConfig) -> list[str]:
             "Choose format=huggingface."
         )
     with _staged(options.folder) as folder:
-        notes = _write(folder, run, predictor, options)
+        notes = _write(folder, run, predictor, options, evidence)
         files = sorted(folder.iterdir())
         for file in files:
             file.chmod(files[0].stat().st_mode)  # safetensors makes weights readable by their owner only
@@ -104,7 +110,17 @@ def _staged(output: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write(folder: Path, run: RunFolder, predictor: Predictor, options: Options) -> list[str]:
+def _evidence(run: RunFolder, options: Options) -> CrossValidation | None:
+    if options.evidence is None:
+        return None
+    from src.exports.cross_validation import cross_validation
+
+    return cross_validation(run, user_path(options.evidence))
+
+
+def _write(
+    folder: Path, run: RunFolder, predictor: Predictor, options: Options, evidence: CrossValidation | None
+) -> list[str]:
     """Writes the files into the folder; returns notes for the user."""
     from src.exports import formats
     from src.exports.card import write_card
@@ -117,7 +133,7 @@ def _write(folder: Path, run: RunFolder, predictor: Predictor, options: Options)
     else:
         write = formats.write_huggingface if options.format == "huggingface" else formats.write_safetensors
         kind, notes = write(folder, original)
-    write_card(folder, predictor.result, cfg, kind, notes)
+    write_card(folder, predictor.result, cfg, kind, notes, evidence)
     return notes
 
 
@@ -128,4 +144,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, "export", verbatim=("run", "sweep_folder", "output"))
+    run_command(main, "export", verbatim=("run", "sweep_folder", "output", "evidence"))

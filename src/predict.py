@@ -13,7 +13,7 @@ from src.datamodules.text_problems import EMPTY, UNKNOWN, find_problems
 from src.errors import SHOWN
 from src.prediction.label_file import Options, label_file
 from src.prediction.predictor import Predictor
-from src.runs.find import find_run
+from src.runs.find import check_named, find_run
 
 __all__ = ["Predictor"]
 
@@ -51,6 +51,7 @@ def predict(cfg: DictConfig) -> None:
     Raises:
         UserError: the arguments, the run or the file cannot be used.
     """
+    check_named(cfg)
     options = check_options(cfg, Options)
     folder = find_run(options.run, options.sweep_folder)
     if options.text is not None:

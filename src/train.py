@@ -31,6 +31,7 @@ from src.sweeps.folders import with_folder
 from src.sweeps.jobs import is_sweep_job, run_job
 from src.sweeps.multirun import compared
 from src.training.clock import Clock
+from src.training.devices import check_device
 from src.training.inputs import read_inputs
 from src.training.libraries import importing_libraries
 from src.training.run_log import run_log
@@ -61,6 +62,7 @@ def train(cfg: DictConfig, folder: RunFolder) -> Result:
         cfg = resumed(cfg, folder)
     elif is_main_process():
         folder.refuse_taken()
+    check_device(cfg)
     with open_dict(cfg):
         cfg.run = str(folder.path)
     return _train_in_two_stages(cfg, folder) if cfg.pretrain else _train_once(cfg, folder, lambda: folder.claim(cfg))

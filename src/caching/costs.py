@@ -75,14 +75,23 @@ def measure(
             encoded += counted.get_total_flops()
         sampled += live["mask"].numel()
         module.zero_grad()
-    scale = tokens / sampled
+    scale, encoded_tokens = tokens / sampled, _encoded_tokens(datamodule) if recipe else 0
     largest = datamodule.split("train")[0, plan[-1]]
     seconds = encoding_seconds = None
     if trial:
         rows_tried = [plan[i] for i in _evenly(len(plan), TRIAL)]
-        seconds, encoding_seconds = _timed(module, datamodule, settings, recipe, rows_tried, tokens)
+        training, encoding = _timed(module, datamodule, settings, recipe, rows_tried)
+        seconds, encoding_seconds = training * tokens, encoding * encoded_tokens
     memory = _memory(module, _as_stored(largest, recipe), settings)
-    return Cost(forward * scale, backward * scale, encoded * scale, memory, seconds, encoding_seconds)
+    encoded *= encoded_tokens / sampled
+    return Cost(forward * scale, backward * scale, encoded, memory, seconds, encoding_seconds)
+
+
+def _encoded_tokens(datamodule: TextDataModule) -> int:
+    """Returns the tokens of all texts that a store holds: also those of validation and test, and training texts that
+    `data.train_size` leaves out."""
+    assert datamodule.all_tokens is not None
+    return int(datamodule.all_tokens.lengths.sum())
 
 
 def _evenly(count: int, wanted: int) -> Iterator[int]:
@@ -133,9 +142,8 @@ def _timed(
     settings: RunConfig,
     recipe: Recipe | None,
     plan: list[Any],
-    tokens: int,
 ) -> tuple[float, float]:
-    """Returns the seconds of an epoch and of the encoding pass, extrapolated from these batches."""
+    """Returns the seconds per token of a training step and of the encoding pass, in these batches."""
     state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     assert module.optimization is not None
     optimizer = module.optimization.optimizer(module)
@@ -156,4 +164,4 @@ def _timed(
             encoding += time.perf_counter() - middle
             tried += live["mask"].numel()
     module.load_state_dict(state)
-    return training * tokens / tried, encoding * tokens / tried
+    return training / tried, encoding / tried

@@ -25,6 +25,7 @@ from src.models.heads import pool_states, read_states
 from src.models.inference import batch_threads, batches, cast_matrices
 from src.store.store import Mapped, Store
 
+OF_ALL_LAYERS = " of all layers"  # ends the name of what such a store holds
 CHUNK_TOKENS = 16_384  # tokens per line of the journal: the most that a killed builder loses
 
 
@@ -56,7 +57,7 @@ class Recipe:
     @property
     def what(self) -> str:
         kind = f"{self.pooling} vectors" if self.pooling else "token states"
-        return f"{kind} of all layers" if self.all_layers else kind
+        return f"{kind}{OF_ALL_LAYERS}" if self.all_layers else kind
 
     def states(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Returns [texts, width] pooled vectors or [texts, tokens, width] states."""
@@ -82,6 +83,8 @@ def read_or_build(store: Store, recipe: Recipe, tokens: Ragged, trainer: Trainer
         try:
             if trainer.is_global_zero:
                 held.enter_context(store.locked())
+                if store.columns and not store.is_intact():
+                    raise OSError(f"{store.folder} has been changed meanwhile")
                 finished = None if store.is_intact() else store.start()
         except OSError as error:
             problem = str(error.strerror or error)
@@ -103,7 +106,7 @@ def read_or_build(store: Store, recipe: Recipe, tokens: Ragged, trainer: Trainer
     lengths = np.ones_like(tokens.lengths) if recipe.pooling else tokens.lengths
     starts = np.empty_like(lengths)
     starts[order] = np.cumsum(lengths[order]) - lengths[order]
-    return Ragged(Mapped(store.values, store.shape), lengths, starts), finished is not None
+    return Ragged(Mapped(store.values, store.shape, store.columns), lengths, starts), finished is not None
 
 
 def _first_problem(mine: str) -> str:

@@ -14,6 +14,7 @@ import torch
 from pytorch_lightning import Trainer
 from torch import Tensor
 
+from src.caching.all_layers import store_of_all_layers
 from src.caching.encoding import Recipe, UnusableError, read_or_build
 from src.caching.flops import counter
 from src.config import schema
@@ -103,7 +104,8 @@ def find_store(module: FreezableModule, datamodule: TextDataModule, cfg: schema.
     """Returns how the frozen prefix is computed, and the store of all texts, which may not be built yet.
 
     It has the texts of all splits, so that other splits of the same texts, such as the folds of a cross-validation and
-    subsets of the training texts, read the same store.
+    subsets of the training texts, read the same store. Where there is a store of all layers' outputs, those of one
+    layer are read from it.
 
     Raises:
         UnusableError: the run cannot use a store: inputs change every epoch, the embeddings train, or the disk is full.
@@ -113,6 +115,8 @@ def find_store(module: FreezableModule, datamodule: TextDataModule, cfg: schema.
     recipe = plan(module, datamodule.padding, _dtype(cfg.trainer.precision))
     assert datamodule.all_tokens is not None
     store = _store(recipe, _key(recipe, module, datamodule, cfg), datamodule.all_tokens, cfg)
+    if not store.manifest.exists() and (wider := store_of_all_layers(store)):
+        return recipe, wider
     _check_size(store, cfg.activations.max_gb)
     return recipe, store
 
@@ -154,7 +158,10 @@ def _key(recipe: Recipe, module: TextClassifier, data: TextDataModule, cfg: sche
     """Returns everything that the content of a store depends on, except the texts."""
     settings = module.encoder.config.to_dict()
     return {
-        "prefix": fingerprint(recipe.parameters),
+        "prefix": [
+            fingerprint({name: recipe.parameters[name] for name in stage.parameters})
+            for stage in module.stages[: module.depth]
+        ],
         "architecture": {k: v for k, v in settings.items() if k not in ("_name_or_path", "transformers_version")},
         "attention": module.encoder.config._attn_implementation,
         "tokenizer": hashlib.sha256(tokenizer_state(data.tokenizer).encode()).hexdigest(),

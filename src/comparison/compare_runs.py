@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from src.runs.write_guard import refuse_links
 
@@ -50,13 +48,7 @@ def compare(
         found = comparison.with_learning(found, curves, group(smaller, mixed=True))
     console = Console(width=200 if not sys.stdout.isatty() else None)
     for cells in tables(found):
-        table = Table(box=None, pad_edge=False)
-        for index, name in enumerate(cells.header):
-            text = index < cells.labels or name == "verdict"
-            table.add_column(Text(name), justify="left" if text else "right", overflow="fold")
-        for row in cells.rows:
-            table.add_row(*(Text(cell) for cell in row))
-        console.print(table, "")
+        cells.show(console)
     for problem in found.problems:
         console.print(problem_line(problem), markup=False)
     console.print(found.sentence, markup=False)

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from src.comparison import rows as building
-from src.comparison.decision import Cost, Decision, all_pairs, decide
+from src.comparison.decision import Cost, Decision, all_pairs, decide, find_identical
+from src.comparison.differences import identical
 from src.comparison.evidence import Evidence, gather
 from src.comparison.learning_curves import LearningCurves
-from src.comparison.rows import BASELINE, UNDERTRAINED, Contrast, Row
+from src.comparison.rows import BASELINE, IDENTICAL, UNDERTRAINED, Contrast, Row
 from src.comparison.settling import Plan, plan
 from src.comparison.summary import learned, listed, raced, summarise
 from src.comparison.verdicts import verdict
@@ -96,7 +97,8 @@ def compare(
     }
     pairs = all_pairs(evidence[metric], [group.name for group in finished])
     costs = {group.name: cost_of(group.complete, cost) for group in finished}
-    decision = decide(trained, costs, pairs, margin)
+    same = find_identical([group for group in finished if group.name in trained], costs, pairs)
+    decision = decide(trained, costs, pairs, margin, same)
     if race and race.chosen in costs:
         decision = replace(decision, chosen=race.chosen, sure=race.settled)
     contrasts = _contrasts(finished, base, evidence[metric], pairs, margin, trained)
@@ -105,8 +107,7 @@ def compare(
     settling = None if race else plan(decision, pairs, margin, {row.name: row.seconds for row in rows})
     found = Comparison(metric, base.name, margin, cost, rows, decision, settling, problems, "", race=race)
     answer = raced(found) if race else summarise(found, pairs, _common_folder(finished))
-    sentence = " ".join([answer, *_remarks(groups, problems)])
-    return replace(found, sentence=sentence)
+    return replace(found, sentence=" ".join([answer, *_remarks(groups, evidence[metric], problems)]))
 
 
 def _problems(groups: Sequence[Group]) -> list[dict[str, str]]:
@@ -154,7 +155,7 @@ def cost_of(runs: Sequence[Run], cost: Cost) -> float:
     """Returns what runs with a result cost on average: seconds or bytes, trained parameters, or, of predictions,
     parameters."""
     keys: dict[Cost, tuple[str, ...]] = {
-        "time": ("seconds", "total"),
+        "time": ("seconds", "without_encoding"),
         "memory": ("peak_memory_bytes",),
         "parameters": ("parameters", "trainable"),
         "inference": ("parameters", "total"),
@@ -171,11 +172,14 @@ def _contrasts(
     trained: Collection[str],
 ) -> dict[str, Contrast]:
     """Returns the contrast of each group to the baseline."""
-    others = [group.name for group in groups if group is not base]
+    others = {group.name: group for group in groups if group is not base}
     found = {base.name: Contrast(None, None, BASELINE if base.name in trained else f"{BASELINE}, {UNDERTRAINED}")}
-    for name in others:
+    for name, group in others.items():
         interval, seeds = pairs.interval(name, base.name), len(evidence.shared(name, base.name))
-        said = verdict(interval, margin, seeds, evidence.kind(name, base.name), len(others))
+        if interval is None and identical(group, base):
+            said = IDENTICAL
+        else:
+            said = verdict(interval, margin, seeds, evidence.kind(name, base.name), len(others))
         known = said if {name, base.name} <= {*trained} else UNDERTRAINED
         found[name] = Contrast(interval, pairs.p(name, base.name), known)
     return found
@@ -186,8 +190,9 @@ def _common_folder(groups: Sequence[Group]) -> str:
     return os.path.commonpath([run.folder.path.parent for group in groups for run in group.runs])
 
 
-def _remarks(groups: Sequence[Group], problems: Sequence[Any]) -> list[str]:
-    """Returns what else a reader must know: trials, runs that differ in their test, runs without a result."""
+def _remarks(groups: Sequence[Group], evidence: Evidence, problems: Sequence[Any]) -> list[str]:
+    """Returns what else a reader must know: trials, runs that differ in their test, runs without predictions or without
+    a result."""
     found, runs = [], [run for group in groups for run in group.runs]
     if max(tried := {g.tried for g in groups}) > 1:
         counts = ", ".join(f"{g.name} {g.tried}" for g in groups)
@@ -201,6 +206,11 @@ def _remarks(groups: Sequence[Group], problems: Sequence[Any]) -> list[str]:
         )
     if partial := [group.name for group in groups if len(group.complete) < len(group.finished)]:
         found.append(f"Repeats of which a fold is missing are left out: of {listed(partial)}.")
+    if unread := [str(run.folder.path) for run in evidence.unread]:
+        found.append(
+            "Groups with these runs are judged by their seeds alone, since there are no predictions of the same test "
+            f"texts in {listed(unread)}."
+        )
     if problems:
         found.append(f"{len(problems)} of {len(runs)} runs have no result.")
     return found

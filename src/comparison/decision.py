@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
+from src.comparison.differences import identical
 from src.comparison.evidence import Evidence
+from src.grouping.groups import Group
 from src.statistics.best import AllPairs
 
 Cost = Literal["time", "memory", "parameters", "inference"]
@@ -26,6 +28,7 @@ class Decision:
         candidates: the groups that may be the best.
         worse: the other groups, which are not the best.
         loss: by how much each group may be below the best at most; None where that cannot be estimated.
+        identical: the groups that predict the same as a cheaper one, which stands for them here, with its name.
     """
 
     chosen: str | None
@@ -33,9 +36,16 @@ class Decision:
     candidates: list[str]
     worse: list[str]
     loss: dict[str, float | None]
+    identical: dict[str, str]
 
 
-def decide(scores: Mapping[str, float], costs: Mapping[str, float], pairs: AllPairs, margin: float) -> Decision:
+def decide(
+    scores: Mapping[str, float],
+    costs: Mapping[str, float],
+    pairs: AllPairs,
+    margin: float,
+    same: Mapping[str, str],
+) -> Decision:
     """Chooses among groups.
 
     Args:
@@ -43,8 +53,9 @@ def decide(scores: Mapping[str, float], costs: Mapping[str, float], pairs: AllPa
         costs: of each group; lower is better.
         pairs: the differences of all groups.
         margin: how much below the best is still as good.
+        same: the groups that predict the same as a cheaper one, with its name.
     """
-    names = list(scores)
+    names = [name for name in scores if name not in same]
     found = pairs.best(names)
     good = [name for name, loss in found.loss.items() if loss is not None and loss <= margin]
     known = len(names) == 1 or any(pairs.estimate(*pair) for pair in combinations(names, 2))
@@ -52,7 +63,23 @@ def decide(scores: Mapping[str, float], costs: Mapping[str, float], pairs: AllPa
     cheapest = sorted(good or near, key=lambda name: (costs[name], names.index(name)))
     chosen = cheapest[0] if cheapest and known else None
     worse = [name for name in names if name not in found.candidates]
-    return Decision(chosen, bool(good) and known, found.candidates, worse, found.loss)
+    return Decision(chosen, bool(good) and known, found.candidates, worse, found.loss, dict(same))
+
+
+def find_identical(groups: Sequence[Group], costs: Mapping[str, float], pairs: AllPairs) -> dict[str, str]:
+    """Returns the groups that predict the same as a cheaper one, with its name.
+
+    Args:
+        groups: to look among.
+        costs: of each group.
+        pairs: their differences; where one can be estimated, predictions differ.
+    """
+    found: dict[str, str] = {}
+    for cheap, dear in combinations(sorted(groups, key=lambda group: costs[group.name]), 2):
+        names = cheap.name, dear.name
+        if not found.keys() & {*names} and pairs.estimate(*names) is None and identical(cheap, dear):
+            found[dear.name] = cheap.name
+    return found
 
 
 def all_pairs(evidence: Evidence, names: Sequence[str]) -> AllPairs:

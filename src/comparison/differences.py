@@ -1,4 +1,4 @@
-"""How the predictions of groups differ: per class and per text."""
+"""How the predictions of groups differ: at all, per class and per text."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from src.grouping.groups import Group
+from src.grouping.runs import Run
 
 SHOWN = 40  # texts with a flipped prediction
 
@@ -34,6 +35,18 @@ def _predictions(group: Group) -> list[dict[str, list[Any]]]:
     whole = [columns for columns in found if columns]
     same = len({tuple(columns["row"]) for columns in whole}) == 1
     return whole if same and len(whole) == len(found) else []
+
+
+def identical(group: Group, other: Group) -> bool:
+    """Whether all runs of the two groups that share a seed, and a fold, predict the same for every test text."""
+    mine, theirs = ({(run.block, run.fold): run for run in member.complete} for member in (group, other))
+    pairs = [(mine[place], theirs[place]) for place in mine.keys() & theirs.keys()]
+    return bool(pairs) and all(_same(*pair) for pair in pairs)
+
+
+def _same(one: Run, other: Run) -> bool:
+    first, second = (run.predictions("row", "text", "predicted") for run in (one, other))
+    return first is not None and first == second
 
 
 def by_class(groups: Sequence[Group]) -> dict[str, Mapping[str, float]]:

@@ -44,6 +44,7 @@ class Evidence:
         units: the number of the unit of each text; near copies are one unit.
         folds: of the cross-validation; 1 without.
         runs: with folds: the score of each run, by group, block and fold.
+        unread: runs without predictions of these texts, where others have them; `scores` is empty for their groups.
     """
 
     scores: Mapping[str, Mapping[Block, Scores]]
@@ -51,6 +52,7 @@ class Evidence:
     units: Int[NDArray[np.int64], " texts"] | None
     folds: int = 1
     runs: Mapping[str, Mapping[tuple[Block, int], float]] = field(default_factory=dict)
+    unread: Sequence[Run] = ()
 
     def shared(self, one: str, other: str) -> list[Block]:
         """The blocks that both groups have, by which they are paired."""
@@ -118,11 +120,16 @@ def gather(groups: Sequence[Group], metric: str, split: str = "test") -> Evidenc
         return Evidence({}, totals, None, folds, {group.name: _by_fold(group, metric, split) for group in groups})
     found = {group.name: _blocks(group, metric, split) for group in groups}
     texts = next((texts for blocks in found.values() for texts, _ in blocks.values()), None)
+    if texts is None:
+        return Evidence({name: {} for name in found}, totals, None)
     scores: dict[str, dict[Block, Scores]] = {}
-    for name, blocks in found.items():
-        same = len(blocks) == len(totals[name]) and all(other == texts for other, _ in blocks.values())
-        scores[name] = {block: values for block, (_, values) in blocks.items()} if same else {}
-    return Evidence(scores, totals, None if texts is None else units([text for _, text in texts]))
+    unread: list[Run] = []
+    for group in groups:
+        blocks = {block: values for block, (other, values) in found[group.name].items() if other == texts}
+        missing = [run for block, (run,) in group.blocks.items() if block not in blocks]
+        scores[group.name] = {} if missing else blocks
+        unread += missing
+    return Evidence(scores, totals, units([text for _, text in texts]), unread=unread)
 
 
 def _by_fold(group: Group, metric: str, split: str) -> dict[tuple[Block, int], float]:

@@ -93,7 +93,7 @@ def tradeoffs(rows: Sequence[Row], metric: str, chosen: str | None) -> Figure:
     figure = Figure(figsize=(11, max(3.8, 0.16 * len(rows) + 0.6)), layout="constrained")
     costs = (
         ("trainable", 1.0, "trainable parameters"),
-        ("seconds", 1.0, "seconds per run"),
+        ("seconds", 1.0, "seconds per run, without encoding"),
         ("memory", 1e9, "peak memory, GB"),
     )
     for axes, (cost, unit, title) in zip(figure.subplots(1, 3, sharey=True), costs, strict=True):

@@ -21,6 +21,7 @@ from src.statistics.intervals import Interval, mean_interval, paired_interval, r
 METRICS = ("accuracy", "f1_macro")  # shown where runs have them; the first is the default metric
 UNDERTRAINED = "not trained to the end"
 BASELINE = "baseline"
+IDENTICAL = "identical"  # to the baseline, in every prediction
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Row:
     share: float  # trainable as a fraction of all parameters
     total: int  # parameters
     epoch_seconds: float
-    seconds: float
+    seconds: float  # without the encoding of texts for an activation store
+    encoding_seconds: float  # of all runs together, to fill and open activation stores
     memory: float
     checkpoint: float
     operations: float | None  # FLOPs of training and encoding
@@ -47,7 +49,7 @@ class Row:
     steps: float
     improving: bool  # at least half of the runs were still improving in their last epoch
     undertrained: str | None  # what to try, if at least half of the runs were not trained to the end
-    may_be_best: bool | None  # None: not decided for a group that was not trained to the end
+    may_be_best: bool | None  # None: not decided, for a group that was not trained to the end or has an identical one
     loss: float | None  # by how much it may be below the best at most
     pairs: int  # number of seeds (in cross-validation: repeats) shared with the baseline
     evidence: Kind | None  # what the next three draw anew
@@ -60,7 +62,7 @@ class Row:
     better: float | None  # win rate against the baseline with the same seed; ties count half
     better_interval: Interval | None
     texts_p: dict[str, float]  # of McNemar's test on the test texts, by seed
-    time_ratio: float | None  # total time relative to the baseline's, ratio of geometric means
+    time_ratio: float | None  # of `seconds` to the baseline's, ratio of geometric means
     time_interval: Interval | None
     verdict: str
 
@@ -104,7 +106,7 @@ def build(
         runs=len(results),
         missing=[seed for seed in seeds if seed not in own],
         scores=scores,
-        intervals={name: _interval(group, evidence.get(name), name) for name in scores},
+        intervals={name: interval(group, evidence.get(name), name) for name in scores},
         **_costs(group, results),
         epochs=_mean([len(result["history"]) for result in results]),
         steps=_mean([0 if state is None else state.steps for state in states]),
@@ -151,7 +153,8 @@ def _costs(group: Group, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]
         "share": trainable / total,
         "total": round(total),
         "epoch_seconds": _mean([r["seconds"]["fit"] / max(1, len(r["history"])) for r in results]),
-        "seconds": _mean([r["seconds"]["total"] for r in results]),
+        "seconds": _mean([r["seconds"]["without_encoding"] for r in results]),
+        "encoding_seconds": float(sum(r["seconds"].get("encode", 0.0) for r in results)),
         "memory": _mean([r["peak_memory_bytes"] for r in results]),
         "checkpoint": _mean([_size(run) for run in group.complete]),
         "operations": None if None in flops else _mean([float(f) for f in flops if f is not None]),
@@ -163,8 +166,8 @@ def _size(run: Run) -> int:
     return file.stat().st_size if file.exists() else 0
 
 
-def _interval(group: Group, evidence: Evidence | None, name: str) -> Interval | None:
-    """Returns the interval of a mean score, within its bounds."""
+def interval(group: Group, evidence: Evidence | None, name: str) -> Interval | None:
+    """Returns the interval of a mean test score, within its bounds; None where nothing can be estimated."""
     if evidence is None:
         found = mean_interval(np.array(list(group.values("metrics", "test", name).values())))
     elif name == "accuracy" and evidence.folds == 1 and len(scores := list(evidence.scores[group.name].values())) == 1:
@@ -178,7 +181,7 @@ def _interval(group: Group, evidence: Evidence | None, name: str) -> Interval | 
 
 def _difference(group: Group, base: Group, evidence: Evidence, contrast: Contrast, metric: str) -> dict[str, Any]:
     one, other = _paired(group, base, "metrics", "test", metric)
-    mine, theirs = _paired(group, base, "seconds", "total")
+    mine, theirs = _paired(group, base, "seconds", "without_encoding")
     compared = group is not base and len(one) > 0
     estimate = evidence.difference(group.name, base.name) if compared else None
     wins = significance.wins(one, other)

@@ -18,6 +18,7 @@ from src.statistics.intervals import Interval
 
 if TYPE_CHECKING:
     from src.comparison.comparison import Comparison
+    from src.comparison.decision import Decision
 
 REPEATS = 3  # of a cross-validation, after which more of them change little
 
@@ -48,6 +49,7 @@ def summarise(comparison: Comparison, pairs: AllPairs, folder: str) -> str:
     sentences = _undertrained(rows)
     if not decision.loss:
         return " ".join(sentences)
+    sentences += _identical(decision)
     if decision.chosen is None:
         best = next(row for row in rows if row.name in decision.loss)
         sentences.append(
@@ -103,11 +105,23 @@ def _undertrained(rows: Sequence[Row]) -> list[str]:
     ]
 
 
+def _identical(decision: Decision) -> list[str]:
+    """Says which groups stand for others that predict the same."""
+    found: dict[str, list[str]] = {}
+    for name, other in decision.identical.items():
+        found.setdefault(other, []).append(name)
+    return [
+        f"{listed(names)} {'predicts' if len(names) == 1 else 'predict'} the same as {other} for every test text with "
+        f"every seed; the choice considers {other} alone, which costs no more."
+        for other, names in found.items()
+    ]
+
+
 def _choice(comparison: Comparison, metric: str) -> str:
     decision, margin = comparison.decision, comparison.margin
     chosen = next(row for row in comparison.rows if row.name == decision.chosen)
     score, cost = _score(chosen, comparison.metric), COSTS[comparison.cost].format(chosen, round(chosen.memory / 1e6))
-    if len(decision.loss) == 1:
+    if len(decision.loss) == 1 and not decision.identical:
         return f"Only {_described(chosen)} was trained to the end: test {metric} {score}."
     if decision.candidates == [decision.chosen]:
         return f"Choose {_described(chosen)}: test {metric} {score}, the best ({cost})."

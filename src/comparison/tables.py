@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from src.comparison.comparison import Comparison
@@ -14,25 +14,9 @@ from src.comparison.rows import METRICS
 from src.config.values import flat
 from src.freezing.strategy import percent
 from src.pages import markdown
+from src.pages.cells import Cells
 from src.statistics.intervals import Interval
 from src.tables.writing import harmless
-
-
-@dataclass(frozen=True)
-class Cells:
-    """A table for display.
-
-    Args:
-        title: its heading.
-        header: names of the columns.
-        labels: the number of columns that name the group. The others are numeric, except the verdict.
-        rows: one per group, the best first.
-    """
-
-    title: str
-    header: list[str]
-    labels: int
-    rows: list[list[str]]
 
 
 def tables(comparison: Comparison) -> list[Cells]:
@@ -65,7 +49,7 @@ def _scores(comparison: Comparison) -> Cells:
 
 def _costs(comparison: Comparison) -> Cells:
     labels = list(comparison.rows[0].label)
-    header = [*labels, "trainable", "epoch", "total", "time ratio", "TFLOP", "memory", "checkpoint"]
+    header = [*labels, "trainable", "epoch", "run", "time ratio", "encoding", "TFLOP", "memory", "checkpoint"]
     rows = [
         [
             *row.label.values(),
@@ -73,9 +57,10 @@ def _costs(comparison: Comparison) -> Cells:
             f"{row.epoch_seconds:.1f} s",
             f"{row.seconds:.0f} s",
             "" if row.time_ratio is None else f"{row.time_ratio:.2f}{_bounds(row.time_interval, '.2f')}",
+            f"{row.encoding_seconds:.0f} s" if row.encoding_seconds >= 0.5 else "",
             _teraflop(row.operations),
-            _bytes(row.memory),
-            _bytes(row.checkpoint),
+            sized(row.memory),
+            sized(row.checkpoint),
         ]
         for row in comparison.rows
     ]
@@ -93,7 +78,8 @@ def _teraflop(flops: float | None) -> str:
     return f"{count:,.0f}" if count >= 100 else f"{count:.3g}"
 
 
-def _bytes(size: float) -> str:
+def sized(size: float) -> str:
+    """Returns a number of bytes with its unit."""
     unit, scale = ("GB", 1e9) if size >= 1e9 else ("MB", 1e6) if size >= 1e6 else ("kB", 1e3)
     return f"{size / scale:.{2 if unit == 'GB' else 1}f} {unit}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
+from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, PlainValidator, model_validator
 
 from src.config.sections import Fraction, Natural, Positive, Section, Seed
@@ -44,6 +45,18 @@ def _train_size(value: Any) -> int | float | None:
         raise ValueError(f"must be a number of examples, at least 1, or a fraction of them up to 1.0; got {value}")
     found: int | float | None = value
     return found
+
+
+def equal_steps(epochs: int, *, _root_: DictConfig) -> int:
+    """Returns how many epochs of `data.train_size` have the optimizer steps of `epochs` epochs of all training texts.
+
+    A resolver for configs: `${equal_steps:10}`. Which fraction a number of texts is, is not known; it gets `epochs`.
+    """
+    size = _root_.data.train_size
+    return epochs * max(1, round(1 / size)) if isinstance(size, float) else epochs
+
+
+OmegaConf.register_new_resolver("equal_steps", equal_steps, replace=True)
 
 
 class Data(Section):

@@ -95,6 +95,13 @@ def load(cfg: Data, masked: bool = False) -> Corpus:
     return corpus
 
 
+def sampled(corpus: Corpus, most: int, seed: int) -> Corpus:
+    """Returns the corpus with at most so many texts per split, stratified by label."""
+    splits = {name: limited(split, most, seed, name) for name, split in corpus.splits.items()}
+    texts, splits = _with_texts(splits, corpus.texts)
+    return dataclasses.replace(corpus, splits=splits, texts=texts)
+
+
 def _tables(cfg: Data, masked: bool) -> dict[str, Table]:
     """Returns the tables by split; for a cross-validation, a single one of all given splits."""
     found = sources.read_splits(cfg)

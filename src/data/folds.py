@@ -47,7 +47,7 @@ class Fold:
 def cut_fold(whole: Split, fold: Fold, space: LabelSpace, cfg: Data, source: str) -> dict[str, Split]:
     """Returns the splits of one fold: it is the test split; a stratified part of the rest is the validation split.
 
-    Copies of a text are in one split. The division depends on `data.seed` and the repeat only.
+    Copies and near copies of a text are in one split. The division depends on `data.seed` and the repeat only.
 
     Args:
         whole: all examples.
@@ -84,11 +84,13 @@ def cut_fold(whole: Split, fold: Fold, space: LabelSpace, cfg: Data, source: str
 
 
 def text_numbers(texts: Sequence[str]) -> NDArray[np.intp]:
-    """Returns a number for each text, the same for copies: texts that differ at most in case, whitespace and Unicode
+    """Returns a number for each text, the same for copies and near copies, apart from case, punctuation and Unicode
     form. Numbers are in the order of the first copies."""
-    numbers: dict[str, int] = {}
-    found = (" ".join(unicodedata.normalize("NFKC", text).casefold().split()) for text in texts)
-    return np.array([numbers.setdefault(text, len(numbers)) for text in found], dtype=np.intp)
+    from src.statistics.units import units
+
+    found = units([unicodedata.normalize("NFKC", text) for text in texts])
+    _, first, number = np.unique(found, return_index=True, return_inverse=True)
+    return np.asarray(np.argsort(np.argsort(first))[number])
 
 
 def divide(targets: NDArray[Any], folds: int, seed: int) -> NDArray[np.int64]:

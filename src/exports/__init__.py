@@ -2,6 +2,7 @@
 
 __all__ = [
     "card",
+    "cross_validation",
     "formats",
     "loader",
     "native",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -13,6 +13,10 @@ from src.config.values import flat
 from src.errors import SHOWN, listed
 from src.freezing.strategy import percent
 from src.pages import markdown
+
+if TYPE_CHECKING:
+    from src.exports.cross_validation import CrossValidation
+    from src.statistics.intervals import Interval
 
 Kind = Literal["pipeline", "fill-mask", "loader", "weights", "onnx"]  # how the exported folder is loaded
 
@@ -80,7 +84,14 @@ SETTINGS = {
 }
 
 
-def write_card(folder: Path, result: Mapping[str, Any], cfg: DictConfig, kind: Kind, notes: Sequence[str]) -> None:
+def write_card(
+    folder: Path,
+    result: Mapping[str, Any],
+    cfg: DictConfig,
+    kind: Kind,
+    notes: Sequence[str],
+    evidence: CrossValidation | None,
+) -> None:
     """Writes README.md.
 
     Args:
@@ -89,6 +100,7 @@ def write_card(folder: Path, result: Mapping[str, Any], cfg: DictConfig, kind: K
         cfg: the run's config.
         kind: how the model is loaded.
         notes: further limitations.
+        evidence: a cross-validation of the run's settings; None without one.
     """
     masked = result["objective"] == "mlm"
     title = "A masked language model" if masked else "A text classifier"
@@ -104,6 +116,8 @@ def write_card(folder: Path, result: Mapping[str, Any], cfg: DictConfig, kind: K
         *("", "## Scores", "", "Of the best epoch, on texts that were not used for training:", ""),
         *markdown.table(["score", "validation", "test"], list(_scores(result["metrics"]))),
     ]
+    if evidence:
+        lines += ["", "## Cross-validation", "", *_cross_validation(evidence, result["texts"]["train"])]
     if thresholds := result.get("thresholds"):
         rows = [[label, f"{limit:.4g}"] for label, limit in thresholds.items()]
         lines += ["", "## Thresholds", "", "A label is predicted from this probability on, tuned on validation:", ""]
@@ -156,6 +170,26 @@ def _scores(metrics: Mapping[str, Mapping[str, float | None]]) -> Iterator[list[
     for name in metrics["test"]:
         values = (metrics[split].get(name) for split in ("validation", "test"))
         yield [name, *("-" if value is None else f"{value:.4f}" for value in values)]
+
+
+def _cross_validation(found: CrossValidation, texts: int) -> Iterator[str]:
+    repeats = "one repeat" if found.repeats == 1 else f"{found.repeats} repeats"
+    yield (
+        f"Mean test scores of {found.runs} runs with the same settings, in {repeats} of a {found.folds}-fold "
+        "cross-validation, with 95% intervals for new texts and folds:"
+    )
+    yield ""
+    rows = [[name, f"{score:.4f}", _bounds(interval)] for name, (score, interval) in found.scores.items()]
+    yield from markdown.table(["score", "mean", "interval"], rows)
+    yield ""
+    yield (
+        f"Each of these runs was trained on about {found.texts:,} texts and tested on others. This model itself was "
+        f"trained on the {texts:,} training texts of its own split, to which the scores above belong."
+    )
+
+
+def _bounds(interval: Interval | None) -> str:
+    return f"{interval.low:.4f} to {interval.high:.4f}" if interval else "n/a"
 
 
 def _hyperparameters(cfg: DictConfig) -> Iterator[list[str]]:

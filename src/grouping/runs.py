@@ -96,18 +96,22 @@ def read_runs(root: Path) -> list[Run]:
     Raises:
         UserError: there are none, or one has a config that cannot be read.
     """
-    runs = [_read(folder) for folder in runs_in(root)]
+    runs = [read_run(folder) for folder in runs_in(root)]
     if not runs:
         found = "contains none" if root.is_dir() else "does not exist" if not root.exists() else "is not a folder"
         raise UserError(f"runs must be a folder that contains runs; {root} {found}.\nSweeps are in outputs/sweeps.")
     return runs
 
 
-def _read(folder: RunFolder) -> Run:
+def read_run(folder: RunFolder) -> Run:
+    """
+    Raises:
+        UserError: its config cannot be read.
+    """
     try:
         cfg = folder.saved_config()
     except UserError as error:
-        raise UserError(f"{error}\nTo compare the other runs, move {folder.path} elsewhere.") from None
+        raise UserError(f"{error}\nTo use the other runs, move {folder.path} elsewhere.") from None
     values = _values(cfg)
     try:
         strategy = str(hydra.utils.instantiate(cfg.freeze).name)
@@ -124,6 +128,9 @@ def _read(folder: RunFolder) -> Run:
 def _full_result(folder: RunFolder) -> dict[str, Any]:
     """Returns the result of a run; for pretrain-then-classify runs, the costs include the pretraining.
 
+    `seconds` gets an entry `without_encoding`: runs that share an activation store take its time once, in the run that
+    happens to come first.
+
     Raises:
         UserError: the run, or its pretraining, has no result.
     """
@@ -133,6 +140,8 @@ def _full_result(folder: RunFolder) -> dict[str, Any]:
         result["seconds"]["total"] += first["seconds"]["total"]
         flops = (result.get("operations"), first.get("operations"))
         result["operations"] = None if None in flops else sum(flops)
+    seconds = result["seconds"]
+    seconds["without_encoding"] = seconds["total"] - seconds.get("encode", 0.0)
     return result
 
 

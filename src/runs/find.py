@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from omegaconf import DictConfig, OmegaConf
+
 from src.config.monitor import sign
 from src.errors import UserError
 from src.files.paths import user_path
@@ -17,6 +19,25 @@ def runs_in(root: Path) -> list[RunFolder]:
     that run."""
     folders = {file.parent for file in root.rglob("config.yaml")}
     return [RunFolder(folder) for folder in sorted(folders) if folder.parent not in folders]
+
+
+def check_named(cfg: DictConfig) -> None:
+    """
+    Args:
+        cfg: of a command that needs a run.
+
+    Raises:
+        UserError: no run is named.
+    """
+    if not OmegaConf.is_missing(cfg, "run"):
+        return
+    try:
+        choices = f"run=latest, which is {find_run('latest', cfg.sweep_folder).path}, or run=FOLDER"
+    except UserError:
+        choices = (
+            f"run=FOLDER. {RUNS} has no finished run: python -m src.train trains one; outputs/sweeps has multiruns"
+        )
+    raise UserError(f"run has no value; it names the run to use.\nGive one: {choices}.")
 
 
 def find_run(name: str, sweep: str | None = None) -> RunFolder:

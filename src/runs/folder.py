@@ -50,6 +50,10 @@ class RunFolder:
         return self.path / "train.log"
 
     @property
+    def status(self) -> Path:
+        return self.path / "status.json"
+
+    @property
     def last_checkpoint(self) -> Path:
         return self.path / "checkpoints" / "last.ckpt"
 
@@ -198,7 +202,7 @@ class RunFolder:
     def _status(self) -> dict[str, Any]:
         """Returns the content of status.json; empty where it is missing or cannot be read."""
         try:
-            found = json.loads((self.path / "status.json").read_text(encoding="utf-8"))
+            found = json.loads(self.status.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}

@@ -10,6 +10,7 @@ __all__ = [
     "planning",
     "power_law",
     "resampled",
+    "ridge",
     "sequential",
     "significance",
     "units",

@@ -59,15 +59,20 @@ class Mapped:
 
     Pages that have been read count as memory of the process until they are released, which happens at once, so that the
     memory of a run does not grow with its store. They stay in the page cache of the system.
+
+    Args:
+        file: of the values.
+        shape: of the store.
+        columns: of each vector that are read; None: all of them.
     """
 
-    def __init__(self, file: Path, shape: Shape) -> None:
-        self.file, self.stored = file, shape
+    def __init__(self, file: Path, shape: Shape, columns: slice | None = None) -> None:
+        self.file, self.stored, self.columns = file, shape, columns
         with file.open("rb") as opened:
             self._map = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
         self._map.madvise(mmap.MADV_RANDOM)
         values = np.frombuffer(self._map, shape.dtype, count=shape.vectors * shape.width)
-        self._values = values.reshape(shape.vectors, shape.width)
+        self._values = values.reshape(shape.vectors, shape.width)[:, columns or slice(None)]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -85,14 +90,21 @@ class Mapped:
         return found
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Mapped, (self.file, self.stored)
+        return Mapped, (self.file, self.stored, self.columns)
 
 
 class Store:
-    """One store: filled with `locked`, `start`, `write_chunk` and `finish`, read through `Mapped`."""
+    """One store: filled with `locked`, `start`, `write_chunk` and `finish`, read through `Mapped`.
 
-    def __init__(self, root: Path, key: dict[str, Any], shape: Shape) -> None:
-        self.key, self.shape = key, shape
+    Args:
+        root: the cache folder.
+        key: everything that the content depends on.
+        shape: of the content.
+        columns: of each vector that are wanted; None: all of them. With it, the store is only read.
+    """
+
+    def __init__(self, root: Path, key: dict[str, Any], shape: Shape, columns: slice | None = None) -> None:
+        self.key, self.shape, self.columns = key, shape, columns
         self.folder = root / "activations" / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
         self.values, self.journal = self.folder / "values.bin", self.folder / "journal.jsonl"
         self.manifest = self.folder / "manifest.json"

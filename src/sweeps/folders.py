@@ -28,6 +28,9 @@ COMMAND = "command.json"  # in a sweep's folder: the overrides that it was start
 LOCK = ".lock"  # in the same folder, while the sweep runs
 
 
+WARNINGS = ".warnings"  # in the same folder: the warnings that jobs have given and others do not repeat
+
+
 def is_sweep(arguments: Sequence[str]) -> bool:
     """Returns whether a command starts a sweep and does not choose its folder itself."""
     starts = {"-m", "--multirun"} & set(arguments) or any(a.startswith("sweep=") for a in arguments)
@@ -56,7 +59,7 @@ def with_folder(arguments: list[str]) -> Iterator[None]:
     try:
         yield
     finally:
-        if {file.name for file in folder.iterdir()} <= {LOCK, COMMAND, "multirun.yaml"}:
+        if {file.name for file in folder.iterdir()} <= {LOCK, COMMAND, WARNINGS, "multirun.yaml"}:
             shutil.rmtree(folder)
         locks.release(lock)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -30,8 +31,13 @@ from src.runs.find import runs_in
 from src.runs.folder import RunFolder
 from src.runs.identity import config_hash
 from src.runs.write_guard import changeable
+from src.sweeps.folders import WARNINGS
+from src.training.effects import TOLD
 
 JOBS = "THAW_SWEEP"  # environment variable of the jobs: the number of jobs and the start time of the sweep
+
+
+INTERRUPTED = (130, 141, 143)  # exit codes of jobs that ended by a signal or a broken pipe: the sweep ends too
 
 
 LINES = 12  # of a failed job's standard error, kept in its log
@@ -77,6 +83,7 @@ def run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
 def _run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
     if folder.state() == "finished":
         print(f"{folder.path} has already finished")
+        folder.status.touch()  # `progress` counts it from now on
         return folder.monitored()
     resume = folder.last_checkpoint.exists()
     if folder.path.exists() and not resume:
@@ -84,7 +91,7 @@ def _run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
     given = [o for o in HydraConfig.get().overrides.task if not o.startswith(("run=", "resume="))]
     overrides = ["resume=true", *changeable(folder.saved_config(), given)] if resume else given
     code, errors = run_process(["-m", "src.train", *overrides, f"run={quoted(str(folder.path))}", "hydra.mode=RUN"])
-    if code in (130, 141, 143):
+    if code in INTERRUPTED:
         raise SystemExit(code)
     if folder.state() == "finished":  # even if it was killed while it drew its figures
         return folder.monitored()
@@ -158,7 +165,8 @@ def _reason(code: int, folder: RunFolder, errors: str) -> str:
 
 
 def begin_sweep(config: DictConfig) -> None:
-    """Puts the number of jobs and the start time into the environment, so that jobs of any launcher can print progress.
+    """Puts the number of jobs and the start time into the environment, so that jobs of any launcher can print progress,
+    and where they find which warnings others have given.
 
     Args:
         config: of the multirun, before it is split into jobs.
@@ -186,6 +194,9 @@ def begin_sweep(config: DictConfig) -> None:
             )
         jobs = math.prod(counts.values())
     os.environ[JOBS] = f"{jobs} {time.time()}"
+    warnings = (Path(config.hydra.sweep.dir) / WARNINGS).resolve()
+    warnings.unlink(missing_ok=True)
+    os.environ[TOLD] = str(warnings)
 
 
 def progress(root: Path) -> str:
@@ -193,20 +204,43 @@ def progress(root: Path) -> str:
     if JOBS not in os.environ:
         return ""
     jobs, started = (float(number) for number in os.environ[JOBS].split())
-    folders = runs_in(root)
+    folders = _begun(root, started)
     states = [folder.state() for folder in folders]
     done, failed, running = (states.count(state) for state in ("finished", "failed", "running"))
     text = f"Sweep: {done} of {jobs:.0f} jobs done, {failed} failed, {running} running"
+    # Jobs that had finished before took no time.
     ended = [
         folder
         for folder, state in zip(folders, states, strict=True)
-        if state in ("finished", "failed") and (folder.path / "status.json").stat().st_mtime > started
+        if state == "failed" or (state == "finished" and _changed(folder.path / "result.json") > started)
     ]
     remaining = jobs - done - failed
     if not ended or remaining <= 0:
         return text
     end = time.time() + remaining * (time.time() - started) / len(ended)
     return f"{text}; expected to end {time.strftime('%a %H:%M', time.localtime(end))}"
+
+
+def _begun(root: Path, started: float) -> list[RunFolder]:
+    """Returns the folders of the jobs that a sweep has come to; others in its folder are of earlier commands."""
+    return [folder for folder in runs_in(root) if _changed(folder.status) > started]
+
+
+def _changed(file: Path) -> float:
+    return file.stat().st_mtime if file.exists() else 0.0
+
+
+def interruption(root: Path, arguments: Sequence[str]) -> str:
+    """Returns how many jobs of an interrupted sweep have not begun, and the command that goes on.
+
+    Args:
+        root: the folder of the sweep.
+        arguments: of the command, with that folder.
+    """
+    jobs, started = (float(number) for number in os.environ[JOBS].split())
+    left = int(jobs) - len(_begun(root, started))
+    command = shlex.join(a for a in arguments if not a.startswith("sweep.rerun="))
+    return f"Interrupted; {left} of {jobs:.0f} jobs have not begun. Go on with: python -m src.train {command}"
 
 
 def write_best(folder: Path) -> Path | None:

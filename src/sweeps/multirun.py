@@ -18,7 +18,7 @@ from src.config.folder import CONF
 from src.errors import UserError
 from src.runs.find import runs_in
 from src.sweeps.folders import check_folders
-from src.sweeps.jobs import begin_sweep, write_best
+from src.sweeps.jobs import INTERRUPTED, begin_sweep, interruption, write_best
 
 
 class Multirun(Callback):
@@ -27,10 +27,10 @@ class Multirun(Callback):
     begun: ClassVar[DictConfig | None] = None  # the config of this process's multirun
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        Multirun.begun = config
         try:
             check_folders(config)
             begin_sweep(config)
+            Multirun.begun = config
         except UserError as error:
             fail(str(error))  # Hydra turns every exception in a callback into a warning
 
@@ -53,8 +53,8 @@ class Multirun(Callback):
 
 
 def compared(main: Callable[[], object]) -> Callable[[], object]:
-    """The same, but a search of which no trial has finished, where Optuna has no best one to give, ends as every other
-    multirun does.
+    """The same, but a multirun that is interrupted says what is left of it; and a search of which no trial has
+    finished, where Optuna has no best one to give, ends as every other multirun does.
 
     Args:
         main: that may start a multirun.
@@ -64,6 +64,10 @@ def compared(main: Callable[[], object]) -> Callable[[], object]:
     def run() -> None:
         try:
             main()
+        except (KeyboardInterrupt, SystemExit) as ended:
+            if Multirun.begun and getattr(ended, "code", INTERRUPTED[0]) in INTERRUPTED:
+                print(interruption(Path(Multirun.begun.hydra.sweep.dir), sys.argv[1:]), file=sys.stderr)
+            raise
         except ValueError:
             config = Multirun.begun
             states = [] if config is None else [found.state() for found in runs_in(Path(config.hydra.sweep.dir))]

@@ -3,6 +3,7 @@
 __all__ = [
     "build",
     "clock",
+    "devices",
     "effects",
     "fit",
     "inputs",

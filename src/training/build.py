@@ -21,6 +21,7 @@ from src.config.monitor import best_mode
 from src.config.schema import RunConfig
 from src.data.corpus import Corpus
 from src.freezing.strategy import Strategy, depth
+from src.freezing.whole_stages import Cut
 from src.models.build import build_network, stages_and_phases
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def build(
     stages, phases = stages_and_phases(encoder, head, strategy)
     if isinstance(settings.backbone, Scratch) and depth(stages, phases):
         log.warning("The backbone starts from random weights, and freeze=%s leaves some as they are.", strategy.name)
+    _warn_of_pooler(settings, strategy, source)
     network = (encoder, head, stages, phases, _optimization(cfg, settings))
     data = (corpus, tokenizer, settings.data, settings.seed, Path(settings.cache))
     if isinstance(settings.model, MaskedLanguageHead):
@@ -62,6 +64,18 @@ def build(
     weights = datamodule.label_weights if corpus.space.objective == "multilabel" else None
     module = TextClassifier(*network, corpus.space, None if weights is None else torch.from_numpy(weights))
     return _checked(module), datamodule
+
+
+def _warn_of_pooler(settings: RunConfig, strategy: Strategy, source: Source) -> None:
+    """Warns of a pretrained pooler that gets the states of another layer than in its pretraining."""
+    pooled = getattr(settings.model, "pooling", None) == "pooler" and not isinstance(settings.backbone, Scratch)
+    if pooled and isinstance(strategy, Cut) and strategy.layers < source.layers:
+        log.warning(
+            "With freeze=cut the pooler reads the states of layer %d; it was trained on those of layer %d.\n"
+            "Rather choose model.pooling=mean or model.pooling=cls.",
+            strategy.layers,
+            source.layers,
+        )
 
 
 def _checked(module: FreezableModule) -> FreezableModule:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -14,6 +16,8 @@ from src.config.schema import RunConfig
 from src.freezing.strategy import HEAD, Phase, Stage, depth, trained_in
 
 log = logging.getLogger(__name__)
+
+TOLD = "THAW_TOLD"  # environment variable of the jobs of a sweep: the file with the warnings that they have given
 
 
 def given_keys() -> list[str]:
@@ -28,7 +32,8 @@ def given_keys() -> list[str]:
 def warn_of_idle(
     keys: Iterable[str], name: str, settings: RunConfig, stages: Sequence[Stage], phases: Sequence[Phase]
 ) -> None:
-    """
+    """Warns of keys whose values have no effect; in a sweep only of what none of its jobs has warned of.
+
     Args:
         keys: that the user gives.
         name: of the strategy.
@@ -38,9 +43,21 @@ def warn_of_idle(
     """
     frozen = {key: f"freeze={name} {why}" for key, why in find_idle(settings, stages, phases).items()}
     idle = frozen | find_idle_data(settings.data)
-    for key in dict.fromkeys(keys):
-        if key in idle:
-            log.warning("%s has no effect: with %s.", key, idle[key])
+    warnings = [f"{key} has no effect: with {idle[key]}." for key in dict.fromkeys(keys) if key in idle]
+    for warning in _not_told(warnings):
+        log.warning(warning)
+
+
+def _not_told(warnings: Sequence[str]) -> Sequence[str]:
+    """Returns the warnings that no other job of this sweep has given, and writes them down for the next."""
+    if not warnings or TOLD not in os.environ:
+        return warnings
+    with Path(os.environ[TOLD]).open("a+", encoding="utf-8") as file:
+        file.seek(0)
+        told = file.read().splitlines()
+        new = [warning for warning in warnings if warning not in told]
+        file.writelines(f"{warning}\n" for warning in new)
+    return new
 
 
 def find_idle(settings: RunConfig, stages: Sequence[Stage], phases: Sequence[Phase]) -> dict[str, str]:

@@ -41,7 +41,7 @@ def build_trainer(
     """The Lightning Trainer with the callbacks and logger of the config, for a training of so many phases.
 
     Raises:
-        UserError: Lightning refuses a value, such as a device that is not there.
+        UserError: Lightning refuses a value, such as a number of devices that are not there.
     """
     from src.callbacks.divergence import Divergence
     from src.callbacks.ending import Ending
@@ -52,7 +52,6 @@ def build_trainer(
     from src.training import loggers
 
     chosen = settings.trainer
-    _check_precision(chosen)
     shown = chosen.enable_progress_bar and cfg.callbacks.get("progress") is not None
     nodes = {name: node for name, node in cfg.callbacks.items() if node and (shown or name != "progress")}
     callbacks = [instantiate(node, f"callbacks.{name}") for name, node in nodes.items()]
@@ -69,7 +68,7 @@ def build_trainer(
     }
     node = OmegaConf.create({"_target_": chosen.target, "_convert_": "all"})
     trainer: Trainer = instantiate(node, "trainer", **arguments)
-    _check_devices(trainer)
+    _check_processes(trainer)
     if phases > 1 and trainer.world_size > 1 and chosen.strategy in ("auto", "ddp"):
         # In each phase some of the parameters that the processes share have no gradient.
         arguments["strategy"] = "ddp_find_unused_parameters_true"
@@ -85,19 +84,7 @@ def _profiler(kind: str | None, folder: RunFolder) -> Any:
     return kinds[kind](dirpath=str(folder.path / "profile"), filename=kind) if kind else None
 
 
-def _check_precision(chosen: Switches) -> None:
-    """
-    Raises:
-        UserError: the device does not have it. Lightning would take another.
-    """
-    from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator
-
-    gpu = chosen.accelerator != "cpu" and (CUDAAccelerator.is_available() or MPSAccelerator.is_available())
-    if chosen.precision == "16-mixed" and not gpu:
-        raise UserError("trainer.precision=16-mixed needs a GPU; this is a processor.\nChoose bf16-mixed.")
-
-
-def _check_devices(trainer: Trainer) -> None:
+def _check_processes(trainer: Trainer) -> None:
     """
     Raises:
         UserError: there are too many processes for the CPU.

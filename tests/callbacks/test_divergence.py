@@ -152,7 +152,7 @@ def test_steps_that_a_float16_scaler_leaves_out_are_no_divergence(
         return real(node, key, **given)
 
     monkeypatch.setattr(trainers, "instantiate", instantiate)
-    monkeypatch.setattr(trainers, "_check_precision", lambda chosen: None)
+    monkeypatch.setattr("src.train.check_device", lambda cfg: None)
     _, result = run_tiny(
         *SMALL, "trainer.precision=16-mixed", "trainer.max_epochs=1", "trainer.accumulate_grad_batches=2"
     )

@@ -50,6 +50,7 @@ def made(tmp_path: Path) -> Make:
         accuracy: float | None = 0.8,
         seed: int = 1,
         seconds: float = 100.0,
+        encoding: float = 0.0,
         objective: str = "binary",
         right: Sequence[bool] | None = None,
     ) -> RunFolder:
@@ -66,7 +67,7 @@ def made(tmp_path: Path) -> Make:
             "labels": [] if objective == "mlm" else ["no", "yes"],
             "metrics": {"validation": scores, "test": scores},
             "parameters": {"trainable": 10, "total": 40},
-            "seconds": {"fit": seconds / 2, "total": seconds},
+            "seconds": {"fit": seconds / 2, "encode": encoding, "total": seconds + encoding},
             "history": [{}, {}],
             "peak_memory_bytes": 2_000_000_000,
             "environment": {"gpu": None, "device": "cpu"},
@@ -254,6 +255,18 @@ def test_the_cheapest_of_those_that_are_as_good_is_chosen(made: Make) -> None:
     assert compare(group(runs(last)), "accuracy", None, 0.2).decision.chosen == "all"
 
 
+def test_the_run_that_comes_first_does_not_pay_for_the_store_of_all(made: Make) -> None:
+    for seed in (1, 2, 3):
+        first = 500.0 if seed == 1 else 0.0
+        made("freeze=all", right=learned(0.8, 4000, seed), seed=seed, seconds=10, encoding=first)
+        last = made("freeze=mix", right=learned(0.8, 4000, 10 + seed), seed=seed, seconds=20)
+    comparison = compare(group(runs(last)), "accuracy", "mix", 0.1)
+    row = next(row for row in comparison.rows if row.name == "all")
+    assert (row.seconds, row.encoding_seconds, row.time_ratio) == (10, 500, pytest.approx(0.5))
+    assert comparison.decision.chosen == "all"
+    assert re.search(r"\| all \|.* 10 s \| 0\.50 .*\| 500 s \|", FORMATS["md"](comparison))
+
+
 def test_an_open_question_says_how_many_seeds_would_settle_it(made: Make) -> None:
     for seed, gain in ((1, 0.0), (2, 0.02), (3, 0.04)):
         made("freeze=none", right=learned(0.75 + gain, 5000, seed), seed=seed)
@@ -314,6 +327,34 @@ def test_one_seed_or_equal_scores_have_no_interval(made: Make) -> None:
     assert "n/a" in FORMATS["md"](compare(group(runs(last)), "accuracy", None, 0.01))
 
 
+def test_groups_that_predict_the_same_are_identical_and_the_cheaper_one_stands_for_both(made: Make) -> None:
+    for seed in (1, 2, 3):
+        right = learned(0.8, seed=seed)
+        made("freeze=all", "optimizer.lr=1e-4", right=right, seed=seed, seconds=20)
+        made("freeze=all", "optimizer.lr=1e-5", right=right, seed=seed, seconds=10)
+        last = made("freeze=all", "optimizer.lr=1e-3", right=learned(0.7, seed=10 + seed), seed=seed)
+    comparison = compare(group(runs(last)), "accuracy", "0.0001", 0.01)
+    verdicts = {row.label["optimizer.lr"]: row.verdict for row in comparison.rows}
+    assert verdicts == {"0.0001": "baseline", "1e-05": "identical", "0.001": "inferior"}
+    cheap, dear = "all (1e-05)", "all (0.0001)"
+    assert comparison.decision.identical == {dear: cheap}
+    assert (comparison.decision.chosen, comparison.decision.candidates) == (cheap, [cheap])
+    assert f"{dear} predicts the same as {cheap} for every test text with every seed" in comparison.sentence
+    assert f"Choose {cheap[:-1]}; 25.0% of the weights train): test accuracy 0.8" in comparison.sentence
+
+
+def test_only_two_identical_groups_leave_the_cheaper_one(made: Make) -> None:
+    right = learned(0.8)
+    made("freeze=none", right=right, seconds=20)
+    last = made("freeze=all", right=right, seconds=10)
+    comparison = compare(group(runs(last)), "accuracy", None, 0.01)
+    assert {row.name: row.verdict for row in comparison.rows} == {"none": "baseline", "all": "identical"}
+    assert "Choose all (25.0% of the weights train): test accuracy" in comparison.sentence
+    other = made("freeze=all", right=[not right[0], not right[1], *right[2:]], seed=2)
+    made("freeze=none", right=right, seed=2)
+    assert compare(group(runs(other)), "accuracy", None, 0.01).rows[1].verdict != "identical"
+
+
 def test_predictions_give_intervals_over_test_texts(made: Make) -> None:
     drawn, shares = np.random.default_rng(1), {"none": 0.9, "all": 0.7}
     hits = {(name, seed): drawn.random(300) < share for name, share in shares.items() for seed in (1, 2)}
@@ -328,6 +369,18 @@ def test_predictions_give_intervals_over_test_texts(made: Make) -> None:
         only = int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
         assert row.texts_p[str(seed)] == pytest.approx(stats.binomtest(only[0], sum(only)).pvalue)
     assert "texts_p.2" in FORMATS["csv"](comparison).splitlines()[0]
+
+
+def test_a_run_without_predictions_is_named(made: Make) -> None:
+    for seed in (1, 2, 3):
+        made("freeze=none", right=learned(0.8, seed=seed), seed=seed)
+        last = made("freeze=all", right=learned(0.7, seed=10 + seed), seed=seed)
+    whole = compare(group(runs(last)), "accuracy", None, 0.01)
+    assert "no predictions" not in whole.sentence
+    (last.path / "predictions" / "test.parquet").unlink()
+    comparison = compare(group(runs(last)), "accuracy", None, 0.01)
+    assert comparison.rows[1].evidence == "seeds"
+    assert f"since there are no predictions of the same test texts in {last.path}." in comparison.sentence
 
 
 def test_one_run_has_the_interval_of_its_texts(made: Make) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.cli import run_command
 from src.config.folder import CONF
+from src.config.length import length
 from src.config.trainer_switches import OWN
 from src.config.validation import check
 from src.runs.identity import config_hash
@@ -52,6 +54,20 @@ def test_every_overlay_composes_and_names_its_command(group: str, option: str) -
     check(composed(f"{group}={option}"))
     lines = (CONF / group / f"{option}.yaml").read_text().splitlines()
     assert re.match(rf"# python -m src\.train .*{group}={option}", lines[1])
+
+
+@pytest.mark.parametrize("texts", [672, 8530])
+def test_all_sizes_of_a_learning_curve_have_the_same_steps_and_validations(texts: int) -> None:
+    sweep = OmegaConf.load(CONF / "sweep" / "learning_curve.yaml").hydra.sweeper.params["data.train_size"]
+    sizes = [float(size) for size in sweep.split(",")]
+    trainers = [check(composed("sweep=learning_curve", f"data.train_size={size}")).trainer for size in sizes]
+    batches = [math.ceil(size * texts / 32) for size in sizes]
+    steps = [length(trainer, count).steps for trainer, count in zip(trainers, batches, strict=True)]
+    assert steps[-1] == 10 * batches[-1]
+    assert all(steps[-1] <= found <= 1.15 * steps[-1] for found in steps)
+    assert {trainer.max_epochs / trainer.check_val_every_n_epoch for trainer in trainers} == {10}
+    counted = check(composed("sweep=learning_curve", "data.train_size=100")).trainer
+    assert (counted.max_epochs, counted.check_val_every_n_epoch) == (10, 1)
 
 
 @pytest.mark.parametrize("file", sorted(CONF.rglob("*.yaml")), ids=lambda f: str(f.relative_to(CONF)))

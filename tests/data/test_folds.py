@@ -88,6 +88,7 @@ COPIES = [
     *(("  Text  NUMBER 7\t", "c") for _ in range(5)),
     ("text number 11", "a"),
     ("\uff54ext number 12", "b"),
+    *((f"{word} the waiter brought us the wrong dish twice that evening", "a") for word in ("So", "Then", "And", "Oh")),
 ]
 
 
@@ -107,8 +108,19 @@ def text_numbers_of(split: Split, whole: Corpus) -> list[int]:
     return text_numbers(whole.texts)[split.positions].tolist()
 
 
-def test_copies_differ_in_case_whitespace_and_unicode_form() -> None:
-    assert text_numbers(["a b", "c", "A  b ", "\uff41 b", "a-b", "c"]).tolist() == [0, 1, 0, 0, 2, 1]
+def test_copies_differ_in_case_punctuation_and_unicode_form() -> None:
+    assert text_numbers(["b a", "c", "B  a ", "\uff42 a", "b-a!", "c", "a b"]).tolist() == [0, 1, 0, 0, 0, 1, 2]
+
+
+def test_near_copies_are_one_text() -> None:
+    long = "the waiter was friendly and brought us the wrong dish at least twice that evening"
+    other = "we came back a week later and found the place closed for good without a note"
+    assert text_numbers([f"In short: {long}", other, f"{long}!!", long.replace("wrong", "cold")]).tolist() == [
+        0,
+        1,
+        0,
+        2,
+    ]
 
 
 def test_given_splits_are_pooled_with_row_numbers_that_go_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

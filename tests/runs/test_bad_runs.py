@@ -242,7 +242,9 @@ def test_a_backbone_that_cannot_be_trusted_is_refused(case: str, masked: RunFold
 
 # A command, what its message holds, and its arguments: RUN, MASKED are finished runs, ROWS a file, HERE a folder.
 ARGUMENTS: dict[str, tuple[str, ...]] = {
-    "no run": ("predict", "run has no value", "text=a"),
+    "no run": ("predict", r"run has no value; .*\nGive one: run=FOLDER\. outputs/runs has no finished run", "text=a"),
+    "no run of a sweep": ("explain", r"Give one: run=latest, which is .*/run, or run=FOLDER\.", "sweep=RUN", "text=a"),
+    "run not exported": ("export", "run has no value", "output=HERE/out"),
     "empty run": ("predict", "run has an invalid value: ''", "run=", "text=a"),
     "run above": ("predict", "result of a finished run", "run=../..", "text=a"),
     "run is a file": ("predict", "Not a directory", "run=RUN/config.yaml", "text=a"),

@@ -40,8 +40,8 @@ def test_it_holds_where_training_texts_overlap_and_a_crossed_interval_does_not()
     crossed interval knows nothing of other training texts."""
     random = np.random.default_rng(23)
     drawn = [experiment(96, 5, 1, 5, random) for _ in range(300)]
-    corrected = [found for _, runs in drawn if (found := resampled(runs, 5)) is not None]
-    over_texts = [found for table, _ in drawn if (found := crossed(table)) is not None]
+    corrected = [found for _, runs, _ in drawn if (found := resampled(runs, 5)) is not None]
+    over_texts = [found for table, _, _ in drawn if (found := crossed(table)) is not None]
     error = math.sqrt(0.95 * 0.05 / 300)
     assert np.mean([found.p() > 0.05 for found in corrected]) >= 0.95 - 3 * error
     assert np.mean([found.p() > 0.05 for found in over_texts]) < 0.95 - 3 * error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -106,6 +107,43 @@ def test_the_same_sweep_again_runs_what_has_not_finished(
     assert sorted(folder.name for folder in root.iterdir()) == ["0", "1", "2", "3"]
 
 
+def test_only_the_jobs_of_this_command_are_counted(
+    started: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "sweep"
+    for seed in (8, 9):  # of an earlier command
+        RunFolder(root / str(seed)).claim(composed(f"seed={seed}"))
+        RunFolder(root / str(seed)).write_status("finished")
+    sweep(monkeypatch, root, [1])
+    for file in root.glob("*/*.json"):
+        os.utime(file, (1e9, 1e9))
+    monkeypatch.setenv(sweeps_jobs.JOBS, f"3 {time.time() - 60}")
+    assert sweeps_jobs.progress(root) == "Sweep: 0 of 3 jobs done, 0 failed, 0 running"
+    sweep(monkeypatch, root, [1, 2])
+    said = capsys.readouterr().out
+    assert "Sweep: 1 of 3 jobs done, 0 failed, 0 running\n" in said  # it took no time, so nothing is expected yet
+    assert "Sweep: 1 of 3 jobs done, 1 failed, 0 running; expected to end" in said
+    command = ["-m", "seed=range(1,4)", "sweep.rerun=all", f"hydra.sweep.dir={root}"]
+    assert sweeps_jobs.interruption(root, command) == (
+        "Interrupted; 1 of 3 jobs have not begun. Go on with: "
+        f"python -m src.train -m 'seed=range(1,4)' hydra.sweep.dir={root}"
+    )
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143), SystemExit(1)])
+def test_an_interrupted_multirun_says_what_is_left(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ended() -> None:
+        raise error
+
+    monkeypatch.setenv(sweeps_jobs.JOBS, f"3 {time.time()}")
+    monkeypatch.setattr(Multirun, "begun", OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
+    with pytest.raises(type(error)):
+        compared(ended)()
+    assert ("3 of 3 jobs have not begun" in capsys.readouterr().err) == (error.args != (1,))
+
+
 def test_a_job_outside_of_its_sweep_is_refused(
     started: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -204,7 +242,8 @@ def test_a_cluster_gets_what_it_is_asked_for() -> None:
     ],
 )
 def test_the_jobs_of_a_sweep_are_counted(given: list[str], jobs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(sweeps_jobs.JOBS, "")
+    for variable in (sweeps_jobs.JOBS, sweeps_jobs.TOLD):
+        monkeypatch.setenv(variable, "")
     with initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         config = loader.load_configuration("train", given, run_mode=RunMode.MULTIRUN)

@@ -366,6 +366,7 @@ CONFIG: dict[str, tuple[Any, ...]] = {
     "no such user": ("~ must begin with the name of a user", "backbone.name='~nobody_at_all/x'"),
     "metric": (r"must be validation/ and a score of this task; got typo\.\nThere are: .*loss", "monitor.metric=typo"),
     "metric of no split": (r"got accuracy\.\nDid you mean validation/accuracy\?", "monitor.metric=accuracy"),
+    "two keys as close": (r"\nDid you mean trainer\.max_epochs or trainer\.min_epochs\?", "trainer.epochs=3"),
     "key without its section": (r"^lr is not a key .*\nDid you mean backbone\.lr or optimizer\.lr\?", "lr=1e-4"),
     "key of another option": (
         r"It belongs to freeze=bottom or freeze=bottom_2 or freeze=cut or freeze=top\.",

@@ -31,7 +31,7 @@ from src.plan import plan
 from src.prediction.predictor import Predictor
 from src.runs import pretrain_config
 from src.runs.folder import RunFolder
-from tests.conftest import ARCHITECTURES, composed, power_cut, refusal
+from tests.conftest import ARCHITECTURES, LAYERS, composed, power_cut, refusal
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
 CUT = ("freeze=cut", "freeze.layers=2", "model=bert_linear", "optimizer.lr=1e-3")
@@ -91,6 +91,22 @@ def test_an_interrupted_run_goes_on(moment: tuple[int, int | None], run_tiny: Ru
     resumed = training.train(composed(f"run={folder.path}", "resume=true"), folder)
     assert losses(resumed) == pytest.approx(losses(whole), abs=1e-6)
     assert resumed["metrics"] == whole["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "warned"),
+    [
+        (("model.pooling=pooler", "freeze.layers=2"), True),
+        (("model.pooling=pooler", f"freeze.layers={LAYERS}"), False),
+        (("model.pooling=mean", "freeze.layers=2"), False),
+    ],
+)
+def test_a_pooler_of_another_layer_is_warned_of(
+    overrides: tuple[str, ...], warned: bool, run_tiny: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_tiny("freeze=cut", "model=bert_linear", *overrides, "trainer.max_epochs=1")
+    said = f"the pooler reads the states of layer 2; it was trained on those of layer {LAYERS}"
+    assert (said in caplog.text) == warned
 
 
 @pytest.mark.parametrize("pooling", ["pooler", "mean"])

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+from src.freezing.strategy import Stage
 from src.models.build import build_network, stages_and_phases
 from src.models.checks import find_backbone, read_config
 from src.runs.folder import RunFolder
-from src.training.effects import find_idle, warn_of_idle
+from src.training.effects import TOLD, find_idle, warn_of_idle
 from tests.conftest import Command, composed
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
@@ -91,8 +92,21 @@ def test_a_store_that_there_cannot_be_needs_no_room(
 def test_a_sweep_over_what_no_job_feels_says_so(multirun: Command) -> None:
     ended = multirun("model=bert_linear", "optimizer.lr=1e-5,1e-3")
     said = "optimizer.lr has no effect: with freeze=all nothing of the backbone trains; the head's learning rate is "
-    assert ended.stdout.count(said) == 2
+    assert ended.stdout.count(said) == 1
     assert "has no effect" not in multirun("model=bert_linear", "freeze=none", "optimizer.lr=1e-5,1e-3").stdout
+
+
+def test_jobs_of_a_sweep_warn_once_of_each_strategy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(TOLD, str(tmp_path / "warnings"))
+    settings, strategy = read_config(composed())
+    stages = [Stage(name, (name,)) for name in ("embeddings", "layer.0", "head")]
+    for name in ("all", "all", "mix"):
+        warn_of_idle(["optimizer.lr", "data.repeat"], name, settings, stages, strategy.phases(stages))
+    assert [message.partition(": with ")[2].split()[0] for message in caplog.messages] == [
+        *("freeze=all", "data.folds=null", "freeze=mix")
+    ]
 
 
 @pytest.mark.parametrize(

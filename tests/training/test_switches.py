@@ -300,6 +300,17 @@ def test_precisions_that_are_refused(precision: str, run_tiny: Run, tmp_path: Pa
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("accelerator", ["gpu", "cuda", "mps"])
+def test_a_gpu_that_is_not_there_is_missed_before_data_is_read(
+    accelerator: str, run_tiny: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(UserError, match=rf"trainer\.accelerator={accelerator} needs a GPU.*\nChoose trainer=auto"):
+        run_tiny("trainer=gpu", f"trainer.accelerator={accelerator}", "data.path=nowhere.csv")
+    assert not (tmp_path / "run").exists()
+
+
 OTHERS = {
     "fast_dev_run": ["true", "1", "3"],
     "barebones": ["true"],

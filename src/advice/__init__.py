@@ -1,0 +1,16 @@
+"""Advice before training: what a head on each layer reaches, what strategies cost, what is odd in the data."""
+
+__all__ = [
+    "advice",
+    "costs",
+    "encoded",
+    "encoders",
+    "experiments",
+    "label_issues",
+    "page",
+    "plots",
+    "probes",
+    "tables",
+    "texts",
+    "words",
+]

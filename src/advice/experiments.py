@@ -1,0 +1,80 @@
+"""The strategies to try first, as experiments: each with the epochs and the learning rate that suit it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from src.advice.advice import Advice
+
+# A head on stored vectors: epochs cost next to nothing, and with fewer it is not trained to the end.
+HEAD_EPOCHS, HEAD_LR = 50, 5e-3
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """
+    Args:
+        strategy: its name, such as `cut:4`.
+        freeze: the file of conf/freeze/.
+        layers: the value of `freeze.layers`; None where there is no such key.
+    """
+
+    strategy: str
+    freeze: str
+    layers: int | None
+
+    @property
+    def name(self) -> str:
+        return self.strategy.replace(":", "_")
+
+    @property
+    def text(self) -> str:
+        """The content of its file."""
+        lines = [
+            "# @package _global_",
+            f"# From python -m src.advise: {self.strategy} with a linear head.",
+            "defaults:",
+            f"  - override /freeze: {self.freeze}",
+            "  - override /model: bert_linear",
+        ]
+        if self.layers is not None:
+            lines += ["", "freeze:", f"  layers: {self.layers}"]
+        if self.freeze in ("all", "cut", "mix"):
+            lines += ["", "optimizer:", f"  head_lr: {HEAD_LR}", "trainer:", f"  max_epochs: {HEAD_EPOCHS}"]
+        return "\n".join(lines) + "\n"
+
+
+def experiment(strategy: str) -> Experiment:
+    """Returns the experiment of a strategy such as `all` or `bottom:4`."""
+    kind, _, layers = strategy.partition(":")
+    return Experiment(strategy, kind, int(layers) if layers else None)
+
+
+def proposed(advice: Advice) -> list[Experiment]:
+    """Returns what to try: the head on the advised layer, on all layers if these are better, a few top layers, all."""
+    heads = [advice.strategy(advice.chosen), *(["mix"] if advice.mix else [])]
+    top = next(name for name in advice.costs if name.startswith("bottom:"))
+    return [experiment(name) for name in (*heads, top, "none")]
+
+
+def write_experiments(experiments: Sequence[Experiment], folder: Path) -> None:
+    """Writes the files into a folder that `--config-dir` takes."""
+    (folder / "experiment").mkdir(parents=True)
+    for found in experiments:
+        (folder / "experiment" / f"{found.name}.yaml").write_text(found.text, encoding="utf-8")
+
+
+def command(experiments: Sequence[Experiment], folder: Path, overrides: Sequence[str]) -> str:
+    """Returns the command that compares these experiments with three seeds.
+
+    Args:
+        experiments: at least one.
+        folder: that holds their files.
+        overrides: that the user has given, of data, backbone and trainer.
+    """
+    names = ",".join(found.name for found in experiments)
+    given = [f"--config-dir={folder}", "-m", f"experiment={names}", "seed=1,2,3", *overrides]
+    return shlex.join(["python", "-m", "src.train", *given])

@@ -1,0 +1,40 @@
+"""The page of advice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from src.advice import plots
+from src.advice.advice import Advice
+from src.advice.tables import issue_rows, tables
+from src.advice.words import sentences
+from src.pages.html import render, save
+
+SHOWN = 50  # labels that look wrong
+
+
+def write_page(advice: Advice, encoders: Sequence[str], command: str, folder: Path) -> Path:
+    """Writes advise.html and its figures as PNG and SVG in `plots/`; returns the page.
+
+    Args:
+        advice: on one backbone.
+        encoders: what to say of several backbones; empty for one.
+        command: that tries what is advised.
+        folder: where to write.
+    """
+    title = "What a linear head reaches on each layer"
+    note = "Bars: 95% intervals for other texts. Of layers within the band, the star is the first that is as good."
+    page = render(
+        "advise.html",
+        "sort.js",
+        advice=advice,
+        sentences=[*encoders, *sentences(advice)],
+        command=command,
+        tables=tables(advice),
+        figure=(title, note, save(plots.by_layer(advice), folder / "plots", "layers")),
+        issues=issue_rows(advice)[:SHOWN],
+    )
+    file = folder / "advise.html"
+    file.write_text(page, encoding="utf-8")
+    return file

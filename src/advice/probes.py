@@ -1,0 +1,141 @@
+"""What a linear head on each layer reaches: ridge probes with exact leave-one-out predictions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+
+from src.data.labels import LabelSpace
+from src.statistics.best import AllPairs
+from src.statistics.crossed import crossed
+from src.statistics.estimate import Estimate
+from src.statistics.influence import contributions
+from src.statistics.intervals import Interval
+from src.statistics.ridge import leave_one_out
+
+METRICS = ("accuracy", "f1_macro")
+FEWEST = {"accuracy": 2, "f1_macro": 300}  # texts with which the intervals of a score hold
+ALL_LAYERS = "all layers"
+SIDE_BY_SIDE = 1_000  # directions of all layers together that the probe on all layers reads
+PerText = Float[NDArray[np.float64], " texts"]
+Vectors = Float[NDArray[np.floating], "texts width"]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A linear head on the frozen output of one layer, or of all.
+
+    Args:
+        name: of what it reads, such as `layer 4`.
+        layers: of the backbone that it needs.
+        probs: leave-one-out probabilities of the labels.
+        contributions: of each text to each score; their mean is the score.
+    """
+
+    name: str
+    layers: int
+    probs: Float[NDArray[np.float64], "texts labels"]
+    contributions: Mapping[str, PerText]
+
+    def score(self, metric: str) -> float:
+        return float(self.contributions[metric].mean())
+
+    def interval(self, metric: str) -> Interval:
+        """The score with its 95% interval for other texts."""
+        found = estimate(self.contributions[metric])
+        value = self.score(metric)
+        return Interval(value, value, value) if found is None else found.interval()
+
+
+def probe_layers(
+    vectors: Float[NDArray[np.floating], "texts outputs width"], targets: NDArray[Any], space: LabelSpace
+) -> list[Probe]:
+    """Returns a probe of the embeddings and of each layer, and one that reads all of them side by side.
+
+    Args:
+        vectors: of each text after the embeddings and after each layer.
+        targets: int64 [texts] label indices, or float32 [texts, labels] of 0 and 1.
+        space: the labels.
+    """
+    layers = vectors.shape[1] - 1
+    probes = [
+        probe("embeddings" if k == 0 else f"layer {k}", k, vectors[:, k], targets, space) for k in range(layers + 1)
+    ]
+    together = np.concatenate([_leading(vectors[:, k], SIDE_BY_SIDE // (layers + 1)) for k in range(layers + 1)], 1)
+    return [*probes, probe(ALL_LAYERS, layers, together, targets, space)]
+
+
+def probe(name: str, layers: int, vectors: Vectors, targets: NDArray[Any], space: LabelSpace) -> Probe:
+    """Returns the probe of these vectors; arguments as above."""
+    wanted = _indicators(targets, len(space.names))
+    predictions = leave_one_out(vectors, wanted).predictions
+    if space.objective == "multilabel":
+        probs = np.stack([_platt(p, y) for p, y in zip(predictions.T, wanted.T, strict=True)], axis=1)
+        predicted: NDArray[Any] = probs > 0.5
+    else:
+        probs = _tempered(predictions, targets)
+        predicted = probs.argmax(1)
+    scored = [metric for metric in METRICS if len(targets) >= FEWEST[metric]]
+    parts = {
+        metric: contributions(metric, probs, targets.astype(np.int64), predicted, space.objective) for metric in scored
+    }
+    return Probe(name, layers, probs, {metric: part for metric, part in parts.items() if part is not None})
+
+
+def all_pairs(probes: Sequence[Probe], metric: str) -> AllPairs:
+    """The differences of all pairs of probes, paired by text."""
+    parts = {found.name: found.contributions[metric] for found in probes}
+    pairs = {(a, b): estimate(parts[a] - parts[b]) for a, b in combinations(parts, 2)}
+    return AllPairs([*parts], pairs)
+
+
+def estimate(contributions: PerText) -> Estimate | None:
+    """Returns the mean of leave-one-out scores, or differences of them, with its standard error.
+
+    The texts are also those that the probes are fitted on, so the scores depend on each other. The variance of
+    independent ones is doubled, as for cross-validation with as many folds as texts (Nadeau & Bengio 2003, eq. 7).
+    """
+    found = crossed(contributions[None])
+    return None if found is None else replace(found, error=math.sqrt(2) * found.error)
+
+
+def _indicators(targets: NDArray[Any], labels: int) -> Float[NDArray[np.float64], "texts labels"]:
+    return np.asarray(targets if targets.ndim == 2 else np.eye(labels)[targets], dtype=np.float64)
+
+
+def _leading(vectors: Vectors, count: int) -> Float[NDArray[np.float64], "texts directions"]:
+    """The vectors in the directions in which they vary most."""
+    centred = vectors.astype(np.float64) - vectors.mean(0, dtype=np.float64)
+    _, directions = np.linalg.eigh(centred.T @ centred)
+    return np.asarray(centred @ directions[:, ::-1][:, :count])
+
+
+def _tempered(
+    predictions: Float[NDArray[np.float64], "texts labels"], targets: NDArray[Any]
+) -> Float[NDArray[np.float64], "texts labels"]:
+    """Probabilities from predicted indicators: their softmax at the temperature with the least loss."""
+
+    def loss(power: float) -> float:
+        return -float(log_softmax(np.exp(power) * predictions, axis=1)[np.arange(len(targets)), targets].mean())
+
+    best = minimize_scalar(loss, bounds=(-3.0, 5.0), method="bounded")
+    return np.asarray(softmax(np.exp(float(best.x)) * predictions, axis=1))
+
+
+def _platt(predictions: PerText, wanted: PerText) -> PerText:
+    """Probabilities of one label from its predicted indicator, by logistic regression (Platt 1999)."""
+    from sklearn.linear_model import LogisticRegression
+
+    if wanted.min() == wanted.max():
+        return np.full_like(predictions, wanted[0])
+    fitted = LogisticRegression(C=1e6).fit(predictions[:, None], wanted)
+    return np.asarray(fitted.predict_proba(predictions[:, None])[:, 1])

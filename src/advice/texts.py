@@ -1,0 +1,96 @@
+"""What is odd in the texts: copies within and across splits, texts cut off by `max_length`, rare labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Int
+from numpy.typing import NDArray
+
+from src.data.corpus import Corpus
+from src.errors import UserError
+from src.statistics.units import units
+
+if TYPE_CHECKING:
+    from src.datamodules.tokenizing import Tokens
+
+LEAST = 5  # texts of each label that a probe needs
+
+
+@dataclass(frozen=True)
+class Truncated:
+    """
+    Args:
+        texts: of a split that are longer than `data.max_length`.
+        total: texts of the split.
+        lost: their tokens that no layer sees.
+        median: of the lost tokens of a truncated text; 0 if there is none.
+    """
+
+    texts: int
+    total: int
+    lost: int
+    median: int
+
+
+@dataclass(frozen=True)
+class Texts:
+    """
+    Args:
+        labels: how many training texts have each label, by its name.
+        copies: training texts that are copies, or nearly, of an earlier training text.
+        leaked: how many texts of validation and test are copies, or nearly, of a training text.
+        truncated: by split.
+    """
+
+    labels: Mapping[str, int]
+    copies: int
+    leaked: Mapping[str, int]
+    truncated: Mapping[str, Truncated]
+
+
+def read_texts(corpus: Corpus, tokens: Mapping[str, Tokens]) -> tuple[Texts, Bool[NDArray[np.bool_], " texts"]]:
+    """Returns what the texts are like, and which training texts are not copies of earlier ones.
+
+    Raises:
+        UserError: a label has too few texts, or all texts are alike.
+    """
+    found = _units(corpus)
+    first = np.zeros(len(found["train"]), dtype=bool)
+    first[np.unique(found["train"], return_index=True)[1]] = True
+    labels = _counts(corpus, first)
+    leaked = {name: int(np.isin(found[name], found["train"]).sum()) for name in found if name != "train"}
+    truncated = {name: _truncated(split) for name, split in tokens.items()}
+    return Texts(labels, int((~first).sum()), leaked, truncated), first
+
+
+def _units(corpus: Corpus) -> dict[str, Int[NDArray[np.int64], " texts"]]:
+    """The unit of each text of each split; those of several splits have the same numbers."""
+    number = units([text for split in corpus.splits.values() for text in split.texts])
+    ends = np.cumsum([len(split) for split in corpus.splits.values()])
+    return dict(zip(corpus.splits, np.split(number, ends[:-1]), strict=True))
+
+
+def _counts(corpus: Corpus, first: Bool[NDArray[np.bool_], " texts"]) -> dict[str, int]:
+    targets = corpus.splits["train"].targets[first]
+    labels = len(corpus.space.names)
+    counts = targets.sum(0).astype(int) if targets.ndim == 2 else np.bincount(targets, minlength=labels)
+    found = dict(zip(corpus.space.names, counts.tolist(), strict=True))
+    if first.sum() < 2:
+        raise UserError("Advice needs training texts that differ; all are copies of each other.\nAdd other texts.")
+    if rare := {name: count for name, count in found.items() if count < LEAST}:
+        named = ", ".join(f"{name!r} has {count}" for name, count in list(rare.items())[:8])
+        raise UserError(
+            f"Advice needs at least {LEAST} different training texts of each label; {named}.\n"
+            "Add texts, or merge or remove these labels."
+        )
+    return found
+
+
+def _truncated(tokens: Tokens) -> Truncated:
+    lost = tokens.full_lengths - tokens.lengths
+    found = lost[lost > 0]
+    return Truncated(len(found), len(lost), int(found.sum()), int(np.median(found)) if len(found) else 0)
