@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -21,6 +22,7 @@ from src.config.validation import check_options, check_references
 from src.errors import UserError, nearest
 from src.files.paths import user_path
 from src.runs.moved_names import with_current_names
+from src.sweeps.jobs import config_folders
 
 if TYPE_CHECKING:
     from src.advice.advice import Advice
@@ -30,7 +32,7 @@ class Options(Section):
     """What conf/advise.yaml adds to a run's config."""
 
     folder: Annotated[str, Field(min_length=1)]
-    metric: Literal["accuracy", "f1_macro"]
+    metric: Literal["accuracy", "f1_macro"] | None
     margin: Annotated[float, Field(ge=0, lt=1)]
     max_texts: Annotated[int, Field(ge=20)]
     more_backbones: list[str]
@@ -48,59 +50,72 @@ def advise(cfg: DictConfig) -> Advice:
     Raises:
         UserError: the config, the backbone or the data cannot be used.
     """
-    from src.advice.advice import advise as look
+    from src.advice import advice
 
     check_references(cfg)
     options = check_options(OmegaConf.masked_copy(cfg, [*Options.model_fields]), Options)
     rest = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in Options.model_fields])
-    return look(with_current_names(rest), options.metric, options.margin, options.max_texts)
+    return advice.advise(with_current_names(rest), options.metric, options.margin, options.max_texts)
 
 
-def write(found: Sequence[Advice], folder: Path, overrides: Sequence[str]) -> None:
-    """Prints the advice, and writes pages, tables and experiments into a new folder.
-
-    Args:
-        found: on each backbone, the best first.
-        folder: to write; it appears when it is complete.
-        overrides: of data, backbone and trainer, for the command that tries what is advised.
-    """
+def show(found: Sequence[Advice], commands: Sequence[str]) -> None:
+    """Prints the tables of each backbone, the sentences about the first, and what to run next."""
     from rich.console import Console
 
     from src.advice.encoders import compared
-    from src.advice.experiments import command, proposed, write_experiments
-    from src.advice.page import write_page
-    from src.advice.tables import tables, write_issues, write_json
+    from src.advice.tables import tables
     from src.advice.words import sentences
 
-    best, ranking = found[0], compared(found)
-    tried = proposed(best)
-    line = command(tried, folder, overrides)
     console = Console(width=200 if not sys.stdout.isatty() else None)
     for advice in found:
         if len(found) > 1:
             console.print(advice.backbone, markup=False)
         for cells in tables(advice):
             cells.show(console)
-    for sentence in [*ranking, *sentences(best)]:
+    for sentence in [*compared(found), *sentences(found[0])]:
         console.print(sentence, markup=False, highlight=False)
+    console.print("\nTry it:", *commands, sep="\n", soft_wrap=True, markup=False, highlight=False)
+
+
+def write(found: Sequence[Advice], commands: Sequence[str], folder: Path) -> None:
+    """Writes pages, tables and experiments into a folder.
+
+    Args:
+        found: on each backbone, the best first.
+        commands: that try what is advised.
+        folder: to write, which is empty.
+    """
+    from src.advice.encoders import compared
+    from src.advice.experiments import proposed, write_experiments
+    from src.advice.page import write_page
+    from src.advice.tables import write_issues, write_json
+
+    write_experiments(proposed(found[0]), folder)
+    write_page(found[0], compared(found), commands, folder)
+    write_json(found, commands, folder / "advise.json")
+    write_issues(found[0], folder / "label_issues.csv")
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yields an empty folder that gets its name at the end of the block; without an end nothing is left.
+
+    Raises:
+        UserError: the folder exists, or cannot be written.
+    """
+    if folder.exists():
+        raise UserError(f"{folder} already exists.\nChoose another: folder=FOLDER, or delete it.")
     unfinished = folder.with_name(f".{folder.name}")
-    shutil.rmtree(unfinished, ignore_errors=True)
     try:
+        shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        write_experiments(tried, unfinished)
-        write_page(best, ranking, line, unfinished)
-        write_json(found, line, unfinished / "advise.json")
-        write_issues(best, unfinished / "label_issues.csv")
+        yield unfinished
         unfinished.rename(folder)
     except OSError as error:
-        raise UserError(
-            f"{folder} cannot be written: {error.strerror or error}.\nChoose another: folder=FOLDER."
-        ) from None
+        problem = f"{folder} cannot be written: {error.strerror or error}"
+        raise UserError(f"{problem}.\nChoose another: folder=FOLDER.") from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    console.print(
-        f"\nWritten: {folder / 'advise.html'}\nTry it:  {line}", soft_wrap=True, markup=False, highlight=False
-    )
 
 
 def _several(arguments: Sequence[str]) -> list[str]:
@@ -115,28 +130,39 @@ def _several(arguments: Sequence[str]) -> list[str]:
 def check_backbones(names: Sequence[str]) -> None:
     """
     Raises:
-        UserError: one of them is no option of the group.
+        UserError: one of them is no option of the group, or is named twice.
     """
     options = GlobalHydra.instance().config_loader().get_group_options("backbone")
     for name in names:
         if name not in options:
             raise UserError(f"backbone has no option {name!r}.\n{nearest(str(name), options)}")
+    if len({*names}) < len(names):
+        raise UserError(f"Each backbone must be named once; got {', '.join(names)}.\nRemove the others.")
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="advise")
 def main(cfg: DictConfig) -> None:
     with exit_codes():
-        given = [str(override) for override in HydraConfig.get().overrides.task]
+        chosen = HydraConfig.get()
+        given = [str(override) for override in chosen.overrides.task]
+        names = [str(chosen.runtime.choices.backbone), *map(str, cfg.more_backbones)]
+        check_backbones(names)
         folder = user_path(cfg.folder)
-        if folder.exists():
-            raise UserError(f"{folder} already exists.\nChoose another: folder=FOLDER, or delete it.")
         shared = [override for override in given if not override.startswith((BACKBONE, "more_backbones="))]
-        check_backbones(cfg.more_backbones)
-        configs = [cfg, *(compose("advise", [*shared, BACKBONE + str(name)]) for name in cfg.more_backbones)]
-        found = [advise(OmegaConf.create(each)) for each in configs]
-        found.sort(key=lambda advice: -advice.best.scores[advice.metric].value)
-        own = [override for override in given if override.partition("=")[0] not in Options.model_fields]
-        write(found, folder, own)
+        configs = [cfg, *(compose("advise", [*shared, BACKBONE + name]) for name in names[1:])]
+        with new_folder(folder) as unfinished:
+            from src.advice.experiments import commands
+
+            advised = [(advise(OmegaConf.create(config)), name) for config, name in zip(configs, names, strict=True)]
+            advised.sort(key=lambda one: -one[0].best.scores[one[0].metric].value)
+            found, best = [advice for advice, _ in advised], advised[0][1]
+            own = [override for override in shared if override.partition("=")[0] not in Options.model_fields]
+            lines = commands(
+                found[0], folder, [*([BACKBONE + best] if shared != given else []), *own], config_folders()
+            )
+            write(found, lines, unfinished)
+        show(found, lines)
+        print(f"\nWritten: {folder / 'advise.html'}")
 
 
 if __name__ == "__main__":

@@ -65,10 +65,10 @@ class Advice:
         probed: different training texts that the probes read.
         given: training texts that there are.
         depth: layers of the backbone.
-        layers: from the input to the output, and all side by side.
+        layers: the embeddings, each layer, and all layers side by side.
         decision: among the layers that a head can read alone.
-        together: by how much all layers side by side are better than the best layer; None where that cannot be
-            estimated.
+        together: by how much all layers side by side are better than the best layer, with an interval of its own; None
+            where that cannot be estimated.
         costs: of strategies by name, from the cheapest to the dearest.
         data: what is odd in the texts.
         contributions: of each probed text to the best layer's score.
@@ -110,8 +110,7 @@ class Advice:
     @property
     def best(self) -> Layer:
         """The single layer with the highest score."""
-        readable = [found for found in self.layers if found.layers and found.name != ALL_LAYERS]
-        return max(readable, key=lambda found: found.scores[self.metric].value)
+        return max(self.layers[1:-1], key=lambda found: found.scores[self.metric].value)
 
     @property
     def chosen(self) -> Layer:
@@ -120,12 +119,12 @@ class Advice:
         return self.layer(self.decision.chosen)
 
 
-def advise(cfg: DictConfig, metric: str, margin: float, max_texts: int) -> Advice:
+def advise(cfg: DictConfig, metric: str | None, margin: float, max_texts: int) -> Advice:
     """Looks at the texts of a config once, and says what it is worth to freeze.
 
     Args:
         cfg: of a run with `freeze=mix` and a linear head.
-        metric: `accuracy` or `f1_macro`.
+        metric: `accuracy` or `f1_macro`; None: the latter for several labels per text.
         margin: as in a comparison.
         max_texts: of each split that are read.
 
@@ -150,19 +149,21 @@ def advise(cfg: DictConfig, metric: str, margin: float, max_texts: int) -> Advic
         datamodule.setup()
         module.enter_phase(0)
     data, first = read_texts(inputs.corpus, datamodule.tokens)
+    several = inputs.corpus.space.objective == "multilabel" and first.sum() >= FEWEST["f1_macro"]
+    metric = metric or ("f1_macro" if several else "accuracy")
     if first.sum() < FEWEST[metric]:
         raise UserError(
             f"metric={metric} needs at least {FEWEST[metric]} different training texts; there are {first.sum():,}.\n"
             "Choose metric=accuracy."
         )
     with clock("encode"):
-        encoded = encode(inputs, module, datamodule)
+        vectors = encode(inputs, module, datamodule)
     with clock("probe"):
         targets = inputs.corpus.splits["train"].targets[first]
-        probes = probe_layers(encoded.vectors[first], targets, inputs.corpus.space)
+        probes = probe_layers(vectors[first], targets, inputs.corpus.space)
         issues = _issues(probes[-1], targets, first)
     layers, decision = _compared(probes, metric, margin)
-    best = max(_readable(probes), key=lambda found: found.score(metric))
+    best = max(probes[1:-1], key=lambda found: found.score(metric))
     kept = next(found.layers for found in layers if found.name == decision.chosen)
     with clock("costs"):
         costs = strategy_costs(inputs, len(layers) - 2, kept)
@@ -195,8 +196,8 @@ def _check(cfg: DictConfig) -> None:
         raise UserError(f"Advice is about all strategies; got freeze={strategy.name}.\nLeave out freeze=….")
     if not isinstance(settings.model, LinearHead) or settings.model.pooling == "pooler":
         raise UserError(
-            "Advice reads one vector per text and layer, so the head must be model=bert_linear with model.pooling="
-            "mean, cls or max.\nLeave out model=…."
+            "Advice reads one vector per text and layer, so the head must be model=bert_linear with model.pooling=mean "
+            "or cls.\nLeave out model=…."
         )
     if isinstance(settings.backbone, Scratch) or cfg.pretrain:
         raise UserError(
@@ -213,18 +214,13 @@ def _issues(all_layers: Probe, targets: NDArray[Any], first: NDArray[np.bool_]) 
     return [dataclasses.replace(issue, text=int(place[issue.text])) for issue in found]
 
 
-def _readable(probes: Sequence[Probe]) -> list[Probe]:
-    """The probes of single layers, which a strategy can read alone; a backbone has at least one layer."""
-    return [found for found in probes if found.layers and found.name != ALL_LAYERS]
-
-
 def _compared(probes: Sequence[Probe], metric: str, margin: float) -> tuple[list[Layer], Decision]:
     """The layers with their scores, and which of them to read: the cheapest that is as good as the best one."""
-    readable = _readable(probes)
+    readable = probes[1:-1]  # what a strategy can read alone
     ordered = sorted(readable, key=lambda found: -found.score(metric))
     pairs = all_pairs(readable, metric)
     scores = {found.name: found.score(metric) for found in ordered}
-    decision = decide(scores, {found.name: float(found.layers) for found in readable}, pairs, margin)
+    decision = decide(scores, {found.name: float(found.layers) for found in readable}, pairs, margin, {})
     if decision.chosen is None:  # all layers predict the same
         decision = dataclasses.replace(decision, chosen=readable[0].name)
     layers = [

@@ -1,9 +1,8 @@
-"""What the strategies cost on this machine: a few steps of few of them are measured, the rest follows."""
+"""What the strategies cost on this machine, measured with a few steps of each."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,62 +17,32 @@ class StrategyCost:
         memory: bytes of weights, gradients, optimizer moments and saved activations.
         trainable: parameters that train.
         inference: layers that a prediction takes, as a fraction of the backbone's.
-        measured: whether steps of this strategy were timed; otherwise it lies between two that were.
     """
 
     epoch: float
     memory: int
     trainable: int
     inference: float
-    measured: bool
 
 
 def strategy_costs(inputs: Inputs, layers: int, kept: int) -> dict[str, StrategyCost]:
-    """Returns the costs of strategies by name, from the cheapest to the dearest.
-
-    A step computes backwards and forwards through what trains, and reads what is frozen from the store. So what
-    `bottom:k` costs falls linearly with k, and two depths give all.
+    """Returns the costs of strategies by name: heads alone, two depths of freezing, nothing frozen.
 
     Args:
         inputs: of any strategy.
         layers: of the backbone.
         kept: how many layers the head reads that is advised.
     """
-    low, high = max(1, round(layers / 3)), max(1, round(2 * layers / 3))
-    none = _measured(inputs, {"_target_": "src.freezing.Nothing"}, 1.0)
-    upper = _measured(inputs, _bottom(high), 1.0)
-    found = {f"cut:{kept}": _measured(inputs, _cut(kept), kept / layers)} if kept < layers else {}
-    found["all"] = _measured(inputs, {"_target_": "src.freezing.Everything"}, 1.0)
-    found[f"bottom:{high}"] = upper
-    if low < high:
-        found[f"bottom:{low}"] = _between(none, upper, low / high)
-    return found | {"none": none}
+    found = {}
+    if kept < layers:
+        found[f"cut:{kept}"] = _measured(inputs, kept / layers, _target_="src.freezing.Cut", layers=kept, train=0)
+    found["all"] = _measured(inputs, 1.0, _target_="src.freezing.Everything")
+    for frozen in sorted({max(1, round(layers * share)) for share in (2 / 3, 1 / 3)}, reverse=True):
+        found[f"bottom:{frozen}"] = _measured(inputs, 1.0, _target_="src.freezing.Bottom", layers=frozen)
+    return found | {"none": _measured(inputs, 1.0, _target_="src.freezing.Nothing")}
 
 
-def _bottom(layers: int) -> dict[str, Any]:
-    return {"_target_": "src.freezing.Bottom", "layers": layers}
-
-
-def _cut(layers: int) -> dict[str, Any]:
-    return {"_target_": "src.freezing.Cut", "layers": layers, "train": 0}
-
-
-def _between(none: StrategyCost, upper: StrategyCost, share: float) -> StrategyCost:
-    """The cost of freezing a share of the layers that are frozen in `upper`."""
-
-    def mixed(one: float, other: float) -> float:
-        return one + share * (other - one)
-
-    return StrategyCost(
-        mixed(none.epoch, upper.epoch),
-        round(mixed(none.memory, upper.memory)),
-        round(mixed(none.trainable, upper.trainable)),
-        1.0,
-        measured=False,
-    )
-
-
-def _measured(inputs: Inputs, freeze: Mapping[str, Any], inference: float) -> StrategyCost:
+def _measured(inputs: Inputs, inference: float, **freeze: Any) -> StrategyCost:
     from src.caching.costs import measure, plan_store
     from src.callbacks.stage_tables import stage_counts
     from src.models.checks import read_training
@@ -89,4 +58,4 @@ def _measured(inputs: Inputs, freeze: Mapping[str, Any], inference: float) -> St
     module.read_store(recipe.suffix if recipe else None)
     cost = measure(module, datamodule, settings, recipe, trial=True)
     trainable = sum(stage_counts(module, stage)[1] for stage in module.stages)
-    return StrategyCost(cost.seconds or 0.0, cost.memory, trainable, inference, measured=True)
+    return StrategyCost(cost.seconds or 0.0, cost.memory, trainable, inference)

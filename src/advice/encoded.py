@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,24 +17,12 @@ if TYPE_CHECKING:
     from src.training.inputs import Inputs
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """
-    Args:
-        vectors: of the training texts, after the embeddings and after each layer.
-        built: whether the texts were encoded now; otherwise they were read from a store.
-        seconds: that encoding or reading took.
-        bytes: of the store.
-    """
+def encode(
+    inputs: Inputs, module: FreezableModule, datamodule: TextDataModule
+) -> Float[NDArray[np.float32], "texts outputs width"]:
+    """Returns the vectors of the training texts after the embeddings and after each layer.
 
-    vectors: Float[NDArray[np.float32], "texts outputs width"]
-    built: bool
-    seconds: float
-    bytes: int
-
-
-def encode(inputs: Inputs, module: FreezableModule, datamodule: TextDataModule) -> Encoded:
-    """Runs the backbone once over all texts, or reads what an earlier run has left.
+    The backbone runs once over all texts, unless an earlier run has left them in a store.
 
     Args:
         inputs: of a run with `freeze=mix` and a linear head.
@@ -52,6 +39,7 @@ def encode(inputs: Inputs, module: FreezableModule, datamodule: TextDataModule) 
 
     chosen, tokens = inputs.settings.trainer, datamodule.all_tokens
     assert tokens is not None
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.ERROR)  # which devices there are
     trainer = Trainer(
         accelerator=chosen.accelerator,
         devices=1,
@@ -61,10 +49,9 @@ def encode(inputs: Inputs, module: FreezableModule, datamodule: TextDataModule) 
         enable_progress_bar=chosen.enable_progress_bar,
         enable_model_summary=False,
     )
-    begin = time.perf_counter()
     try:
         recipe, store = find_store(module, datamodule, inputs.settings)
-        rows, built = read_or_build(store, recipe, tokens, trainer)
+        rows, _ = read_or_build(store, recipe, tokens, trainer)
     except UnusableError as reason:
         raise UserError(
             f"Advice needs an activation store, and there can be none: {reason}.\n"
@@ -72,8 +59,7 @@ def encode(inputs: Inputs, module: FreezableModule, datamodule: TextDataModule) 
         ) from None
     found = rows.take(inputs.corpus.splits["train"].positions)
     values = _float32(found.flat(np.arange(len(found.lengths))))
-    outputs = recipe.width // int(module.encoder.config.hidden_size)
-    return Encoded(values.reshape(len(values), outputs, -1), built, time.perf_counter() - begin, store.shape.bytes)
+    return values.reshape(len(values), recipe.width // int(module.encoder.config.hidden_size), -1)
 
 
 def _float32(stored: NDArray[Any]) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from src.advice.advice import Advice
+from src.config.quoting import quoted, quoted_path
 
 # A head on stored vectors: epochs cost next to nothing, and with fewer it is not trained to the end.
 HEAD_EPOCHS, HEAD_LR = 50, 5e-3
@@ -67,14 +68,26 @@ def write_experiments(experiments: Sequence[Experiment], folder: Path) -> None:
         (folder / "experiment" / f"{found.name}.yaml").write_text(found.text, encoding="utf-8")
 
 
-def command(experiments: Sequence[Experiment], folder: Path, overrides: Sequence[str]) -> str:
-    """Returns the command that compares these experiments with three seeds.
+# Keys that the experiments set, and those that are of the advice alone.
+REPLACED = ("freeze", "model", "seed", "experiment", "sweep", "run")
+
+
+def commands(advice: Advice, folder: Path, overrides: Sequence[str], where: Sequence[str]) -> list[str]:
+    """Returns the command that trains what is advised with three seeds, and the one that compares it as advised.
 
     Args:
-        experiments: at least one.
-        folder: that holds their files.
+        advice: on the best backbone.
+        folder: of the advice, which holds the experiments.
         overrides: that the user has given, of data, backbone and trainer.
+        where: the arguments that name the user's own config folders.
     """
-    names = ",".join(found.name for found in experiments)
-    given = [f"--config-dir={folder}", "-m", f"experiment={names}", "seed=1,2,3", *overrides]
-    return shlex.join(["python", "-m", "src.train", *given])
+    names = ",".join(found.name for found in proposed(advice))
+    kept = [given for given in overrides if given.lstrip("+~").partition("=")[0] not in REPLACED]
+    kept = [given for given in kept if not given.startswith("freeze.")]
+    own = (
+        [*where, f"hydra.searchpath=[{quoted(f'file://{folder.resolve()}')}]"] if where else [f"--config-dir={folder}"]
+    )
+    runs = folder / "runs"
+    train = [*own, "-m", f"experiment={names}", "seed=1,2,3", f"hydra.sweep.dir={quoted_path(str(runs))}", *kept]
+    compare = [f"runs={runs}", f"metric={advice.metric}", f"margin={advice.margin:g}"]
+    return [shlex.join(["python", "-m", f"src.{name}", *a]) for name, a in (("train", train), ("compare", compare))]

@@ -70,14 +70,16 @@ def probe_layers(
     probes = [
         probe("embeddings" if k == 0 else f"layer {k}", k, vectors[:, k], targets, space) for k in range(layers + 1)
     ]
-    together = np.concatenate([_leading(vectors[:, k], SIDE_BY_SIDE // (layers + 1)) for k in range(layers + 1)], 1)
+    together = np.concatenate([_leading(vectors[:, k], SIDE_BY_SIDE // layers) for k in range(1, layers + 1)], 1)
     return [*probes, probe(ALL_LAYERS, layers, together, targets, space)]
 
 
 def probe(name: str, layers: int, vectors: Vectors, targets: NDArray[Any], space: LabelSpace) -> Probe:
     """Returns the probe of these vectors; arguments as above."""
     wanted = _indicators(targets, len(space.names))
-    predictions = leave_one_out(vectors, wanted).predictions
+    # The intercept is that of all texts: without a text, it moves against the label of that text, which makes vectors
+    # that say nothing look worse than chance.
+    predictions = leave_one_out(vectors, wanted).predictions + (wanted - wanted.mean(0)) / (len(wanted) - 1)
     if space.objective == "multilabel":
         probs = np.stack([_platt(p, y) for p, y in zip(predictions.T, wanted.T, strict=True)], axis=1)
         predicted: NDArray[Any] = probs > 0.5
@@ -113,10 +115,10 @@ def _indicators(targets: NDArray[Any], labels: int) -> Float[NDArray[np.float64]
 
 
 def _leading(vectors: Vectors, count: int) -> Float[NDArray[np.float64], "texts directions"]:
-    """The vectors in the directions in which they vary most."""
+    """The vectors in the directions in which they vary most, scaled so that each layer varies as much as the others."""
     centred = vectors.astype(np.float64) - vectors.mean(0, dtype=np.float64)
-    _, directions = np.linalg.eigh(centred.T @ centred)
-    return np.asarray(centred @ directions[:, ::-1][:, :count])
+    squares, directions = np.linalg.eigh(centred.T @ centred)
+    return np.asarray(centred @ directions[:, ::-1][:, :count] / np.sqrt(max(squares.sum(), 1e-300)))
 
 
 def _tempered(

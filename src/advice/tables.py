@@ -36,7 +36,7 @@ def _layers(advice: Advice) -> Cells:
 
 
 def _costs(advice: Advice) -> Cells:
-    header = ["strategy", "trains", "epoch", "memory", "layers of a prediction", "from"]
+    header = ["strategy", "trains", "epoch", "memory", "layers of a prediction"]
     rows = [
         [
             name,
@@ -44,22 +44,21 @@ def _costs(advice: Advice) -> Cells:
             seconds(cost.epoch),
             sized(cost.memory),
             f"{cost.inference:.0%}",
-            "timed steps" if cost.measured else "the others",
         ]
         for name, cost in advice.costs.items()
     ]
     return Cells("What the strategies cost", header, 1, rows)
 
 
-def write_json(found: Sequence[Advice], command: str, file: Path) -> None:
+def write_json(found: Sequence[Advice], commands: Sequence[str], file: Path) -> None:
     """Writes all numbers, without the texts.
 
     Args:
         found: on each backbone, the best first.
-        command: that tries what is advised.
+        commands: that try what is advised.
         file: to write.
     """
-    content = {"format": 1, "command": command, "backbones": [_content(advice) for advice in found]}
+    content = {"format": 1, "commands": list(commands), "backbones": [_content(advice) for advice in found]}
     file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

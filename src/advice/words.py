@@ -24,7 +24,7 @@ def _measured(advice: Advice) -> str:
     return (
         f"Measured: a linear head on layer {best.layers} of {advice.depth} of the frozen {advice.backbone} reaches "
         f"{metric} {with_error(best.scores[metric])}; {', '.join(others)} (leave-one-out, {advice.probed:,} "
-        "training texts)."
+        f"of {advice.given:,} training texts)."
     )
 
 
@@ -62,8 +62,10 @@ def _oddities(advice: Advice) -> list[str]:
     data, issues = advice.data, advice.issues
     found = []
     if issues:
-        share = len(issues) / advice.probed
-        found.append(f"{counted(len(issues), 'label')} ({share:.1%}) may be wrong: see label_issues.csv.")
+        texts = counted(len({issue.text for issue in issues}), "training text")
+        found.append(
+            f"label_issues.csv: {texts} whose labels the probe doubts, which is often wrong itself; read the first."
+        )
     if data.copies:
         texts = counted(data.copies, "training text")
         found.append(f"The probes leave out {texts} that others contain, or nearly.")
@@ -80,8 +82,9 @@ def _oddities(advice: Advice) -> list[str]:
 
 
 def with_error(interval: Interval) -> str:
-    """Returns a score with half the width of its interval, such as `0.760 ± 0.015`."""
-    return f"{interval.value:.3f} ± {(interval.high - interval.low) / 2:.3f}"
+    """Returns a score with half the width of its interval, such as `0.760 ± 0.015`, or alone where that is 0."""
+    half = (interval.high - interval.low) / 2
+    return f"{interval.value:.3f} ± {half:.3f}" if half else f"{interval.value:.3f}"
 
 
 def seconds(value: float) -> str:

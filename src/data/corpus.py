@@ -97,6 +97,8 @@ def load(cfg: Data, masked: bool = False) -> Corpus:
 
 def sampled(corpus: Corpus, most: int, seed: int) -> Corpus:
     """Returns the corpus with at most so many texts per split, stratified by label."""
+    if all(len(split) <= most for split in corpus.splits.values()):
+        return corpus
     splits = {name: limited(split, most, seed, name) for name, split in corpus.splits.items()}
     texts, splits = _with_texts(splits, corpus.texts)
     return dataclasses.replace(corpus, splits=splits, texts=texts)

@@ -90,13 +90,25 @@ def _run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
         shutil.rmtree(folder.path)
     given = [o for o in HydraConfig.get().overrides.task if not o.startswith(("run=", "resume="))]
     overrides = ["resume=true", *changeable(folder.saved_config(), given)] if resume else given
-    code, errors = run_process(["-m", "src.train", *overrides, f"run={quoted(str(folder.path))}", "hydra.mode=RUN"])
+    arguments = [*config_folders(), *overrides, f"run={quoted(str(folder.path))}", "hydra.mode=RUN"]
+    code, errors = run_process(["-m", "src.train", *arguments])
     if code in INTERRUPTED:
         raise SystemExit(code)
     if folder.state() == "finished":  # even if it was killed while it drew its figures
         return folder.monitored()
     _record_failure(cfg, folder, _reason(code, folder, errors), errors)
     return None
+
+
+def config_folders() -> list[str]:
+    """Returns the arguments with which a command reads the config folders of the user that this one reads."""
+    found = [
+        source.path
+        for source in HydraConfig.get().runtime.config_sources
+        if source.schema == "file" and source.provider.endswith("command-line")
+    ]
+    more = ",".join(quoted(f"file://{path}") for path in found[1:])
+    return [*(f"--config-dir={path}" for path in found[:1]), *([f"hydra.searchpath=[{more}]"] if more else [])]
 
 
 def fail_job(cfg: DictConfig, folder: RunFolder, root: Path, reason: str) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -125,9 +128,11 @@ def test_the_folder_has_the_page_the_numbers_and_a_command_that_runs(options: Se
         assert found_strategy == strategy
         assert isinstance(settings.model, LinearHead)
         assert settings.trainer.max_epochs == (50 if name == "cut_2" else 10)
-    assert (
-        f"--config-dir={folder} -m experiment=cut_{CARRIER},bottom_2,none seed=1,2,3 data=table" in content["command"]
-    )
+    train, compare = content["commands"]
+    assert f"--config-dir={folder} -m experiment=cut_{CARRIER},bottom_2,none seed=1,2,3" in train
+    assert "data=table" in train
+    assert "margin" not in train
+    assert compare == f"python -m src.compare runs={folder / 'runs'} metric=accuracy margin=0.02"
 
 
 def test_several_backbones_are_ranked(
@@ -199,3 +204,21 @@ def test_a_backbone_that_shares_its_layers_is_refused(
 ) -> None:
     given = [*options, f"backbone.name={backbone_folder('albert')}", f"folder={tmp_path / 'advice'}"]
     assert "share one set of parameters" in refusal("advise", given, capsys)
+
+
+@pytest.mark.slow
+def test_the_proposed_commands_run(options: Sequence[str], tmp_path: Path) -> None:
+    folder = tmp_path / "advice"
+    main("advise", [*options, "callbacks.progress=null", f"folder={folder}", "freeze=mix", "seed=5"])
+    for line in json.loads((folder / "advise.json").read_text())["commands"]:
+        short = ["trainer.max_epochs=1"] if "src.train" in line else []
+        ended = subprocess.run(
+            [sys.executable, *shlex.split(line)[1:], *short],
+            cwd=CONF.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+    results = [json.loads(file.read_text()) for file in folder.glob("runs/*/result.json")]
+    assert sorted(result["strategy"] for result in results) == sorted(3 * ["bottom:2", f"cut:{CARRIER}", "none"])

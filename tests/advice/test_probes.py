@@ -45,6 +45,7 @@ def test_a_probe_predicts_each_text_by_all_others() -> None:
         penalty = power * np.linalg.svd(vectors[:, 1] - vectors[:, 1].mean(0))[1].__pow__(2).mean()
         predicted = np.array([_without(i, vectors[:, 1], targets, penalty) for i in range(30)])
         error = -float(((predicted - targets) ** 2).sum())
+        predicted += (targets - targets.mean()) / 29  # with the intercept of all texts
         best, right = (error, (predicted > 0.5) == targets) if right is None or error > best else (best, right)
     assert found.contributions["accuracy"] == pytest.approx(np.asarray(right, dtype=float))
     assert found.contributions.keys() == {"accuracy"}  # 30 texts are too few for intervals of macro F1
@@ -86,15 +87,28 @@ def test_differences_are_paired_by_text() -> None:
 
 
 def test_intervals_hold_where_probes_share_their_training_texts_and_those_of_independent_texts_do_not() -> None:
-    """Of 300 pairs of equally good layers at least 95% are covered, within three standard errors."""
+    """Of 200 pairs of equally good layers at least 95% are covered, within three standard errors."""
     random = np.random.default_rng(5)
     held: list[bool] = []
     naive: list[bool] = []
-    for _ in range(300):
-        halves, targets = two_layers(100, 20, random)
+    for _ in range(200):
+        halves, targets = two_layers(300, 200, random)
         one, other = (probe("", 1, half, targets, BINARY).contributions["accuracy"] for half in halves)
         for found, kept in ((estimate(one - other), held), (crossed((one - other)[None]), naive)):
             kept.append(found is None or found.p() > 0.05)
-    least = 0.95 - 3 * math.sqrt(0.95 * 0.05 / 300)
+    least = 0.95 - 3 * math.sqrt(0.95 * 0.05 / 200)
     assert np.mean(held) >= least
     assert np.mean(naive) < least
+
+
+def test_vectors_that_say_nothing_reach_chance() -> None:
+    """Leaving out a text moves the mean of the labels against it; of balanced labels none would be predicted."""
+    random = np.random.default_rng(7)
+    targets = np.arange(300) % 3
+    labels = LabelSpace("multiclass", ("a", "b", "c"))
+    constant = probe("", 1, np.ones((300, 4)), targets, labels)
+    assert constant.score("accuracy") == pytest.approx(1 / 3, abs=0.01)
+    drawn = [probe("", 1, random.normal(size=(300, 20)), targets, labels) for _ in range(40)]
+    assert np.mean([found.score("accuracy") for found in drawn]) == pytest.approx(1 / 3, abs=0.02)
+    inside = [found.interval("accuracy").low <= 1 / 3 <= found.interval("accuracy").high for found in drawn]
+    assert np.mean(inside) > 0.9
