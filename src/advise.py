@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import hydra
 from hydra import compose
@@ -143,7 +143,7 @@ def check_backbones(names: Sequence[str]) -> None:
 @hydra.main(version_base="1.3", config_path="../conf", config_name="advise")
 def main(cfg: DictConfig) -> None:
     with exit_codes():
-        chosen = HydraConfig.get()
+        chosen: Any = HydraConfig.get()
         given = [str(override) for override in chosen.overrides.task]
         names = [str(chosen.runtime.choices.backbone), *map(str, cfg.more_backbones)]
         check_backbones(names)
