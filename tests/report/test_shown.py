@@ -121,7 +121,8 @@ def test_a_job_that_is_killed_while_it_is_shown_has_finished(run: RunFolder, mon
         return -9, ""
 
     monkeypatch.setattr(jobs, "run_process", kill)
-    task = SimpleNamespace(overrides=SimpleNamespace(task=[]), sweep=SimpleNamespace(dir=str(run.path.parent)))
+    parts = {"task": [], "config_sources": [], "dir": str(run.path.parent)}
+    task = SimpleNamespace(**dict.fromkeys(("overrides", "sweep", "runtime"), SimpleNamespace(**parts)))
     monkeypatch.setattr(jobs.HydraConfig, "get", lambda: task)
     assert jobs.run_job(cfg, run) == run.read_result()["metrics"]["validation"]["loss"]
     assert run.state() == "finished"

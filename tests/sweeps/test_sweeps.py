@@ -69,7 +69,8 @@ def sweep(monkeypatch: pytest.MonkeyPatch, root: Path, seeds: Sequence[int]) -> 
     found = {}
     for number, seed in enumerate(seeds):
         given = SimpleNamespace(task=[f"seed={seed}", "run=elsewhere"])
-        task = SimpleNamespace(overrides=given, sweep=SimpleNamespace(dir=str(root)))
+        nowhere = SimpleNamespace(config_sources=[])
+        task = SimpleNamespace(overrides=given, sweep=SimpleNamespace(dir=str(root)), runtime=nowhere)
         monkeypatch.setattr(sweeps_jobs.HydraConfig, "get", lambda task=task: task)
         found[seed] = sweeps_jobs.run_job(
             composed(f"seed={seed}"), RunFolder(Path(os.path.relpath(root / str(number))))
@@ -142,6 +143,14 @@ def test_an_interrupted_multirun_says_what_is_left(
     with pytest.raises(type(error)):
         compared(ended)()
     assert ("3 of 3 jobs have not begun" in capsys.readouterr().err) == (error.args != (1,))
+
+
+def test_jobs_read_the_config_folders_that_the_user_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = [("/conf", "main"), ("/own", "command-line"), ("/more", "hydra.searchpath in command-line")]
+    named = [SimpleNamespace(path=path, schema="file", provider=provider) for path, provider in sources]
+    task = SimpleNamespace(runtime=SimpleNamespace(config_sources=named))
+    monkeypatch.setattr(sweeps_jobs.HydraConfig, "get", lambda: task)
+    assert sweeps_jobs.config_folders() == ["--config-dir=/own", 'hydra.searchpath=["file:///more"]']
 
 
 def test_a_job_outside_of_its_sweep_is_refused(
