@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import logging
 import os
 import runpy
 import shutil
@@ -137,6 +138,17 @@ def composed_for(command: str, **values: Any) -> DictConfig:
     return cfg
 
 
+@contextlib.contextmanager
+def logging_as_before() -> Iterator[None]:
+    """Undoes what Hydra does to the root logger, whose messages later tests would find on standard error."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    try:
+        yield
+    finally:
+        logging.root.handlers[:] = handlers
+        logging.root.setLevel(level)
+
+
 def refusal(command: str, arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
     """What a command says of a mistake. It runs in this process, and must end with exit code 2 and without a traceback.
 
@@ -148,7 +160,7 @@ def refusal(command: str, arguments: Sequence[str], capsys: pytest.CaptureFixtur
     GlobalHydra.instance().clear()
     capsys.readouterr()
     file = str(CONF.parent / "src" / f"{command}.py")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, logging_as_before():
         patch.setattr(sys, "argv", [file, *arguments])
         with pytest.raises(SystemExit) as ended:
             runpy.run_path(file, run_name="__main__")
@@ -175,7 +187,7 @@ def main(command: str, arguments: Sequence[str]) -> None:
     """
     GlobalHydra.instance().clear()
     file = str(CONF.parent / "src" / f"{command}.py")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, logging_as_before():
         patch.setattr(sys, "argv", [file, *arguments])
         runpy.run_path(file, run_name="__main__")
 
