@@ -139,12 +139,14 @@ def composed_for(command: str, **values: Any) -> DictConfig:
 
 
 @contextlib.contextmanager
-def logging_as_before() -> Iterator[None]:
-    """Undoes what Hydra does to the root logger, whose messages later tests would find on standard error."""
-    handlers, level = logging.root.handlers[:], logging.root.level
+def process_as_before() -> Iterator[None]:
+    """Undoes what a command does to its process: handlers of the root logger, environment variables of a sweep."""
+    handlers, level, environment = logging.root.handlers[:], logging.root.level, {**os.environ}
     try:
         yield
     finally:
+        os.environ.clear()
+        os.environ.update(environment)
         logging.root.handlers[:] = handlers
         logging.root.setLevel(level)
 
@@ -160,7 +162,7 @@ def refusal(command: str, arguments: Sequence[str], capsys: pytest.CaptureFixtur
     GlobalHydra.instance().clear()
     capsys.readouterr()
     file = str(CONF.parent / "src" / f"{command}.py")
-    with pytest.MonkeyPatch.context() as patch, logging_as_before():
+    with pytest.MonkeyPatch.context() as patch, process_as_before():
         patch.setattr(sys, "argv", [file, *arguments])
         with pytest.raises(SystemExit) as ended:
             runpy.run_path(file, run_name="__main__")
@@ -187,7 +189,7 @@ def main(command: str, arguments: Sequence[str]) -> None:
     """
     GlobalHydra.instance().clear()
     file = str(CONF.parent / "src" / f"{command}.py")
-    with pytest.MonkeyPatch.context() as patch, logging_as_before():
+    with pytest.MonkeyPatch.context() as patch, process_as_before():
         patch.setattr(sys, "argv", [file, *arguments])
         runpy.run_path(file, run_name="__main__")
 

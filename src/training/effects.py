@@ -52,11 +52,14 @@ def _not_told(warnings: Sequence[str]) -> Sequence[str]:
     """Returns the warnings that no other job of this sweep has given, and writes them down for the next."""
     if not warnings or TOLD not in os.environ:
         return warnings
-    with Path(os.environ[TOLD]).open("a+", encoding="utf-8") as file:
-        file.seek(0)
-        told = file.read().splitlines()
-        new = [warning for warning in warnings if warning not in told]
-        file.writelines(f"{warning}\n" for warning in new)
+    try:
+        with Path(os.environ[TOLD]).open("a+", encoding="utf-8") as file:
+            file.seek(0)
+            told = file.read().splitlines()
+            new = [warning for warning in warnings if warning not in told]
+            file.writelines(f"{warning}\n" for warning in new)
+    except OSError:  # a job on another machine, or a full disk: told once too often is no harm
+        return warnings
     return new
 
 
