@@ -6,7 +6,6 @@ Torch and what stands on it are imported inside functions: a mistake in the conf
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,8 +30,6 @@ from src.statistics.intervals import Interval
 from src.training.clock import Clock
 from src.training.inputs import read_inputs
 from src.training.libraries import importing_libraries
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

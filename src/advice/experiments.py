@@ -68,7 +68,7 @@ def write_experiments(experiments: Sequence[Experiment], folder: Path) -> None:
         (folder / "experiment" / f"{found.name}.yaml").write_text(found.text, encoding="utf-8")
 
 
-# Keys that the experiments set, and those that are of the advice alone.
+# Keys of the user that the experiments, the seeds or the sweep set.
 REPLACED = ("freeze", "model", "seed", "experiment", "sweep", "run")
 
 
@@ -82,8 +82,8 @@ def commands(advice: Advice, folder: Path, overrides: Sequence[str], where: Sequ
         where: the arguments that name the user's own config folders.
     """
     names = ",".join(found.name for found in proposed(advice))
-    kept = [given for given in overrides if given.lstrip("+~").partition("=")[0] not in REPLACED]
-    kept = [given for given in kept if not given.startswith("freeze.")]
+    keys = {given: given.lstrip("+~").partition("=")[0] for given in overrides}
+    kept = [given for given, key in keys.items() if key not in REPLACED and not key.startswith("freeze.")]
     own = (
         [*where, f"hydra.searchpath=[{quoted(f'file://{folder.resolve()}')}]"] if where else [f"--config-dir={folder}"]
     )

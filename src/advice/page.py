@@ -24,7 +24,7 @@ def write_page(advice: Advice, encoders: Sequence[str], commands: Sequence[str],
         folder: where to write.
     """
     title = "What a linear head reaches on each layer"
-    note = "Bars: 95% intervals for other texts. Of layers within the band, the star is the first that is as good."
+    note = "Bars: 95% intervals for other texts. The band is the margin below the best layer, the star the advised one."
     page = render(
         "advise.html",
         "sort.js",

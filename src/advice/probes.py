@@ -59,7 +59,7 @@ class Probe:
 def probe_layers(
     vectors: Float[NDArray[np.floating], "texts outputs width"], targets: NDArray[Any], space: LabelSpace
 ) -> list[Probe]:
-    """Returns a probe of the embeddings and of each layer, and one that reads all of them side by side.
+    """Returns a probe of the embeddings and of each layer, and one that reads all layers side by side.
 
     Args:
         vectors: of each text after the embeddings and after each layer.

@@ -36,7 +36,7 @@ def _choice(advice: Advice) -> str:
     elif chosen is advice.best:
         why = f"the best one here, and the cheapest of those that score at most {margin} below it"
     else:
-        why = f"the cheapest of those that may be the best and score at most {margin} below it here"
+        why = f"the cheapest of those that may be the best and score at most {margin} below the best one here"
     mixed = (
         " All layers together are better: freeze=mix, which reads a weighted sum of them, is worth a try."
         if advice.mix

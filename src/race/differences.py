@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from src.race.recorded import Recorded
 from src.statistics import sequential
+from src.statistics.best import Pairs, estimated
 from src.statistics.estimate import Estimate
 from src.statistics.intervals import Interval
 from src.statistics.resampled import resampled
@@ -32,16 +33,13 @@ class Differences:
         arms: the number of arms that began.
     """
 
-    estimates: Mapping[tuple[str, str], Estimate | None]
+    estimates: Pairs
     alpha: float
     arms: int
 
     def estimate(self, a: str, b: str) -> Estimate | None:
         """Returns by how much a scores higher than b."""
-        if (found := self.estimates.get((a, b))) is not None:
-            return found
-        other = self.estimates.get((b, a))
-        return None if other is None else other.reversed
+        return estimated(self.estimates, a, b)
 
     def interval(self, a: str, b: str) -> Interval | None:
         """Returns by how much a scores higher than b, with its interval."""

@@ -12,6 +12,14 @@ from src.statistics.intervals import Interval
 Pairs = Mapping[tuple[str, str], Estimate | None]
 
 
+def estimated(pairs: Pairs, a: str, b: str) -> Estimate | None:
+    """Returns by how much a is higher than b, from estimates of pairs that have each pair in one of its orders."""
+    if (found := pairs.get((a, b))) is not None:
+        return found
+    other = pairs.get((b, a))
+    return None if other is None else other.reversed
+
+
 @dataclass(frozen=True)
 class Best:
     """What is claimed of several groups, all of it together with 95% confidence.
@@ -44,10 +52,7 @@ class AllPairs:
 
     def estimate(self, a: str, b: str) -> Estimate | None:
         """Returns by how much a is higher than b."""
-        if (found := self.estimates.get((a, b))) is not None:
-            return found
-        other = self.estimates.get((b, a))
-        return None if other is None else other.reversed
+        return estimated(self.estimates, a, b)
 
     def interval(self, a: str, b: str) -> Interval | None:
         """Returns by how much a is higher than b, with its simultaneous interval."""
