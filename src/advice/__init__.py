@@ -6,6 +6,7 @@ __all__ = [
     "encoded",
     "encoders",
     "experiments",
+    "inputs",
     "label_issues",
     "page",
     "plots",

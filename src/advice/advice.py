@@ -16,20 +16,16 @@ from omegaconf import DictConfig
 
 from src.advice.costs import StrategyCost, strategy_costs
 from src.advice.encoded import encode
+from src.advice.inputs import read_advisable
 from src.advice.label_issues import Issue, label_issues
 from src.advice.probes import ALL_LAYERS, FEWEST, Probe, all_pairs, probe_layers
-from src.advice.texts import Texts, read_texts
+from src.advice.texts import Texts, Truncated, read_texts
 from src.comparison.decision import Decision, decide
-from src.config.backbone import Scratch
-from src.config.model import LinearHead
-from src.data.corpus import Corpus, sampled
+from src.data.corpus import Corpus
+from src.data.labels import LabelSpace
 from src.errors import UserError
-from src.freezing.parameter_efficient import Mix
-from src.models.checks import read_training
 from src.statistics.intervals import Interval
 from src.training.clock import Clock
-from src.training.inputs import read_inputs
-from src.training.libraries import importing_libraries
 
 
 @dataclass(frozen=True)
@@ -68,6 +64,7 @@ class Advice:
             where that cannot be estimated.
         costs: of strategies by name, from the cheapest to the dearest.
         data: what is odd in the texts.
+        truncated: by split, the texts that are cut off.
         contributions: of each probed text to the best layer's score.
         issues: labels that are probably wrong, the least probable first.
         corpus: that was read.
@@ -85,6 +82,7 @@ class Advice:
     together: Interval | None
     costs: Mapping[str, StrategyCost]
     data: Texts
+    truncated: Mapping[str, Truncated]
     contributions: NDArray[np.float64]
     issues: Sequence[Issue]
     corpus: Corpus
@@ -129,35 +127,14 @@ def advise(cfg: DictConfig, metric: str | None, margin: float, max_texts: int) -
         UserError: the config, the backbone or the data cannot be used.
     """
     clock = Clock()
-    _check(cfg)
     with clock("data"):
-        inputs = read_inputs(cfg)
-        if inputs.source.shares_layers:
-            raise UserError(
-                f"Advice needs a backbone with layers of its own; those of {inputs.source.name} share one set of "
-                "parameters.\nChoose another backbone."
-            )
-        given = len(inputs.corpus.splits["train"])
-        inputs = dataclasses.replace(inputs, corpus=sampled(inputs.corpus, max_texts, inputs.settings.data.seed))
-    with clock("import"), importing_libraries():
-        from src.training.build import build
-    with clock("build"):
-        module, datamodule = build(cfg, inputs.settings, inputs.strategy, inputs.source, inputs.corpus)
-        datamodule.setup()
-        module.enter_phase(0)
-    data, first = read_texts(inputs.corpus, datamodule.tokens)
-    several = inputs.corpus.space.objective == "multilabel" and first.sum() >= FEWEST["f1_macro"]
-    metric = metric or ("f1_macro" if several else "accuracy")
-    if first.sum() < FEWEST[metric]:
-        raise UserError(
-            f"metric={metric} needs at least {FEWEST[metric]} different training texts; there are {first.sum():,}.\n"
-            "Choose metric=accuracy."
-        )
-    with clock("encode"):
-        vectors = encode(inputs, module, datamodule)
+        inputs, given = read_advisable(cfg, max_texts)
+        data, first = read_texts(inputs.corpus)
+    metric = _deciding(metric, inputs.corpus.space, int(first.sum()))
+    encoded = encode(inputs, clock)
     with clock("probe"):
         targets = inputs.corpus.splits["train"].targets[first]
-        probes = probe_layers(vectors[first], targets, inputs.corpus.space)
+        probes = probe_layers(encoded.vectors[first], targets, inputs.corpus.space)
         issues = _issues(probes[-1], targets, first)
     layers, decision = _compared(probes, metric, margin)
     best = max(probes[1:-1], key=lambda found: found.score(metric))
@@ -176,6 +153,7 @@ def advise(cfg: DictConfig, metric: str | None, margin: float, max_texts: int) -
         together=all_pairs([probes[-1], best], metric).interval(ALL_LAYERS, best.name),
         costs=costs,
         data=data,
+        truncated=encoded.truncated,
         contributions=best.contributions[metric],
         issues=issues,
         corpus=inputs.corpus,
@@ -183,25 +161,20 @@ def advise(cfg: DictConfig, metric: str | None, margin: float, max_texts: int) -
     )
 
 
-def _check(cfg: DictConfig) -> None:
-    """
+def _deciding(metric: str | None, space: LabelSpace, texts: int) -> str:
+    """The score that decides: by default accuracy, where texts have several labels and suffice for it macro F1.
+
     Raises:
-        UserError: the config is not one that advice can be given for.
+        UserError: there are too few texts for the chosen one.
     """
-    settings, strategy = read_training(cfg)
-    if not isinstance(strategy, Mix):
-        raise UserError(f"Advice is about all strategies; got freeze={strategy.name}.\nLeave out freeze=….")
-    if not isinstance(settings.model, LinearHead) or settings.model.pooling == "pooler":
+    several = space.objective == "multilabel" and texts >= FEWEST["f1_macro"]
+    metric = metric or ("f1_macro" if several else "accuracy")
+    if texts < FEWEST[metric]:
         raise UserError(
-            "Advice reads one vector per text and layer, so the head must be model=bert_linear with model.pooling=mean "
-            "or cls.\nLeave out model=…."
+            f"metric={metric} needs at least {FEWEST[metric]} different training texts; there are {texts:,}.\n"
+            "Choose metric=accuracy."
         )
-    if isinstance(settings.backbone, Scratch) or cfg.pretrain:
-        raise UserError(
-            "Advice needs a pretrained backbone; this one would start from random weights.\nChoose another."
-        )
-    if settings.activations.mode == "off":
-        raise UserError("Advice needs an activation store; got activations=off.\nLeave it out.")
+    return metric
 
 
 def _issues(all_layers: Probe, targets: NDArray[Any], first: NDArray[np.bool_]) -> list[Issue]:

@@ -3,55 +3,72 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from src.advice.texts import Truncated, truncated
 from src.errors import UserError
+from src.training.libraries import importing_libraries
 
 if TYPE_CHECKING:
+    from pytorch_lightning import Trainer
+
+    from src.config.trainer_switches import Trainer as Settings
     from src.datamodules.datamodule import TextDataModule
     from src.modules.freezable import FreezableModule
+    from src.training.clock import Clock
     from src.training.inputs import Inputs
 
 
-def encode(
-    inputs: Inputs, module: FreezableModule, datamodule: TextDataModule
-) -> Float[NDArray[np.float32], "texts outputs width"]:
-    """Returns the vectors of the training texts after the embeddings and after each layer.
+@dataclass(frozen=True)
+class Encoded:
+    """
+    Args:
+        vectors: of the training texts after the embeddings and after each layer.
+        truncated: by split, the texts that are longer than `data.max_length`.
+    """
 
-    The backbone runs once over all texts, unless an earlier run has left them in a store.
+    vectors: Float[NDArray[np.float32], "texts outputs width"]
+    truncated: Mapping[str, Truncated]
+
+
+def encode(inputs: Inputs, clock: Clock) -> Encoded:
+    """Runs the backbone once over all texts, unless an earlier run has left its outputs in a store.
 
     Args:
         inputs: of a run with `freeze=mix` and a linear head.
-        module: of that run.
-        datamodule: of that run, after its setup.
+        clock: that times the parts of this.
 
     Raises:
         UserError: there can be no store.
     """
-    from pytorch_lightning import Trainer
+    with clock("import"), importing_libraries():
+        from src.training.build import build
+    with clock("build"):
+        module, datamodule = build(inputs.cfg, inputs.settings, inputs.strategy, inputs.source, inputs.corpus)
+        datamodule.setup()
+        module.enter_phase(0)
+    with clock("encode"):
+        vectors = _vectors(inputs, module, datamodule)
+    return Encoded(vectors, {name: truncated(tokens) for name, tokens in datamodule.tokens.items()})
 
+
+def _vectors(
+    inputs: Inputs, module: FreezableModule, datamodule: TextDataModule
+) -> Float[NDArray[np.float32], "texts outputs width"]:
     from src.caching.encoding import UnusableError, read_or_build
     from src.caching.use_store import find_store
 
-    chosen, tokens = inputs.settings.trainer, datamodule.all_tokens
+    tokens = datamodule.all_tokens
     assert tokens is not None
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.ERROR)  # which devices there are
-    trainer = Trainer(
-        accelerator=chosen.accelerator,
-        devices=1,
-        precision=chosen.precision,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=chosen.enable_progress_bar,
-        enable_model_summary=False,
-    )
     try:
         recipe, store = find_store(module, datamodule, inputs.settings)
-        rows, _ = read_or_build(store, recipe, tokens, trainer)
+        rows, _ = read_or_build(store, recipe, tokens, _trainer(inputs.settings.trainer))
     except UnusableError as reason:
         raise UserError(
             f"Advice needs an activation store, and there can be none: {reason}.\n"
@@ -60,6 +77,27 @@ def encode(
     found = rows.take(inputs.corpus.splits["train"].positions)
     values = _float32(found.flat(np.arange(len(found.lengths))))
     return values.reshape(len(values), recipe.width // int(module.encoder.config.hidden_size), -1)
+
+
+def _trainer(chosen: Settings) -> Trainer:
+    """A trainer that says nothing of the devices there are; training says it later."""
+    from pytorch_lightning import Trainer
+
+    log = logging.getLogger("pytorch_lightning.utilities.rank_zero")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        return Trainer(
+            accelerator=chosen.accelerator,
+            devices=1,
+            precision=chosen.precision,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=chosen.enable_progress_bar,
+            enable_model_summary=False,
+        )
+    finally:
+        log.setLevel(level)
 
 
 def _float32(stored: NDArray[Any]) -> NDArray[np.float32]:

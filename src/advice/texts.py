@@ -43,16 +43,14 @@ class Texts:
         labels: how many training texts have each label, by its name.
         copies: training texts that are copies, or nearly, of an earlier training text.
         leaked: how many texts of validation and test are copies, or nearly, of a training text.
-        truncated: by split.
     """
 
     labels: Mapping[str, int]
     copies: int
     leaked: Mapping[str, int]
-    truncated: Mapping[str, Truncated]
 
 
-def read_texts(corpus: Corpus, tokens: Mapping[str, Tokens]) -> tuple[Texts, Bool[NDArray[np.bool_], " texts"]]:
+def read_texts(corpus: Corpus) -> tuple[Texts, Bool[NDArray[np.bool_], " texts"]]:
     """Returns what the texts are like, and which training texts are not copies of earlier ones.
 
     Raises:
@@ -63,8 +61,7 @@ def read_texts(corpus: Corpus, tokens: Mapping[str, Tokens]) -> tuple[Texts, Boo
     first[np.unique(found["train"], return_index=True)[1]] = True
     labels = _counts(corpus, first)
     leaked = {name: int(np.isin(found[name], found["train"]).sum()) for name in found if name != "train"}
-    truncated = {name: _truncated(split) for name, split in tokens.items()}
-    return Texts(labels, int((~first).sum()), leaked, truncated), first
+    return Texts(labels, int((~first).sum()), leaked), first
 
 
 def _units(corpus: Corpus) -> dict[str, Int[NDArray[np.int64], " texts"]]:
@@ -90,7 +87,8 @@ def _counts(corpus: Corpus, first: Bool[NDArray[np.bool_], " texts"]) -> dict[st
     return found
 
 
-def _truncated(tokens: Tokens) -> Truncated:
+def truncated(tokens: Tokens) -> Truncated:
+    """Returns how many texts of a split are cut off, and what they lose."""
     lost = tokens.full_lengths - tokens.lengths
     found = lost[lost > 0]
     return Truncated(len(found), len(lost), int(found.sum()), int(np.median(found)) if len(found) else 0)

@@ -74,7 +74,7 @@ def _oddities(advice: Advice) -> list[str]:
         found.append(f"Also in the training texts, or nearly: {named}. Scores on them say little about new texts.")
     if cut := [
         f"{part.texts:,} of {part.total:,} texts of {name} (median {part.median:,} tokens)"
-        for name, part in data.truncated.items()
+        for name, part in advice.truncated.items()
         if part.texts
     ]:
         found.append(f"data.max_length cuts off {', '.join(cut)}.")
