@@ -14,7 +14,7 @@ import itertools
 import logging
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ STRATEGIES = {
     "bottom:2": ["freeze=bottom", "freeze.layers=2"],
     "lora:8": ["freeze=lora", "optimizer.lr=5e-4"],
     "lp_ft:2": ["freeze=lp_ft", "freeze.epochs=2"],
+    "mix": ["freeze=mix", *FROZEN],
     "gradual:1x2": ["freeze=gradual", "freeze.stages_per_phase=2"],
 }
 HEADS = {"linear": "bert_linear", "bilstm": "bert_bilstm"}
@@ -62,7 +63,7 @@ def main() -> None:
     parser.add_argument("--heads", nargs="+", default=list(HEADS), choices=list(HEADS))
     parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES), choices=list(STRATEGIES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    parser.add_argument("--table", type=Path, default=Path("outputs/benchmarks/table.csv"))
+    parser.add_argument("--table", type=Path, default=Path("benchmarks/results/table.csv"))
     parser.add_argument("--runs", type=Path, default=Path("outputs/benchmarks/table"))
     chosen = parser.parse_args()
     logging.getLogger("src").setLevel(logging.ERROR)
@@ -70,9 +71,9 @@ def main() -> None:
         chosen.sizes, chosen.heads, chosen.seeds, chosen.sets, chosen.strategies
     ):
         key = (name, str(size), head, strategy, str(seed))
-        if key not in _known(chosen.table) and _has(name, size):
+        if key not in known(chosen.table, KEYS) and has(name, size):
             row = run(key, chosen.data, chosen.runs)
-            _add(chosen.table, row)
+            add(chosen.table, FIELDS, row)
             print(*row.values(), flush=True)
 
 
@@ -118,23 +119,25 @@ def overrides(key: Sequence[str], data: Path) -> list[str]:
     ]
 
 
-def _has(name: str, size: int) -> bool:
-    """Whether the data set has so many training texts."""
+def has(name: str, size: int) -> bool:
+    """Returns whether the data set has so many training texts."""
     most = {"reviews": 500, "aspects": 500, "tweet_emotion": 3257, "tweet_irony": 2862}
     return size <= most.get(name, 4907)
 
 
-def _known(table: Path) -> set[tuple[str, ...]]:
+def known(table: Path, keys: Sequence[str]) -> set[tuple[str, ...]]:
+    """Returns the keys of the rows of a table; none if there is no such file."""
     if not table.exists():
         return set()
     with table.open(newline="") as file:
-        return {tuple(row[key] for key in KEYS) for row in csv.DictReader(file)}
+        return {tuple(row[key] for key in keys) for row in csv.DictReader(file)}
 
 
-def _add(table: Path, row: dict[str, Any]) -> None:
+def add(table: Path, fields: Sequence[str], row: Mapping[str, Any]) -> None:
+    """Adds a row to a table; a new one begins with the names of its fields."""
     new = not table.exists()
     with table.open("a", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+        writer = csv.DictWriter(file, fields, lineterminator="\n")
         if new:
             writer.writeheader()
         writer.writerow(row)

@@ -34,6 +34,7 @@ class Options(Section):
     folder: Annotated[str, Field(min_length=1)]
     metric: Literal["accuracy", "f1_macro"] | None
     margin: Annotated[float, Field(ge=0, lt=1)]
+    cost: Literal["time", "memory", "parameters", "inference"]
     max_texts: Annotated[int, Field(ge=20)]
     more_backbones: list[str]
 
@@ -55,7 +56,7 @@ def advise(cfg: DictConfig) -> Advice:
     check_references(cfg)
     options = check_options(OmegaConf.masked_copy(cfg, [*Options.model_fields]), Options)
     rest = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in Options.model_fields])
-    return advice.advise(with_current_names(rest), options.metric, options.margin, options.max_texts)
+    return advice.advise(with_current_names(rest), options.metric, options.margin, options.cost, options.max_texts)
 
 
 def show(found: Sequence[Advice], commands: Sequence[str]) -> None:

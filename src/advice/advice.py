@@ -20,7 +20,7 @@ from src.advice.inputs import read_advisable
 from src.advice.label_issues import Issue, label_issues
 from src.advice.probes import ALL_LAYERS, FEWEST, Probe, all_pairs, probe_layers
 from src.advice.texts import Texts, Truncated, read_texts
-from src.comparison.decision import Decision, decide
+from src.comparison.decision import Cost, Decision, decide
 from src.data.corpus import Corpus
 from src.data.labels import LabelSpace
 from src.errors import UserError
@@ -55,6 +55,7 @@ class Advice:
         backbone: its name.
         metric: the score that decides.
         margin: by how much lower a score may be and still count as as good.
+        cost: what is cheap.
         probed: different training texts that the probes read.
         given: training texts that there are.
         depth: layers of the backbone.
@@ -62,7 +63,7 @@ class Advice:
         decision: among the layers that a head can read alone.
         together: by how much all layers side by side are better than the best layer, with an interval of its own; None
             where that cannot be estimated.
-        costs: of strategies by name, from the cheapest to the dearest.
+        costs: of strategies by name, the cheapest first.
         data: what is odd in the texts.
         truncated: by split, the texts that are cut off.
         contributions: of each probed text to the best layer's score.
@@ -74,6 +75,7 @@ class Advice:
     backbone: str
     metric: str
     margin: float
+    cost: Cost
     probed: int
     given: int
     depth: int
@@ -114,13 +116,14 @@ class Advice:
         return self.layer(self.decision.chosen)
 
 
-def advise(cfg: DictConfig, metric: str | None, margin: float, max_texts: int) -> Advice:
+def advise(cfg: DictConfig, metric: str | None, margin: float, cost: Cost, max_texts: int) -> Advice:
     """Looks at the texts of a config once, and says what it is worth to freeze.
 
     Args:
         cfg: of a run with `freeze=mix` and a linear head.
         metric: `accuracy` or `f1_macro`; None: the latter for several labels per text.
         margin: as in a comparison.
+        cost: what is cheap, as in a comparison.
         max_texts: of each split that are read.
 
     Raises:
@@ -140,11 +143,12 @@ def advise(cfg: DictConfig, metric: str | None, margin: float, max_texts: int) -
     best = max(probes[1:-1], key=lambda found: found.score(metric))
     kept = next(found.layers for found in layers if found.name == decision.chosen)
     with clock("costs"):
-        costs = strategy_costs(inputs, len(layers) - 2, kept)
+        costs = strategy_costs(inputs, len(layers) - 2, kept, cost)
     return Advice(
         backbone=inputs.source.name,
         metric=metric,
         margin=margin,
+        cost=cost,
         probed=int(first.sum()),
         given=given,
         depth=len(layers) - 2,

@@ -6,6 +6,7 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
+from src.comparison.decision import Cost
 from src.training.inputs import Inputs
 
 
@@ -24,14 +25,24 @@ class StrategyCost:
     trainable: int
     inference: float
 
+    def of(self, cost: Cost) -> float:
+        """What counts as the cost of the strategy."""
+        return {
+            "time": self.epoch,
+            "memory": self.memory,
+            "parameters": self.trainable,
+            "inference": self.inference,
+        }[cost]
 
-def strategy_costs(inputs: Inputs, layers: int, kept: int) -> dict[str, StrategyCost]:
-    """Returns the costs of strategies by name: heads alone, two depths of freezing, nothing frozen.
+
+def strategy_costs(inputs: Inputs, layers: int, kept: int, cost: Cost) -> dict[str, StrategyCost]:
+    """Returns the costs of strategies by name, the cheapest first: heads alone, two depths of freezing, nothing frozen.
 
     Args:
         inputs: of any strategy.
         layers: of the backbone.
         kept: how many layers the head reads that is advised.
+        cost: what is cheap.
     """
     found = {}
     if kept < layers:
@@ -39,7 +50,8 @@ def strategy_costs(inputs: Inputs, layers: int, kept: int) -> dict[str, Strategy
     found["all"] = _measured(inputs, 1.0, _target_="src.freezing.Everything")
     for frozen in sorted({max(1, round(layers * share)) for share in (2 / 3, 1 / 3)}, reverse=True):
         found[f"bottom:{frozen}"] = _measured(inputs, 1.0, _target_="src.freezing.Bottom", layers=frozen)
-    return found | {"none": _measured(inputs, 1.0, _target_="src.freezing.Nothing")}
+    found["none"] = _measured(inputs, 1.0, _target_="src.freezing.Nothing")
+    return dict(sorted(found.items(), key=lambda one: one[1].of(cost)))
 
 
 def _measured(inputs: Inputs, inference: float, **freeze: Any) -> StrategyCost:

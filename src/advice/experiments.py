@@ -57,8 +57,9 @@ def experiment(strategy: str) -> Experiment:
 def proposed(advice: Advice) -> list[Experiment]:
     """Returns what to try: the head on the advised layer, on all layers if these are better, a few top layers, all."""
     heads = [advice.strategy(advice.chosen), *(["mix"] if advice.mix else [])]
-    top = next(name for name in advice.costs if name.startswith("bottom:"))
-    return [experiment(name) for name in (*heads, top, "none")]
+    partly = [found for found in map(experiment, advice.costs) if found.freeze == "bottom"]
+    top = max(partly, key=lambda found: found.layers or 0)
+    return [*map(experiment, heads), top, experiment("none")]
 
 
 def write_experiments(experiments: Sequence[Experiment], folder: Path) -> None:

@@ -76,7 +76,7 @@ def probe_layers(
 
 def probe(name: str, layers: int, vectors: Vectors, targets: NDArray[Any], space: LabelSpace) -> Probe:
     """Returns the probe of these vectors; arguments as above."""
-    wanted = _indicators(targets, len(space.names))
+    wanted = indicators(targets, len(space.names))
     # The intercept is that of all texts: without a text, it moves against the label of that text, which makes vectors
     # that say nothing look worse than chance.
     predictions = leave_one_out(vectors, wanted).predictions + (wanted - wanted.mean(0)) / (len(wanted) - 1)
@@ -110,7 +110,13 @@ def estimate(contributions: PerText) -> Estimate | None:
     return None if found is None else replace(found, error=math.sqrt(2) * found.error)
 
 
-def _indicators(targets: NDArray[Any], labels: int) -> Float[NDArray[np.float64], "texts labels"]:
+def indicators(targets: NDArray[Any], labels: int) -> Float[NDArray[np.float64], "texts labels"]:
+    """Returns 1 where a text has a label, and 0 elsewhere.
+
+    Args:
+        targets: int64 [texts] label indices, or float32 [texts, labels] of 0 and 1.
+        labels: how many there are.
+    """
     return np.asarray(targets if targets.ndim == 2 else np.eye(labels)[targets], dtype=np.float64)
 
 
