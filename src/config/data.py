@@ -39,6 +39,15 @@ Label = Annotated[
 ]
 
 
+ClassWeights = Annotated[
+    Annotated[Literal["balanced"], pydantic.Tag("src.balanced")]
+    | Annotated[
+        dict[Name, Annotated[float, Field(gt=0, allow_inf_nan=False)]], Field(min_length=1), pydantic.Tag("src.weights")
+    ],
+    pydantic.Discriminator(lambda node: "src.weights" if isinstance(node, dict) else "src.balanced"),
+]
+
+
 def _train_size(value: Any) -> int | float | None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if value is not None and not (number and (0 < value <= 1 if isinstance(value, float) else value >= 1)):
@@ -79,7 +88,8 @@ class Data(Section):
     fold: Natural | None = None
     repeat: Natural = 0
     train_size: Annotated[int | float | None, PlainValidator(_train_size)] = None
-    class_weights: Literal["balanced"] | None
+    class_weights: ClassWeights | None
+    sampling: Literal["balanced"] | None = None
     max_length: Annotated[int, Field(ge=3)]
     pack: bool
     batch_size: Positive
@@ -103,6 +113,11 @@ class Data(Section):
         if isinstance(self.label, list) and self.label_names:
             raise ValueError(
                 "label_names needs a single label column; with several columns, the column names are the labels"
+            )
+        if self.sampling and self.class_weights:
+            raise ValueError(
+                "sampling and class_weights both make rare labels count more; together they count twice.\n"
+                "Choose one of them"
             )
         names = self.label_names or []
         if len({" ".join(name.split()) for name in names} - {""}) < len(names):

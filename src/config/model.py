@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from src.config.sections import Component, Fraction, Positive, Probability, Section, UnitInterval
 
@@ -14,12 +14,34 @@ Pooling = Literal["mean", "cls", "pooler"]
 StatePooling = Literal["max", "mean", "last"]
 
 
-class LinearHead(Component):
+LOSS_KEYS = ("loss", "label_smoothing", "focal_gamma")  # keys that are no arguments of the head
+
+
+class ClassifierHead(Component):
+    """A head that classifies, and the loss that it is trained with; cross-entropy where nothing is said."""
+
+    loss: Literal["cross_entropy", "focal"] | None = None
+    label_smoothing: Probability | None = None
+    focal_gamma: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def is_one_loss(self) -> Self:
+        if self.focal_gamma is not None and self.loss != "focal":
+            raise ValueError("focal_gamma is of the focal loss.\nChoose it too, model.loss=focal, or leave it out")
+        return self
+
+    @property
+    def gamma(self) -> float:
+        """Of the focal loss; 0 for cross-entropy."""
+        return (2.0 if self.focal_gamma is None else self.focal_gamma) if self.loss == "focal" else 0.0
+
+
+class LinearHead(ClassifierHead):
     pooling: Pooling
     dropout: Probability
 
 
-class BiLSTMHead(Component):
+class BiLSTMHead(ClassifierHead):
     hidden_size: Positive
     layers: Positive
     pooling: StatePooling

@@ -16,7 +16,7 @@ def best_mode(metric: str) -> Mode:
     Args:
         metric: with or without its split, such as `validation/loss`.
     """
-    return "min" if metric.rpartition("/")[2] in LESS_IS_BETTER else "max"
+    return "min" if (metric.partition("/")[2] or metric) in LESS_IS_BETTER else "max"
 
 
 def sign(metric: str) -> int:

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from src.config.backbone import FromRun, Pretrained, Scratch
 from src.config.data import Data
-from src.config.model import BiLSTMHead, LinearHead, MaskedLanguageHead
+from src.config.model import BiLSTMHead, ClassifierHead, LinearHead, MaskedLanguageHead
 from src.config.race import Race
 from src.config.sections import Component, Fraction, LearningRate, Section, Seed, UnitInterval
 from src.config.trainer_switches import Trainer
@@ -81,7 +81,7 @@ class RunConfig(Section):
         Annotated[LinearHead, pydantic.Tag("src.models.heads.LinearHead")]
         | Annotated[BiLSTMHead, pydantic.Tag("src.models.heads.BiLSTMHead")]
         | Annotated[MaskedLanguageHead, pydantic.Tag("src.models.heads.MaskedLanguageHead")]
-        | Annotated[Component, pydantic.Tag("other")],
+        | Annotated[ClassifierHead, pydantic.Tag("other")],
         pydantic.Discriminator(lambda node: _head_kind(node)),
     ]
     data: Data

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from src.data.label_task import label_space
 from src.data.label_values import warn_of_variants
 from src.data.labels import LabelSpace
 from src.data.split import Split
+from src.errors import UserError, nearest
 from src.tables import sources
 from src.tables.splits import SPLITS
 from src.tables.tables import Table, join
@@ -50,12 +52,15 @@ class Corpus:
         names = ", ".join(self.space.names[:10]) + (", …" if len(self.space.names) > 10 else "")
         return f"{self.space.objective} with {len(self.space.names)} labels ({names}); {sizes} texts"
 
-    def label_weights(self) -> NDArray[np.float32]:
-        """Returns the weight of each label in a balanced loss, float32 [labels].
+    def label_weights(self, given: Mapping[str, float] | Literal["balanced"]) -> NDArray[np.float32]:
+        """Returns the weight of each label in the loss, float32 [labels]; multi-label: of its positive term.
 
-        Single-label: examples / (labels x examples with the label), as scikit-learn's `balanced`. Multi-label: examples
-        without the label / examples with it, the weight of the positive term.
+        Args:
+            given: by label, 1 for the others; or `balanced`. Single-label: examples / (labels x examples with the
+                label), as in scikit-learn. Multi-label: examples without the label / examples with it.
         """
+        if given != "balanced":
+            return np.array([given.get(name, 1.0) for name in self.space.names], dtype=np.float32)
         targets = self.splits["train"].targets
         if targets.ndim == 2:
             with_label = np.maximum(targets.sum(0), 1)
@@ -90,9 +95,26 @@ def load(cfg: Data, masked: bool = False) -> Corpus:
         splits["train"] = training_subset(splits["train"], cfg.train_size, cfg.seed, source)
     _warn_of_duplicates(splits)
     corpus = Corpus(space, splits, texts, fold)
+    _check_balance(cfg, space)
     inferred = "Inferred the task" if cfg.task == "auto" and not masked else "Task"
     log.info("%s: %s", inferred, corpus.describe())
     return corpus
+
+
+def _check_balance(cfg: Data, space: LabelSpace) -> None:
+    """
+    Raises:
+        UserError: a weight is of no label, or texts cannot be sampled by label.
+    """
+    if cfg.sampling and space.objective in ("multilabel", "mlm"):
+        several = "several labels" if space.objective == "multilabel" else "none"
+        raise UserError(
+            f"data.sampling=balanced needs texts with one label each; these have {several}.\nLeave it out"
+            + (", or weight the labels in the loss: data.class_weights=balanced." if several != "none" else ".")
+        )
+    for name in cfg.class_weights if isinstance(cfg.class_weights, dict) and space.names else ():
+        if name not in space.names:
+            raise UserError(f"data.class_weights must name labels; {name!r} is none.\n{nearest(name, space.names)}")
 
 
 def sampled(corpus: Corpus, most: int, seed: int) -> Corpus:

@@ -23,6 +23,9 @@ SCORES = (
 MASKED_SCORES = ("perplexity", "accuracy", "accuracy_top5")
 
 
+LABEL_F1 = "f1/"  # before a label's name: the score that is its F1
+
+
 @dataclass(frozen=True)
 class LabelSpace:
     """The objective of a run and its labels.

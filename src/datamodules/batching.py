@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from src.config.length import limited
+from src.datamodules.sampling import balanced_rows
 from src.store.store import Mapped
 
 Batch = dict[str, torch.Tensor]
@@ -159,6 +160,7 @@ class BatchPlan:
         limit: number of batches per epoch, or fraction of them. Without shuffling, they contain the first rows.
         group: batches per optimizer step (gradient accumulation).
         repeat: every epoch repeats the first one.
+        labels: int64 [rows], to make equally frequent in each epoch; None: each epoch has every row once.
     """
 
     def __init__(
@@ -172,7 +174,9 @@ class BatchPlan:
         limit: int | float = 1.0,
         group: int = 1,
         repeat: bool = False,
+        labels: NDArray[np.int64] | None = None,
     ) -> None:
+        self.labels = labels
         self.lengths, self.size, self.seed = lengths, size, seed
         self.shuffle, self.buckets, self.ranks, self.group, self.repeat = shuffle, buckets, ranks, group, repeat
         self.epoch = 0
@@ -212,7 +216,7 @@ class BatchPlan:
             parts = np.split(np.arange(len(self.lengths)), [first])
             return self._cut(np.concatenate([part[np.argsort(-self.lengths[part], kind="stable")] for part in parts]))
         random = np.random.default_rng([self.seed, epoch])
-        order = random.permutation(len(self.lengths))
+        order = random.permutation(len(self.lengths)) if self.labels is None else balanced_rows(self.labels, random)
         if self.buckets:
             span = BUCKET * self.size
             pools = [order[i : i + span] for i in range(0, len(order), span)]

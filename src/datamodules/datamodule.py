@@ -102,6 +102,7 @@ class TextDataModule(LightningDataModule, ABC):
             limit=getattr(given, LIMITS[name], 1.0),
             group=given.accumulate_grad_batches if given and shuffle else 1,
             repeat=bool(given and shuffle and given.overfit_batches),
+            labels=self.corpus.splits[name].targets if shuffle and self.cfg.sampling else None,
         )
         return BatchLoader(split, plan, self.cfg.workers)
 
@@ -116,7 +117,7 @@ class LabelledDataModule(TextDataModule):
 
     def __init__(self, corpus: Corpus, tokenizer: PreTrainedTokenizerBase, cfg: Data, seed: int, cache: Path) -> None:
         super().__init__(corpus, tokenizer, cfg, seed, cache)
-        self.label_weights = corpus.label_weights() if cfg.class_weights else None
+        self.label_weights = corpus.label_weights(cfg.class_weights) if cfg.class_weights else None
         self._splits: dict[str, EncodedSplit] = {}
 
     def split(self, name: str) -> EncodedSplit:

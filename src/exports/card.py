@@ -80,7 +80,7 @@ PROBABILITIES = {
 
 SETTINGS = {
     "trainer": ("max_epochs", "precision", "accumulate_grad_batches", "gradient_clip_val"),
-    "data": ("batch_size", "max_length", "class_weights", "limit"),
+    "data": ("batch_size", "max_length", "class_weights", "sampling", "limit"),
 }
 
 

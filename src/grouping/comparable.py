@@ -24,7 +24,7 @@ LIMITED, SIZE = (
 # Keys of the data section that may differ between compared runs: they only affect batching, the loss and the number of
 # training texts. Folds and repeats are no values of a run.
 FREE = (
-    *("data.batch_size", SIZE, "data.buckets", "data.workers", "data.class_weights", "data.pack"),
+    *("data.batch_size", SIZE, "data.buckets", "data.workers", "data.class_weights", "data.sampling", "data.pack"),
     "data.train_size",
 )
 

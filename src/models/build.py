@@ -12,6 +12,7 @@ from src.backbones.source import Source
 from src.backbones.stages import stages_of
 from src.config.backbone import Scratch
 from src.config.instantiate import instantiate
+from src.config.model import LOSS_KEYS
 from src.config.schema import RunConfig
 from src.errors import UserError
 from src.freezing.strategy import HEAD, Phase, Stage, Strategy, check_reinit
@@ -58,15 +59,15 @@ def build_network(
         encoder = loading.load_encoder(source, chosen.attention, pooler, chosen.dropout)
         loading.check_vocabulary(source, tokenizer, encoder)
     width = int(encoder.config.hidden_size)
+    arguments = OmegaConf.masked_copy(cfg.model, [key for key in cfg.model if key not in ("masking", *LOSS_KEYS)])
     if settings.is_mlm:
         embeddings: Any = encoder.get_input_embeddings()
         vocabulary, embedding_width = embeddings.weight.shape
-        plain = OmegaConf.masked_copy(cfg.model, [key for key in cfg.model if key != "masking"])
-        head = instantiate(plain, "model", width=width, embedding_width=embedding_width, vocabulary=vocabulary)
+        head = instantiate(arguments, "model", width=width, embedding_width=embedding_width, vocabulary=vocabulary)
         loaded_head = masked_language.load_head(source, head)
         _check_packing(settings, encoder)
     else:
-        head, loaded_head = instantiate(cfg.model, "model", width=width, outputs=outputs), False
+        head, loaded_head = instantiate(arguments, "model", width=width, outputs=outputs), False
     if not isinstance(chosen, Scratch):
         weights.log_loaded(source, encoder, None if loaded_head else head)
     loaded = stages_of(name for name, _ in encoder.named_parameters())

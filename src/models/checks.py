@@ -14,6 +14,7 @@ from src.config.schema import RunConfig
 from src.config.trainer_switches import refusals
 from src.config.validation import check
 from src.data.corpus import Corpus
+from src.data.labels import LABEL_F1
 from src.errors import UserError, nearest
 from src.freezing.strategy import HEAD, Stage, Strategy, check_reinit
 from src.freezing.whole_stages import Cut
@@ -121,7 +122,7 @@ def check_monitor(settings: RunConfig, corpus: Corpus) -> None:
     Raises:
         UserError: a metric is not a score of this task.
     """
-    known = {"loss", *corpus.space.scores}
+    known = {"loss", *corpus.space.scores, *(f"{LABEL_F1}{name}" for name in corpus.space.names)}
     if settings.race and settings.race.metric not in known:
         wrong = settings.race.metric
         raise UserError(f"race.metric must be a score of this task; got {wrong}.\n{nearest(wrong, known)}")
@@ -131,6 +132,12 @@ def check_monitor(settings: RunConfig, corpus: Corpus) -> None:
             place = split if split == "train" else "validation"
             fix = nearest(score or split, known, prefix=f"{place}/")
             raise UserError(f"{key} must be {place}/ and a score of this task; got {metric}.\n{fix}")
+
+
+def watched_labels(settings: RunConfig) -> list[str]:
+    """Returns the labels whose F1 the monitor, the scheduler or a callback watches."""
+    scores = {metric.partition("/")[2] for metric in _monitored(settings).values()}
+    return sorted(score.removeprefix(LABEL_F1) for score in scores if score.startswith(LABEL_F1))
 
 
 def _monitored(settings: RunConfig) -> dict[str, str]:

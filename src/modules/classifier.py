@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from src.data.labels import LabelSpace
+from src.data.labels import LABEL_F1, LabelSpace
 from src.datamodules.batching import Batch
 from src.freezing.strategy import Phase, Stage
 from src.models.heads import probabilities
 from src.models.networks import label_logits
 from src.modules import metrics
 from src.modules.freezable import FreezableModule, StepOutput, concatenated
+from src.modules.losses import Loss
 from src.modules.optimizing import Optimization
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class TextClassifier(FreezableModule):
         phases: of the freezing strategy.
         optimization: builds the optimizer; None for a model that does not train.
         space: the labels and the objective.
+        watched: labels whose F1 is measured too.
+        loss: that training minimises; None: the cross-entropy.
         label_weights: float32 [labels], multi-label only: the weight of each label's positive term in the loss.
     """
 
@@ -53,35 +55,33 @@ class TextClassifier(FreezableModule):
         phases: Sequence[Phase],
         optimization: Optimization | None,
         space: LabelSpace,
+        watched: Sequence[str] = (),
+        loss: Loss | None = None,
         label_weights: Tensor | None = None,
     ) -> None:
         super().__init__(encoder, head, stages, phases, optimization)
-        self.space = space
+        self.space, self.watched, self.loss = space, watched, loss or Loss(space)
         self.register_buffer("label_weights", label_weights, persistent=False)
         self.predictions: dict[str, Predictions] = {}  # the latest predictions of each split
 
     @property
     def scores(self) -> Sequence[str]:
-        return self.space.scores
+        return [*self.space.scores, *(LABEL_F1 + name for name in self.watched)]
 
     def forward(self, batch: Batch) -> Float[Tensor, "texts outputs"]:
         return label_logits(self.encoder, self.head, batch, *self._suffix)
 
     def losses(
-        self, logits: Float[Tensor, "texts outputs"], targets: Shaped[Tensor, "texts ..."]
+        self, logits: Float[Tensor, "texts outputs"], targets: Shaped[Tensor, "texts ..."], loss: Loss | None = None
     ) -> Float[Tensor, " texts"]:
-        """Returns the loss of each text: cross-entropy, or binary cross-entropy with logits, averaged over labels."""
-        if self.space.objective == "multiclass":
-            return F.cross_entropy(logits, targets, reduction="none")
-        if self.space.objective == "binary":
-            return F.binary_cross_entropy_with_logits(logits[:, 0], targets.float(), reduction="none")
+        """Returns the loss of each text; the cross-entropy, which all runs are measured by, unless another is given."""
         weights = self.label_weights if isinstance(self.label_weights, Tensor) else None
-        losses = F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights, reduction="none")
-        return losses.mean(1)
+        return (loss or Loss(self.space))(logits, targets, weights)
 
     def step(self, batch: Batch) -> tuple[Float[Tensor, ""], StepOutput]:
         logits = self(batch)
-        loss = (self.losses(logits, batch["targets"]) * batch["weights"]).sum() / batch["loss_divisor"]
+        losses = self.losses(logits, batch["targets"], self.loss if self.training else None)
+        loss = (losses * batch["weights"]).sum() / batch["loss_divisor"]
         return loss, {"logits": logits.detach(), **{key: batch[key] for key in ("rows", "targets", "weights")}}
 
     def measure(self, outputs: list[StepOutput], split: str) -> dict[str, float]:
@@ -97,4 +97,4 @@ class TextClassifier(FreezableModule):
         losses = self.losses(logits.to(self.device), targets.to(self.device)).cpu()
         probs = probabilities(logits, self.space.objective)
         loss = float((losses * weights).sum() / weights.sum())
-        return {"loss": loss, **metrics.measure(probs, targets, self.space, thresholds)}
+        return {"loss": loss, **metrics.measure(probs, targets, self.space, thresholds, self.watched)}

@@ -4,14 +4,14 @@ processes."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchmetrics.functional import classification as tm
 
-from src.data.labels import LabelSpace
+from src.data.labels import LABEL_F1, LabelSpace
 
 BINS = 15  # of the calibration error (Guo et al. 2017)
 
@@ -21,6 +21,7 @@ def measure(
     targets: Int[Tensor, " rows"] | Float[Tensor, "rows labels"],
     space: LabelSpace,
     thresholds: Float[Tensor, " labels"] | None = None,
+    watched: Sequence[str] = (),
 ) -> dict[str, float]:
     """Returns all scores of a split.
 
@@ -29,14 +30,25 @@ def measure(
         targets: label indices, or 0 and 1 per label.
         space: the labels.
         thresholds: multi-label only: the probability from which a label counts as predicted; 0.5 unless given.
+        watched: labels whose F1 is a score too.
 
     Averages over labels leave out labels without a defined score: macro averages need an example with the label or
     predicted to have it; AUROC and average precision need examples with the label and without it.
     """
     if space.objective == "multilabel":
         limits = torch.full((len(space.names),), 0.5) if thresholds is None else thresholds
-        return _measure_multilabel(probs, targets.long(), probs >= limits)
-    targets = targets.long()
+        predicted = probs >= limits
+        found = _measure_multilabel(probs, targets.long(), predicted)
+    else:
+        predicted = probs.argmax(1)
+        found = _measure_single(probs, targets.long(), space)
+    places = {name: space.names.index(name) for name in watched}
+    return found | {LABEL_F1 + name: label_f1(predicted.long(), targets.long(), at) for name, at in places.items()}
+
+
+def _measure_single(
+    probs: Float[Tensor, "rows labels"], targets: Int[Tensor, " rows"], space: LabelSpace
+) -> dict[str, float]:
     classes = len(space.names)
 
     def score(function: Callable[..., Tensor], average: str) -> float:
@@ -106,6 +118,18 @@ def occurring(
     sides = (predicted, targets)
     counts = [side.sum(0) if side.ndim == 2 else torch.bincount(side, minlength=labels) for side in sides]
     return (counts[0] + counts[1]) > 0
+
+
+def label_f1(predicted: Int[Tensor, "rows ..."], targets: Int[Tensor, "rows ..."], label: int) -> float:
+    """Returns the F1 of one label; 0 where it neither occurs nor is predicted.
+
+    Args:
+        predicted: label indices, or 0 and 1 per label.
+        targets: likewise.
+        label: its index.
+    """
+    said, true = (side[:, label] == 1 if side.ndim == 2 else side == label for side in (predicted, targets))
+    return float(2 * (said & true).sum() / (said.sum() + true.sum()).clamp(min=1))
 
 
 def _mean(scores: Float[Tensor, " labels"], given: Bool[Tensor, " labels"]) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.metrics import precision_recall_fscore_support
 
 from src.data.corpus import Corpus
 from src.data.labels import LabelSpace
@@ -31,7 +32,7 @@ def conclude(module: TextClassifier, corpus: Corpus, folder: RunFolder) -> Outco
         validation = found["validation"]
         thresholds = metrics.tune_thresholds(probabilities(validation.logits, space.objective), validation.targets)
     scores = {name: module.score(found[name], thresholds) for name in ("validation", "test")}
-    details: dict[str, Any] = {}
+    details: dict[str, Any] = {"per_label": per_label(decide(found["test"], module, thresholds), found["test"], space)}
     if thresholds is not None:
         details["thresholds"] = dict(zip(space.names, thresholds.tolist(), strict=True))
         for name in scores:
@@ -45,6 +46,22 @@ def conclude(module: TextClassifier, corpus: Corpus, folder: RunFolder) -> Outco
         headline=f"Test accuracy {scores['test']['accuracy']:.3f}, macro F1 {scores['test']['f1_macro']:.3f}",
         show=lambda: show(module, corpus.splits["test"], found["test"], thresholds),
     )
+
+
+def per_label(predicted: NDArray[Any], found: Predictions, space: LabelSpace) -> dict[str, dict[str, float]]:
+    """Returns precision, recall and F1 of each label, and how many examples have it.
+
+    Args:
+        predicted: from `decide`.
+        found: the predictions of the same examples.
+        space: the labels.
+    """
+    targets = found.targets.numpy().astype(np.int64)
+    labels = np.arange(len(space.names))
+    table = precision_recall_fscore_support(targets, predicted, labels=labels, average=None, zero_division=0)
+    columns = np.stack(table, axis=1).tolist()
+    scores = ("precision", "recall", "f1", "support")
+    return {name: dict(zip(scores, row, strict=True)) for name, row in zip(space.names, columns, strict=True)}
 
 
 def show(module: TextClassifier, split: Split, found: Predictions, thresholds: torch.Tensor | None) -> Shown:

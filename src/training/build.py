@@ -23,6 +23,7 @@ from src.data.corpus import Corpus
 from src.freezing.strategy import Strategy, depth
 from src.freezing.whole_stages import Cut
 from src.models.build import build_network, stages_and_phases
+from src.models.checks import watched_labels
 
 if TYPE_CHECKING:
     from src.datamodules.datamodule import TextDataModule
@@ -45,6 +46,7 @@ def build(
 
     from src.datamodules.datamodule import LabelledDataModule, MaskedDataModule
     from src.modules.classifier import TextClassifier
+    from src.modules.losses import Loss
     from src.modules.masked_language_model import MaskedLanguageModel
 
     pl.seed_everything(settings.seed, workers=True, verbose=False)
@@ -62,7 +64,9 @@ def build(
         return _checked(MaskedLanguageModel(*network)), MaskedDataModule(*data, settings.model.masking)
     datamodule = LabelledDataModule(*data)
     weights = datamodule.label_weights if corpus.space.objective == "multilabel" else None
-    module = TextClassifier(*network, corpus.space, None if weights is None else torch.from_numpy(weights))
+    terms = None if weights is None else torch.from_numpy(weights)
+    loss = Loss(corpus.space, settings.model.label_smoothing or 0.0, settings.model.gamma)
+    module = TextClassifier(*network, corpus.space, watched_labels(settings), loss, terms)
     return _checked(module), datamodule
 
 

@@ -154,8 +154,22 @@ def test_a_saved_dataset_keeps_its_class_names(tmp_path: Path) -> None:
 
 def test_balanced_weights(tmp_path: Path) -> None:
     rows = [(f"t{i}", "rare" if i % 4 == 0 else "common") for i in range(40)]
-    weights = corpus.load(settings(write_csv(tmp_path / "data.csv", rows))).label_weights()
+    weights = corpus.load(settings(write_csv(tmp_path / "data.csv", rows))).label_weights("balanced")
     np.testing.assert_allclose(weights, [40 / 2 / 30, 40 / 2 / 10], rtol=0.02)
+
+
+def test_weights_by_label_leave_the_others_at_one(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "data.csv", [(f"t{i}", "rare" if i % 4 == 0 else "common") for i in range(40)])
+    assert corpus.load(settings(path)).label_weights({"rare": 5.0}).tolist() == [1, 5]
+    with pytest.raises(UserError, match=r"class_weights must name labels; 'rara' is none\.\nDid you mean rare"):
+        corpus.load(settings(path).model_copy(update={"class_weights": {"rara": 5.0}}))
+
+
+def test_texts_with_several_labels_cannot_be_sampled_by_label(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "data.csv", [(f"t{i}", "a;b" if i % 2 else "b") for i in range(40)])
+    several = settings(path).model_copy(update={"label_delimiter": ";", "sampling": "balanced"})
+    with pytest.raises(UserError, match="needs texts with one label each"):
+        corpus.load(several)
 
 
 def test_rows_keep_the_line_numbers_of_the_file(tmp_path: Path) -> None:

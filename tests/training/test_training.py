@@ -27,7 +27,7 @@ from src.modules.classifier import TextClassifier
 from src.runs.folder import RunFolder
 from src.training import parts
 from tests.backbones.test_backbones import source_of
-from tests.conftest import LAYERS, composed
+from tests.conftest import LAYERS, composed, refusal
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
 EVERYTHING = {"embeddings", *(f"layer.{i}" for i in range(LAYERS)), "head"}
@@ -243,6 +243,52 @@ def test_each_task_trains_with_and_without_class_weights(task: str, weights: str
     assert result["objective"] == task
     assert ("thresholds" in result) == (task == "multilabel")
     assert all(math.isfinite(v) for v in result["metrics"]["test"].values())
+
+
+@pytest.mark.parametrize("task", ["data=table data.path=src/data/examples/polarity.csv", "data=reviews_aspects"])
+def test_the_f1_of_a_label_can_decide(task: str, run_tiny: Run) -> None:
+    label = "positive" if "polarity" in task else "service"
+    options = ["model.loss=focal", "model.label_smoothing=0.1", "freeze=all", f"monitor.metric=validation/f1/{label}"]
+    folder, result = run_tiny(*task.split(), *options)
+    epochs = [epoch[f"validation/f1/{label}"] for epoch in result["history"]]
+    assert result["best"]["epoch"] == epochs.index(max(epochs)) + 1
+    assert folder.monitored() == result["metrics"]["validation"][f"f1/{label}"]
+    measured = result["per_label"][label]
+    assert result["metrics"]["test"][f"f1/{label}"] == pytest.approx(measured["f1"])
+    labels = result["per_label"].values()
+    weighted = sum(one["f1"] * one["support"] for one in labels) / sum(one["support"] for one in labels)
+    assert result["metrics"]["test"]["f1_weighted"] == pytest.approx(weighted)
+
+
+def test_validation_measures_the_cross_entropy_whatever_training_minimises(run_tiny: Run) -> None:
+    frozen = ["freeze=all", "trainer.max_epochs=1", "optimizer.head_lr=1e-12"]
+    losses = [
+        run_tiny(*frozen, *more, name=str(number))[1]["history"][0]["validation/loss"]
+        for number, more in enumerate([[], ["model.loss=focal"], ["model.label_smoothing=0.5"]])
+    ]
+    assert losses[1:] == pytest.approx(losses[:1] * 2, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["model.focal_gamma=1"], "focal_gamma is of the focal loss"),
+        (["data.sampling=balanced", "data.class_weights=balanced"], "together they count twice"),
+        (["data.class_weights={positive: 0}"], "greater than 0"),
+        (["model.loss=hinge"], "cross_entropy"),
+        (["monitor.metric=validation/f1/positiv"], "validation/f1/positive"),
+    ],
+)
+def test_losses_and_weights_that_cannot_be(
+    given: list[str], said: str, tiny_bert: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = [
+        "data=table",
+        "data.path=src/data/examples/polarity.csv",
+        "data.max_length=32",
+        f"backbone.name={tiny_bert}",
+    ]
+    assert said in refusal("train", [*data, *given], capsys)
 
 
 def test_accumulation_counts_steps_of_the_optimizer(run_tiny: Run, watch: Watch) -> None:
