@@ -59,7 +59,7 @@ def advise(cfg: DictConfig) -> Advice:
     return advice.advise(with_current_names(rest), options.metric, options.margin, options.cost, options.max_texts)
 
 
-def show(found: Sequence[Advice], commands: Sequence[str]) -> None:
+def show(found: Sequence[Advice], command: str) -> None:
     """Prints the tables of each backbone, the sentences about the first, and what to run next."""
     from rich.console import Console
 
@@ -75,15 +75,15 @@ def show(found: Sequence[Advice], commands: Sequence[str]) -> None:
             cells.show(console)
     for sentence in [*compared(found), *sentences(found[0])]:
         console.print(sentence, markup=False, highlight=False)
-    console.print("\nTry it:", *commands, sep="\n", soft_wrap=True, markup=False, highlight=False)
+    console.print("\nTry it:", command, sep="\n", soft_wrap=True, markup=False, highlight=False)
 
 
-def write(found: Sequence[Advice], commands: Sequence[str], folder: Path) -> None:
+def write(found: Sequence[Advice], command: str, folder: Path) -> None:
     """Writes pages, tables and experiments into a folder.
 
     Args:
         found: on each backbone, the best first.
-        commands: that try what is advised.
+        command: that tries what is advised.
         folder: to write, which is empty.
     """
     from src.advice.encoders import compared
@@ -92,8 +92,8 @@ def write(found: Sequence[Advice], commands: Sequence[str], folder: Path) -> Non
     from src.advice.tables import write_issues, write_json
 
     write_experiments(proposed(found[0]), folder)
-    write_page(found[0], compared(found), commands, folder)
-    write_json(found, commands, folder / "advise.json")
+    write_page(found[0], compared(found), command, folder)
+    write_json(found, command, folder / "advise.json")
     write_issues(found[0], folder / "label_issues.csv")
 
 
@@ -152,17 +152,16 @@ def main(cfg: DictConfig) -> None:
         shared = [override for override in given if not override.startswith((BACKBONE, "more_backbones="))]
         configs = [cfg, *(compose("advise", [*shared, BACKBONE + name]) for name in names[1:])]
         with new_folder(folder) as unfinished:
-            from src.advice.experiments import commands
+            from src.advice.experiments import command
 
             advised = [(advise(OmegaConf.create(config)), name) for config, name in zip(configs, names, strict=True)]
             advised.sort(key=lambda one: -one[0].best.scores[one[0].metric].value)
             found, best = [advice for advice, _ in advised], advised[0][1]
             own = [override for override in shared if override.partition("=")[0] not in Options.model_fields]
-            lines = commands(
-                found[0], folder, [*([BACKBONE + best] if shared != given else []), *own], config_folders()
-            )
-            write(found, lines, unfinished)
-        show(found, lines)
+            kept = [*([BACKBONE + best] if shared != given else []), *own]
+            race = command(found[0], folder, kept, config_folders())
+            write(found, race, unfinished)
+        show(found, race)
         print(f"\nWritten: {folder / 'advise.html'}")
 
 

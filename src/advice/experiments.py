@@ -69,12 +69,12 @@ def write_experiments(experiments: Sequence[Experiment], folder: Path) -> None:
         (folder / "experiment" / f"{found.name}.yaml").write_text(found.text, encoding="utf-8")
 
 
-# Keys of the user that the experiments, the seeds or the sweep set.
+# Keys of the user that the experiments or the race set.
 REPLACED = ("freeze", "model", "seed", "experiment", "sweep", "run")
 
 
-def commands(advice: Advice, folder: Path, overrides: Sequence[str], where: Sequence[str]) -> list[str]:
-    """Returns the command that trains what is advised with three seeds, and the one that compares it as advised.
+def command(advice: Advice, folder: Path, overrides: Sequence[str], where: Sequence[str]) -> str:
+    """Returns the command that races what is advised.
 
     Args:
         advice: on the best backbone.
@@ -88,7 +88,8 @@ def commands(advice: Advice, folder: Path, overrides: Sequence[str], where: Sequ
     own = (
         [*where, f"hydra.searchpath=[{quoted(f'file://{folder.resolve()}')}]"] if where else [f"--config-dir={folder}"]
     )
-    runs = folder / "runs"
-    train = [*own, "-m", f"experiment={names}", "seed=1,2,3", f"hydra.sweep.dir={quoted_path(str(runs))}", *kept]
-    compare = [f"runs={runs}", f"metric={advice.metric}", f"margin={advice.margin:g}"]
-    return [shlex.join(["python", "-m", f"src.{name}", *a]) for name, a in (("train", train), ("compare", compare))]
+    race = [f"race.metric={advice.metric}", f"race.margin={advice.margin:g}", f"race.cost={advice.cost}"]
+    runs = f"hydra.sweep.dir={quoted_path(str(folder / 'runs'))}"
+    # The experiments name the strategies, instead of the race's own list.
+    arms = ["-m", "sweep=race", "~hydra.sweeper.params.freeze", f"experiment={names}"]
+    return shlex.join(["python", "-m", "src.train", *own, *arms, *race, runs, *kept])

@@ -14,13 +14,13 @@ from src.pages.html import render, save
 SHOWN = 50  # labels that look wrong
 
 
-def write_page(advice: Advice, encoders: Sequence[str], commands: Sequence[str], folder: Path) -> Path:
+def write_page(advice: Advice, encoders: Sequence[str], command: str, folder: Path) -> Path:
     """Writes advise.html and its figures as PNG and SVG in `plots/`; returns the page.
 
     Args:
         advice: on one backbone.
         encoders: what to say of several backbones; empty for one.
-        commands: that try what is advised.
+        command: that tries what is advised.
         folder: where to write.
     """
     title = "What a linear head reaches on each layer"
@@ -30,7 +30,7 @@ def write_page(advice: Advice, encoders: Sequence[str], commands: Sequence[str],
         "sort.js",
         advice=advice,
         sentences=[*encoders, *sentences(advice)],
-        commands=commands,
+        command=command,
         tables=tables(advice),
         figure=(title, note, save(plots.by_layer(advice), folder / "plots", "layers")),
         issues=issue_rows(advice)[:SHOWN],

@@ -50,15 +50,15 @@ def _costs(advice: Advice) -> Cells:
     return Cells("What the strategies cost", header, 1, rows)
 
 
-def write_json(found: Sequence[Advice], commands: Sequence[str], file: Path) -> None:
+def write_json(found: Sequence[Advice], command: str, file: Path) -> None:
     """Writes all numbers, without the texts.
 
     Args:
         found: on each backbone, the best first.
-        commands: that try what is advised.
+        command: that tries what is advised.
         file: to write.
     """
-    content = {"format": 1, "commands": list(commands), "backbones": [_content(advice) for advice in found]}
+    content = {"format": 1, "command": command, "backbones": [_content(advice) for advice in found]}
     file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
