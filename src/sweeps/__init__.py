@@ -6,4 +6,5 @@ __all__ = [
     "multirun",
     "racing",
     "recorded",
+    "sharing",
 ]

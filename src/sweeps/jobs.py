@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hydra.core.global_hydra import GlobalHydra
@@ -32,6 +32,7 @@ from src.runs.folder import RunFolder
 from src.runs.identity import config_hash
 from src.runs.write_guard import changeable
 from src.sweeps.folders import WARNINGS
+from src.sweeps.sharing import share_of_cores
 from src.training.effects import TOLD
 
 JOBS = "THAW_SWEEP"  # environment variable of the jobs: the number of jobs and the start time of the sweep
@@ -91,7 +92,8 @@ def _run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
     given = [o for o in HydraConfig.get().overrides.task if not o.startswith(("run=", "resume="))]
     overrides = ["resume=true", *changeable(folder.saved_config(), given)] if resume else given
     arguments = [*config_folders(), *overrides, f"run={quoted(str(folder.path))}", "hydra.mode=RUN"]
-    code, errors = run_process(["-m", "src.train", *arguments])
+    jobs = int(os.environ[JOBS].split()[0]) if JOBS in os.environ else 1
+    code, errors = run_process(["-m", "src.train", *arguments], share_of_cores(cfg, HydraConfig.get(), jobs))
     if code in INTERRUPTED:
         raise SystemExit(code)
     if folder.state() == "finished":  # even if it was killed while it drew its figures
@@ -137,9 +139,15 @@ def _record_failure(cfg: DictConfig, folder: RunFolder, reason: str, errors: str
             log.write(f"Failed: {reason}\n{errors}\n")
 
 
-def run_process(arguments: Sequence[str]) -> tuple[int, str]:
-    """Runs a Python process in this terminal; returns its exit code and the last lines of its standard error."""
-    with subprocess.Popen([sys.executable, *arguments], stderr=subprocess.PIPE, text=True, errors="replace") as process:
+def run_process(arguments: Sequence[str], variables: Mapping[str, str]) -> tuple[int, str]:
+    """Runs a Python process in this terminal; returns its exit code and the last lines of its standard error.
+
+    Args:
+        arguments: of Python.
+        variables: of its environment, besides those of this process.
+    """
+    command, environment = [sys.executable, *arguments], {**os.environ, **variables}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, errors="replace") as process:
         assert process.stderr is not None
         last: list[str] = []
         try:

@@ -115,7 +115,7 @@ CALLS: dict[str, Content] = {
     "hydra.utils.get_method": {"path": "os.system"},
     "hydra._internal.utils._locate": {"path": "os.system"},
     "ray.init": {},
-    "src.sweeps.jobs.run_process": {"arguments": ["-c", "open('CANARY', 'w')"]},
+    "src.sweeps.jobs.run_process": {"arguments": ["-c", "open('CANARY', 'w')"], "variables": {}},
     "src.sweeps.jobs.run_job": {},
     "src.runs.folder.RunFolder.file": {"_args_": [{"_target_": "src.runs.folder.RunFolder", "path": "."}, "CANARY"]},
     "src.files.hub.download_model": {"name": "a/b", "revision": None},
