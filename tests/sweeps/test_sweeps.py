@@ -53,13 +53,13 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     seeds: list[int] = []
     real = sweeps_jobs.run_process
 
-    def run(arguments: Sequence[str], variables: Mapping[str, str]) -> tuple[int, str]:
+    def run(arguments: Sequence[str], variables: Mapping[str, str], warm: bool) -> tuple[int, str]:
         (seed,) = (int(a.removeprefix("seed=")) for a in arguments if a.startswith("seed="))
         seeds.append(seed)
         config = tmp_path / f"{seed}.yaml"
         RunFolder(tmp_path / f"job-{seed}-{len(seeds)}").claim(composed(f"seed={seed}"))
         config.write_text((tmp_path / f"job-{seed}-{len(seeds)}" / "config.yaml").read_text())
-        return real(["-c", JOB.format(config=str(config), body=JOBS[seed]), *arguments], variables)
+        return real(["-c", JOB.format(config=str(config), body=JOBS[seed]), *arguments], variables, warm)
 
     monkeypatch.setattr(sweeps_jobs, "run_process", run)
     return seeds
