@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, PlainValidator
 
 from src.config.sections import Component, Natural, Positive
 
-OWN = ("compile", "gradient_checkpointing")  # keys of the trainer section that are not Lightning's
+OWN = ("compile", "gradient_checkpointing", "threads")  # keys of the trainer section that are not Lightning's
 
 
 ALIASES = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}  # Lightning's short precisions
@@ -67,7 +67,7 @@ Precision = Annotated[
 
 
 class Trainer(Component):
-    """The arguments of Lightning's Trainer, and two keys of this project. Those of type Any are checked by Lightning,
+    """The arguments of Lightning's Trainer, and three keys of this project. Those of type Any are checked by Lightning,
     or have a single valid value (see `refusals`)."""
 
     model_config = pydantic.ConfigDict(extra="forbid", populate_by_name=True)
@@ -117,6 +117,7 @@ class Trainer(Component):
 
     compile: bool = False
     gradient_checkpointing: bool = False
+    threads: Positive | None = None
 
 
 DEFAULTS = {name: field.default for name, field in Trainer.model_fields.items() if not field.is_required()}

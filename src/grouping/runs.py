@@ -151,9 +151,10 @@ def _values(cfg: DictConfig) -> dict[str, str]:
     its own pretraining."""
     content = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(content, dict)
-    rest = {key: value for key, value in content.items() if key not in (*IGNORED, "seed", "logger", "callbacks")}
+    left_out = (*IGNORED, *COORDINATES, "seed", "logger", "callbacks")
+    rest = {key: value for key, value in content.items() if key not in left_out}
     values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in flat(rest)}
-    values = {key: value for key, value in values.items() if not key.endswith(MODES) and key not in COORDINATES}
+    values = {key: value for key, value in values.items() if not key.endswith(MODES) and key not in left_out}
     for key in values:
         if key.endswith(f".{TARGET}"):
             values[key] = values[key].rpartition(".")[2]

@@ -4,6 +4,9 @@ __all__ = [
     "folders",
     "jobs",
     "multirun",
+    "processes",
     "racing",
     "recorded",
+    "sharing",
+    "template",
 ]

@@ -11,8 +11,6 @@ import os
 import shlex
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,15 +30,14 @@ from src.runs.folder import RunFolder
 from src.runs.identity import config_hash
 from src.runs.write_guard import changeable
 from src.sweeps.folders import WARNINGS
+from src.sweeps.processes import run_process
+from src.sweeps.sharing import is_launcher, share_of_cores
 from src.training.effects import TOLD
 
 JOBS = "THAW_SWEEP"  # environment variable of the jobs: the number of jobs and the start time of the sweep
 
 
 INTERRUPTED = (130, 141, 143)  # exit codes of jobs that ended by a signal or a broken pipe: the sweep ends too
-
-
-LINES = 12  # of a failed job's standard error, kept in its log
 
 
 DIRECTIONS = {"min": "minimize", "max": "maximize"}
@@ -88,16 +85,24 @@ def _run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
     resume = folder.last_checkpoint.exists()
     if folder.path.exists() and not resume:
         shutil.rmtree(folder.path)
-    given = [o for o in HydraConfig.get().overrides.task if not o.startswith(("run=", "resume="))]
-    overrides = ["resume=true", *changeable(folder.saved_config(), given)] if resume else given
-    arguments = [*config_folders(), *overrides, f"run={quoted(str(folder.path))}", "hydra.mode=RUN"]
-    code, errors = run_process(["-m", "src.train", *arguments])
+    code, errors = _train(cfg, folder, resume)
     if code in INTERRUPTED:
         raise SystemExit(code)
     if folder.state() == "finished":  # even if it was killed while it drew its figures
         return folder.monitored()
     _record_failure(cfg, folder, _reason(code, folder, errors), errors)
     return None
+
+
+def _train(cfg: DictConfig, folder: RunFolder, resume: bool) -> tuple[int, str]:
+    """Trains in a process of its own; returns its exit code and the last lines of its standard error."""
+    hydra = HydraConfig.get()
+    given = [o for o in hydra.overrides.task if not o.startswith(("run=", "resume="))]
+    overrides = ["resume=true", *changeable(folder.saved_config(), given)] if resume else given
+    arguments = [*config_folders(), *overrides, f"run={quoted(str(folder.path))}", "hydra.mode=RUN"]
+    jobs = int(os.environ[JOBS].split()[0]) if JOBS in os.environ else 1
+    warm = is_launcher(hydra, "BasicLauncher", "JoblibLauncher")  # others start one process per job as it is
+    return run_process(["-m", "src.train", *arguments], share_of_cores(cfg, hydra, jobs), warm)
 
 
 def config_folders() -> list[str]:
@@ -135,21 +140,6 @@ def _record_failure(cfg: DictConfig, folder: RunFolder, reason: str, errors: str
     if not folder.log.is_symlink():
         with folder.log.open("a", encoding="utf-8") as log:
             log.write(f"Failed: {reason}\n{errors}\n")
-
-
-def run_process(arguments: Sequence[str]) -> tuple[int, str]:
-    """Runs a Python process in this terminal; returns its exit code and the last lines of its standard error."""
-    with subprocess.Popen([sys.executable, *arguments], stderr=subprocess.PIPE, text=True, errors="replace") as process:
-        assert process.stderr is not None
-        last: list[str] = []
-        try:
-            for line in process.stderr:
-                sys.stderr.write(line)
-                last = [*last, line.rstrip()][-LINES:]
-        except SystemExit:  # this process was asked to end; on Ctrl-C the terminal signals both
-            process.terminate()
-            raise
-    return process.returncode, "\n".join(last)
 
 
 def _job_folder(cfg: DictConfig, folder: RunFolder, root: Path) -> RunFolder:

@@ -11,5 +11,6 @@ __all__ = [
     "loggers",
     "parts",
     "run_log",
+    "threads",
     "trainer",
 ]

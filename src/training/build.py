@@ -24,6 +24,7 @@ from src.freezing.strategy import Strategy, depth
 from src.freezing.whole_stages import Cut
 from src.models.build import build_network, stages_and_phases
 from src.models.checks import watched_labels
+from src.training.threads import use_threads
 
 if TYPE_CHECKING:
     from src.datamodules.datamodule import TextDataModule
@@ -49,6 +50,7 @@ def build(
     from src.modules.losses import Loss
     from src.modules.masked_language_model import MaskedLanguageModel
 
+    use_threads(settings.trainer)
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     texts = corpus.splits["train"].texts
     encoder, head, tokenizer = build_network(cfg, settings, strategy, source, corpus.space.outputs, texts)

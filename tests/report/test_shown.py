@@ -116,13 +116,14 @@ def test_a_job_that_is_killed_while_it_is_shown_has_finished(run: RunFolder, mon
     cfg = run.saved_config()
     (run.path / "status.json").write_text("{}")
 
-    def kill(arguments: Any) -> tuple[int, str]:
+    def kill(*_: Any) -> tuple[int, str]:
         (run.path / "status.json").write_text(json.dumps({**given, "report": "unfinished"}))
         return -9, ""
 
     monkeypatch.setattr(jobs, "run_process", kill)
     parts = {"task": [], "config_sources": [], "dir": str(run.path.parent)}
-    task = SimpleNamespace(**dict.fromkeys(("overrides", "sweep", "runtime"), SimpleNamespace(**parts)))
+    how = {"launcher": {"_target_": "processes"}, "sweeper": {}}
+    task = SimpleNamespace(**dict.fromkeys(("overrides", "sweep", "runtime"), SimpleNamespace(**parts)), **how)
     monkeypatch.setattr(jobs.HydraConfig, "get", lambda: task)
     assert jobs.run_job(cfg, run) == run.read_result()["metrics"]["validation"]["loss"]
     assert run.state() == "finished"

@@ -115,7 +115,7 @@ CALLS: dict[str, Content] = {
     "hydra.utils.get_method": {"path": "os.system"},
     "hydra._internal.utils._locate": {"path": "os.system"},
     "ray.init": {},
-    "src.sweeps.jobs.run_process": {"arguments": ["-c", "open('CANARY', 'w')"]},
+    "src.sweeps.processes.run_process": {"arguments": ["-c", "open('CANARY', 'w')"], "variables": {}, "warm": False},
     "src.sweeps.jobs.run_job": {},
     "src.runs.folder.RunFolder.file": {"_args_": [{"_target_": "src.runs.folder.RunFolder", "path": "."}, "CANARY"]},
     "src.files.hub.download_model": {"name": "a/b", "revision": None},
@@ -142,7 +142,14 @@ LIVE = (
         "pathlib.Path.write_text",
         "torch.utils.collect_env.run",
     ),
-    *("joblib.load", "pandas.read_pickle", "numpy.load", "torch.load", "torch.save", "src.sweeps.jobs.run_process"),
+    *(
+        "joblib.load",
+        "pandas.read_pickle",
+        "numpy.load",
+        "torch.load",
+        "torch.save",
+        "src.sweeps.processes.run_process",
+    ),
 )
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -53,13 +53,13 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     seeds: list[int] = []
     real = sweeps_jobs.run_process
 
-    def run(arguments: Sequence[str]) -> tuple[int, str]:
+    def run(arguments: Sequence[str], variables: Mapping[str, str], warm: bool) -> tuple[int, str]:
         (seed,) = (int(a.removeprefix("seed=")) for a in arguments if a.startswith("seed="))
         seeds.append(seed)
         config = tmp_path / f"{seed}.yaml"
         RunFolder(tmp_path / f"job-{seed}-{len(seeds)}").claim(composed(f"seed={seed}"))
         config.write_text((tmp_path / f"job-{seed}-{len(seeds)}" / "config.yaml").read_text())
-        return real(["-c", JOB.format(config=str(config), body=JOBS[seed]), *arguments])
+        return real(["-c", JOB.format(config=str(config), body=JOBS[seed]), *arguments], variables, warm)
 
     monkeypatch.setattr(sweeps_jobs, "run_process", run)
     return seeds
@@ -70,7 +70,8 @@ def sweep(monkeypatch: pytest.MonkeyPatch, root: Path, seeds: Sequence[int]) -> 
     for number, seed in enumerate(seeds):
         given = SimpleNamespace(task=[f"seed={seed}", "run=elsewhere"])
         nowhere = SimpleNamespace(config_sources=[])
-        task = SimpleNamespace(overrides=given, sweep=SimpleNamespace(dir=str(root)), runtime=nowhere)
+        how = {"launcher": {"_target_": "processes"}, "sweeper": {}}
+        task = SimpleNamespace(overrides=given, sweep=SimpleNamespace(dir=str(root)), runtime=nowhere, **how)
         monkeypatch.setattr(sweeps_jobs.HydraConfig, "get", lambda task=task: task)
         found[seed] = sweeps_jobs.run_job(
             composed(f"seed={seed}"), RunFolder(Path(os.path.relpath(root / str(number))))
