@@ -180,12 +180,10 @@ def tunings(count: int) -> Iterator[Sequence[object]]:
     """Yields how often races claim what is not true if arms race with the best of three settings, which are as good and
     as different as arms of their own: by which arms have three."""
     yield "accuracies", "texts", *(f"{name}: {what}" for name in TRIALS for what in ("false claims", "strong seeds"))
-    for name, texts in itertools.product(("three at the margin", "equal"), (400, 1_066)):
+    for (name, accuracy), texts in itertools.product(FIELDS.items(), (400, 1_066)):
         cells: list[str] = []
         for settings in TRIALS.values():
-            *usual, strong = (
-                tuned(FIELDS[name], settings, kind, texts, count) for kind in (*REALISTIC[2:], STRONG_SEEDS)
-            )
+            *usual, strong = (tuned(accuracy, settings, kind, texts, count) for kind in (*REALISTIC[2:], STRONG_SEEDS))
             cells += [spread(usual), spread([strong])]
         yield name, f"{texts:,}", *cells
 

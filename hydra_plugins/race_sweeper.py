@@ -76,11 +76,18 @@ class RaceSweeper(BasicSweeper):
         return self.hydra_context.config_loader
 
     def _arm(self, own: list[str], combinations: Sequence[list[str]], blocks: Sequence[list[str]], race: Race) -> Arm:
-        """Returns an arm: its overrides, those of a training that suits its strategy, and its learning rates."""
+        """Returns an arm, trained as suits its strategy, at each of its learning rates.
+
+        Args:
+            own: its overrides.
+            combinations: those of all arms.
+            blocks: of the race.
+            race: the section of the config.
+        """
         given = {override.lstrip("+").partition("=")[0] for override in own}
         strategy = self._loader.load_sweep_config(self.config, own).hydra.runtime.choices.freeze
         base = [*own, *(f"{key}={value}" for key, value in race.training_of(strategy) if key not in given)]
-        rates = {} if "optimizer" in given else race.rates_of(strategy)
+        rates = () if "optimizer" in given else race.rates_of(strategy)
         values = [[f"{key}={rate}" for rate in found] for key, found in rates if key not in given]
         settings = {" ".join(setting): [*base, *setting] for setting in itertools.product(*values)}
         shared = set.intersection(*(set(one) for one in combinations))
