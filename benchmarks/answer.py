@@ -38,6 +38,9 @@ RULES = Rules(margin=0.01, goal="cheapest", blocks=BLOCKS)
 COSTS = (100.0, 90.0, 75.0, 55.0, 110.0, 15.0)  # of six arms: none, embeddings, bottom_2, bottom, lora, all
 
 
+TRIALS = {"all arms": (3,) * 6, "every second arm": (1, 3) * 3}  # settings of each arm
+
+
 FIELDS = {  # the true accuracies of six arms
     "equal": equal(0.8, 6),
     "five at the margin": (0.8, *equal(0.79, 5)),
@@ -64,6 +67,7 @@ def main() -> None:
         spendings(chosen.experiments),
     )
     table(f"Races of six arms with {BLOCKS} seeds at most, margin 0.01", races(chosen.experiments))
+    table("The same after trials of three settings of an arm", tunings(chosen.experiments))
 
 
 SPENDINGS: dict[str, Callable[[int, int], float]] = {
@@ -167,15 +171,54 @@ def drawn(population: Population, texts: int, count: int) -> list[tuple[Race, st
     """Returns races with a known truth, and what the scores of all seeds would have chosen."""
     random, made = np.random.default_rng(2), []
     for _ in range(count):
-        right = population.draw(BLOCKS, texts, random)[0].astype(np.float64)
-        runs = Recorded(
-            {
-                str(arm): {block: Ran(right[arm, block], cost, cost, 0.0) for block in range(BLOCKS)}
-                for arm, cost in enumerate(COSTS)
-            }
-        )
+        runs = _runs(population.draw(BLOCKS, texts, random)[0])
         made.append((play(runs, RULES), chosen_by_all(runs, RULES)))
     return made
+
+
+def tunings(count: int) -> Iterator[Sequence[object]]:
+    """Yields how often races claim what is not true if arms race with the best of three settings, which are as good and
+    as different as arms of their own: by which arms have three."""
+    yield "accuracies", "texts", *(f"{name}: {what}" for name in TRIALS for what in ("false claims", "strong seeds"))
+    for (name, accuracy), texts in itertools.product(FIELDS.items(), (400, 1_066)):
+        cells: list[str] = []
+        for settings in TRIALS.values():
+            *usual, strong = (tuned(accuracy, settings, kind, texts, count) for kind in (*REALISTIC[2:], STRONG_SEEDS))
+            cells += [spread(usual), spread([strong])]
+        yield name, f"{texts:,}", *cells
+
+
+def tuned(
+    accuracy: Sequence[float], settings: Sequence[int], kind: tuple[float, float, float], texts: int, count: int
+) -> float:
+    """Returns in which fraction of races something is claimed that is not true of the settings that arms race with.
+
+    Args:
+        accuracy: of all settings of each arm.
+        settings: how many each arm has; the best with a seed of its own is chosen.
+        kind: how settings and seeds differ, as in `Population`.
+        texts: for validation, by the trials and by the race.
+        count: of races.
+    """
+    random, first = np.random.default_rng(3), np.cumsum([0, *settings])
+    population = Population(tuple(np.repeat(accuracy, settings).tolist()), *kind)
+    truth, wrong = {str(arm): value for arm, value in enumerate(accuracy)}, 0
+    for _ in range(count):
+        right = population.draw(BLOCKS + 1, texts, random)[0]
+        chosen = [low + int(right[low:high, 0].mean(1).argmax()) for low, high in itertools.pairwise(first)]
+        wrong += _errs(play(_runs(right[chosen, 1:]), RULES), truth)
+    return wrong / count
+
+
+def _runs(right: NDArray[np.bool_]) -> Recorded:
+    """Returns runs that are right on texts, given as arms x seeds x texts."""
+    scores = right.astype(np.float64)
+    return Recorded(
+        {
+            str(arm): {block: Ran(scores[arm, block], cost, cost, 0.0) for block in range(BLOCKS)}
+            for arm, cost in enumerate(COSTS)
+        }
+    )
 
 
 def play(runs: Recorded, rules: Rules) -> Race:
@@ -212,9 +255,9 @@ def replays(folder: Path, orders: int, blocks: int) -> Iterator[Sequence[object]
     """
     yield "margin", "goal", "orders", "contradicted", "same choice", "regret, points", "seeds", "time"
     groups = group(read_runs(folder), mixed=True)
-    arms = [[config_hash(run.folder.saved_config()) for run in one.finished] for one in groups]
+    arms = {one.name: [config_hash(run.folder.saved_config()) for run in one.finished] for one in groups}
     runs, test = recorded(arms, "accuracy", "time", folder), {one.name: _test(one) for one in groups}
-    every = list(itertools.islice(itertools.permutations(range(max(len(arm) for arm in arms))), 50_000))
+    every = list(itertools.islice(itertools.permutations(range(max(map(len, arms.values())))), 50_000))
     picked = [every[number] for number in np.random.default_rng(0).permutation(len(every))[:orders]]
     truth, goals = {name: runs.score(name) for name in runs.names}, get_args(Goal)
     for margin, goal in itertools.product((0.005, 0.01, 0.02, 0.03), goals):

@@ -5,6 +5,7 @@ Hydra finds sweepers only in a package of this name.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,13 @@ from src.config.sections import Section
 from src.config.validation import check_options
 from src.errors import UserError
 from src.runs.identity import config_hash
-from src.sweeps.racing import Job, run_race
+from src.sweeps.jobs import count_more
+from src.sweeps.racing import Arm, Job, run_race
 
 BLOCKS = ("seed", "data.repeat", "data.fold")  # the keys whose combinations are blocks; those of all others are arms
+
+
+TRIAL_SEED = 1_000_000  # no seed that a block is likely to have, or to get later
 
 
 class Options(Section):
@@ -54,9 +59,11 @@ class RaceSweeper(BasicSweeper):
         given = {one.get_key_element(): one for one in parser.parse_overrides([*self._parse_config(), *arguments])}
         blocks = self.split_arguments([one for key, one in given.items() if key in BLOCKS], None)[0]
         combinations = self.split_arguments([one for key, one in given.items() if key not in BLOCKS], None)[0]
-        jobs = [[self._job([*arm, *block]) for block in blocks] for arm in combinations]
-        arms = list({arm[0].identity: arm for arm in jobs}.values())  # combinations with one config are one arm
+        arms = [self._arm(one, combinations, blocks, race) for one in combinations]
+        # Combinations with one config are one arm.
+        arms = list({next(iter(arm.trials.values())).identity: arm for arm in arms}.values())
         _check(arms, blocks)
+        count_more(sum(len(arm.trials) for arm in arms if len(arm.trials) > 1))
         root = Path(self.config.hydra.sweep.dir)
         root.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, root / "multirun.yaml")
@@ -67,6 +74,28 @@ class RaceSweeper(BasicSweeper):
     def _loader(self) -> Any:
         assert self.hydra_context is not None
         return self.hydra_context.config_loader
+
+    def _arm(self, own: list[str], combinations: Sequence[list[str]], blocks: Sequence[list[str]], race: Race) -> Arm:
+        """Returns an arm, trained as suits its strategy, at each of its learning rates.
+
+        Args:
+            own: its overrides.
+            combinations: those of all arms.
+            blocks: of the race.
+            race: the section of the config.
+        """
+        given = {override.lstrip("+").partition("=")[0] for override in own}
+        strategy = self._loader.load_sweep_config(self.config, own).hydra.runtime.choices.freeze
+        base = [*own, *(f"{key}={value}" for key, value in race.training_of(strategy) if key not in given)]
+        rates = () if "optimizer" in given else race.rates_of(strategy)
+        values = [[f"{key}={rate}" for rate in found] for key, found in rates if key not in given]
+        settings = {" ".join(setting): [*base, *setting] for setting in itertools.product(*values)}
+        shared = set.intersection(*(set(one) for one in combinations))
+        return Arm(
+            " ".join(override for override in own if override not in shared),
+            {name: self._job([*setting, *_trial(blocks)]) for name, setting in settings.items()},
+            lambda name: [self._job([*settings[name], *block]) for block in blocks],
+        )
 
     def _job(self, overrides: list[str]) -> Job:
         config: DictConfig = self._loader.load_sweep_config(self.config, overrides)
@@ -79,7 +108,15 @@ class RaceSweeper(BasicSweeper):
             _ = returned.return_value  # raises what has ended the job
 
 
-def _check(arms: Sequence[Sequence[Job]], blocks: Sequence[Sequence[str]]) -> None:
+def _trial(blocks: Sequence[Sequence[str]]) -> list[str]:
+    """Returns the overrides of trials: the first fold and repeat, with a seed that no block has."""
+    used = {override for block in blocks for override in block}
+    seed = next(found for found in itertools.count(TRIAL_SEED) if f"seed={found}" not in used)
+    rest = [override for override in blocks[0] if not override.startswith("seed=")]
+    return [*rest, f"seed={seed}", "race.trial=true"]
+
+
+def _check(arms: Sequence[Arm], blocks: Sequence[Sequence[str]]) -> None:
     """
     Raises:
         UserError: there are too few arms or blocks.

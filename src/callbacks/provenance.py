@@ -30,6 +30,7 @@ def identity(datamodule: TextDataModule, module: FreezableModule, backbone: inte
     """
     corpus, cfg = datamodule.corpus, datamodule.cfg
     found = {"labels": ", ".join(corpus.space.names), "batch size": str(cfg.batch_size)}
+    found["number of phases"] = str(len(module.phases))  # which may be fitted into the epochs
     for name, split in corpus.splits.items():
         texts = fingerprint(split.texts, datamodule.tokenizer, cfg.max_length)
         found[f"texts of {name}, as tokens"] = f"{len(split):,}, {texts[:12]}"
@@ -72,8 +73,8 @@ class Provenance(Callback):
         if changed and not force:
             listed = "\n".join(f"  {name}: {before} then, {now} now" for name, (before, now) in changed.items())
             raise UserError(
-                "A resumed run must go on with the data, labels, tokenizer, model and batch size that it began with; "
-                f"different are\n{listed}\nPut them back, start a new run, or go on all the same: resume=force."
+                "A resumed run must go on with the data, labels, tokenizer, model, phases and batch size that it began "
+                f"with; different are\n{listed}\nPut them back, start a new run, or go on all the same: resume=force."
             )
         point = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "step": checkpoint["global_step"]}
         changes = {name: {"before": before, "now": now} for name, (before, now) in changed.items()}

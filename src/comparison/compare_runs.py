@@ -35,7 +35,8 @@ def compare(
     from src.race.record import read_race
 
     refuse_links([*root.glob("compar*"), *root.glob("plots"), *root.glob("plots/*")], root)
-    runs = read_runs(root)
+    every = read_runs(root)
+    runs = [run for run in every if not run.trial] or every
     if not mixed:
         check_comparable(runs)
     largest = largest_size(runs)
@@ -46,6 +47,8 @@ def compare(
     if smaller := [run for run in runs if run not in largest]:
         curves = learning_curves(runs, [row.name for row in found.rows], metric)
         found = comparison.with_learning(found, curves, group(smaller, mixed=True))
+    if failed := [run for run in every if run not in runs and run.result is None]:
+        found = comparison.with_problems(found, group(failed, mixed=True))
     console = Console(width=200 if not sys.stdout.isatty() else None)
     for cells in tables(found):
         cells.show(console)

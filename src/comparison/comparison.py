@@ -53,11 +53,15 @@ def with_learning(comparison: Comparison, found: LearningCurves | None, smaller:
         found: the curves.
         smaller: the groups with fewer training texts, whose failed runs are listed too.
     """
-    missing = _problems(smaller)
     said = [comparison.sentence, *learned(found)]
-    if missing:
+    if missing := _problems(smaller):
         said.append(f"{len(missing)} runs with fewer training texts have no result.")
-    return replace(comparison, learning=found, problems=[*comparison.problems, *missing], sentence=" ".join(said))
+    return with_problems(replace(comparison, learning=found, sentence=" ".join(said)), smaller)
+
+
+def with_problems(comparison: Comparison, groups: Sequence[Group]) -> Comparison:
+    """Returns the comparison with the failed runs of groups that it does not compare."""
+    return replace(comparison, problems=[*comparison.problems, *_problems(groups)])
 
 
 def compare(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
 from src.config.monitor import LESS_IS_BETTER
-from src.config.sections import Section
+from src.config.sections import LearningRate, Section
+from src.config.values import flat
 
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
@@ -25,12 +28,18 @@ def _is_time(budget: str) -> str:
     return budget
 
 
+Rates = dict[Literal["lr", "head_lr"], Annotated[list[LearningRate], Field(min_length=1)]]
+
+
 class Race(Section):
     metric: Annotated[str, AfterValidator(_is_higher_better)]
     margin: Annotated[float, Field(ge=0, lt=1)]
     goal: Literal["cheapest", "best"]
     cost: Literal["time", "memory", "parameters", "inference"]
     budget: Annotated[str, AfterValidator(_is_time)] | None
+    rates: dict[str, Rates] | None = None  # by strategy, as the next; runs of earlier versions have neither
+    training: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    trial: bool = False
 
     @property
     def seconds(self) -> float | None:
@@ -39,3 +48,21 @@ class Race(Section):
             return None
         number, unit = re.split(r"(?<=\d)(?=[a-z])", self.budget)
         return float(number) * UNITS[unit]
+
+    def rates_of(self, strategy: str) -> Iterator[tuple[str, list[float]]]:
+        """Yields the learning rates to try for a strategy, by their key.
+
+        Args:
+            strategy: its file in conf/freeze/.
+        """
+        for key, rates in _own(self.rates or {}, strategy).items():
+            yield f"optimizer.{key}", rates
+
+    def training_of(self, strategy: str) -> Iterator[tuple[str, str]]:
+        """Yields what else suits a strategy: keys with values as they are written in an override."""
+        for key, value in flat(_own(self.training, strategy)):
+            yield key, json.dumps(value)
+
+
+def _own(table: dict[str, Any], strategy: str) -> Any:
+    return table.get(strategy, table.get("default", {}))

@@ -21,6 +21,12 @@ Until = Literal["epochs", "plateau"]
 Improvement = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+FIT = "fit"  # the pace, in its name, of a strategy whose phases are fitted into the training
+
+
+PROBE = 3  # a linear probe without a length takes one of so many parts of the training
+
+
 def _end(until: Until, epochs: int, patience: int, min_delta: float) -> End:
     return End(epochs=epochs) if until == "epochs" else End(None, patience, min_delta)
 
@@ -30,7 +36,7 @@ class Gradual(Strategy):
     """Gradual unfreezing: the head first, then stages from the output to the input (ULMFiT, Howard & Ruder 2018).
 
     Args:
-        every: epochs per phase.
+        every: epochs per phase; None: the phases are fitted into the epochs of the training.
         until: `epochs`, or `plateau` for phases that end when the monitored metric does not improve.
         patience: plateau only: validations without improvement.
         min_delta: plateau only: the smallest change of the metric that is an improvement.
@@ -39,7 +45,7 @@ class Gradual(Strategy):
         restore_best: start each phase from the best weights so far.
     """
 
-    every: Positive
+    every: Positive | None
     until: Until
     patience: Positive
     min_delta: Improvement
@@ -49,7 +55,7 @@ class Gradual(Strategy):
 
     @property
     def kind(self) -> str:
-        pace = str(self.every) if self.until == "epochs" else "plateau"
+        pace = str(self.every or FIT) if self.until == "epochs" else "plateau"
         return f"gradual:{pace}" + (f"x{self.stages_per_phase}" if self.stages_per_phase > 1 else "")
 
     def phases(self, stages: Sequence[Stage]) -> list[Phase]:
@@ -59,8 +65,10 @@ class Gradual(Strategy):
                 f"freeze.down_to must be a stage of the backbone; got {self.down_to}.\n{nearest(self.down_to, names)}"
             )
         unfrozen = names[names.index(self.down_to) :][::-1]
-        end = _end(self.until, self.every, self.patience, self.min_delta)
         counts = [*range(0, len(unfrozen), self.stages_per_phase), len(unfrozen)]
+        end = _end(self.until, self.every or 1, self.patience, self.min_delta)
+        if self.until == "epochs" and self.every is None:
+            end = End(parts=len(counts))
         return [
             Phase(_parameters(stages, {HEAD, *unfrozen[:count]}), end, restore_best=self.restore_best and count > 0)
             for count in counts
@@ -72,25 +80,25 @@ class LpFt(Strategy):
     """A linear probe, then full fine-tuning starting from it (LP-FT, Kumar et al. 2022).
 
     Args:
-        epochs: of the probe.
+        epochs: of the probe; None: a third of those of the training.
         lr: peak learning rate of the backbone during fine-tuning; None: `optimizer.lr`.
         head_lr: peak learning rate of the head during fine-tuning; None: `optimizer.head_lr`.
         restore_best: fine-tune from the best probe instead of the latest.
     """
 
-    epochs: Positive
+    epochs: Positive | None
     lr: LearningRate | None
     head_lr: LearningRate | None
     restore_best: bool
 
     @property
     def kind(self) -> str:
-        return f"lp_ft:{self.epochs}"
+        return f"lp_ft:{self.epochs or FIT}"
 
     def phases(self, stages: Sequence[Stage]) -> list[Phase]:
         everything = {stage.name for stage in stages}
         return [
-            Phase(_parameters(stages, {HEAD}), End(epochs=self.epochs)),
+            Phase(_parameters(stages, {HEAD}), End(self.epochs, parts=None if self.epochs else PROBE)),
             Phase(_parameters(stages, everything), End(), self.lr, self.head_lr, self.restore_best),
         ]
 

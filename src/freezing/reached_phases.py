@@ -1,12 +1,30 @@
-"""Which phases of a strategy a training reaches."""
+"""Which phases of a strategy a training reaches, and how they fit into it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from src.freezing.strategy import Phase
+from src.freezing.strategy import End, Phase
 from src.runs.results import PhaseResult
+
+
+def fitted(phases: Sequence[Phase], epochs: int) -> list[Phase]:
+    """Returns phases whose lengths are parts of a training with lengths in epochs, so that the last one is reached.
+
+    Of more such phases than epochs some are left out, as evenly as possible; the first one too with a single epoch.
+
+    Args:
+        phases: of the strategy.
+        epochs: of the training.
+    """
+    if all(phase.end.parts is None for phase in phases):
+        return list(phases)
+    last, count = len(phases) - 1, min(epochs, len(phases))
+    kept = [phases[last - last * later // max(1, count - 1)] for later in reversed(range(count))]
+    lengths = [phase.end.parts and max(1, epochs // phase.end.parts) for phase in kept]
+    return [replace(phase, end=End(length)) if length else phase for phase, length in zip(kept, lengths, strict=True)]
 
 
 def trained_phases(phases: Sequence[Phase], done: Sequence[Mapping[str, Any]]) -> list[Phase]:

@@ -65,6 +65,7 @@ class End:
     epochs: int | None = None
     patience: int = 1  # validations without improvement that make a plateau
     min_delta: float = 0.0  # the smallest change of the metric that is an improvement
+    parts: int | None = None  # instead of `epochs`: it lasts for one of so many parts of the training
 
 
 @dataclasses.dataclass(frozen=True)

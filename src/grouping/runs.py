@@ -55,6 +55,7 @@ class Run:
     repeat: int = 0
     fold: int = 0
     folds: int = 1  # of its cross-validation; 1 without
+    trial: bool = False  # of a race, to choose learning rates by: no evidence
 
     @property
     def title(self) -> str:
@@ -122,7 +123,8 @@ def read_run(folder: RunFolder) -> Run:
         result, problem = _full_result(folder), ""
     except UserError:
         result, problem = None, folder.problem()
-    return Run(folder, values, strategy, int(cfg.seed), result, problem, repeat, fold, folds)
+    trial = bool((cfg.get("race") or {}).get("trial"))
+    return Run(folder, values, strategy, int(cfg.seed), result, problem, repeat, fold, folds, trial)
 
 
 def _full_result(folder: RunFolder) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from src.config.validation import check
 from src.data.corpus import Corpus
 from src.data.labels import LABEL_F1
 from src.errors import UserError, nearest
+from src.freezing.reached_phases import fitted
 from src.freezing.strategy import HEAD, Stage, Strategy, check_reinit
 from src.freezing.whole_stages import Cut
 
@@ -107,7 +108,7 @@ def check_fit(settings: RunConfig, strategy: Strategy, source: Source) -> None:
     with_names = all(len(stage.parameters) > 1 for stage in declared if stage.is_layer)
     if with_names or not strategy.by_name:
         stages = strategy.kept([*declared, Stage(HEAD, (HEAD,))])
-        phases = strategy.phases(stages)
+        phases = fitted(strategy.phases(stages), settings.trainer.max_epochs)
         check_reinit(strategy.reinit_top, stages, phases)
         if any(phase.end.epochs is None for phase in phases[:-1]) and settings.monitor.metric.startswith("train/"):
             raise UserError(

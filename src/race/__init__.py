@@ -7,5 +7,6 @@ __all__ = [
     "recorded",
     "replay",
     "rules",
+    "tuning",
     "words",
 ]

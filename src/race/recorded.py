@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -39,23 +39,32 @@ class Recorded:
     Args:
         arms: the runs with a result of each arm, by the number of their block, from 0; those that failed are missing.
         folds: of the cross-validation whose folds are the blocks; 1 without.
+        trials: the runs that an arm's learning rates are chosen by, by arm and setting; None: it has failed. They are
+            no evidence, since the highest of several scores is high by chance too, but they take time.
     """
 
     arms: Mapping[str, Mapping[int, Ran]]
     folds: int = 1
+    trials: Mapping[str, Mapping[str, Ran | None]] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
         return list(self.arms)
 
     @property
+    def tuning(self) -> list[Ran]:
+        """The trials with a result."""
+        return [run for trials in self.trials.values() for run in trials.values() if run]
+
+    @property
     def runs(self) -> list[Ran]:
-        return [run for runs in self.arms.values() for run in runs.values()]
+        """All runs, with the trials."""
+        return [*self.tuning, *(run for runs in self.arms.values() for run in runs.values())]
 
     def until(self, blocks: int) -> Recorded:
         """Returns the runs of the first so many blocks."""
         arms = {arm: {block: run for block, run in runs.items() if block < blocks} for arm, runs in self.arms.items()}
-        return Recorded(arms, self.folds)
+        return replace(self, arms=arms)
 
     def score(self, arm: str) -> float:
         """Returns the mean validation score of an arm, which has a run."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from src.race.differences import Differences, all_pairs, expected
 from src.race.recorded import Recorded, seconds_running
 from src.race.rules import Exit, Known, Rules, Standing, choice, leave, question
+from src.race.tuning import scores
 from src.statistics.estimate import Estimate
 from src.statistics.intervals import ALPHA, Interval
 from src.statistics.planning import MOST_SEEDS, units_needed
@@ -51,6 +52,8 @@ class Race:
         seconds: that all its runs took together.
         full_seconds: that all blocks of all arms would take.
         folds: of the cross-validation whose folds are the blocks; 1 without.
+        tuning: the validation score of each setting of learning rates, by arm; None: its trial has failed.
+        tuning_seconds: that the trials took; part of `seconds`.
     """
 
     rules: Rules
@@ -66,6 +69,8 @@ class Race:
     seconds: float
     full_seconds: float
     folds: int = 1
+    tuning: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    tuning_seconds: float = 0.0
 
     @property
     def settled(self) -> bool:
@@ -112,7 +117,7 @@ def _raced(recorded: Recorded, exits: Sequence[Exit], blocks: int) -> Recorded:
     left = {exit_.arm: exit_.block for exit_ in exits}
     last = {arm: left.get(arm, blocks) for arm in recorded.arms}
     arms = {arm: {b: run for b, run in runs.items() if b < last[arm]} for arm, runs in recorded.arms.items()}
-    return Recorded(arms, recorded.folds)
+    return replace(recorded, arms=arms)
 
 
 def _race(recorded: Recorded, rules: Rules, racing: list[str], known: Known, standings: Sequence[Standing]) -> Race:
@@ -135,6 +140,8 @@ def _race(recorded: Recorded, rules: Rules, racing: list[str], known: Known, sta
         seconds=sum(run.seconds for run in recorded.runs),
         full_seconds=rules.blocks * sum(recorded.seconds(arm) for arm in recorded.names if recorded.arms[arm]),
         folds=recorded.folds,
+        tuning={arm: scores(trials) for arm, trials in recorded.trials.items()},
+        tuning_seconds=sum(run.seconds for run in recorded.tuning),
     )
     return replace(race, end=_end(race, recorded, looks))
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from src.race.replay import Race
 from src.race.rules import Exit
+from src.race.tuning import best
 from src.statistics.intervals import Interval
 
 
 def course(race: Race) -> str:
-    """Returns what the last block has changed, in one line for the terminal."""
+    """Returns what the last block has changed, for the terminal; after the first one also the learning rates."""
     block = len(race.looks)
     left = [exit_ for exit_ in race.exits if exit_.block == block]
-    said = [f"Race, {block} of {_blocks(race, race.rules.blocks)}:", *(f"out: {_left(one, race)};" for one in left)]
+    rates = f"{tuned(race)}\n\n" if block == 1 and race.tuning else ""
+    said = [f"{rates}Race, {block} of {_blocks(race, race.rules.blocks)}:"]
+    said += [f"out: {_left(one, race)};" for one in left]
     if race.end:
         return " ".join([*said, f"it ends, since {ended(race)}."])
     return " ".join([*said, f"in the race: {', '.join(race.racing)}."])
@@ -43,7 +48,22 @@ def answer(race: Race, described: str, score: str, metric: str) -> str:
         ]
     if race.exits:
         said.append(f"Out: {'; '.join(_left(exit_, race) for exit_ in race.exits)}.")
-    return " ".join([*said, "All of this holds with 95% confidence.", _spent(race)])
+    said.append("All of this holds with 95% confidence.")
+    return " ".join([*said, *([tuned(race)] if race.tuning else []), _spent(race)])
+
+
+def tuned(race: Race) -> str:
+    """Returns which learning rates the arms race with, and how they were chosen, as a sentence."""
+    return (
+        "Learning rates, each the best of its trials, which have a seed of their own and are no evidence: "
+        f"{', '.join(_chosen(arm, scores) for arm, scores in race.tuning.items())}."
+    )
+
+
+def _chosen(arm: str, scores: Mapping[str, float | None]) -> str:
+    failed = sum(score is None for score in scores.values())
+    of = f"of {len(scores)}, {failed} failed" if failed else f"of {len(scores)}"
+    return f"{arm} {best(scores) or 'none'} ({of})"
 
 
 def ended(race: Race) -> str:
@@ -87,7 +107,9 @@ def _blocks(race: Race, count: int) -> str:
 def _spent(race: Race) -> str:
     runs, share = len(race.arms) * race.rules.blocks, race.seconds / race.full_seconds
     full = _minutes(race.full_seconds)
-    return f"The runs took {_minutes(race.seconds)}, {share:.0%} of the {full} that all {runs} of them would take."
+    trials = f"; {_minutes(race.tuning_seconds)} of it went to trials of learning rates" if race.tuning else ""
+    spent = f"The runs took {_minutes(race.seconds)}, {share:.0%} of the {full} that all {runs} of them would take"
+    return f"{spent}{trials}."
 
 
 def _minutes(seconds: float) -> str:

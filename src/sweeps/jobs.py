@@ -201,6 +201,12 @@ def begin_sweep(config: DictConfig) -> None:
     os.environ[TOLD] = str(warnings)
 
 
+def count_more(jobs: int) -> None:
+    """Adds to the number of jobs that progress is measured by."""
+    before, started = os.environ[JOBS].split()
+    os.environ[JOBS] = f"{int(before) + jobs} {started}"
+
+
 def progress(root: Path) -> str:
     """Returns the progress of the sweep in a folder as a sentence; empty outside of a sweep."""
     if JOBS not in os.environ:

@@ -1,17 +1,21 @@
-"""Runs a race: one block of jobs after the other, for the arms that are left, with any launcher."""
+"""Runs a race: trials of learning rates, then one block of jobs after the other, for the arms that are left, with any
+launcher."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from src.race.tuning import best, scores
 from src.runs.find import runs_in
+from src.runs.folder import RunFolder
 from src.runs.identity import config_hash
 
 if TYPE_CHECKING:
     from src.comparison.decision import Cost
+    from src.race.recorded import Ran
     from src.race.replay import Race
     from src.race.rules import Rules
 
@@ -34,11 +38,26 @@ class Job:
     identity: str
 
 
-def run_race(arms: Sequence[Sequence[Job]], rules: Rules, cost: Cost, root: Path, launch: Launch) -> Race:
+@dataclass(frozen=True)
+class Arm:
+    """What is compared, at the best of its settings of learning rates.
+
+    Args:
+        name: what it is called as long as it has no run.
+        trials: the job that tries each setting; of a single one none is needed.
+        jobs: returns the jobs with a setting, one per block.
+    """
+
+    name: str
+    trials: Mapping[str, Job]
+    jobs: Callable[[str], Sequence[Job]]
+
+
+def run_race(arms: Sequence[Arm], rules: Rules, cost: Cost, root: Path, launch: Launch) -> Race:
     """Runs a race to its end, and leaves its course in race.json. Jobs that have finished before are not repeated.
 
     Args:
-        arms: the jobs of each arm, one per block.
+        arms: at least two.
         rules: of the race.
         cost: what makes an arm cheaper.
         root: the folder of the sweep.
@@ -52,23 +71,58 @@ def run_race(arms: Sequence[Sequence[Job]], rules: Rules, cost: Cost, root: Path
     from src.race.words import course
     from src.sweeps.recorded import recorded
 
-    racing = list(range(len(arms)))
+    trials = _tune(arms, rules.metric, cost, root, launch)
+    jobs = [_jobs(arm, own) for arm, own in zip(arms, trials, strict=True)]
+    identities = {arm.name: [job.identity for job in own] for arm, own in zip(arms, jobs, strict=True)}
+    racing = [number for number, own in enumerate(jobs) if own]
     for block in range(1, rules.blocks + 1):
-        _launch([arms[arm][block - 1] for arm in racing], root, launch)
-        found = recorded([[job.identity for job in jobs] for jobs in arms], rules.metric, cost, root)
+        _launch([jobs[arm][block - 1] for arm in racing], root, launch)
+        found = recorded(identities, rules.metric, cost, root)
+        found = replace(found, trials={name: own for name, own in zip(found.names, trials, strict=True) if own})
         race = replay(found, rules, block)
         write_race(race, root)
         print(f"\n{course(race)}\n", flush=True)
         if race.end:
             break
-        racing = [found.names.index(arm) for arm in race.racing]
+        racing = [arm for arm, name in enumerate(found.names) if name in race.racing and jobs[arm]]
     return race
+
+
+def _tune(arms: Sequence[Arm], metric: str, cost: Cost, root: Path, launch: Launch) -> list[dict[str, Ran | None]]:
+    """Runs the trials that are missing, and returns those of each arm; none for arms with a single setting."""
+    from src.sweeps.recorded import tried
+
+    tuned = [arm.trials if len(arm.trials) > 1 else {} for arm in arms]
+    if not any(tuned):
+        return [{} for _ in arms]
+    states = {identity: folder.state() for identity, folder in _folders(root).items()}
+    _launch([job for trials in tuned for job in _missing(trials, states)], root, launch)
+    return tried([{name: job.identity for name, job in trials.items()} for trials in tuned], metric, cost, root)
+
+
+def _missing(trials: Mapping[str, Job], states: Mapping[str, str | None]) -> list[Job]:
+    """Returns the trials to run. Failed ones run again only if no other of their arm has finished: what has been chosen
+    must stay chosen when a race goes on."""
+    found = {states.get(job.identity) for job in trials.values()}
+    over = ("finished", "failed") if "finished" in found else ("finished",)
+    return [job for job in trials.values() if states.get(job.identity) not in over]
+
+
+def _jobs(arm: Arm, trials: Mapping[str, Ran | None]) -> Sequence[Job]:
+    """Returns the jobs of an arm with its best setting; none if all of its trials have failed."""
+    setting = best(scores(trials)) if trials else next(iter(arm.trials))
+    return [] if setting is None else arm.jobs(setting)
 
 
 def _launch(jobs: Sequence[Job], root: Path, launch: Launch) -> None:
     """Launches the jobs that have not finished; new ones get numbers that no folder has."""
-    folders = {config_hash(folder.saved_config()): folder for folder in runs_in(root)}
+    folders = _folders(root)
     done = {identity for identity, folder in folders.items() if folder.state() == "finished"}
     if missing := [job.overrides for job in jobs if job.identity not in done]:
         numbers = [int(folder.name) for folder in folders.values() if folder.name.isdecimal()]
         launch(missing, max(numbers, default=-1) + 1)
+
+
+def _folders(root: Path) -> dict[str, RunFolder]:
+    """Returns the folders of the runs by the hash of their config."""
+    return {config_hash(folder.saved_config()): folder for folder in runs_in(root)}

@@ -21,11 +21,11 @@ from src.statistics.crossed import by_unit
 Scores = Mapping[Path, Float[NDArray[np.float64], " units"]]
 
 
-def recorded(arms: Sequence[Sequence[str]], metric: str, cost: Cost, root: Path) -> Recorded:
+def recorded(arms: Mapping[str, Sequence[str]], metric: str, cost: Cost, root: Path) -> Recorded:
     """Returns the validation scores, costs and times of the runs of a race.
 
     Args:
-        arms: the hashes of the configs of each arm, one per block.
+        arms: the hashes of the configs of each arm, one per block, by what the arm is called before it has a run.
         metric: the validation score that decides; higher is better.
         cost: what makes an arm cheaper.
         root: the folder of the runs.
@@ -34,24 +34,50 @@ def recorded(arms: Sequence[Sequence[str]], metric: str, cost: Cost, root: Path)
         UserError: there are no runs, or what they have left cannot be read.
     """
     runs = {config_hash(run.folder.saved_config()): run for run in read_runs(root)}
-    known = {identity for arm in arms for identity in arm}
+    known = {identity for arm in arms.values() for identity in arm}
     groups = group([run for identity, run in runs.items() if identity in known], mixed=True)
     scores = _scores(groups, metric)
     found = {
-        _name(arm, runs, groups): {
-            block: Ran(scores[run.folder.path], cost_of([run], cost), float(run.result["seconds"]["total"]), _end(run))
+        _name(name, arm, runs, groups): {
+            block: _ran(run, scores[run.folder.path], cost)
             for block, identity in enumerate(arm)
             if (run := runs.get(identity)) and run.result
         }
-        for arm in arms
+        for name, arm in arms.items()
     }
-    return Recorded(found, max(run.folds for one in groups for run in one.runs))
+    return Recorded(found, max((run.folds for one in groups for run in one.runs), default=1))
 
 
-def _name(arm: Sequence[str], runs: Mapping[str, Run], groups: Sequence[Group]) -> str:
-    """Returns the name of an arm, as the comparison calls it; a hash if a launcher has lost its job without a trace."""
+def tried(arms: Sequence[Mapping[str, str]], metric: str, cost: Cost, root: Path) -> list[dict[str, Ran | None]]:
+    """Returns the trials of each arm by their settings; None for those that have failed.
+
+    Args:
+        arms: the hashes of the configs of their trials.
+        metric: as in `recorded`, and so are the others.
+
+    Raises:
+        UserError: what the runs have left cannot be read.
+    """
+    runs = {config_hash(run.folder.saved_config()): run for run in read_runs(root)}
+    ran = {hash_: _ran(run, _score(run, metric), cost) for hash_, run in runs.items() if run.trial and run.result}
+    return [{setting: ran.get(identity) for setting, identity in trials.items()} for trials in arms]
+
+
+def _name(name: str, arm: Sequence[str], runs: Mapping[str, Run], groups: Sequence[Group]) -> str:
+    """Returns the name of an arm, as the comparison calls it; the one that is given if it has no run."""
     own = [runs[identity] for identity in arm if identity in runs]
-    return next((one.name for one in groups if own and own[0] in one.runs), arm[0])
+    return next((one.name for one in groups if own and own[0] in one.runs), name)
+
+
+def _ran(run: Run, scores: Float[NDArray[np.float64], " units"], cost: Cost) -> Ran:
+    assert run.result is not None
+    end = (run.folder.path / "result.json").stat().st_mtime
+    return Ran(scores, cost_of([run], cost), float(run.result["seconds"]["total"]), end)
+
+
+def _score(run: Run, metric: str) -> Float[NDArray[np.float64], " one"]:
+    assert run.result is not None
+    return np.array([float(run.result["metrics"]["validation"][metric])])
 
 
 def _scores(groups: Sequence[Group], metric: str) -> Scores:
@@ -59,12 +85,7 @@ def _scores(groups: Sequence[Group], metric: str) -> Scores:
     finished = [one for one in groups if one.finished]
     if not finished:
         return {}
-    found = {
-        run.folder.path: np.array([float(run.result["metrics"]["validation"][metric])])
-        for one in finished
-        for run in one.finished
-        if run.result
-    }
+    found = {run.folder.path: _score(run, metric) for one in finished for run in one.finished}
     if any(run.folds > 1 for one in finished for run in one.runs):
         return found
     evidence = gather(finished, metric, "validation")
@@ -73,7 +94,3 @@ def _scores(groups: Sequence[Group], metric: str) -> Scores:
             if (values := evidence.scores[one.name].get(block)) is not None and evidence.units is not None:
                 found[run.folder.path] = by_unit(values[None, :], evidence.units)[0]
     return found
-
-
-def _end(run: Run) -> float:
-    return (run.folder.path / "result.json").stat().st_mtime

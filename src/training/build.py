@@ -20,6 +20,7 @@ from src.config.model import MaskedLanguageHead
 from src.config.monitor import best_mode
 from src.config.schema import RunConfig
 from src.data.corpus import Corpus
+from src.freezing.reached_phases import fitted
 from src.freezing.strategy import Strategy, depth
 from src.freezing.whole_stages import Cut
 from src.models.build import build_network, stages_and_phases
@@ -57,6 +58,7 @@ def build(
     if settings.trainer.gradient_checkpointing:
         enable_checkpointing(encoder)
     stages, phases = stages_and_phases(encoder, head, strategy)
+    phases = fitted(phases, settings.trainer.max_epochs)
     if isinstance(settings.backbone, Scratch) and depth(stages, phases):
         log.warning("The backbone starts from random weights, and freeze=%s leaves some as they are.", strategy.name)
     _warn_of_pooler(settings, strategy, source)

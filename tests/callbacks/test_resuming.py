@@ -22,7 +22,7 @@ from src.errors import UserError
 from src.files import locks
 from src.runs.checkpoints import newest_valid, read_verified
 from src.runs.folder import RunFolder
-from tests.conftest import REVIEWS, composed, power_cut, refusal
+from tests.conftest import LAYERS, REVIEWS, composed, longer, power_cut, refusal
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
 
@@ -93,6 +93,13 @@ def test_what_a_run_is_made_of_may_not_change(what: str, broken: RunFolder, tmp_
     with pytest.raises(UserError, match=named):
         resume(broken)
     assert broken.state() == "failed"  # as the interruption has left it
+
+
+def test_phases_that_are_fitted_into_the_epochs_may_not_change(run_tiny: Run) -> None:
+    folder, result = run_tiny("freeze=gradual", "freeze.every=null")
+    assert [len(phase["trainable"]) for phase in result["phases"]] == [1, LAYERS + 2]
+    with pytest.raises(UserError, match="number of phases: 2 then, 5 now"):
+        training.train(longer(folder, "trainer.max_epochs=5"), folder)
 
 
 def test_it_may_if_forced_and_the_result_says_so(broken: RunFolder, tmp_path: Path) -> None:

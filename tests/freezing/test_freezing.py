@@ -6,6 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from src.errors import UserError
+from src.freezing.multi_phase import Gradual, LpFt
+from src.freezing.reached_phases import fitted, reached
 from src.freezing.strategy import Phase, Stage, Strategy, depth
 from src.freezing.whole_stages import Bottom, Cut, Embeddings, Everything, Nothing, Pattern, Top
 
@@ -108,3 +110,35 @@ def test_bad_arguments_are_refused() -> None:
     for make in (lambda: Bottom(-1), lambda: Pattern([]), lambda: Pattern(["("])):
         with pytest.raises(ValidationError):
             make()
+
+
+FITTED = {  # epochs of the training: those of each phase but the last, and what the phases train besides the head
+    1: ([], [4]),
+    2: ([1], [0, 4]),
+    3: ([1, 1], [0, 2, 4]),
+    5: ([1, 1, 1, 1], [0, 1, 2, 3, 4]),
+    14: ([2, 2, 2, 2], [0, 1, 2, 3, 4]),
+}
+
+
+@pytest.mark.parametrize("epochs", FITTED)
+def test_gradual_unfreezing_fits_into_the_epochs_that_there_are(epochs: int) -> None:
+    strategy = Gradual(None, "epochs", 1, 0.0, 1, "embeddings", False)
+    phases = fitted(strategy.phases(STAGES), epochs)
+    lengths, unfrozen = FITTED[epochs]
+    assert [phase.end.epochs for phase in phases[:-1]] == lengths
+    assert [len(STAGES) - 1 - depth(STAGES, [phase]) for phase in phases] == unfrozen
+    assert reached(phases, epochs, every=1) == len(phases)
+    assert strategy.name == "gradual:fit"
+
+
+@pytest.mark.parametrize(("epochs", "probe"), [(1, []), (2, [1]), (3, [1]), (10, [3])])
+def test_a_linear_probe_takes_a_third_of_the_epochs(epochs: int, probe: list[int]) -> None:
+    phases = fitted(LpFt(None, None, None, True).phases(STAGES), epochs)
+    assert [phase.end.epochs for phase in phases[:-1]] == probe
+    assert phases[-1].trainable == EMBEDDINGS | FIRST | SECOND | POOLER | HEAD
+
+
+def test_lengths_that_are_given_are_kept() -> None:
+    phases = LpFt(5, None, None, True).phases(STAGES)
+    assert fitted(phases, 2) == phases

@@ -15,6 +15,7 @@ from src.race.differences import Differences
 from src.race.recorded import Ran, Recorded, seconds_running
 from src.race.replay import Race, replay
 from src.race.rules import Known, Rules, Standing, leave
+from src.race.tuning import best
 from src.statistics.estimate import Estimate
 
 CHEAPEST = Rules(margin=0.02, goal="cheapest", blocks=5)
@@ -218,3 +219,23 @@ def test_equal_arms_are_seldom_excluded() -> None:
         race = replay(Recorded(arms), Rules(0.0, "cheapest", 4), 4)
         wrong += any(one.reason == "worse" for one in race.exits)
     assert wrong <= 5  # of 40 with at most 5% each: more in one of 300 such tests
+
+
+def test_trials_take_time_but_are_no_evidence() -> None:
+    runs = recorded({"none": (0, 100.0), "bottom": (2, 50.0), "all": (90, 10.0)})
+    lucky = {"lr=1": Ran(np.ones(1), 100.0, 400.0, 0.0), "lr=2": None}
+    tuned = replace(runs, trials={"all": lucky})
+    race, plain = played(tuned, CHEAPEST), played(runs, CHEAPEST)
+    scores: dict[str, float | None] = {"lr=1": 1.0, "lr=2": None}
+    assert race == replace(plain, seconds=plain.seconds + 400, tuning={"all": scores}, tuning_seconds=400)
+    rules = replace(CHEAPEST, budget=500.0)
+    assert replay(runs, rules, 1).end is None
+    assert replay(tuned, rules, 1).end == "budget"
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [({"a": 0.7, "b": 0.8}, "b"), ({"a": 0.8, "b": 0.8}, "a"), ({"a": None, "b": 0.1}, "b"), ({"a": None}, None)],
+)
+def test_the_best_trial_is_chosen_the_first_of_equal_ones(found: dict[str, float | None], expected: str | None) -> None:
+    assert best(found) == expected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,15 +14,22 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import HydraContext
 
+from hydra_plugins import race_sweeper
 from src.comparison.compare_runs import compare
+from src.config.folder import CONF
 from src.errors import UserError
 from src.race.record import read_race
 from src.race.replay import Race
 from src.race.rules import Rules
 from src.runs.folder import RunFolder
 from src.runs.identity import config_hash
-from src.sweeps.racing import Job, run_race
+from src.sweeps.jobs import JOBS
+from src.sweeps.racing import Arm, Job, run_race
 from src.sweeps.recorded import recorded
 from tests.comparison.results import finished
 from tests.conftest import Command
@@ -29,6 +37,8 @@ from tests.conftest import Command
 TEXTS, BLOCKS = 400, 4
 ARMS = {"none": 0, "bottom": 1, "all": 60}  # texts that an arm has wrong, besides 80
 HISTORY = [{"epoch": 1, "validation/loss": 0.5}]
+TUNED = ("none", "bottom")  # arms with trials; the rate of the others is not searched
+RATES = {"1e-05": 50, "2e-05": 3, "0.0001": 3}  # texts that their trials have wrong, besides 80: the last two tie
 RULES = Rules(margin=0.03, goal="cheapest", blocks=BLOCKS)
 
 
@@ -41,12 +51,24 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[RunFolder]]
     return found
 
 
-def run(root: Path, arm: str, seed: int, lost: int, seconds: float) -> RunFolder:
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[RunFolder]]:
+    """A finished trial of each learning rate, for two of the arms."""
+    root = tmp_path_factory.mktemp("trials")
+    return {
+        f"{arm} {rate}": [run(root, arm, 1_000_000, lost, 30.0, f"optimizer.lr={rate}", "+race.trial=true")]
+        for arm in TUNED
+        for rate, lost in RATES.items()
+    }
+
+
+def run(root: Path, arm: str, seed: int, lost: int, seconds: float, *more: str) -> RunFolder:
     right = np.arange(TEXTS) >= 80 + lost
     right[np.random.default_rng([seed, lost]).integers(TEXTS, size=4)] ^= True
     times = {"fit": 1.0, "total": seconds}
-    finished(root, (f"freeze={arm}",), seed, float(right.mean()), seconds=times, best={"epoch": 1}, history=HISTORY)
-    folder = RunFolder(root / f"{arm}_{seed}")
+    overrides = (f"freeze={arm}", *more)
+    finished(root, overrides, seed, float(right.mean()), seconds=times, best={"epoch": 1}, history=HISTORY)
+    folder = RunFolder(root / "_".join(override.partition("=")[2] for override in (*overrides, f"seed={seed}")))
     folder.write_status("finished")
     true = [["no", "yes"][text % 2] for text in range(TEXTS)]
     predicted = [label if ok else {"no": "yes", "yes": "no"}[label] for label, ok in zip(true, right, strict=True)]
@@ -62,7 +84,7 @@ class Launcher:
     """Copies finished runs into a sweep instead of training them.
 
     Args:
-        runs: of all arms.
+        runs: of all arms, and their trials.
         root: of the sweep.
         jobs: after how many it is interrupted.
         failing: folders of runs that fail instead.
@@ -73,6 +95,7 @@ class Launcher:
     ) -> None:
         self.runs, self.root, self.left, self.failing = runs, root, jobs, failing
         self.launched: list[str] = []
+        self.settings: dict[str, str] = {}  # that the arms race with
 
     def __call__(self, jobs: Sequence[Sequence[str]], number: int) -> None:
         for place, (arm, seed) in enumerate(jobs, start=number):
@@ -89,12 +112,21 @@ class Launcher:
                 RunFolder(target).write_status("failed", error="ValueError: out of luck")
 
     def race(self, rules: Rules = RULES) -> Race:
-        jobs = [
-            [Job([arm, str(seed)], identity(run)) for seed, run in enumerate(own, start=1)]
-            for arm, own in self.runs.items()
-        ]
         self.root.mkdir(exist_ok=True)
-        return run_race(jobs, rules, "time", self.root, self)
+        return run_race([self._arm(arm) for arm in ARMS], rules, "time", self.root, self)
+
+    def _arm(self, arm: str) -> Arm:
+        trials = {
+            f"optimizer.lr={rate}": Job([f"{arm} {rate}", "1"], identity(self.runs[f"{arm} {rate}"][0]))
+            for rate in RATES
+            if f"{arm} {rate}" in self.runs
+        }
+
+        def jobs(setting: str) -> list[Job]:
+            self.settings[arm] = setting
+            return [Job([arm, str(seed)], identity(run)) for seed, run in enumerate(self.runs[arm], start=1)]
+
+        return Arm(f"freeze={arm}", trials or {"": Job([], "not launched")}, jobs)
 
 
 @functools.cache
@@ -151,6 +183,86 @@ def test_a_failed_job_costs_itself_and_is_tried_again(runs: dict[str, list[RunFo
     assert again.launched == ["bottom_1"]
 
 
+def test_each_arm_races_with_the_best_of_its_trials(
+    runs: dict[str, list[RunFolder]],
+    trials: dict[str, list[RunFolder]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plain = Launcher(runs, tmp_path / "plain").race()
+    launcher = Launcher(runs | trials, root := tmp_path / "race")
+    race = launcher.race()
+    assert launcher.launched[:6] == [f"{arm} {rate}_1" for arm in TUNED for rate in RATES]
+    assert launcher.settings == {"none": "optimizer.lr=2e-05", "bottom": "optimizer.lr=2e-05", "all": ""}
+    assert list(race.tuning) == ["none", "bottom:4"]
+    assert list(race.tuning["none"].values()) == sorted(race.tuning["none"].values(), key=float)
+    assert race.tuning_seconds == race.seconds - plain.seconds == 180
+    # They take time, but are no evidence.
+    assert replace(race, tuning={}, tuning_seconds=0.0, seconds=plain.seconds) == plain
+    assert read_race(root) == race
+    capsys.readouterr()
+    assert compare(root, "accuracy", None, None, 0.03, mixed=True) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "are no evidence: none optimizer.lr=2e-05 (of 3), bottom:4 optimizer.lr=2e-05 (of 3)." in shown
+    assert "88% of the 8 minutes that all 12 of them would take; 3 minutes of it went to trials" in shown
+    assert len(json.loads((root / "comparison.json").read_text())["rows"]) == 3
+
+
+@pytest.mark.parametrize("jobs", [1, 5, 6, 7])
+def test_a_race_that_is_interrupted_in_its_trials_goes_on(
+    runs: dict[str, list[RunFolder]], trials: dict[str, list[RunFolder]], tmp_path: Path, jobs: int
+) -> None:
+    interrupted, again = (Launcher(runs | trials, tmp_path / "race", count) for count in (jobs, 99))
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.race()
+    race, whole = again.race(), Launcher(runs | trials, tmp_path / "whole")
+    assert race == whole.race()
+    assert [*interrupted.launched, *again.launched] == whole.launched
+
+
+def test_a_failed_trial_is_out_for_good(
+    runs: dict[str, list[RunFolder]],
+    trials: dict[str, list[RunFolder]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = tmp_path / "race"
+    launcher = Launcher(runs | trials, root, failing=("none 2e-05_1",))
+    race = launcher.race()
+    assert launcher.settings["none"] == "optimizer.lr=0.0001"
+    again = Launcher(runs | trials, root)  # in which it would not fail
+    assert again.race() == race
+    assert not again.launched
+    assert compare(root, "accuracy", None, None, 0.03, mixed=True) == 1
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "none optimizer.lr=0.0001 (of 3, 1 failed)" in shown
+    assert "ValueError: out of luck" in shown
+
+
+def test_an_arm_leaves_if_all_its_trials_fail(
+    runs: dict[str, list[RunFolder]], trials: dict[str, list[RunFolder]], tmp_path: Path
+) -> None:
+    root, failing = tmp_path / "race", [f"none {rate}_1" for rate in RATES]
+    launcher = Launcher(runs | trials, root, failing=failing)
+    race = launcher.race()
+    assert ("freeze=none", "failed") in [(one.arm, one.reason) for one in race.exits]
+    assert race.tuning["freeze=none"] == dict.fromkeys(f"optimizer.lr={rate}" for rate in RATES)
+    assert not [name for name in launcher.launched if name.startswith("none_")]
+    assert race.chosen == "bottom:4"
+    again = Launcher(runs | trials, root)
+    assert "none" in again.race().arms
+    assert again.launched[:3] == failing
+
+
+def test_trials_alone_are_no_race(
+    runs: dict[str, list[RunFolder]], trials: dict[str, list[RunFolder]], tmp_path: Path
+) -> None:
+    failing = [*(f"{name}_1" for name in trials), "all_1"]
+    assert Launcher(runs | trials, tmp_path / "race", failing=failing).race().end == "nothing finished"
+    with pytest.raises(UserError, match="None of these runs has finished"):
+        compare(tmp_path / "race", "accuracy", None, None, 0.03, mixed=True)
+
+
 def test_all_arms_failing_is_one_message(runs: dict[str, list[RunFolder]], tmp_path: Path) -> None:
     root = tmp_path / "race"
     launcher = Launcher(runs, root, failing=[f"{arm}_1" for arm in ARMS])
@@ -187,7 +299,7 @@ def test_folds_are_blocks_of_their_own_before_a_repeat_is_complete(tmp_path: Pat
             finished(tmp_path, overrides, 1, accuracy + 0.01 * fold)
         folders = [RunFolder(tmp_path / f"{arm}_3_{fold}_1") for fold in range(2)]
         arms.append([*map(identity, folders), "of a fold that has not run"])
-    found = recorded(arms, "accuracy", "parameters", tmp_path)
+    found = recorded(dict(zip(("one", "other"), arms, strict=True)), "accuracy", "parameters", tmp_path)
     assert (found.names, found.folds) == (["none", "all"], 3)
     assert {block: run.score for block, run in found.arms["all"].items()} == {0: 0.6, 1: 0.61}
     assert found.cost("all") == 10
@@ -203,13 +315,16 @@ def test_a_damaged_record_is_refused(runs: dict[str, list[RunFolder]], tmp_path:
 
 @pytest.mark.slow
 def test_a_small_race_from_the_command_line(multirun: Command, tmp_path: Path) -> None:
-    command = ("sweep=race", "freeze=none,embeddings,all", "race.margin=0.9", "race.cost=parameters")
+    rates = ("race.rates.default.lr=[1e-4]", "race.rates.all.head_lr=[1e-3,1e-2]")
+    command = ("sweep=race", "freeze=none,embeddings,all", "race.margin=0.9", "race.cost=parameters", *rates)
     ended = multirun(*command)
     assert ended.returncode == 0, ended.stderr
+    assert "Sweep: 2 of 17 jobs done" in ended.stdout
     assert "Race, 1 of 5 seeds: in the race" in ended.stdout
     race = read_race(tmp_path / "sweep")
     assert race is not None
     assert race.end is not None
+    assert {arm: len(scores) for arm, scores in race.tuning.items()} == {"all": 2}
     found = json.loads((tmp_path / "sweep" / "comparison.json").read_text())
     assert len(found["rows"]) == 3
     again = multirun(*command)
@@ -234,3 +349,61 @@ def test_a_race_that_cannot_answer_is_refused(multirun: Command, arguments: Sequ
     assert ended.returncode == 2, ended.stderr
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def arms_of(monkeypatch: pytest.MonkeyPatch, root: Path, *arguments: str) -> dict[str, Arm]:
+    """Returns the arms of the race that a command would start, by what tells them apart."""
+    found: list[Arm] = []
+    monkeypatch.setattr(race_sweeper, "run_race", lambda arms, *others: found.extend(arms))
+    monkeypatch.setenv(JOBS, "30 0.0")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        sweeper = race_sweeper.RaceSweeper()
+        own = ["sweep=race", f"hydra.sweep.dir={root}", *(one for one in arguments if "race." in one)]
+        sweeper.config = compose("train", own, return_hydra_config=True)
+        sweeper.params = dict(sweeper.config.hydra.sweeper.params)
+        sweeper.hydra_context = HydraContext(GlobalHydra.instance().config_loader(), Callbacks())
+        sweeper.sweep(["sweep=race", *arguments])
+        for arm in found:
+            assert {job.overrides[-1] for job in arm.trials.values()} == {"race.trial=true"}
+            list(map(arm.jobs, arm.trials))
+        return {arm.name: arm for arm in found}
+
+
+def test_strategies_are_trained_as_suits_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    arms = arms_of(monkeypatch, tmp_path, "freeze=bottom,all,gradual", "seed=1,2")
+    assert list(arms["freeze=bottom"].trials) == ["optimizer.lr=2e-05", "optimizer.lr=5e-05", "optimizer.lr=0.0001"]
+    assert len(arms["freeze=all"].trials) == 3
+    overrides = ["freeze=all", "sweep=race", "trainer.max_epochs=50", name := "optimizer.head_lr=0.005"]
+    assert arms["freeze=all"].trials[name].overrides == [*overrides, "seed=1000000", "race.trial=true"]
+    assert [job.overrides for job in arms["freeze=all"].jobs(name)] == [[*overrides, f"seed={seed}"] for seed in "12"]
+    assert "freeze.every=null" in arms["freeze=gradual"].jobs(name := "optimizer.lr=2e-05")[0].overrides
+    assert os.environ[JOBS] == "39 0.0"
+
+
+@pytest.mark.parametrize(
+    ("given", "settings"),
+    [
+        (("race.rates=null",), [""]),
+        (("optimizer=sgd",), [""]),
+        (("optimizer.lr=3e-5,1e-4",), [""]),
+        (("optimizer.head_lr=3e-5",), ["optimizer.lr=2e-05", "optimizer.lr=5e-05", "optimizer.lr=0.0001"]),
+        (("race.rates.default.lr=[1e-6]",), ["optimizer.lr=1e-06"]),
+        (
+            ("+race.rates.none={lr:[1e-6],head_lr:[1e-3,1e-2]}",),
+            ["optimizer.lr=1e-06 optimizer.head_lr=0.001", "optimizer.lr=1e-06 optimizer.head_lr=0.01"],
+        ),
+    ],
+)
+def test_rates_that_are_given_are_kept(
+    given: Sequence[str], settings: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    arms = arms_of(monkeypatch, tmp_path, "freeze=none,bottom", "freeze.reinit_top=0", "seed=1,2,3", *given)
+    assert list(next(iter(arms.values())).trials) == settings
+
+
+def test_trials_of_folds_are_of_the_first_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folds = ("data.folds=3", "data.fold=range(0,3)", "data.repeat=0,1", "seed=1")
+    arms = arms_of(monkeypatch, tmp_path, "freeze=none,bottom", *folds)
+    (trial, *_) = arms["freeze=none"].trials.values()
+    assert {"data.fold=0", "data.repeat=0", "seed=1000000"} <= {*trial.overrides}
+    assert len(arms["freeze=none"].jobs("optimizer.lr=2e-05")) == 6
