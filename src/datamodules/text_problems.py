@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from src.data.split import Split
-    from src.datamodules import tokenizing
+    from src.datamodules.ragged import Tokens
 
 log = logging.getLogger(__name__)
 
@@ -49,14 +49,15 @@ class TextProblems:
     truncated: NDArray[np.intp]
 
 
-def find_problems(tokens: tokenizing.Tokens, tokenizer: PreTrainedTokenizerBase) -> TextProblems:
+def find_problems(tokens: Tokens, tokenizer: PreTrainedTokenizerBase, pairs: bool) -> TextProblems:
     """Finds texts that are empty, unknown or truncated after tokenisation.
 
     Args:
         tokens: of the texts.
         tokenizer: that made them.
+        pairs: whether the texts are pairs.
     """
-    own = tokens.lengths - tokenizer.num_special_tokens_to_add()
+    own = tokens.lengths - tokenizer.num_special_tokens_to_add(pair=pairs)
     counts = np.zeros(len(tokens.values) + 1, dtype=np.int64)
     if tokenizer.unk_token_id is not None:
         np.cumsum(np.asarray(tokens.values) == tokenizer.unk_token_id, out=counts[1:])
@@ -70,7 +71,7 @@ def find_problems(tokens: tokenizing.Tokens, tokenizer: PreTrainedTokenizerBase)
 
 def log_problems(
     splits: Mapping[str, Split],
-    tokens: Mapping[str, tokenizing.Tokens],
+    tokens: Mapping[str, Tokens],
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     longest: int,
@@ -84,7 +85,8 @@ def log_problems(
         max_length: at which they are truncated, in tokens.
         longest: the most tokens that the backbone can read.
     """
-    found = {name: find_problems(tokens[name], tokenizer) for name in splits}
+    pairs = any(isinstance(text, tuple) for split in splits.values() for text in split.texts[:1])
+    found = {name: find_problems(tokens[name], tokenizer, pairs) for name in splits}
     for name, split in splits.items():
         for indices, what in ((found[name].empty, EMPTY), (found[name].unknown, UNKNOWN)):
             if len(indices):

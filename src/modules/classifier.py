@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from src.data.labels import LabelSpace
-from src.datamodules.batching import Batch
+from src.datamodules.ragged import Batch
 from src.freezing.strategy import Phase, Stage
 from src.models.heads import probabilities
 from src.models.networks import label_logits
