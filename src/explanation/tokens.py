@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -124,26 +124,31 @@ def split(text: Text, tokenizer: PreTrainedTokenizerBase, max_length: int) -> To
 
 
 def _words(
-    texts: Sequence[str], offsets: list[tuple[int, int]], sequences: list[int | None], special: list[bool]
+    texts: Sequence[str], offsets: Sequence[tuple[int, int]], sequences: Sequence[int | None], special: Sequence[bool]
 ) -> tuple[tuple[int, ...], Spans, tuple[tuple[int, int], ...]]:
-    """Returns the index of each token's word, the spans of these words, and those of the texts, in the text as it is
-    shown. A token belongs to the word in which it begins; a word ends no earlier than its last token."""
+    """Returns the index of each token's word, the spans of these words and of the texts, in the text as it is shown."""
     words = [-1] * len(offsets)
     spans: Spans = {}
     sides: list[tuple[int, int]] = []
-    first = begin = 0  # of the next text: the number of its first word, and where it begins
+    first = begin = 0  # the number of the next text's first word, and where it begins
     for side, text in enumerate(texts):
-        found = [match.span() for match in WORD.finditer(text)]
-        word = 0
-        for token, (start, end) in enumerate(offsets):
-            if special[token] or sequences[token] != side:
-                continue
-            # Some tokenizers include the space before a word in its first token.
-            start += len(text[start:end]) - len(text[start:end].lstrip())
-            while word + 1 < len(found) and found[word + 1][0] <= start:
-                word += 1
+        own = [token for token in range(len(offsets)) if sequences[token] == side and not special[token]]
+        for token, (word, start, end) in zip(own, _words_of(text, [offsets[token] for token in own]), strict=True):
             words[token] = first + word
-            spans[first + word] = (begin + found[word][0], begin + max(end, found[word][1]))
+            spans[first + word] = (begin + start, begin + end)
         sides.append((begin, begin + len(text)))
-        first, begin = first + len(found), begin + len(text) + len(BETWEEN)
+        first, begin = first + len(WORD.findall(text)), begin + len(text) + len(BETWEEN)
     return tuple(words), spans, tuple(sides)
+
+
+def _words_of(text: str, offsets: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+    """Yields for each token the index of its word in the text, and the span of the word. A token belongs to the word in
+    which it begins; a word ends no earlier than its last token."""
+    found = [match.span() for match in WORD.finditer(text)]
+    word = 0
+    for begin, end in offsets:
+        # Some tokenizers include the space before a word in its first token.
+        begin += len(text[begin:end]) - len(text[begin:end].lstrip())
+        while word + 1 < len(found) and found[word + 1][0] <= begin:
+            word += 1
+        yield word, found[word][0], max(end, found[word][1])

@@ -149,9 +149,7 @@ def test_integrated_gradients_add_up_to_the_change(
 def test_integrated_gradients_are_captums(scores: Make, tokens: Tokens, lstm: StatePooling | None) -> None:
     label_scores = scores(lstm=lstm)
     own = integrated_gradients(label_scores, tokens, [1])
-    theirs = captum.attr.IntegratedGradients(
-        lambda vectors: label_scores.of_vectors(vectors, tokens.ids, tokens)[:, 1]
-    ).attribute(
+    theirs = captum.attr.IntegratedGradients(lambda vectors: label_scores.of_vectors(vectors, tokens)[:, 1]).attribute(
         label_scores.embed(tokens.ids)[None],
         baselines=label_scores.embed(tokens.masked)[None],
         n_steps=own.steps,
@@ -173,7 +171,7 @@ def test_gradient_input_and_occlusion_are_what_they_say(scores: Make, tokens: To
     vectors = label_scores.embed(tokens.ids).repeat(2, 1, 1)
     vectors[:, place] *= torch.tensor([[1 + step], [1 - step]])
     with torch.no_grad():
-        more, fewer = label_scores.of_vectors(vectors, tokens.ids, tokens)[:, 1]
+        more, fewer = label_scores.of_vectors(vectors, tokens)[:, 1]
     assert float(values[place]) == pytest.approx(float(more - fewer) / (2 * step), rel=1e-2)
 
 
