@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from src.config.data import Data
     from src.data.split import Split
     from src.datamodules.ragged import Tokens
 
@@ -73,7 +74,7 @@ def log_problems(
     splits: Mapping[str, Split],
     tokens: Mapping[str, Tokens],
     tokenizer: PreTrainedTokenizerBase,
-    max_length: int,
+    cfg: Data,
     longest: int,
 ) -> None:
     """Warns of the texts of each split that are empty, unknown or truncated.
@@ -82,11 +83,10 @@ def log_problems(
         splits: by name.
         tokens: of the splits.
         tokenizer: that made them.
-        max_length: at which they are truncated, in tokens.
+        cfg: the data section of the config.
         longest: the most tokens that the backbone can read.
     """
-    pairs = any(isinstance(text, tuple) for split in splits.values() for text in split.texts[:1])
-    found = {name: find_problems(tokens[name], tokenizer, pairs) for name in splits}
+    found = {name: find_problems(tokens[name], tokenizer, cfg.pairs) for name in splits}
     for name, split in splits.items():
         for indices, what in ((found[name].empty, EMPTY), (found[name].unknown, UNKNOWN)):
             if len(indices):
@@ -100,9 +100,9 @@ def log_problems(
         lengths = np.concatenate([tokens[name].full_lengths for name in splits])
         log.warning(
             "Texts are truncated at data.max_length=%d tokens: %s. %s",
-            max_length,
+            cfg.max_length,
             ", ".join(counts),
-            _proposal(lengths, max_length, longest),
+            _proposal(lengths, cfg.max_length, longest),
         )
 
 

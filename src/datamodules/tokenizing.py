@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.data.texts import Text, as_columns, parts
+from src.data.texts import Text, as_columns, sides
 from src.datamodules.ragged import Tokens
 
 if TYPE_CHECKING:
@@ -133,11 +133,11 @@ def _cache_file(folder: Path, key: str) -> Path | None:
 
 def fingerprint(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, max_length: int) -> str:
     """Returns a hash of the texts, the tokenizer and the length."""
-    # Of pairs, the tokens may have types.
-    pairs = [tokenizer.model_input_names] if any(isinstance(text, tuple) for text in texts[:1]) else []
-    digest = hashlib.sha256(json.dumps([max_length, tokenizer_state(tokenizer), *pairs]).encode())
-    for part in itertools.chain.from_iterable(map(parts, texts)):
-        encoded = part.encode("utf-8", "surrogatepass")
+    columns = sides(texts)
+    types = [tokenizer.model_input_names] if len(columns) > 1 else []  # of pairs they say whether tokens have types
+    digest = hashlib.sha256(json.dumps([max_length, tokenizer_state(tokenizer), *types]).encode())
+    for text in itertools.chain(*columns):
+        encoded = text.encode("utf-8", "surrogatepass")
         digest.update(len(encoded).to_bytes(8, "little") + encoded)
     return digest.hexdigest()[:32]
 

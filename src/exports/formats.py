@@ -110,7 +110,8 @@ def write_huggingface(folder: Path, original: Original) -> Written:
     """Writes a transformers model if one computes the same, otherwise the weights with their own loader."""
     if original.result["objective"] == "mlm":
         native.write_masked(folder, original.network)
-        _agree(native.read_masked(folder, original.samples), original.probabilities, EXACT)
+        (texts,) = sides(original.samples)
+        _agree(native.read_masked(folder, texts), original.probabilities, EXACT)
         return "fill-mask", []
     if native.write_classifier(folder, original.network, original.result.get("thresholds")):
         found = native.read_classifier(folder, original.result["labels"], original.samples)
