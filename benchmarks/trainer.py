@@ -1,6 +1,7 @@
 """The alternative: the same encoder, head, batches, epochs and learning rates with the `transformers` Trainer.
 
     python -m benchmarks.trainer --data ../shared/data/rotten_tomatoes --freeze all --epochs 10
+    python -m benchmarks.trainer --data ../shared/data/sick --text sentence_a sentence_b --label entailment
 
 As a practitioner would write it: tokenize with `datasets`, pad each batch to its longest text, freeze with
 `requires_grad = False`, keep the epoch with the lowest validation loss, test it.
@@ -14,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import load_dataset
 from torch import nn
@@ -40,15 +42,22 @@ class Classifier(nn.Module):
         self.encoder, self.head = encoder, head
 
     def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor | None = None
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        labels: torch.Tensor,
+        token_type_ids: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
-        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **types).last_hidden_state
         mask = attention_mask.bool()
-        if self.head.reads == "tokens":
-            logits = self.head(states, mask)[:, 0]
+        logits = (
+            self.head(states, mask) if self.head.reads == "tokens" else self.head(pool_states(states, mask, "mean"))
+        )
+        if logits.shape[1] == 1:
+            loss = nn.functional.binary_cross_entropy_with_logits(logits[:, 0].float(), labels.float())
         else:
-            logits = self.head(pool_states(states, mask, "mean"))[:, 0]
-        loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), labels.float())
+            loss = nn.functional.cross_entropy(logits.float(), labels)
         return {"loss": loss, "logits": logits}
 
 
@@ -72,28 +81,34 @@ def groups(model: Classifier) -> list[dict[str, Any]]:
     return [group for group in found if group["params"]]
 
 
+def predicted(logits: np.ndarray) -> np.ndarray:
+    """Returns the indices of the predicted labels; one logit is that of the second label."""
+    return (logits[:, 0] > 0).astype(int) if logits.shape[1] == 1 else logits.argmax(1)
+
+
 def run(chosen: argparse.Namespace, folder: str) -> dict[str, Any]:
     set_seed(chosen.seed)
     weights = chosen.backbone
     tokenizer = AutoTokenizer.from_pretrained(weights)
     encoder = AutoModel.from_pretrained(weights, add_pooling_layer=False)
-    width = encoder.config.hidden_size
+    files = {split: str(chosen.data / f"{split}.csv") for split in ("train", "validation", "test")}
+    data = load_dataset("csv", data_files=files, cache_dir=folder)
+    names = sorted(set(data["train"][chosen.label]))
+    width, outputs = encoder.config.hidden_size, 1 if len(names) == 2 else len(names)
     head = (
-        LinearHead(width, 1, "mean", 0.1)
+        LinearHead(width, outputs, "mean", 0.1)
         if chosen.head == "linear"
-        else BiLSTMHead(width, 1, hidden_size=128, layers=1, pooling="max", dropout=0.3)
+        else BiLSTMHead(width, outputs, hidden_size=128, layers=1, pooling="max", dropout=0.3)
     )
     freeze(encoder, chosen.freeze)
     model = Classifier(encoder, head)
-    files = {split: str(chosen.data / f"{split}.csv") for split in ("train", "validation", "test")}
-    data = load_dataset("csv", data_files=files, cache_dir=folder)
-    data = data.map(
-        lambda rows: tokenizer(
-            rows["text"], truncation=True, max_length=chosen.max_length, return_token_type_ids=False
-        ),
-        batched=True,
-        remove_columns=["text"],
-    )
+
+    def encode(rows: dict[str, list[Any]]) -> dict[str, Any]:
+        columns, typed = [rows[name] for name in chosen.text], len(chosen.text) > 1
+        options = {"truncation": True, "max_length": chosen.max_length, "return_token_type_ids": typed}
+        return {**tokenizer(*columns, **options), "labels": [names.index(label) for label in rows[chosen.label]]}
+
+    data = data.map(encode, batched=True, remove_columns=data["train"].column_names)
     arguments = TrainingArguments(
         output_dir=folder,
         num_train_epochs=chosen.epochs,
@@ -120,7 +135,7 @@ def run(chosen: argparse.Namespace, folder: str) -> dict[str, Any]:
         train_dataset=data["train"],
         eval_dataset=data["validation"],
         data_collator=DataCollatorWithPadding(tokenizer),
-        compute_metrics=lambda found: {"accuracy": float(((found.predictions > 0) == found.label_ids).mean())},
+        compute_metrics=lambda found: {"accuracy": float((predicted(found.predictions) == found.label_ids).mean())},
         optimizers=(torch.optim.AdamW(groups(model), fused=True), None),
     )
     fitted = trainer.train()
@@ -134,6 +149,8 @@ def run(chosen: argparse.Namespace, folder: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.trainer", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="a folder with train, validation and test CSV")
+    parser.add_argument("--text", nargs="+", default=["text"], help="the column with the texts, or two for pairs")
+    parser.add_argument("--label", default="label", help="the column with the labels")
     parser.add_argument("--freeze", default="all", help="none, all or bottom:K")
     parser.add_argument("--head", default="bilstm", choices=("bilstm", "linear"))
     parser.add_argument("--epochs", type=int, default=10)

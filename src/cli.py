@@ -123,14 +123,12 @@ def _for_hydra(arguments: Sequence[str], quoting: Mapping[str, Callable[[str], s
 
 def _is_name(override: str, multirun: bool) -> bool:
     """Whether an override is a column name that needs quotes: Hydra cannot parse it, or parses a sweep for a single
-    run, or a list where one column is expected."""
+    run."""
     try:
         read = OverridesParser.create().parse_override(override)
     except HydraException:
         return True
-    if read.is_sweep_override():
-        return not multirun
-    return isinstance(read.value(), list) and "label" not in str(read.key_or_group)
+    return bool(read.is_sweep_override()) and not multirun
 
 
 def _exit_in_order(number: int, frame: FrameType | None) -> None:

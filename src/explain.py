@@ -22,7 +22,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from src.cli import exit_codes, run_command
 from src.config.data import Quoting
-from src.config.validation import check_complete
+from src.config.validation import check, check_complete
+from src.data.texts import Text, check_kind, is_blank, other_columns, read_texts
 from src.errors import UserError, listed, nearest
 from src.files.paths import user_path
 from src.freezing.reached_phases import trained_phases
@@ -54,7 +55,9 @@ def explain(cfg: DictConfig) -> Path:
     check_arguments(cfg)
     runs = [find_run(str(name), cfg.sweep_folder) for name in (cfg.run, cfg.against) if name]
     check_runs(runs, cfg.labels)
-    texts = [str(cfg.text)] if cfg.text is not None else read_texts(user_path(cfg.input), cfg, runs[0])
+    texts = _given(cfg) if cfg.text is not None else read_file(user_path(cfg.input), cfg, runs[0])
+    for run in runs:
+        check_kind(texts[0], check(run.saved_config()).data)
     root = runs[0].path / "explanations"
     target = root / cfg.name if cfg.name else _unused(root, time.strftime("%Y-%m-%d_%H-%M-%S"))
     refuse_links([target.parent, target], runs[0].path)
@@ -63,13 +66,17 @@ def explain(cfg: DictConfig) -> Path:
     return _explain(cfg, runs, texts, target)
 
 
+def _given(cfg: DictConfig) -> list[Text]:
+    return [str(cfg.text) if cfg.pair is None else (str(cfg.text), str(cfg.pair))]
+
+
 def _unused(root: Path, name: str) -> Path:
     """Returns the folder of that name, with a number appended if a command of the same second has it."""
     names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
     return next(root / free for free in names if not (root / free).exists() and not (root / f".{free}").exists())
 
 
-def _explain(cfg: DictConfig, runs: Sequence[RunFolder], texts: Sequence[str], target: Path) -> Path:
+def _explain(cfg: DictConfig, runs: Sequence[RunFolder], texts: Sequence[Text], target: Path) -> Path:
     from src.explanation import page as report
     from src.explanation import tokens
     from src.prediction.predictor import Predictor
@@ -143,6 +150,10 @@ def check_arguments(cfg: DictConfig) -> None:
         UserError: one message with all problems.
     """
     problems = []
+    if cfg.pair is not None and (cfg.text is None or not str(cfg.pair).strip()):
+        problems.append(
+            'pair is the second text of a pair, beside text; both must hold words.\nGive text="…" pair="…".'
+        )
     if (cfg.text is None) == (cfg.input is None):
         problems.append('Either a text or a file of texts is required.\nGive text="…" or input=file.csv, not both.')
     elif cfg.text is not None and not str(cfg.text).strip():
@@ -195,17 +206,20 @@ def check_runs(runs: Sequence[RunFolder], labels: Sequence[Any] | None) -> None:
             raise UserError(f"labels must be labels of the run; got {label!r}.\n{nearest(label, known)}")
 
 
-def read_texts(file: Path, cfg: DictConfig, run: RunFolder) -> list[str]:
+def read_file(file: Path, cfg: DictConfig, run: RunFolder) -> list[Text]:
     """Returns the first texts of a file.
 
     Raises:
-        UserError: the file cannot be read, lacks the column, or a row has no text.
+        UserError: the file cannot be read, lacks a column, or a row has no text.
     """
     trained = run.saved_config()
     table = next(stream_table(file, int(cfg.limit), Layout.like(trained, cfg.header, cfg.quoting)))
-    column = trained.data.text if cfg.text_column is None else cfg.text_column
-    texts = table.texts(str(column), "text_column")
-    empty = [str(row) for row, text in zip(table.rows, texts, strict=True) if not text.strip()]
+    data = check(trained).data
+    if cfg.text_column is not None:
+        listed = [*map(str, cfg.text_column)] if isinstance(cfg.text_column, ListConfig) else str(cfg.text_column)
+        data = other_columns(data, listed, "text_column")
+    texts = read_texts(table, data, "text_column")
+    empty = [str(row) for row, text in zip(table.rows, texts, strict=True) if is_blank(text)]
     if empty:
         raise UserError(
             f"Every row must have a text; {file} has none in {table.unit} {', '.join(empty[:5])}.\n"
@@ -256,4 +270,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, "explain", verbatim=("run", "against", "sweep_folder", "text", "input"))
+    run_command(main, "explain", verbatim=("run", "against", "sweep_folder", "text", "pair", "input"))

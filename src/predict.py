@@ -8,7 +8,8 @@ import hydra
 from omegaconf import DictConfig
 
 from src.cli import exit_codes, run_command
-from src.config.validation import check_options
+from src.config.validation import check, check_options
+from src.data.texts import Text, check_kind
 from src.datamodules.text_problems import EMPTY, UNKNOWN, find_problems
 from src.errors import SHOWN
 from src.prediction.label_file import Options, label_file
@@ -20,13 +21,13 @@ __all__ = ["Predictor"]
 log = logging.getLogger(__name__)
 
 
-def format_prediction(predictor: Predictor, text: str, top: int) -> str:
+def format_prediction(predictor: Predictor, text: Text, top: int) -> str:
     """Returns the prediction for a text, one line per label or token; multi-label runs mark the predicted labels."""
     if predictor.space.objective == "mlm":
         masked = predictor.fill(text, top)
         return "\n\n".join("\n".join(f"{name:20} {value:.3f}" for name, value in tokens) for tokens in masked)
     tokens = predictor.tokens([text])
-    problems = find_problems(tokens, predictor.tokenizer)
+    problems = find_problems(tokens, predictor.tokenizer, predictor.data.pairs)
     for what, indices in ((EMPTY, problems.empty), (UNKNOWN, problems.unknown)):
         if len(indices):
             log.warning("%s; its labels are meaningless", what.format("the text"))
@@ -55,7 +56,9 @@ def predict(cfg: DictConfig) -> None:
     options = check_options(cfg, Options)
     folder = find_run(options.run, options.sweep_folder)
     if options.text is not None:
-        print(format_prediction(Predictor.load(folder.path, options.precision), options.text, options.top))
+        text = options.text if options.pair is None else (options.text, options.pair)
+        check_kind(text, check(folder.saved_config()).data)
+        print(format_prediction(Predictor.load(folder.path, options.precision), text, options.top))
         return
     label_file(folder, options)
 
@@ -67,4 +70,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, "predict", verbatim=("run", "sweep_folder", "text", "input", "output"))
+    run_command(main, "predict", verbatim=("run", "sweep_folder", "text", "pair", "input", "output"))

@@ -72,6 +72,8 @@ CONFIGS: dict[str, Callable[[int], transformers.PretrainedConfig]] = {
     "albert": lambda vocab: transformers.AlbertConfig(vocab_size=vocab, embedding_size=8, **SMALL),
 }
 ARCHITECTURES = tuple(CONFIGS)
+TYPED = ("bert", "roberta", "xlm-roberta", "electra", "albert")  # those that tell the texts of a pair apart by type
+PAIRS = "[text,aspects]"  # columns of the reviews, as pairs
 SIZES = {"model=bert_linear": ["model.dropout=0.1"], "model=bert_mlm": []}  # of heads in short runs
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -12,6 +12,7 @@ from src.advice.advice import Advice
 from src.advice.label_issues import Issue
 from src.advice.words import seconds, sentences, with_error
 from src.comparison.tables import sized
+from src.data.texts import shown
 from src.pages.cells import Cells
 from src.tables.writing import open_table
 
@@ -78,7 +79,7 @@ def issue_rows(advice: Advice) -> list[list[str]]:
             names[issue.given],
             _suggested(advice, issue),
             f"{issue.probability:.4f}",
-            train.texts[issue.text],
+            shown(train.texts[issue.text]),
         ]
         for issue in advice.issues
     ]

@@ -11,11 +11,12 @@ from jaxtyping import Bool, Int
 from numpy.typing import NDArray
 
 from src.data.corpus import Corpus
+from src.data.texts import sides
 from src.errors import UserError
 from src.statistics.units import units
 
 if TYPE_CHECKING:
-    from src.datamodules.tokenizing import Tokens
+    from src.datamodules.ragged import Tokens
 
 LEAST = 5  # texts of each label that a probe needs
 
@@ -66,7 +67,7 @@ def read_texts(corpus: Corpus) -> tuple[Texts, Bool[NDArray[np.bool_], " texts"]
 
 def _units(corpus: Corpus) -> dict[str, Int[NDArray[np.int64], " texts"]]:
     """The unit of each text of each split; those of several splits have the same numbers."""
-    number = units([text for split in corpus.splits.values() for text in split.texts])
+    number = units(*sides([text for split in corpus.splits.values() for text in split.texts]))
     ends = np.cumsum([len(split) for split in corpus.splits.values()])
     return dict(zip(corpus.splits, np.split(number, ends[:-1]), strict=True))
 

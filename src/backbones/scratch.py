@@ -21,6 +21,9 @@ ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
+INPUTS = ["input_ids", "token_type_ids", "attention_mask"]  # what a BERT reads of a pair
+
+
 VOCABULARY = 8000  # the largest default size, in tokens
 
 
@@ -80,9 +83,9 @@ def train_tokenizer(texts: Sequence[str], cfg: Scratch) -> PreTrainedTokenizerBa
     core.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    roles = dict(zip(ROLES, SPECIAL, strict=True))
+    options: dict[str, Any] = {**dict(zip(ROLES, SPECIAL, strict=True)), "model_input_names": INPUTS}
     make: Any = PreTrainedTokenizerFast
-    tokenizer: PreTrainedTokenizerBase = make(tokenizer_object=core, model_max_length=cfg.max_length, **roles)
+    tokenizer: PreTrainedTokenizerBase = make(tokenizer_object=core, model_max_length=cfg.max_length, **options)
     return tokenizer
 
 

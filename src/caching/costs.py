@@ -14,8 +14,8 @@ from src.caching.flops import counter
 from src.caching.use_store import find_store
 from src.config.length import length
 from src.config.schema import RunConfig
-from src.datamodules.batching import Batch
 from src.datamodules.datamodule import TextDataModule
+from src.datamodules.ragged import Batch
 from src.modules.freezable import FreezableModule
 
 SAMPLE, TEXTS = 5, 4  # batches, from the shortest to the longest texts, and texts of each that are measured
@@ -71,7 +71,7 @@ def measure(
             backward += counted.get_total_flops() - before
         if recipe:
             with counter() as counted, torch.no_grad():
-                recipe.states(live["input_ids"], live["mask"])
+                recipe.states(live)
             encoded += counted.get_total_flops()
         sampled += live["mask"].numel()
         module.zero_grad()
@@ -158,7 +158,7 @@ def _timed(
         middle = time.perf_counter()
         if recipe:
             with torch.inference_mode():
-                recipe.states(live["input_ids"], live["mask"])
+                recipe.states(live)
         if number:
             training += middle - begin
             encoding += time.perf_counter() - middle

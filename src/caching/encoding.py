@@ -19,10 +19,11 @@ from pytorch_lightning import Trainer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from src.datamodules.batching import Ragged
+from src.datamodules.ragged import Batch, Ragged, Tokens
 from src.files.ranks import gather
 from src.models.heads import pool_states, read_states
 from src.models.inference import batch_threads, batches, cast_matrices
+from src.models.networks import encoder_inputs
 from src.store.store import Mapped, Store
 
 OF_ALL_LAYERS = " of all layers"  # ends the name of what such a store holds
@@ -59,16 +60,16 @@ class Recipe:
         kind = f"{self.pooling} vectors" if self.pooling else "token states"
         return f"{kind}{OF_ALL_LAYERS}" if self.all_layers else kind
 
-    def states(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def states(self, batch: Batch) -> Tensor:
         """Returns [texts, width] pooled vectors or [texts, tokens, width] states."""
-        output = self.prefix(input_ids=ids, attention_mask=mask.long())
+        output, mask = self.prefix(**encoder_inputs(self.prefix, batch)), batch["mask"]
         if self.pooling == "pooler":
             return torch.as_tensor(output.pooler_output)
         states = read_states(output, self.all_layers)
         return pool_states(states, mask, self.pooling) if self.pooling else states
 
 
-def read_or_build(store: Store, recipe: Recipe, tokens: Ragged, trainer: Trainer) -> tuple[Ragged, bool]:
+def read_or_build(store: Store, recipe: Recipe, tokens: Tokens, trainer: Trainer) -> tuple[Ragged, bool]:
     """Opens a store in every process of the run; if there is none, the processes build it together first.
 
     The first process holds the lock meanwhile, so that other runs wait that need the same store.
@@ -117,7 +118,7 @@ def _first_problem(mine: str) -> str:
 def _build(
     store: Store,
     recipe: Recipe,
-    tokens: Ragged,
+    tokens: Tokens,
     order: NDArray[np.intp],
     trainer: Trainer,
     finished: set[tuple[int, int]],
@@ -184,11 +185,11 @@ def _chunks(lengths: NDArray[np.int64], device: torch.device) -> Iterator[list[s
         yield chunk
 
 
-def _encode(recipe: Recipe, tokens: Ragged, rows: NDArray[np.intp], trainer: Trainer) -> NDArray[Any]:
+def _encode(recipe: Recipe, tokens: Tokens, rows: NDArray[np.intp], trainer: Trainer) -> NDArray[Any]:
     """Returns the vectors of these texts without padding: [vectors, width]; bfloat16 as the bits of uint16."""
     device = trainer.strategy.root_device
-    ids, mask = (torch.from_numpy(a).to(device) for a in tokens.padded(rows, recipe.padding))
+    batch = {name: tensor.to(device) for name, tensor in tokens.batch(rows, recipe.padding).items()}
     with torch.inference_mode(), trainer.precision_plugin.forward_context():
-        states = recipe.states(ids.long(), mask)
-    vectors = (states if recipe.pooling else states[mask]).to(recipe.dtype).cpu()
+        states = recipe.states(batch)
+    vectors = (states if recipe.pooling else states[batch["mask"]]).to(recipe.dtype).cpu()
     return np.asarray((vectors.view(torch.uint16) if recipe.dtype == torch.bfloat16 else vectors).numpy())

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from src.datamodules.batching import Batch
+from src.datamodules.ragged import Batch
 
 SAMPLE = 5  # how many steps of a phase are counted; the others are extrapolated
 

@@ -18,9 +18,9 @@ from src.caching.all_layers import store_of_all_layers
 from src.caching.encoding import Recipe, UnusableError, read_or_build
 from src.caching.flops import counter
 from src.config import schema
-from src.datamodules.batching import Ragged, StoredStates
 from src.datamodules.datamodule import LabelledDataModule, TextDataModule
-from src.datamodules.tokenizing import Tokens, tokenizer_state
+from src.datamodules.ragged import StoredStates, Tokens
+from src.datamodules.tokenizing import tokenizer_state
 from src.errors import UserError
 from src.freezing import strategy
 from src.models.frozen_prefix import CutError, cut
@@ -87,13 +87,12 @@ def use_store(trainer: Trainer, module: FreezableModule, cfg: schema.RunConfig) 
     return {"used": True, "what": recipe.what, "depth": module.depth, "bytes": size, "operations": flops}
 
 
-def _flops_per_token(recipe: Recipe, tokens: Ragged, trainer: Trainer) -> float:
+def _flops_per_token(recipe: Recipe, tokens: Tokens, trainer: Trainer) -> float:
     """Returns the FLOPs per token of the encoding pass, measured on a few texts."""
-    ids, mask = (torch.from_numpy(a) for a in tokens.padded(np.arange(min(8, len(tokens.lengths))), recipe.padding))
-    device = trainer.strategy.root_device
+    batch, device = tokens.batch(np.arange(min(8, len(tokens.lengths))), recipe.padding), trainer.strategy.root_device
     with counter() as counted, torch.no_grad(), trainer.precision_plugin.forward_context():
-        recipe.states(ids.long().to(device), mask.to(device))
-    return float(counted.get_total_flops()) / mask.numel()
+        recipe.states({name: tensor.to(device) for name, tensor in batch.items()})
+    return float(counted.get_total_flops()) / batch["mask"].numel()
 
 
 def _required(reason: UnusableError) -> UserError:
@@ -175,6 +174,8 @@ def _key(recipe: Recipe, module: TextClassifier, data: TextDataModule, cfg: sche
 
 def _store(recipe: Recipe, key: dict[str, Any], tokens: Tokens, cfg: schema.RunConfig) -> Store:
     texts = {"values": torch.from_numpy(tokens.values), "lengths": torch.from_numpy(tokens.lengths)}
+    if tokens.types is not None:
+        texts["types"] = torch.from_numpy(tokens.types)
     whole = json.loads(json.dumps({**key, "tokens": fingerprint(texts)}, default=str))
     kind = {torch.float32: "float32", torch.bfloat16: "uint16", torch.float16: "float16"}[recipe.dtype]
     vectors = len(tokens.lengths) if recipe.pooling else int(tokens.lengths.sum())

@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.accelerators import CPUAccelerator
 
-from src.datamodules.batching import Batch
+from src.datamodules.ragged import Batch
 from src.errors import UserError
 from src.modules.freezable import FreezableModule
 

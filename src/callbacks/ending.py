@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import EarlyStopping, Timer
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason as Reason
 
 from src.config.schema import RunConfig
-from src.datamodules.batching import Batch
+from src.datamodules.ragged import Batch
 from src.errors import UserError
 from src.modules.freezable import FreezableModule
 

@@ -20,7 +20,7 @@ from src.callbacks.saving import Saving
 from src.callbacks.stage_tables import audit_table, stage_counts, stage_table
 from src.config.monitor import resolved, sign
 from src.config.schema import RunConfig
-from src.datamodules.batching import Batch
+from src.datamodules.ragged import Batch
 from src.freezing.reached_phases import trained_phases, unreached_warning
 from src.freezing.strategy import End
 from src.models.networks import check_state

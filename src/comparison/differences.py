@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from src.data.texts import shown
 from src.grouping.groups import Group
 from src.grouping.runs import Run
 
@@ -93,7 +94,7 @@ def flips(group: Group, baseline: Group) -> list[Flip]:
         correct = [labels.count(true) / len(labels) for labels in predicted]  # fraction of the runs
         if min(correct) < 0.5 < max(correct):
             given = [_most_frequent(labels) for labels in predicted]
-            flip = Flip(row, text, _name(true), given[1], given[0], gained=correct[0] > 0.5)
+            flip = Flip(row, shown(text), _name(true), given[1], given[0], gained=correct[0] > 0.5)
             found.append((-abs(correct[0] - correct[1]), row, flip))
     return [flip for *_, flip in sorted(found, key=lambda item: item[:2])][:SHOWN]
 

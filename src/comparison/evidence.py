@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from scipy import stats
 
+from src.data.texts import Text, sides
 from src.grouping.groups import Group
 from src.grouping.runs import Block, Run
 from src.statistics.crossed import by_unit, crossed
@@ -129,7 +130,7 @@ def gather(groups: Sequence[Group], metric: str, split: str = "test") -> Evidenc
         missing = [run for block, (run,) in group.blocks.items() if block not in blocks]
         scores[group.name] = {} if missing else blocks
         unread += missing
-    return Evidence(scores, totals, units([text for _, text in texts]), unread=unread)
+    return Evidence(scores, totals, units(*sides([text for _, text in texts])), unread=unread)
 
 
 def _by_fold(group: Group, metric: str, split: str) -> dict[tuple[Block, int], float]:
@@ -141,7 +142,7 @@ def _by_fold(group: Group, metric: str, split: str) -> dict[tuple[Block, int], f
     }
 
 
-Texts = list[tuple[Any, str]]
+Texts = list[tuple[Any, Text]]
 
 
 def _blocks(group: Group, metric: str, split: str) -> dict[Block, tuple[Texts, Scores]]:

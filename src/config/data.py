@@ -14,16 +14,27 @@ from src.config.sections import Fraction, Natural, Positive, Section, Seed
 Name = Annotated[str, pydantic.BeforeValidator(lambda node: str(node) if type(node) in (int, float) else node)]
 
 
-def _one_column(name: Any) -> Any:
-    if isinstance(name, list):
+def _each_once(names: list[str]) -> list[str]:
+    if len(names) < 2 or len(set(names)) < len(names):
         raise ValueError(
-            f"must name one column; got {', '.join(map(str, name))}: pairs of texts are not supported.\n"
-            "Join the columns into one first, with a space between the two texts"
+            f"must list different columns, at least two; got [{', '.join(names)}].\n"
+            "Without brackets it names a single column"
         )
-    return name
+    return names
 
 
-OneColumn = Annotated[Name, pydantic.BeforeValidator(_one_column)]
+# With tags, messages are about the union member that was meant instead of all of them.
+ONE, SEVERAL = pydantic.Tag("src.one"), pydantic.Tag("src.several")
+one_or_several = pydantic.Discriminator(lambda node: "src.several" if isinstance(node, list) else "src.one")
+
+
+# One column, or several.
+TextColumns = Annotated[
+    Annotated[Name, ONE] | Annotated[list[Name], pydantic.AfterValidator(_each_once), SEVERAL], one_or_several
+]
+
+
+SHORTEST_PAIR = 6  # tokens: RoBERTa puts four special ones around two texts
 
 
 Task = Literal["auto", "binary", "multiclass", "multilabel"]
@@ -32,11 +43,7 @@ Task = Literal["auto", "binary", "multiclass", "multilabel"]
 Quoting = Literal["auto", "none", "standard"]
 
 
-# With tags, messages are about the union member that was meant instead of all of them.
-Label = Annotated[
-    Annotated[Name, pydantic.Tag("src.one")] | Annotated[list[Name], Field(min_length=2), pydantic.Tag("src.several")],
-    pydantic.Discriminator(lambda node: "src.several" if isinstance(node, list) else "src.one"),
-]
+Label = Annotated[Annotated[Name, ONE] | Annotated[list[Name], Field(min_length=2), SEVERAL], one_or_several]
 
 
 ClassWeights = Annotated[
@@ -72,7 +79,8 @@ class Data(Section):
     path: str | None
     name: str | None
     config_name: str | None
-    text: OneColumn
+    text: TextColumns
+    join: bool = False
     label: Label | None
     label_delimiter: Annotated[str, Field(min_length=1)] | None
     label_names: Annotated[list[Name], Field(min_length=2)] | None = None
@@ -123,6 +131,39 @@ class Data(Section):
         if len({" ".join(name.split()) for name in names} - {""}) < len(names):
             raise ValueError(f"label_names must be distinct and not blank; got {names}")
         return self
+
+    @model_validator(mode="after")
+    def has_its_texts(self) -> Self:
+        if self.join and isinstance(self.text, str):
+            raise ValueError(
+                f"join=true joins several columns, but data.text={self.text} is one.\n"
+                "List them, data.text=[title,body], or leave out data.join"
+            )
+        if isinstance(self.text, list) and len(self.text) > 2 and not self.join:
+            raise ValueError(
+                f"text must name one column, or two whose texts are a pair; got {', '.join(self.text)}.\n"
+                "To join them into one text, with the name of each column before its value: data.join=true"
+            )
+        if self.pairs and self.pack:
+            raise ValueError(
+                "pack=true needs single texts; data.text names two columns, a pair.\nChoose data.pack=false"
+            )
+        if self.pairs and self.max_length < SHORTEST_PAIR:
+            raise ValueError(
+                f"max_length must be at least {SHORTEST_PAIR} for pairs: a token of each text, and the special tokens; "
+                f"got {self.max_length}"
+            )
+        return self
+
+    @property
+    def text_columns(self) -> list[str]:
+        """The columns with the texts."""
+        return self.text if isinstance(self.text, list) else [self.text]
+
+    @property
+    def pairs(self) -> bool:
+        """Whether each input is a pair of texts."""
+        return isinstance(self.text, list) and not self.join
 
     @model_validator(mode="after")
     def has_its_fold(self) -> Self:

@@ -21,6 +21,7 @@ from src.data.label_task import label_space
 from src.data.label_values import warn_of_variants
 from src.data.labels import LabelSpace
 from src.data.split import Split
+from src.data.texts import Text, read_texts, sides
 from src.errors import UserError, nearest
 from src.tables import sources
 from src.tables.splits import SPLITS
@@ -42,7 +43,7 @@ class Corpus:
 
     space: LabelSpace
     splits: dict[str, Split]
-    texts: list[str]
+    texts: list[Text]
     fold: Fold | None = None
 
     def describe(self) -> str:
@@ -147,7 +148,8 @@ def _check_columns(found: dict[str, Table], cfg: Data, masked: bool) -> None:
     """
     labels = [] if masked or cfg.label is None else cfg.label if isinstance(cfg.label, list) else [cfg.label]
     for table in found.values():
-        table.column(cfg.text, "data.text")
+        for name in cfg.text_columns:
+            table.column(name, "data.text")
         for name in labels:
             table.column(name, "data.label")
 
@@ -176,17 +178,19 @@ def _given(found: dict[str, Table], targets: dict[str, NDArray[Any]], cfg: Data)
 
 
 def _split(table: Table, targets: NDArray[Any], begin: int, cfg: Data) -> Split:
-    texts = table.texts(cfg.text, "data.text")
-    blank = [i for i, text in enumerate(texts) if not text.strip()]
+    texts = read_texts(table, cfg, "data.text")
     fix = "Fill them in or delete them."
     if table.source.endswith(".xlsx"):
         fix += " Of formulas, the saved value is read: open the workbook in Excel and save it."
-    table.refuse(blank, f"no text in column {cfg.text!r}", fix)
+    names = [" or ".join(map(repr, cfg.text_columns))] if cfg.join else [*map(repr, cfg.text_columns)]
+    for name, column in zip(names, sides(texts), strict=True):
+        blank = [i for i, text in enumerate(column) if not text.strip()]
+        table.refuse(blank, f"no text in column {name}", fix)
     positions = np.arange(begin, begin + len(texts), dtype=np.int64)
     return Split(np.array(table.rows, dtype=np.int64), texts, targets, positions)
 
 
-def _with_texts(splits: dict[str, Split], texts: list[str]) -> tuple[list[str], dict[str, Split]]:
+def _with_texts(splits: dict[str, Split], texts: list[Text]) -> tuple[list[Text], dict[str, Split]]:
     """Returns the texts of all splits, in the order of `texts`, and the splits with their positions among them."""
     kept = np.sort(np.concatenate([split.positions for split in splits.values()]))
     return [texts[i] for i in kept], {

@@ -15,6 +15,7 @@ from src.config.data import Data
 from src.data.cuts import take_stratified
 from src.data.labels import LabelSpace
 from src.data.split import Split
+from src.data.texts import Text, sides
 from src.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -83,12 +84,12 @@ def cut_fold(whole: Split, fold: Fold, space: LabelSpace, cfg: Data, source: str
     return splits
 
 
-def text_numbers(texts: Sequence[str]) -> NDArray[np.intp]:
+def text_numbers(texts: Sequence[Text]) -> NDArray[np.intp]:
     """Returns a number for each text, the same for copies and near copies, apart from case, punctuation and Unicode
     form. Numbers are in the order of the first copies."""
     from src.statistics.units import units
 
-    found = units([unicodedata.normalize("NFKC", text) for text in texts])
+    found = units(*([unicodedata.normalize("NFKC", text) for text in side] for side in sides(texts)))
     _, first, number = np.unique(found, return_index=True, return_inverse=True)
     return np.asarray(np.argsort(np.argsort(first))[number])
 

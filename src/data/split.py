@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from src.data.texts import Text
+
 
 @dataclass(frozen=True)
 class Split:
@@ -22,7 +24,7 @@ class Split:
     """
 
     rows: NDArray[np.int64]
-    texts: list[str]
+    texts: list[Text]
     targets: NDArray[Any]
     positions: NDArray[np.int64]
 

@@ -4,6 +4,7 @@ __all__ = [
     "batching",
     "datamodule",
     "masking",
+    "ragged",
     "text_problems",
     "tokenizing",
 ]

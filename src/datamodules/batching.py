@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +12,8 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from src.config.length import limited
+from src.datamodules.ragged import Batch, StoredStates, Tokens
 from src.datamodules.sampling import balanced_rows
-from src.store.store import Mapped
-
-Batch = dict[str, torch.Tensor]
-
 
 Rows = NDArray[np.intp]
 
@@ -27,65 +23,6 @@ Item = tuple[int, Rows] | tuple[int, Rows, Rows]
 
 
 BUCKET = 50  # batches that are sorted by length together; more means less padding and less randomness
-
-
-class Ragged:
-    """Rows of different lengths, concatenated without padding.
-
-    Args:
-        values: [tokens] ids, or [tokens, width] states, in memory or memory-mapped.
-        lengths: int64 [rows], in tokens.
-        starts: int64 [rows], where each row's values begin; None if the rows are in order.
-    """
-
-    def __init__(
-        self, values: NDArray[Any] | Mapped, lengths: NDArray[np.int64], starts: NDArray[np.int64] | None = None
-    ) -> None:
-        self.values, self.lengths = values, lengths
-        self.starts = np.cumsum(lengths) - lengths if starts is None else starts
-
-    def take(self, rows: NDArray[np.int64]) -> Ragged:
-        """Returns only these rows; the values are shared."""
-        return Ragged(self.values, self.lengths[rows], self.starts[rows])
-
-    def flat(self, rows: NDArray[np.intp]) -> NDArray[Any]:
-        """Returns the values of these rows, concatenated."""
-        lengths = self.lengths[rows]
-        # The index of each value: the start of its row plus its position in the row.
-        shifts = np.repeat(self.starts[rows] - np.cumsum(lengths) + lengths, lengths)
-        found: NDArray[Any] = self.values[shifts + np.arange(lengths.sum())]
-        return found
-
-    def padded(self, rows: NDArray[np.intp], padding: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Returns the values of these rows as [rows, longest, …], and the mask [rows, longest], false for padding."""
-        lengths = self.lengths[rows]
-        mask = np.arange(lengths.max()) < lengths[:, None]
-        values = np.full((*mask.shape, *self.values.shape[1:]), padding, dtype=self.values.dtype)
-        values[mask] = self.flat(rows)
-        return values, mask
-
-
-@dataclass(frozen=True)
-class StoredStates:
-    """Outputs of the frozen prefix for every text, read from an activation store.
-
-    `rows` have the token states of each text, or its one pooled vector; bfloat16 is stored as the bits of uint16.
-    """
-
-    rows: Ragged
-    dtype: torch.dtype
-    pooled: bool
-
-    def take(self, texts: NDArray[np.int64]) -> StoredStates:
-        """Returns the states of only these texts."""
-        return dataclasses.replace(self, rows=self.rows.take(texts))
-
-    def batch(self, rows: NDArray[np.intp]) -> Batch:
-        """Returns `pooled` [rows, width], or `states` [rows, longest, width] with their `mask`, in float32."""
-        values, mask = self.rows.padded(rows, padding=0)
-        tensor = torch.from_numpy(values)
-        tensor = (tensor.view(torch.bfloat16) if self.dtype == torch.bfloat16 else tensor).float()
-        return {"pooled": tensor[:, 0]} if self.pooled else {"states": tensor, "mask": torch.from_numpy(mask)}
 
 
 @dataclass
@@ -102,7 +39,7 @@ class EncodedSplit(Dataset[Batch]):
         states: stored outputs of the frozen prefix, which replace the token ids; None without an activation store.
     """
 
-    tokens: Ragged
+    tokens: Tokens
     targets: NDArray[Any]
     weights: NDArray[np.float32]
     padding: int
@@ -134,17 +71,13 @@ class EncodedSplit(Dataset[Batch]):
         whole = self.weights[batch].sum()
         part = {"step_fraction": torch.tensor(whole / self.weights[step[0]].sum())} if step else {}
         return {
-            **(self.states.batch(rows) if self.states else self._ids(rows)),
+            **(self.states.batch(rows) if self.states else self.tokens.batch(rows, self.padding)),
             "rows": torch.from_numpy(rows.astype(np.int64)),
             "targets": torch.from_numpy(self.targets[rows]),
             "weights": torch.from_numpy(self.weights[rows]),
             "loss_divisor": torch.tensor(whole / self.ranks),
             **part,
         }
-
-    def _ids(self, rows: NDArray[np.intp]) -> Batch:
-        ids, mask = self.tokens.padded(rows, self.padding)
-        return {"input_ids": torch.from_numpy(ids.astype(np.int64)), "mask": torch.from_numpy(mask)}
 
 
 class BatchPlan:

@@ -16,9 +16,10 @@ from src.config import model
 from src.config.data import Data
 from src.data.corpus import Corpus
 from src.data.split import Split
-from src.datamodules.batching import BatchLoader, BatchPlan, EncodedSplit, StoredStates
+from src.datamodules.batching import BatchLoader, BatchPlan, EncodedSplit
 from src.datamodules.masking import MaskedSplit, Masking, pack, read_vocabulary
-from src.datamodules.tokenizing import Tokens, tokenize
+from src.datamodules.ragged import StoredStates, Tokens
+from src.datamodules.tokenizing import tokenize
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from src.config import model
-from src.datamodules.batching import Batch, Item, Ragged
+from src.datamodules.batching import Item
+from src.datamodules.ragged import Batch, Tokens
 from src.errors import UserError
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class MaskedSplit(Dataset[Batch]):
         blocks: the texts of each sequence, for packed data; None: one text per sequence.
     """
 
-    tokens: Ragged
+    tokens: Tokens
     masking: Masking
     padding: int
     rank: int = 0
@@ -158,11 +159,12 @@ class MaskedSplit(Dataset[Batch]):
     def __getitem__(self, item: Item) -> Batch:
         """Returns this process's part of a batch: every `ranks`-th row.
 
-        `input_ids` and `mask` are [rows, longest]; `masked_positions` [masked] are indices into the flattened
-        `input_ids`, and `targets` [masked] the original tokens there. Packed texts have `positions`, of each token in
-        its text, and `segments`, the number of the text in its row, both [rows, longest]. `loss_divisor` is the number
-        of masked tokens of the whole batch, divided by the number of processes. With gradient accumulation,
-        `step_fraction` is the batch's fraction of the masked tokens of its optimizer step.
+        `input_ids` and `mask` are [rows, longest], and so are the `token_type_ids` of pairs; `masked_positions`
+        [masked] are indices into the flattened `input_ids`, and `targets` [masked] the original tokens there. Packed
+        texts have `positions`, of each token in its text, and `segments`, the number of the text in its row, both
+        [rows, longest]. `loss_divisor` is the number of masked tokens of the whole batch, divided by the number of
+        processes. With gradient accumulation, `step_fraction` is the batch's fraction of the masked tokens of its
+        optimizer step.
         """
         epoch, batch, *step = item
         rows = batch[self.rank :: self.ranks]
@@ -183,6 +185,8 @@ class MaskedSplit(Dataset[Batch]):
         }
         if step:
             found["step_fraction"] = np.float32(masked / max(1, self._count(step[0], epoch)))
+        if self.tokens.types is not None:
+            found["token_type_ids"] = self.tokens.batch(rows, self.padding)["token_type_ids"].numpy()
         if self.blocks is not None:
             positions, segments = np.zeros_like(laid), np.zeros_like(laid)
             positions[mask] = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from src.config.data import Data
     from src.data.split import Split
-    from src.datamodules import tokenizing
+    from src.datamodules.ragged import Tokens
 
 log = logging.getLogger(__name__)
 
@@ -49,14 +50,15 @@ class TextProblems:
     truncated: NDArray[np.intp]
 
 
-def find_problems(tokens: tokenizing.Tokens, tokenizer: PreTrainedTokenizerBase) -> TextProblems:
+def find_problems(tokens: Tokens, tokenizer: PreTrainedTokenizerBase, pairs: bool) -> TextProblems:
     """Finds texts that are empty, unknown or truncated after tokenisation.
 
     Args:
         tokens: of the texts.
         tokenizer: that made them.
+        pairs: whether the texts are pairs.
     """
-    own = tokens.lengths - tokenizer.num_special_tokens_to_add()
+    own = tokens.lengths - tokenizer.num_special_tokens_to_add(pair=pairs)
     counts = np.zeros(len(tokens.values) + 1, dtype=np.int64)
     if tokenizer.unk_token_id is not None:
         np.cumsum(np.asarray(tokens.values) == tokenizer.unk_token_id, out=counts[1:])
@@ -70,9 +72,9 @@ def find_problems(tokens: tokenizing.Tokens, tokenizer: PreTrainedTokenizerBase)
 
 def log_problems(
     splits: Mapping[str, Split],
-    tokens: Mapping[str, tokenizing.Tokens],
+    tokens: Mapping[str, Tokens],
     tokenizer: PreTrainedTokenizerBase,
-    max_length: int,
+    cfg: Data,
     longest: int,
 ) -> None:
     """Warns of the texts of each split that are empty, unknown or truncated.
@@ -81,10 +83,10 @@ def log_problems(
         splits: by name.
         tokens: of the splits.
         tokenizer: that made them.
-        max_length: at which they are truncated, in tokens.
+        cfg: the data section of the config.
         longest: the most tokens that the backbone can read.
     """
-    found = {name: find_problems(tokens[name], tokenizer) for name in splits}
+    found = {name: find_problems(tokens[name], tokenizer, cfg.pairs) for name in splits}
     for name, split in splits.items():
         for indices, what in ((found[name].empty, EMPTY), (found[name].unknown, UNKNOWN)):
             if len(indices):
@@ -98,9 +100,9 @@ def log_problems(
         lengths = np.concatenate([tokens[name].full_lengths for name in splits])
         log.warning(
             "Texts are truncated at data.max_length=%d tokens: %s. %s",
-            max_length,
+            cfg.max_length,
             ", ".join(counts),
-            _proposal(lengths, max_length, longest),
+            _proposal(lengths, cfg.max_length, longest),
         )
 
 

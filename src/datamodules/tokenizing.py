@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -14,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.datamodules.batching import Ragged
+from src.data.texts import Text, as_columns, sides
+from src.datamodules.ragged import Tokens
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
@@ -27,34 +30,9 @@ TEXTS_PER_CALL = 4_096
 FULL_LENGTH = "whole"  # the column with the lengths before truncation
 
 
-class Tokens(Ragged):
-    """The token ids of texts, special tokens included.
-
-    Args:
-        values: [tokens] ids.
-        lengths: int64 [texts], in tokens.
-        full_lengths: int64 [texts], in tokens, before truncation.
-        starts: int64 [texts], where the ids of each text begin; None if the texts are in order.
-    """
-
-    values: NDArray[Any]
-
-    def __init__(
-        self,
-        values: NDArray[Any],
-        lengths: NDArray[np.int64],
-        full_lengths: NDArray[np.int64],
-        starts: NDArray[np.int64] | None = None,
-    ) -> None:
-        super().__init__(values, lengths, starts)
-        self.full_lengths = full_lengths
-
-    def take(self, rows: NDArray[np.int64]) -> Tokens:
-        return Tokens(self.values, self.lengths[rows], self.full_lengths[rows], self.starts[rows])
-
-
-def tokenize(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int, cache: Path) -> Tokens:
-    """Returns the token ids of every text, special tokens included, truncated at `max_length` tokens.
+def tokenize(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, max_length: int, cache: Path) -> Tokens:
+    """Returns the token ids of every text, special tokens included, truncated at `max_length` tokens; of pairs, the
+    longer text is truncated first.
 
     Args:
         texts: of all splits.
@@ -67,19 +45,20 @@ def tokenize(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_lengt
 
     key = fingerprint(texts, tokenizer, max_length)
     file = _cache_file(cache / "tokens", key)
+    columns = as_columns(texts)
 
     def encode(batch: dict[str, list[str]]) -> dict[str, Any]:
-        return dict(zip(("ids", FULL_LENGTH), token_ids(batch["text"], tokenizer, max_length), strict=True))
+        return token_columns([batch[name] for name in columns], tokenizer, max_length)
 
     short = len(texts) < 10 * TEXTS_PER_CALL
     (disable_progress_bars if short else enable_progress_bars)()
 
     def encode_all(file: Path | None) -> Dataset:
-        return Dataset.from_dict({"text": list(texts)}).map(
+        return Dataset.from_dict(columns).map(
             encode,
             batched=True,
             batch_size=TEXTS_PER_CALL,
-            remove_columns=["text"],
+            remove_columns=[*columns],
             desc="Tokenising texts",
             cache_file_name=str(file) if file else None,
             keep_in_memory=not file,
@@ -101,27 +80,42 @@ def tokenize(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_lengt
     except OSError as error:
         log.warning("%s cannot be written (%s); tokens are kept in memory.", file, error.strerror or error)
         encoded = encode_all(None)
-    column = encoded.data.column("ids").combine_chunks()
+    ids, lengths = _flat(encoded, "ids")
+    types = _flat(encoded, "types")[0].astype(np.int8) if "types" in encoded.column_names else None
+    return Tokens(ids.astype(np.int32), lengths, np.asarray(encoded[FULL_LENGTH], dtype=np.int64), types=types)
+
+
+def _flat(encoded: Dataset, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns the values of a column of lists, concatenated, and the length of each list."""
+    column = encoded.data.column(name).combine_chunks()
     lists = column.chunk(0) if hasattr(column, "chunk") else column
-    lengths = np.asarray(lists.value_lengths()).astype(np.int64)
-    return Tokens(
-        np.asarray(lists.flatten()).astype(np.int32), lengths, np.asarray(encoded[FULL_LENGTH], dtype=np.int64)
-    )
+    return np.asarray(lists.flatten()), np.asarray(lists.value_lengths()).astype(np.int64)
 
 
-def token_ids(
-    texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> tuple[list[list[int]], list[int]]:
-    """Returns the token ids of each text, special tokens included, truncated at `max_length`; and its full length."""
+def token_columns(
+    columns: Sequence[list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> dict[str, list[Any]]:
+    """Returns for each text its token ids (`ids`), special tokens included, truncated at `max_length`; its full length;
+    and for pairs the type of each token (`types`), where the tokenizer gives types.
+
+    Args:
+        columns: the texts; of pairs, the first texts and the second texts.
+        tokenizer: the backbone's.
+        max_length: in tokens.
+    """
     # Tokenizers in Rust use all cores themselves; more processes would only slow them down.
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
-    options: dict[str, Any] = {"return_attention_mask": False, "return_token_type_ids": False}
-    found = tokenizer(texts, truncation=True, max_length=max_length, **options)
-    ids: list[list[int]] = found["input_ids"]
-    special = tokenizer.num_special_tokens_to_add()
-    if found.encodings is None:  # tokenizers in Python do not return the truncated rest
-        return ids, [special + len(tokenizer.tokenize(text)) for text in texts]
-    return ids, [len(e.ids) + sum(len(rest.ids) - special for rest in e.overflowing) for e in found.encodings]
+    options: dict[str, Any] = {"return_attention_mask": False}
+    if len(columns) == 1:
+        options["return_token_type_ids"] = False
+    found = tokenizer(*columns, truncation=True, max_length=max_length, **options)
+    lengths = [len(ids) for ids in found["input_ids"]]
+    if full := [index for index, length in enumerate(lengths) if length == max_length]:
+        whole = tokenizer(*([column[index] for index in full] for column in columns), verbose=False, **options)
+        for index, ids in zip(full, whole["input_ids"], strict=True):
+            lengths[index] = len(ids)
+    types = {"types": found["token_type_ids"]} if "token_type_ids" in found else {}
+    return {"ids": found["input_ids"], FULL_LENGTH: lengths, **types}
 
 
 def _cache_file(folder: Path, key: str) -> Path | None:
@@ -137,10 +131,12 @@ def _cache_file(folder: Path, key: str) -> Path | None:
     return file
 
 
-def fingerprint(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> str:
+def fingerprint(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, max_length: int) -> str:
     """Returns a hash of the texts, the tokenizer and the length."""
-    digest = hashlib.sha256(json.dumps([max_length, tokenizer_state(tokenizer)]).encode())
-    for text in texts:
+    columns = sides(texts)
+    types = [tokenizer.model_input_names] if len(columns) > 1 else []  # of pairs they say whether tokens have types
+    digest = hashlib.sha256(json.dumps([max_length, tokenizer_state(tokenizer), *types]).encode())
+    for text in itertools.chain(*columns):
         encoded = text.encode("utf-8", "surrogatepass")
         digest.update(len(encoded).to_bytes(8, "little") + encoded)
     return digest.hexdigest()[:32]

@@ -43,12 +43,11 @@ def attend(scores: LabelScores, tokens: Tokens, labels: Sequence[int]) -> Attent
         UserError: its logits differ from those of the run's own implementation.
     """
     with torch.inference_mode(False), torch.enable_grad():
-        ids, mask = tokens.ids.clone()[None], tokens.mask.clone()
         with torch.no_grad():
-            fast = scores(ids, mask)[0]
-        vectors = scores.embed(ids[0])[None].requires_grad_()
+            fast = scores(tokens.ids[None], tokens)[0]
+        vectors = scores.embed(tokens.ids)[None].requires_grad_()
         with _returned_weights(scores.network.encoder) as layers:
-            found = scores.of_vectors(vectors, ids[0], mask)[0]
+            found = scores.of_vectors(vectors, tokens)[0]
         gap = float((found - fast).abs().max().detach())
         if not gap <= TOLERANCE * max(1.0, float(fast.abs().max())):
             raise UserError(

@@ -77,9 +77,13 @@ class Explanation:
                         f"{name.replace('_', ' ')} of {label}: after {attribution.steps} steps the sum of the values "
                         f"differs from the change of the score by {missing:.0%}, not less than {TOLERANCE:.0%}."
                     )
-        end = max(end for _, end in self.tokens.spans.values())
-        if cut := len(self.tokens.text[end:].split()):
-            found.append(f"The text is truncated to {len(self.tokens.ids)} tokens; the last {cut} words are ignored.")
+        names = ["text"] if len(self.tokens.sides) == 1 else ["first text", "second text"]
+        for (begin, end), which in zip(self.tokens.sides, names, strict=True):
+            read = max((stop for start, stop in self.tokens.spans.values() if begin <= start < end), default=begin)
+            if cut := len(self.tokens.text[read:end].split()):
+                found.append(
+                    f"The {which} is truncated to {len(self.tokens.ids)} tokens; the last {cut} words are ignored."
+                )
         return found
 
 
@@ -99,7 +103,7 @@ def explain(
     """
     scores = LabelScores(network)
     with torch.no_grad():
-        probs = scores.probabilities(scores(tokens.ids[None], tokens.mask))[0]
+        probs = scores.probabilities(scores(tokens.ids[None], tokens))[0]
     names = network.space.names
     order = [
         i for i in probs.argsort(descending=True).tolist() if question.labels is None or names[i] in question.labels
@@ -141,7 +145,13 @@ def as_record(found: Explanation) -> dict[str, Any]:
             for name, special, word in zip(tokens.names, tokens.special.tolist(), tokens.words, strict=True)
         ],
         "words": [
-            {"number": number, "word": tokens.text[begin:end], "begin": begin, "end": end}
+            {
+                "number": number,
+                "word": tokens.word(number),
+                "begin": begin,
+                "end": end,
+                **({"side": tokens.side(number)} if len(tokens.sides) > 1 else {}),
+            }
             for number, (begin, end) in tokens.spans.items()
         ],
         "importance": {

@@ -84,9 +84,9 @@ def _curves(scores: LabelScores, tokens: Tokens, label: int, orders: Int[Tensor,
     variants = torch.cat([first, ~first]).flatten(0, 1)  # masked: the first words, or all others
     # Many variants are equal: all orders share their first and last one, and short texts have few.
     distinct, index = torch.unique(tokens.with_masked(variants), dim=0, return_inverse=True)
-    probs = scores.probabilities(scores(distinct, tokens.mask))[index, label]
+    probs = scores.probabilities(scores(distinct, tokens))[index, label]
     without, only = probs.view(2, len(orders), len(sizes))
-    full = float(scores.probabilities(scores(tokens.ids[None], tokens.mask))[0, label])
+    full = float(scores.probabilities(scores(tokens.ids[None], tokens))[0, label])
     at_bins, at_grid = ([sizes.index(count) for count in counts] for counts in (bins, grid))
     return Curves(
         full,

@@ -55,16 +55,15 @@ def integrated_gradients(scores: LabelScores, tokens: Tokens, labels: Sequence[i
 
 
 def _integrate(scores: LabelScores, tokens: Tokens, labels: Sequence[int], steps: int) -> Attribution:
-    # Gradients are needed even in the caller's inference mode, whose tensors must be cloned.
+    # Gradients are needed even in the caller's inference mode.
     with torch.inference_mode(False), torch.enable_grad():
-        ids, mask = tokens.ids.clone(), tokens.mask.clone()
-        vectors, baseline = scores.embed(ids), scores.embed(tokens.masked.clone())
+        vectors, baseline = scores.embed(tokens.ids), scores.embed(tokens.masked)
         points, weights = (torch.tensor(a).float() for a in np.polynomial.legendre.leggauss(steps))
         path = baseline + ((points + 1) / 2)[:, None, None] * (vectors - baseline)
         gradients = torch.zeros(len(labels), *vectors.shape)
         for start in range(0, steps, ROWS):
             part, weight = path[start : start + ROWS].requires_grad_(), weights[start : start + ROWS] / 2
-            found = scores.of_vectors(part, ids, mask)
+            found = scores.of_vectors(part, tokens)
             for index, label in enumerate(labels):
                 (gradient,) = torch.autograd.grad(found[:, label].sum(), part, retain_graph=index + 1 < len(labels))
                 gradients[index] += torch.einsum("s,stw->tw", weight, gradient)
@@ -75,9 +74,8 @@ def _integrate(scores: LabelScores, tokens: Tokens, labels: Sequence[int], steps
 def gradient_input(scores: LabelScores, tokens: Tokens, labels: Sequence[int]) -> Attribution:
     """Gradient times input (Shrikumar et al. 2017): the score's gradient times the token embeddings."""
     with torch.inference_mode(False), torch.enable_grad():
-        ids, mask = tokens.ids.clone(), tokens.mask.clone()
-        vectors = scores.embed(ids)[None].requires_grad_()
-        found = scores.of_vectors(vectors, ids, mask)[0]
+        vectors = scores.embed(tokens.ids)[None].requires_grad_()
+        found = scores.of_vectors(vectors, tokens)[0]
         gradients = [torch.autograd.grad(found[label], vectors, retain_graph=True)[0][0] for label in labels]
     values = (torch.stack(gradients) * vectors[0].detach()).sum(-1)
     return Attribution(values * ~tokens.special, _change(scores, tokens, labels))
@@ -89,7 +87,7 @@ def occlusion(scores: LabelScores, tokens: Tokens, labels: Sequence[int]) -> Att
     positions = (~tokens.special).nonzero().flatten()
     variants = tokens.ids.repeat(len(positions) + 1, 1)
     variants[torch.arange(len(positions)), positions] = tokens.mask_id
-    found = scores(variants, tokens.mask)[:, list(labels)]
+    found = scores(variants, tokens)[:, list(labels)]
     values = torch.zeros(len(labels), len(tokens.ids))
     values[:, positions] = (found[-1] - found[:-1]).T
     return Attribution(values, _change(scores, tokens, labels))
@@ -97,7 +95,7 @@ def occlusion(scores: LabelScores, tokens: Tokens, labels: Sequence[int]) -> Att
 
 @torch.no_grad()
 def _change(scores: LabelScores, tokens: Tokens, labels: Sequence[int]) -> Float[Tensor, " labels"]:
-    text, masked = scores(torch.stack([tokens.ids, tokens.masked]), tokens.mask)[:, list(labels)]
+    text, masked = scores(torch.stack([tokens.ids, tokens.masked]), tokens)[:, list(labels)]
     change: Tensor = text - masked
     return change
 

@@ -129,7 +129,7 @@ def write_index(entries: Sequence[Entry], runs: Sequence[str], folder: Path) -> 
 def _write_figures(side: Side, folder: Path, ending: str) -> str | None:
     """Writes the figures of one run; returns the faithfulness curves as base64 SVG for the page."""
     found, tokens = side.found, side.found.tokens
-    words = [tokens.text[begin:end] for begin, end in tokens.spans.values()]
+    words = [*map(tokens.label, tokens.spans)]
     for name, attribution in found.attributions.items():
         title = f"{name.replace('_', ' ')} of {found.labels[0]}, {side.title}"
         figure = plots.importance(words, tokens.by_word(attribution.values[0]).tolist(), title)
@@ -146,13 +146,14 @@ def _write_figures(side: Side, folder: Path, ending: str) -> str | None:
 def _prediction(found: Explanation) -> tuple[str, float, list[str]]:
     """Returns the most probable label, its probability, and up to three words that support it most."""
     label, tokens = found.likeliest, found.tokens
-    spans = list(tokens.spans.values())
+    words = list(tokens.spans)
     top: list[str] = []
     for attribution in list(found.attributions.values())[:1]:
         values = tokens.by_word(attribution.values[0])
         order = values.argsort(descending=True).tolist()
-        named = [tokens.text[slice(*spans[i])] for i in order if values[i] > 0]
-        top = [word for word in named if any(map(str.isalnum, word))][:3]  # punctuation is left to the page
+        supporting = [words[i] for i in order if values[i] > 0]
+        # Punctuation is left to the page.
+        top = [tokens.label(word) for word in supporting if any(map(str.isalnum, tokens.word(word)))][:3]
         if top and found.labels[0] != label:  # other labels were chosen
             top[0] = f"for {found.labels[0]}: {top[0]}"
     return label, found.probabilities[label], top
@@ -174,6 +175,7 @@ def _payload(side: Side) -> dict[str, Any]:
         "tokens": tokens.names,
         "special": tokens.special.tolist(),
         "words": tokens.words,
+        "second": tokens.sides[1][0] if len(tokens.sides) > 1 else None,
         "spans": [[number, *span] for number, span in tokens.spans.items()],
         "methods": {
             name: {

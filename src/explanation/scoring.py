@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from src.explanation.tokens import Tokens
 from src.models.heads import probabilities
 from src.models.networks import Network
 
@@ -24,30 +25,32 @@ class LabelScores:
         self.network = network
         self.objective = network.space.objective
 
-    def __call__(self, ids: Int[Tensor, "rows tokens"], mask: Bool[Tensor, " tokens"]) -> Float[Tensor, "rows labels"]:
+    def __call__(self, ids: Int[Tensor, "rows tokens"], tokens: Tokens) -> Float[Tensor, "rows labels"]:
         """Returns the labels' scores for variants of one text."""
-        return torch.cat([self._forward(ids[start : start + ROWS], mask) for start in range(0, len(ids), ROWS)])
+        return torch.cat([self._forward(ids[start : start + ROWS], tokens) for start in range(0, len(ids), ROWS)])
 
-    def of_vectors(
-        self, vectors: Float[Tensor, "rows tokens width"], ids: Int[Tensor, " tokens"], mask: Bool[Tensor, " tokens"]
-    ) -> Float[Tensor, "rows labels"]:
+    def of_vectors(self, vectors: Float[Tensor, "rows tokens width"], tokens: Tokens) -> Float[Tensor, "rows labels"]:
         """Returns the labels' scores for a text whose token embeddings are replaced by these vectors."""
         # Architectures differ in how they take `inputs_embeds`, but all look tokens up in one embedding module.
         hook = self.network.encoder.get_input_embeddings().register_forward_hook(lambda *_: vectors)
         try:
-            return self._forward(ids.expand(len(vectors), -1), mask)
+            return self._forward(tokens.ids.expand(len(vectors), -1), tokens)
         finally:
             hook.remove()
 
     def embed(self, ids: Int[Tensor, " tokens"]) -> Float[Tensor, "tokens width"]:
         """Returns the token embeddings, without position embeddings."""
-        vectors: Tensor = self.network.encoder.get_input_embeddings()(ids)
+        vectors: Tensor = self.network.encoder.get_input_embeddings()(ids.clone())
         return vectors.detach()
 
     def probabilities(self, scores: Float[Tensor, "rows labels"]) -> Float[Tensor, "rows labels"]:
         logits = scores[:, 1:] if self.objective == "binary" else scores
         return probabilities(logits, self.objective)
 
-    def _forward(self, ids: Int[Tensor, "rows tokens"], mask: Bool[Tensor, " tokens"]) -> Float[Tensor, "rows labels"]:
-        logits: Tensor = self.network({"input_ids": ids, "mask": mask.expand(len(ids), -1)})
+    def _forward(self, ids: Int[Tensor, "rows tokens"], tokens: Tokens) -> Float[Tensor, "rows labels"]:
+        batch = {"input_ids": ids, "mask": tokens.mask.expand(len(ids), -1)}
+        if tokens.types is not None:
+            batch["token_type_ids"] = tokens.types.expand(len(ids), -1)
+        # Gradients cannot flow through tensors that were made in the caller's inference mode, but through copies.
+        logits: Tensor = self.network({name: tensor.clone() for name, tensor in batch.items()})
         return torch.cat([-logits, logits], dim=1) if self.objective == "binary" else logits

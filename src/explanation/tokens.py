@@ -1,15 +1,17 @@
-"""Tokens and words of a text: the span of each word, and which tokens it consists of."""
+"""Tokens and words of a text or a pair: the span of each word, and which tokens it consists of."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from src.data.texts import BETWEEN, Text, is_blank, parts, shown
 from src.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,12 +30,15 @@ IDEOGRAPH = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 WORD = re.compile(f"[{IDEOGRAPH}]|[{MARKS}]+|[^\\s{MARKS}{IDEOGRAPH}]+")
 
 
+Spans = dict[int, tuple[int, int]]  # begin and end of words, by their index
+
+
 @dataclass(frozen=True)
 class Tokens:
     """One text as the encoder reads it.
 
     Args:
-        text: the whole text.
+        text: the whole text; of a pair, both texts as they are shown.
         names: the tokens, including special ones.
         ids: the token ids.
         special: tokens that are not part of the text, such as [CLS] and padding.
@@ -41,6 +46,8 @@ class Tokens:
         words: for each token the number of its word in the text; -1 for special tokens.
         spans: begin and end in the text of each word that has tokens, by its index.
         mask_id: the id that replaces masked tokens.
+        sides: begin and end of the text in `text`; of a pair, of both.
+        types: of the tokens of a pair; None where the tokenizer has none.
     """
 
     text: str
@@ -49,8 +56,22 @@ class Tokens:
     special: Bool[Tensor, " tokens"]
     mask: Bool[Tensor, " tokens"]
     words: tuple[int, ...]
-    spans: dict[int, tuple[int, int]]
+    spans: Spans
     mask_id: int
+    sides: tuple[tuple[int, int], ...]
+    types: Int[Tensor, " tokens"] | None = None
+
+    def side(self, word: int) -> int:
+        """Returns which text of a pair a word is in: 0 for the first, 1 for the second."""
+        return sum(self.spans[word][0] >= begin for begin, _ in self.sides[1:])
+
+    def word(self, word: int) -> str:
+        """Returns a word of the text by its index."""
+        return self.text[slice(*self.spans[word])]
+
+    def label(self, word: int) -> str:
+        """Returns a word as figures show it: those of a pair with the number of their text."""
+        return f"{self.side(word) + 1}: {self.word(word)}" if len(self.sides) > 1 else self.word(word)
 
     @property
     def masked(self) -> Int[Tensor, " tokens"]:
@@ -69,8 +90,8 @@ class Tokens:
         return torch.stack([values[..., words == word].sum(-1) for word in self.spans], dim=-1)
 
 
-def split(text: str, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Tokens:
-    """Tokenizes a text as in training, truncated to `max_length` tokens.
+def split(text: Text, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Tokens:
+    """Tokenizes a text or a pair as in training, truncated to `max_length` tokens.
 
     Raises:
         UserError: the text has no tokens, or the tokenizer does not return offsets.
@@ -80,16 +101,16 @@ def split(text: str, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Tok
             f"The run's tokenizer must return the offsets of its tokens; {type(tokenizer).__name__} does not.\n"
             "Train with a backbone that has a tokenizer.json."
         )
-    found = tokenizer(
-        text, truncation=True, max_length=max_length, return_offsets_mapping=True, return_special_tokens_mask=True
-    )
+    options: dict[str, Any] = {"return_offsets_mapping": True, "return_special_tokens_mask": True}
+    found = tokenizer(*parts(text), truncation=True, max_length=max_length, **options)
     special = torch.tensor(found["special_tokens_mask"]).bool()
-    if special.all() or not text.strip():
+    if special.all() or is_blank(text):
         raise UserError(f"The text must contain tokens; {text!r} has none.\nGive a text with words.")
-    words, spans = _words(text, found["offset_mapping"], special.tolist())
+    words, spans, sides = _words(parts(text), found["offset_mapping"], found.sequence_ids(), special.tolist())
     candidates = (tokenizer.mask_token_id, tokenizer.unk_token_id, tokenizer.pad_token_id)
+    pair = len(sides) > 1 and "token_type_ids" in found
     return Tokens(
-        text,
+        shown(text),
         tuple(tokenizer.convert_ids_to_tokens(found["input_ids"])),
         torch.tensor(found["input_ids"]),
         special,
@@ -97,26 +118,37 @@ def split(text: str, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Tok
         words,
         spans,
         next(int(i) for i in candidates if i is not None),
+        sides,
+        torch.tensor(found["token_type_ids"]) if pair else None,
     )
 
 
 def _words(
-    text: str, offsets: list[tuple[int, int]], special: list[bool]
-) -> tuple[tuple[int, ...], dict[int, tuple[int, int]]]:
-    """Returns the index of each token's word, and the spans of these words. A token belongs to the word in which it
-    begins; a word ends no earlier than its last token."""
+    texts: Sequence[str], offsets: Sequence[tuple[int, int]], sequences: Sequence[int | None], special: Sequence[bool]
+) -> tuple[tuple[int, ...], Spans, tuple[tuple[int, int], ...]]:
+    """Returns the index of each token's word, the spans of these words and of the texts, in the text as it is shown."""
+    words = [-1] * len(offsets)
+    spans: Spans = {}
+    sides: list[tuple[int, int]] = []
+    first = begin = 0  # the number of the next text's first word, and where it begins
+    for side, text in enumerate(texts):
+        own = [token for token in range(len(offsets)) if sequences[token] == side and not special[token]]
+        for token, (word, start, end) in zip(own, _words_of(text, [offsets[token] for token in own]), strict=True):
+            words[token] = first + word
+            spans[first + word] = (begin + start, begin + end)
+        sides.append((begin, begin + len(text)))
+        first, begin = first + len(WORD.findall(text)), begin + len(text) + len(BETWEEN)
+    return tuple(words), spans, tuple(sides)
+
+
+def _words_of(text: str, offsets: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+    """Yields for each token the index of its word in the text, and the span of the word. A token belongs to the word in
+    which it begins; a word ends no earlier than its last token."""
     found = [match.span() for match in WORD.finditer(text)]
-    words: list[int] = []
-    spans: dict[int, tuple[int, int]] = {}
     word = 0
-    for (begin, end), is_special in zip(offsets, special, strict=True):
-        if is_special:
-            words.append(-1)
-            continue
+    for begin, end in offsets:
         # Some tokenizers include the space before a word in its first token.
         begin += len(text[begin:end]) - len(text[begin:end].lstrip())
         while word + 1 < len(found) and found[word + 1][0] <= begin:
             word += 1
-        words.append(word)
-        spans[word] = (found[word][0], max(end, found[word][1]))
-    return tuple(words), spans
+        yield word, found[word][0], max(end, found[word][1])

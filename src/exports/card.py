@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
+from src.config.validation import check
 from src.config.values import flat
 from src.errors import SHOWN, listed
 from src.freezing.strategy import percent
@@ -64,8 +65,18 @@ config = json.loads(Path("config.json").read_text(encoding="utf-8"))
 tokenizer = AutoTokenizer.from_pretrained(".")
 session = onnxruntime.InferenceSession("model.onnx")
 encoded = tokenizer(["A text."], truncation=True, padding=True, return_tensors="np")
-(logits,) = session.run(["logits"], {name: encoded[name].astype(np.int64) for name in ("input_ids", "attention_mask")})
+inputs = {given.name: encoded[given.name].astype(np.int64) for given in session.get_inputs()}
+(logits,) = session.run(["logits"], inputs)
 """,
+}
+
+
+# The texts in these, and the pairs instead of them.
+TEXTS = '["A text."]'
+PAIRS: dict[str, str] = {
+    "pipeline": '[{"text": "A text.", "text_pair": "Another."}]',
+    "loader": '[("A text.", "Another.")]',
+    "onnx": '["A text."], ["Another."]',
 }
 
 
@@ -103,6 +114,8 @@ def write_card(
         evidence: a cross-validation of the run's settings; None without one.
     """
     masked = result["objective"] == "mlm"
+    pairs = check(cfg).data.pairs
+    how = _how(kind, result["objective"]).replace(TEXTS, PAIRS.get(kind, TEXTS) if pairs else TEXTS)
     title = "A masked language model" if masked else "A text classifier"
     lines = [
         "---",
@@ -112,7 +125,7 @@ def write_card(
         f"# {title}, trained with Thaw",
         "",
         *markdown.table(["what", "value"], list(_facts(result, cfg))),
-        *("", "## How to use it", "", "In this folder:", "", "```python", _how(kind, result["objective"]), "```"),
+        *("", "## How to use it", "", "In this folder:", "", "```python", how, "```"),
         *("", "## Scores", "", "Of the best epoch, on texts that were not used for training:", ""),
         *markdown.table(["score", "validation", "test"], list(_scores(result["metrics"]))),
     ]
@@ -124,7 +137,7 @@ def write_card(
         lines += markdown.table(["label", "threshold"], rows[:SHOWN])
         lines += ["", f"{len(rows) - SHOWN:,} more labels: see config.json."] if len(rows) > SHOWN else []
     lines += ["", "## Hyperparameters", "", *markdown.table(["key", "value"], list(_hyperparameters(cfg)))]
-    lines += ["", "## Limits", "", *(f"- {limit}" for limit in [*_limits(result, cfg), *notes]), ""]
+    lines += ["", "## Limits", "", *(f"- {limit}" for limit in [*_limits(result, cfg, pairs), *notes]), ""]
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
 
 
@@ -204,8 +217,9 @@ def _hyperparameters(cfg: DictConfig) -> Iterator[list[str]]:
                 yield [name.removesuffix("._target_"), shown]
 
 
-def _limits(result: Mapping[str, Any], cfg: DictConfig) -> Iterator[str]:
-    yield f"Texts are truncated to {cfg.data.max_length} tokens."
+def _limits(result: Mapping[str, Any], cfg: DictConfig, pairs: bool) -> Iterator[str]:
+    length = f"truncated to {cfg.data.max_length} tokens"
+    yield f"Pairs of texts are {length}, the longer text first." if pairs else f"Texts are {length}."
     if result["objective"] in ("binary", "multiclass"):
         yield "Every text gets one of the labels, even if none of them fits."
     yield (

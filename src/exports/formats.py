@@ -13,11 +13,13 @@ from torch import Tensor
 
 from src.backbones.loading import silence_transformers
 from src.data.labels import LabelSpace
+from src.data.texts import Text, from_columns, sides
 from src.errors import UserError
 from src.exports import native, onnx_model, standalone
 from src.exports.card import Kind, backbone_name
 from src.models.adapters import merge_adapters
 from src.models.heads import probabilities
+from src.models.networks import reads_types
 from src.modules import metrics
 from src.prediction.predictor import Predictor
 from src.runs.folder import RunFolder
@@ -48,10 +50,13 @@ class Original:
         silence_transformers()
         self.run, self.cfg, self.result = run, cfg, predictor.result
         self.network, self.tokenizer, self.max_length = predictor.network, predictor.tokenizer, predictor.max_length
-        masked = self.result["objective"] == "mlm"
-        self.samples = [f"{self.tokenizer.mask_token} {text}" for text in SAMPLES] if masked else list(SAMPLES)
-        encoded = self.encode(self.samples)
-        batch = {"input_ids": encoded["input_ids"], "mask": encoded["attention_mask"].bool()}
+        masked, self.pairs = self.result["objective"] == "mlm", predictor.data.pairs
+        self.inputs = ["input_ids", "attention_mask"]
+        if self.pairs and reads_types(self.network.encoder):
+            self.inputs += [name for name in self.tokenizer.model_input_names if name == "token_type_ids"]
+        self.samples = _samples(str(self.tokenizer.mask_token) if masked else None, self.pairs)
+        batch = self.encode(self.samples)
+        batch["mask"] = batch.pop("attention_mask").bool()
         if masked:
             batch["masked_positions"] = (
                 (batch["input_ids"].flatten() == self.tokenizer.mask_token_id).nonzero().flatten()
@@ -74,30 +79,39 @@ class Original:
             "labels": self.result["labels"],
             "thresholds": self.result.get("thresholds"),
             "max_length": self.max_length,
+            "pairs": self.pairs,
             "backbone": backbone_name(self.cfg),
             "strategy": self.result["strategy"],
         }
 
-    def encode(self, texts: list[str]) -> dict[str, Tensor]:
-        """Returns token ids and attention mask [texts, tokens], truncated and padded."""
+    def encode(self, texts: list[Text]) -> dict[str, Tensor]:
+        """Returns the inputs of the model [texts, tokens], truncated and padded."""
         options: dict[str, Any] = {"truncation": True, "max_length": self.max_length, "padding": True}
-        found = self.tokenizer(texts, return_tensors="pt", **options)
-        return {"input_ids": found["input_ids"], "attention_mask": found["attention_mask"]}
+        found = self.tokenizer(*sides(texts), return_tensors="pt", **options)
+        return {name: found[name] for name in self.inputs}
 
     def save_tokenizer(self, folder: Path) -> None:
         tokenizer: Any = self.tokenizer
         tokenizer.model_max_length = self.max_length
-        # Runs never pass token types, which not every architecture accepts.
-        tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = list(onnx_model.INPUTS)
+        # Runs pass token types only of pairs; not every architecture accepts them.
+        tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = self.inputs
         tokenizer.init_kwargs.pop("auto_map", None)  # the backbone's own code, which no run uses
         tokenizer.save_pretrained(folder)
+
+
+def _samples(mask_token: str | None, pairs: bool) -> list[Text]:
+    """Returns the texts to compare on: with a mask token for a masked language model, otherwise pairs for pairs."""
+    if mask_token:
+        return [f"{mask_token} {text}" for text in SAMPLES]
+    return [*zip(SAMPLES, reversed(SAMPLES), strict=True)] if pairs else [*SAMPLES]
 
 
 def write_huggingface(folder: Path, original: Original) -> Written:
     """Writes a transformers model if one computes the same, otherwise the weights with their own loader."""
     if original.result["objective"] == "mlm":
         native.write_masked(folder, original.network)
-        _agree(native.read_masked(folder, original.samples), original.probabilities, EXACT)
+        (texts,) = sides(original.samples)
+        _agree(native.read_masked(folder, texts), original.probabilities, EXACT)
         return "fill-mask", []
     if native.write_classifier(folder, original.network, original.result.get("thresholds")):
         found = native.read_classifier(folder, original.result["labels"], original.samples)
@@ -174,13 +188,14 @@ def _accuracy(file: Path, original: Original) -> tuple[float, int]:
     return metrics.measure(probs, targets, space, thresholds)["accuracy"], len(texts)
 
 
-def _test_texts(original: Original) -> tuple[Sequence[str], Tensor]:
+def _test_texts(original: Original) -> tuple[Sequence[Text], Tensor]:
     import pyarrow
     import pyarrow.parquet
 
     file = original.run.path / "predictions" / "test.parquet"
+    columns = ["text", "text_pair"] if original.pairs else ["text"]
     try:
-        table = pyarrow.parquet.read_table(file, columns=["text", "true"])
+        table = pyarrow.parquet.read_table(file, columns=[*columns, "true"])
     except (OSError, pyarrow.ArrowException) as error:
         raise UserError(
             f"int8=true measures on the run's test texts in {file}; they cannot be read: {error}\nChoose int8=false."
@@ -190,4 +205,4 @@ def _test_texts(original: Original) -> tuple[Sequence[str], Tensor]:
         targets = torch.tensor([[float(label in row) for label in labels] for row in true])
     else:
         targets = torch.tensor([labels.index(row) for row in true])
-    return table.column("text").to_pylist(), targets
+    return from_columns({name: table.column(name).to_pylist() for name in columns}), targets

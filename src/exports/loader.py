@@ -3,7 +3,7 @@
     from load import load
 
     classify = load(".")
-    classify(["A text.", "Another one."])  # [{"label": …, "score": …}, …]
+    classify(["A text.", "Another one."])  # [{"label": …, "score": …}, …]; of pairs: [("A text.", "Its pair."), …]
 
 It needs torch, transformers and safetensors.
 """
@@ -33,15 +33,21 @@ class Classifier:
 
     def __init__(self, encoder: nn.Module, head: nn.Module, tokenizer: Any, config: dict[str, Any]) -> None:
         self.encoder, self.head, self.tokenizer, self.config = encoder.eval(), head.eval(), tokenizer, config
+        self.pairs = bool(config.get("pairs"))  # folders of earlier versions do not say
 
-    def probabilities(self, texts: Sequence[str], batch_size: int = 32) -> Float[Tensor, "texts labels"]:
+    def probabilities(
+        self, texts: Sequence[str | tuple[str, str]], batch_size: int = 32
+    ) -> Float[Tensor, "texts labels"]:
         """Returns the probability of each label, in the order of the config's labels; multi-label ones are independent.
 
         Raises:
-            TypeError: `texts` is one text, which would be read as a list of characters.
+            TypeError: `texts` is one text, which would be read as a list of characters, or the model takes pairs and a
+                text is none, or the other way round.
         """
         if isinstance(texts, str):
             raise TypeError("texts must be a list of texts; got a single one. Put it in a list: classify([text])")
+        if any(isinstance(text, str) == self.pairs for text in texts):
+            raise TypeError(f"each text must be {'a pair (first, second)' if self.pairs else 'a single text'}")
         if not texts:
             return torch.empty(0, len(self.config["labels"]))
         batches = [list(texts[start : start + batch_size]) for start in range(0, len(texts), batch_size)]
@@ -49,7 +55,7 @@ class Classifier:
             logits = [self._logits(batch) for batch in batches]
         return probabilities(torch.cat(logits), self.config["objective"])
 
-    def __call__(self, texts: Sequence[str]) -> list[dict[str, Any]] | list[list[dict[str, Any]]]:
+    def __call__(self, texts: Sequence[str | tuple[str, str]]) -> list[dict[str, Any]] | list[list[dict[str, Any]]]:
         """Returns the most probable label of each text with its probability; for multi-label data, all labels whose
         probability reaches their threshold."""
         labels, limits = self.config["labels"], self.config["thresholds"]
@@ -61,12 +67,13 @@ class Classifier:
             return [[scored for scored in row if scored["score"] >= limits[scored["label"]]] for row in rows]
         return [max(row, key=lambda scored: float(scored["score"])) for row in rows]
 
-    def _logits(self, texts: list[str]) -> Tensor:
-        length = self.config["max_length"]
-        found = self.tokenizer(texts, truncation=True, max_length=length, padding=True, return_tensors="pt")
-        ids, mask = found["input_ids"], found["attention_mask"]
-        output = self.encoder(input_ids=ids, attention_mask=mask)
-        return logits_of(self.head, output, mask.bool(), isinstance(self.head, MixedHead))
+    def _logits(self, texts: list[Any]) -> Tensor:
+        options = {"truncation": True, "max_length": self.config["max_length"], "padding": True}
+        columns = [list(side) for side in zip(*texts, strict=True)] if self.pairs else [texts]
+        found = self.tokenizer(*columns, **options, return_tensors="pt")
+        return logits_of(
+            self.head, self.encoder(**found), found["attention_mask"].bool(), isinstance(self.head, MixedHead)
+        )
 
 
 def load(folder: str | Path) -> Classifier:

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from src.data.texts import COLUMNS, Text
 from src.errors import UserError
 from src.exports.standalone import plain_settings
 from src.models.heads import LinearHead
@@ -117,13 +118,14 @@ def _padded(matrix: Float[Tensor, "rows columns"], rows: int, columns: int) -> F
     return found
 
 
-def read_classifier(folder: Path, labels: Sequence[str], texts: Sequence[str]) -> Float[Tensor, "texts labels"]:
+def read_classifier(folder: Path, labels: Sequence[str], texts: Sequence[Text]) -> Float[Tensor, "texts labels"]:
     """Returns the probabilities from a pipeline."""
     from transformers import pipeline
 
     options: Any = {"truncation": True, "top_k": None, "trust_remote_code": False}
     classify: Any = pipeline("text-classification", model=str(folder), device="cpu", **options)
-    rows = [{scored["label"]: scored["score"] for scored in scores} for scores in classify(list(texts))]
+    given = [text if isinstance(text, str) else dict(zip(COLUMNS, text, strict=True)) for text in texts]
+    rows = [{scored["label"]: scored["score"] for scored in scores} for scores in classify(given)]
     return torch.tensor([[row[label] for label in labels] for row in rows])
 
 

@@ -1,5 +1,5 @@
-"""Exports a run's classifier to ONNX: token ids and attention mask in, logits out, with dynamic batch and token
-axes."""
+"""Exports a run's classifier to ONNX: token ids, attention mask and, of pairs, token types in; logits out; with dynamic
+batch and token axes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from src.models.networks import Network
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-Encoded = Mapping[str, Int[Tensor, "texts tokens"]]  # input_ids and attention_mask
+Encoded = Mapping[str, Int[Tensor, "texts tokens"]]  # the arguments of _Classifier, in order
 
-INPUTS = ("input_ids", "attention_mask")
 LARGEST = 1_900_000_000  # bytes of weights; a single ONNX file holds at most 2 GB
 
 
@@ -32,9 +31,13 @@ class _Classifier(nn.Module):
         self.network = network
 
     def forward(
-        self, input_ids: Int[Tensor, "texts tokens"], attention_mask: Int[Tensor, "texts tokens"]
+        self,
+        input_ids: Int[Tensor, "texts tokens"],
+        attention_mask: Int[Tensor, "texts tokens"],
+        token_type_ids: Int[Tensor, "texts tokens"] | None = None,
     ) -> Float[Tensor, "texts outputs"]:
-        logits: Tensor = self.network({"input_ids": input_ids, "mask": attention_mask.bool()})
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        logits: Tensor = self.network({"input_ids": input_ids, "mask": attention_mask.bool(), **types})
         return logits
 
 
@@ -55,11 +58,11 @@ def write(file: Path, network: Network, example: Encoded, opset: int) -> None:
         warnings.simplefilter("ignore")
         torch.onnx.export(
             _Classifier(network).eval(),
-            tuple(example[name] for name in INPUTS),
+            tuple(example.values()),
             str(file),
-            input_names=list(INPUTS),
+            input_names=list(example),
             output_names=["logits"],
-            dynamic_axes={**dict.fromkeys(INPUTS, axes), "logits": {0: "batch"}},
+            dynamic_axes={**dict.fromkeys(example, axes), "logits": {0: "batch"}},
             opset_version=opset,
             dynamo=False,
             external_data=size > LARGEST,
@@ -92,5 +95,5 @@ def open_session(file: Path) -> InferenceSession:
 
 def logits(session: InferenceSession, encoded: Encoded) -> Float[Tensor, "texts outputs"]:
     """Returns the logits of an ONNX model for a batch."""
-    (found,) = session.run(["logits"], {name: encoded[name].numpy() for name in INPUTS})
+    (found,) = session.run(["logits"], {name: tensor.numpy() for name, tensor in encoded.items()})
     return torch.as_tensor(found)

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor
 
+from src.data.texts import Text
 from src.errors import UserError
 from src.exports import loader
 from src.models import heads
@@ -78,7 +79,7 @@ def write_loader(folder: Path) -> None:
     (folder / "load.py").write_text(f"{before}\n{parts}\n\n{mark}{after}", encoding="utf-8")
 
 
-def read_back(folder: Path, texts: Sequence[str]) -> Float[Tensor, "texts labels"]:
+def read_back(folder: Path, texts: Sequence[Text]) -> Float[Tensor, "texts labels"]:
     """Returns the probabilities of the written model, from the folder's own loader if it has one."""
     own = folder / "load.py"
     load = runpy.run_path(str(own))["load"] if own.exists() else loader.load

@@ -13,6 +13,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
 from src.config.values import flat
+from src.data.texts import COLUMNS, from_columns
 from src.errors import UserError, reason
 from src.files.paths import user_path
 from src.runs.find import runs_in
@@ -70,7 +71,7 @@ class Run:
         """Returns columns of the predictions; None if there are no predictions.
 
         Args:
-            columns: their names.
+            columns: their names; `text` has the pairs of a run on pairs.
             split: test or validation.
 
         Raises:
@@ -82,8 +83,11 @@ class Run:
         if not file.exists():
             return None
         try:
-            table = pyarrow.parquet.read_table(file, columns=list(columns))
-            return {name: table.column(name).to_pylist() for name in columns}
+            with pyarrow.parquet.ParquetFile(file) as opened:
+                sides = [name for name in COLUMNS if name in opened.schema_arrow.names and "text" in columns]
+                table = opened.read(columns=[*{*columns, *sides}])
+            texts = {"text": from_columns({name: table.column(name).to_pylist() for name in sides})} if sides else {}
+            return {name: texts.get(name) or table.column(name).to_pylist() for name in columns}
         except (OSError, KeyError, pyarrow.ArrowException) as error:
             raise UserError(
                 f"{file} must hold the columns {', '.join(columns)}; it cannot be read: {reason(error)}.\n"

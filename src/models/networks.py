@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutput
 
 from src.data.labels import LabelSpace
-from src.datamodules.batching import Batch
+from src.datamodules.ragged import Batch
 from src.freezing.strategy import HEAD, Phase, Stage, trained_in
 from src.models.heads import logits_of
 
@@ -69,7 +69,7 @@ def label_logits(
         return logits.float()
     mask = batch["mask"]
     if "states" not in batch:
-        output = encoder(input_ids=batch["input_ids"], attention_mask=mask.long())
+        output = encoder(**encoder_inputs(encoder, batch))
     elif suffix:
         output = suffix(inputs_embeds=batch["states"], attention_mask=mask.long())
     else:
@@ -78,15 +78,29 @@ def label_logits(
     return logits_of(head, output, mask, reads_all_layers(head) and "states" not in batch).float()
 
 
+def encoder_inputs(encoder: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """Returns what an encoder reads of a batch: token ids, their mask, and of pairs the types of their tokens, where it
+    has embeddings for these."""
+    inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["mask"].long()}
+    if "token_type_ids" in batch and reads_types(encoder):
+        inputs["token_type_ids"] = batch["token_type_ids"]
+    return inputs
+
+
+def reads_types(encoder: nn.Module) -> bool:
+    """Whether an encoder has embeddings for several types of tokens."""
+    return getattr(encoder.config, "type_vocab_size", 0) > 1
+
+
 def token_logits(encoder: PreTrainedModel, head: nn.Module, batch: Batch) -> Float[Tensor, "masked vocabulary"]:
     """Returns the logits at `masked_positions`, which are indices into the flattened padded batch."""
-    mask, options = batch["mask"].long(), {}
+    inputs = encoder_inputs(encoder, batch)
     if "segments" in batch:
         # Packed texts do not attend to each other, and the positions of each start at 0.
         segments = batch["segments"]
         mask = segments[:, None, :, None] == segments[:, None, None, :]
-        options = {"position_ids": batch["positions"]}
-    states = encoder(input_ids=batch["input_ids"], attention_mask=mask, **options).last_hidden_state
+        inputs |= {"attention_mask": mask, "position_ids": batch["positions"]}
+    states = encoder(**inputs).last_hidden_state
     logits: Tensor = head(states.flatten(0, 1)[batch["masked_positions"]], encoder.get_input_embeddings().weight)
     return logits.float()
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from src.data.labels import LABEL_F1, LabelSpace
-from src.datamodules.batching import Batch
+from src.datamodules.ragged import Batch
 from src.freezing.strategy import Phase, Stage
 from src.models.heads import probabilities
 from src.models.networks import label_logits

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from src.datamodules.batching import Batch
+from src.datamodules.ragged import Batch
 from src.files.ranks import gather
 from src.freezing import strategy
 from src.freezing.strategy import HEAD, Phase, Stage, trained_in

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from src.data.labels import MASKED_SCORES
-from src.datamodules.batching import Batch
+from src.datamodules.ragged import Batch
 from src.models.heads import MaskedLanguageHead
 from src.models.networks import token_logits
 from src.modules import metrics

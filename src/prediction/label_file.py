@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, model_validator
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from src.config.data import Data, Label, OneColumn, Quoting
+from src.config.data import Data, Label, Quoting, TextColumns
 from src.config.sections import Positive, Section
+from src.config.validation import check
 from src.data.label_columns import read_labels
 from src.data.label_matching import encode
+from src.data.texts import is_blank, other_columns, read_texts
 from src.datamodules.text_problems import EMPTY, UNKNOWN, counted, find_problems, first_rows
 from src.errors import UserError
 from src.files.paths import user_path
@@ -32,7 +33,7 @@ from src.tables.tables import Table, stream_table
 from src.tables.writing import STDOUT, Columns, open_table
 
 if TYPE_CHECKING:
-    from src.datamodules.tokenizing import Tokens
+    from src.datamodules.ragged import Tokens
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +46,11 @@ class Options(Section):
     run: Annotated[str, Field(min_length=1)]
     sweep_folder: str | None
     text: str | None
+    pair: str | None
     input: Annotated[str, Field(min_length=1)] | None
     output: Annotated[str, Field(min_length=1)] | None
     evaluate: bool
-    text_column: OneColumn | None
+    text_column: TextColumns | None
     label_column: Label | None
     header: bool | None
     quoting: Quoting | None
@@ -57,10 +59,13 @@ class Options(Section):
 
     @model_validator(mode="after")
     def is_consistent(self) -> Self:
+        if self.pair is not None and self.text is None:
+            raise ValueError("pair=… is the second text of a pair; give the first too: text=…")
         if (self.text is None) == (self.input is None):
             raise ValueError("Give either text=… or input=FILE (- for standard input)")
-        if self.text is not None and not self.text.strip():
-            raise ValueError('text must hold words; it is blank. For example: text="The movie was fantastic!"')
+        for key, text in (("text", self.text), ("pair", self.pair)):
+            if text is not None and not text.strip():
+                raise ValueError(f'{key} must hold words; it is blank. For example: {key}="The movie was fantastic!"')
         if self.input is None and (self.output is not None or self.evaluate):
             raise ValueError("output=… and evaluate=true require input=FILE; predictions for text=… are printed")
         return self
@@ -79,15 +84,17 @@ def label_file(folder: RunFolder, options: Options) -> None:
     source, target = user_path(options.input or STDIN), user_path(options.output or STDOUT)
     if source != STDIN and target.exists() and source.exists() and target.samefile(source):
         raise UserError(f"output must be another file than input; both are {source}.\nChoose another: output=…")
-    tables = stream_table(source, ROWS, Layout.like(folder.saved_config(), options.header, options.quoting))
+    trained = folder.saved_config()
+    tables = stream_table(source, ROWS, Layout.like(trained, options.header, options.quoting))
     first = next(tables)  # problems of the file are reported before a model is loaded
+    data = _columns(check(trained).data, options)
     predictor = Predictor.load(folder.path, options.precision)
     if predictor.space.objective == "mlm":
         raise UserError(
             f"input=… requires a classifier; {folder.path} is a masked language model.\n"
             f'Give it a text: text="… {predictor.tokenizer.mask_token} …", or choose the run of a classifier.'
         )
-    labeller = Labeller(predictor, _columns(predictor.cfg.data, options), options.evaluate)
+    labeller = Labeller(predictor, data, options.evaluate)
     with open_table(target) as write, _progress() as advance:
         for table in itertools.chain([first], tables):
             write(labeller(table))
@@ -129,10 +136,10 @@ class Labeller:
         Raises:
             UserError: a column is missing, or the true label of a row is not a label of the run.
         """
-        texts = table.texts(self.data.text, "text_column")
+        texts = read_texts(table, self.data, "text_column")
         self.rows += len(texts)
-        filled = [i for i, text in enumerate(texts) if text.strip()]
-        self.blank += [table.rows[i] for i, text in enumerate(texts) if not text.strip()]
+        filled = [i for i, text in enumerate(texts) if not is_blank(text)]
+        self.blank += [table.rows[i] for i, text in enumerate(texts) if is_blank(text)]
         targets = self._targets(table, filled) if self.evaluate else None
         tokens = self.predictor.tokens([texts[i] for i in filled])
         self._note_unread(tokens, [table.rows[i] for i in filled])
@@ -156,7 +163,7 @@ class Labeller:
         return encode(read_labels(kept, self.data, "label_column"), self.predictor.space, self.data)
 
     def _note_unread(self, tokens: Tokens, rows: Sequence[int]) -> None:
-        problems = find_problems(tokens, self.predictor.tokenizer)
+        problems = find_problems(tokens, self.predictor.tokenizer, self.data.pairs)
         self.cut += len(problems.truncated)
         for what, indices in ((EMPTY, problems.empty), (UNKNOWN, problems.unknown)):
             self.unread[what] += [rows[index] for index in indices]
@@ -201,12 +208,17 @@ class Labeller:
         return report + "\n" + "\n".join(f"{name:20} {score:.3f}" for name, score in scores.items())
 
 
-def _columns(trained: DictConfig, options: Options) -> Data:
-    """Returns the data section of a run with the columns of the input file."""
-    given = {key: column for key in ("text", "label") if (column := getattr(options, f"{key}_column")) is not None}
+def _columns(trained: Data, options: Options) -> Data:
+    """Returns the data section of a run with the columns of the input file.
+
+    Raises:
+        UserError: there are more or fewer columns of texts than in training.
+    """
+    texts = trained if options.text_column is None else other_columns(trained, options.text_column, "text_column")
+    given: dict[str, Any] = {} if options.label_column is None else {"label": options.label_column}
     if isinstance(options.label_column, list):  # one column per label replaces all other settings of labels
         given |= {"label_delimiter": None, "label_names": None, "task": "auto"}
-    return Data.model_validate(OmegaConf.to_container(OmegaConf.merge(trained, given)))
+    return texts.model_copy(update=given)
 
 
 def _unique_name(name: str, taken: Container[str]) -> str:

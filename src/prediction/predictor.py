@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.backbones.weights import check_finite
+from src.config.data import Data
 from src.config.validation import check
 from src.data.labels import LabelSpace
+from src.data.texts import Text, check_kind, parts, sides
 from src.errors import UserError
 from src.models.imports import without_garbage_collection
 from src.runs.folder import RunFolder
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from src.backbones.integrity import Part
-    from src.datamodules.tokenizing import Tokens
+    from src.datamodules.ragged import Tokens
     from src.models.networks import Network
 
 log = logging.getLogger(__name__)
@@ -56,7 +58,8 @@ class Predictor:
         dtype: torch.dtype,
     ) -> None:
         self.network, self.tokenizer, self.cfg, self.result, self.dtype = network, tokenizer, cfg, result, dtype
-        self.max_length = int(cfg.data.max_length)
+        self.data = Data.model_validate(OmegaConf.to_container(cfg.data, resolve=True))
+        self.max_length = self.data.max_length
         self.space = LabelSpace.of(result)
 
     @classmethod
@@ -92,22 +95,23 @@ class Predictor:
         predictor.network.to(device or _accelerator() or "cpu")
         return predictor
 
-    def __call__(self, texts: Sequence[str]) -> list[list[Scored]]:
-        """Returns the probability of each label for each text, the most probable first.
+    def __call__(self, texts: Sequence[Text]) -> list[list[Scored]]:
+        """Returns the probability of each label for each text, the most probable first; of a run on pairs, each text is
+        a pair `(first, second)`.
 
         Raises:
-            UserError: the run is a masked language model, or `texts` is a single text.
+            UserError: the run is a masked language model, or `texts` is not a list of the inputs that it takes.
         """
         return [
             sorted(zip(self.space.names, row, strict=True), key=lambda scored: -scored[1])
             for row in self.probabilities(texts).tolist()
         ]
 
-    def probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def probabilities(self, texts: Sequence[Text]) -> NDArray[np.float32]:
         """Returns float32 [texts, labels], the labels in the order of `space.names`.
 
         Raises:
-            UserError: the run is a masked language model, or `texts` is a single text.
+            UserError: as for a call.
         """
         if self.space.objective == "mlm":
             raise UserError(
@@ -153,7 +157,7 @@ class Predictor:
         """float32 [labels], multi-label only: the probability from which a label is predicted, tuned on validation."""
         return np.array([self.result["thresholds"][name] for name in self.space.names], dtype=np.float32)
 
-    def fill(self, text: str, top: int) -> list[list[Scored]]:
+    def fill(self, text: Text, top: int) -> list[list[Scored]]:
         """Returns the `top` most probable tokens for each masked token of a text.
 
         Raises:
@@ -167,8 +171,8 @@ class Predictor:
             )
         tokens = self.tokens([text])
         positions = np.flatnonzero(tokens.values == self.tokenizer.mask_token_id)
-        if len(positions) != text.count(mask) or not len(positions):
-            given = text.count(mask)
+        given = sum(part.count(mask) for part in parts(text))
+        if len(positions) != given or not given:
             found = (
                 f"{len(positions)} of {given} {'is' if len(positions) == 1 else 'are'} there"
                 if given
@@ -186,23 +190,37 @@ class Predictor:
             for ids, values in zip(probs.indices.tolist(), probs.values.tolist(), strict=True)
         ]
 
-    def tokens(self, texts: Sequence[str]) -> Tokens:
-        """Returns the token ids of each text, truncated to `max_length`."""
-        from src.datamodules.tokenizing import Tokens, token_ids
+    def tokens(self, texts: Sequence[Text]) -> Tokens:
+        """Returns the token ids of each text, truncated to `max_length`.
 
-        ids, whole = token_ids(list(texts), self.tokenizer, self.max_length) if texts else ([], [])
-        values = np.fromiter(itertools.chain.from_iterable(ids), dtype=np.int64)
-        return Tokens(values, np.array([*map(len, ids)], dtype=np.int64), np.array(whole, dtype=np.int64))
+        Raises:
+            UserError: the run takes pairs and a text is none, or the other way round.
+        """
+        from src.datamodules.ragged import Tokens
+        from src.datamodules.tokenizing import FULL_LENGTH, token_columns
+
+        for text in texts:
+            check_kind(text, self.data)
+        if not texts:
+            return Tokens(*(np.empty(0, dtype=np.int64) for _ in range(3)))
+        found = token_columns(sides(texts), self.tokenizer, self.max_length)
+        lengths = np.array([len(ids) for ids in found["ids"]], dtype=np.int64)
+
+        def flat(name: str) -> NDArray[np.int64]:
+            return np.fromiter(itertools.chain.from_iterable(found[name]), dtype=np.int64)
+
+        types = flat("types") if "types" in found else None
+        return Tokens(flat("ids"), lengths, np.array(found[FULL_LENGTH], dtype=np.int64), types=types)
 
     def _logits(self, tokens: Tokens, rows: NDArray[np.intp], **more: NDArray[Any]) -> torch.Tensor:
         import torch
 
-        ids, mask = tokens.padded(rows, int(self.tokenizer.pad_token_id or 0))
-        batch = {"input_ids": ids, "mask": mask, **more}
+        batch = tokens.batch(rows, int(self.tokenizer.pad_token_id or 0))
+        batch |= {name: torch.from_numpy(values) for name, values in more.items()}
         device = self.network.device
         mixed_precision = self.dtype != torch.float32
         with torch.inference_mode(), torch.autocast(device.type, self.dtype, enabled=mixed_precision):
-            logits: torch.Tensor = self.network({name: torch.from_numpy(v).to(device) for name, v in batch.items()})
+            logits: torch.Tensor = self.network({name: tensor.to(device) for name, tensor in batch.items()})
         return logits
 
 

@@ -12,6 +12,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from src.data.corpus import Corpus
 from src.data.labels import LabelSpace
 from src.data.split import Split
+from src.data.texts import as_columns, shown
 from src.models.heads import probabilities
 from src.modules import metrics
 from src.modules.classification_report import report_text
@@ -141,7 +142,7 @@ def _worst(
     return [
         {
             "row": str(split.rows[row]),
-            "text": split.texts[row],
+            "text": shown(split.texts[row]),
             "true": ", ".join(_names(true[row], space)),
             "predicted": ", ".join(_names(predicted[row], space)),
             "loss": f"{losses[row]:.2f}",
@@ -174,7 +175,7 @@ def _write_predictions(
     table = pyarrow.table(
         {
             "row": split.rows,
-            "text": split.texts,
+            **as_columns(split.texts),
             "true": named(predictions.targets.numpy()),
             "predicted": named(decide(predictions, module, thresholds)),
             "probabilities": _rows(probabilities(predictions.logits, module.space.objective).double().numpy()),

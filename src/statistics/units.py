@@ -26,10 +26,21 @@ ORDERS = 8  # of the texts, in which neighbours that share a shingle are compare
 Numbers = Int[NDArray[np.int64], "..."]
 
 
-def units(texts: Sequence[str]) -> Int[NDArray[np.int64], " texts"]:
+def units(*sides: Sequence[str]) -> Int[NDArray[np.int64], " texts"]:
     """Returns the number of the unit of each text.
 
-    Two texts are of one unit if they have the same words, apart from case and punctuation, or if the longer one
+    Args:
+        sides: the texts; of pairs, the first texts and the second texts. Two pairs are of one unit if their first texts
+            are of one unit, and their second texts too.
+    """
+    numbers = [_units(side) for side in sides]
+    if len(numbers) == 1:
+        return numbers[0]
+    return np.asarray(np.unique(np.stack(numbers), axis=1, return_inverse=True)[1].ravel(), dtype=np.int64)
+
+
+def _units(texts: Sequence[str]) -> Int[NDArray[np.int64], " texts"]:
+    """Two texts are of one unit if they have the same words, apart from case and punctuation, or if the longer one
     contains at least 80% of the five-word sequences of the shorter one, which has at least eight words (Broder 1997:
     containment of shingles); and so is what is connected through other texts.
     """

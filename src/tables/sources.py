@@ -68,7 +68,7 @@ def _read_file(path: Path, cfg: Data) -> Table:
 
 def _warn_of_header(table: Table, cfg: Data) -> None:
     """Says that the first row seems to hold names: one word for a text, and a label that no other row has."""
-    texts, labels = (table.columns.get(str(name), []) for name in (cfg.text, cfg.label))
+    texts, labels = (table.columns.get(str(name), []) for name in (cfg.text_columns[0], cfg.label))
     if labels and texts and len(str(texts[0]).split()) == 1 and labels.count(labels[0]) == 1:
         row = f"{texts[0]!r} and {labels[0]!r}"
         log.warning("The first row of %s has %s: if these are names of columns, data.header=true", table.source, row)

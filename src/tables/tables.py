@@ -14,7 +14,6 @@ from src.tables.content import LARGEST_FIELD, Content, Layout, Row
 from src.tables.lines import STDIN, name_of
 from src.tables.reading import HEADLESS, READERS, kind_of, kinds
 
-LIST = re.compile(r"\[.*,.*\]")  # several columns where one is to be named
 HALF = re.compile("[\ud800-\udfff]")  # of a character that takes two 16-bit units
 
 
@@ -70,8 +69,6 @@ class Table:
         if len(names) == 1 and (mark := next((m for m in ";\t|," if m in names[0]), None)):
             return f"The delimiter seems to be {mark!r}; save the file as .csv with commas or as .tsv with tabs."
         hint = f"{nearest(repr(name), map(repr, names))} Name one: {key}=…"
-        if LIST.fullmatch(name):
-            hint += "\nPairs of texts are not supported; join the columns into one first, with a space between them."
         numbered = names == [str(place) for place in range(len(names))]
         if numbered and name in (values[0] for values in self.columns.values()):
             return f"{hint}\nThe first row has it; if that row is a header: {section}header=true"

@@ -20,6 +20,7 @@ from src.config.model import MaskedLanguageHead
 from src.config.monitor import best_mode
 from src.config.schema import RunConfig
 from src.data.corpus import Corpus
+from src.data.texts import parts
 from src.freezing.reached_phases import fitted
 from src.freezing.strategy import Strategy, depth
 from src.freezing.whole_stages import Cut
@@ -53,7 +54,7 @@ def build(
 
     use_threads(settings.trainer)
     pl.seed_everything(settings.seed, workers=True, verbose=False)
-    texts = corpus.splits["train"].texts
+    texts = [part for text in corpus.splits["train"].texts for part in parts(text)]
     encoder, head, tokenizer = build_network(cfg, settings, strategy, source, corpus.space.outputs, texts)
     if settings.trainer.gradient_checkpointing:
         enable_checkpointing(encoder)

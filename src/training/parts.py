@@ -87,7 +87,7 @@ def build_parts(inputs: Inputs, folder: RunFolder, warn: bool) -> Parts:
     datamodule.setup()
     if is_main_process():
         longest, tokenizer = inputs.source.longest, datamodule.tokenizer
-        log_problems(inputs.corpus.splits, datamodule.tokens, tokenizer, settings.data.max_length, longest)
+        log_problems(inputs.corpus.splits, datamodule.tokens, tokenizer, settings.data, longest)
         if warn:
             warn_of_idle(given_keys(), strategy.name, settings, module.stages, module.phases)
     backbone = integrity.record(inputs.source, datamodule.tokenizer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from src import activations
 from src.caching import encoding
@@ -25,7 +27,7 @@ from src.runs.folder import RunFolder
 from src.store import entries
 from src.store import store as store_store
 from src.store.store import Mapped, Shape, Store
-from tests.conftest import ARCHITECTURES
+from tests.conftest import ARCHITECTURES, PAIRS
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
 FROZEN = {
@@ -62,12 +64,14 @@ def test_a_run_from_the_store_equals_the_live_run(strategy: str, run_tiny: Run) 
     assert stored["metrics"]["test"]["accuracy"] == live["metrics"]["test"]["accuracy"]
 
 
+@pytest.mark.parametrize("text", ["text", PAIRS])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_continues_from_the_store_or_gives_the_reason(
-    architecture: str, run_tiny: Run, backbone_folder: Callable[[str], Path]
+    architecture: str, text: str, run_tiny: Run, backbone_folder: Callable[[str], Path]
 ) -> None:
     layers = 0 if architecture == "albert" else 2
     options = [f"backbone.name={backbone_folder(architecture)}", "freeze=bottom", f"freeze.layers={layers}"]
+    options.append(f"data.text={text}")
     _, live = run_tiny(*options, "activations=off", name="live")
     _, stored = run_tiny(*options, name="stored")
     assert stored["phases"][0]["activations"]["used"] == (architecture != "albert")
@@ -107,6 +111,23 @@ def test_another_prefix_text_length_depth_or_dtype_has_another_store(
         change = f"backbone.name={tmp_path / 'other'}"
     run_tiny(change, name="second")
     assert len(stores(tmp_path)) == 2
+
+
+def test_token_types_are_part_of_what_a_store_depends_on(
+    run_tiny: Run, backbone_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """The same token ids with other types give other states: two stores."""
+    plain = shutil.copytree(backbone_folder("bert"), tmp_path / "plain")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(plain)
+    tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = ["input_ids", "attention_mask"]
+    tokenizer.save_pretrained(plain)
+    pairs = (f"data.text={PAIRS}", "freeze=all", "model=bert_linear", "trainer.max_epochs=1")
+    _, typed = run_tiny(*pairs, name="typed")
+    _, untyped = run_tiny(*pairs, f"backbone.name={plain}", name="untyped")
+    keys = [json.loads((store / "manifest.json").read_text())["key"] for store in stores(tmp_path)]
+    assert len(keys) == 2
+    assert {name for name in keys[0] if keys[0][name] != keys[1][name]} == {"tokens", "backbone"}
+    assert losses(typed) != losses(untyped)
 
 
 def test_a_run_that_cannot_use_a_store_gives_the_reason(run_tiny: Run, tmp_path: Path) -> None:

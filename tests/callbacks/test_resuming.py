@@ -22,7 +22,7 @@ from src.errors import UserError
 from src.files import locks
 from src.runs.checkpoints import newest_valid, read_verified
 from src.runs.folder import RunFolder
-from tests.conftest import LAYERS, REVIEWS, composed, longer, power_cut, refusal
+from tests.conftest import LAYERS, PAIRS, REVIEWS, composed, longer, power_cut, refusal
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
 
@@ -84,6 +84,19 @@ CHANGED = {
     "batch size": (_other_config("  batch_size: 8", "  batch_size: 4"), "batch size: 8 then, 4 now"),
     "tokenizer": (_other_tokenizer, "tokenizer"),
 }
+
+
+@pytest.mark.parametrize("freeze", ["freeze=none", "freeze=all"])
+def test_a_run_on_pairs_goes_on_bit_for_bit(freeze: str, run_tiny: Run, tmp_path: Path) -> None:
+    options = (f"data.text={PAIRS}", "model=bert_linear", freeze, "data.batch_size=8")
+    run_tiny(*options, name="whole")
+    with power_cut(1, 3):
+        run_tiny(*options, name="cut")
+    resume(RunFolder(tmp_path / "cut"))
+    one, other = (read_verified(RunFolder(tmp_path / name).best_checkpoint) for name in ("whole", "cut"))
+    assert one["global_step"] == other["global_step"]
+    assert one["state_dict"].keys() == other["state_dict"].keys()
+    assert all(torch.equal(tensor, other["state_dict"][name]) for name, tensor in one["state_dict"].items())
 
 
 @pytest.mark.parametrize("what", CHANGED)

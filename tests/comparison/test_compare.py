@@ -487,6 +487,18 @@ def test_a_text_flips_only_where_most_runs_agree(made: Make) -> None:
     assert [flip.row for flip in flips(mine, theirs)] == [2]
 
 
+def test_pairs_are_shown_and_counted_as_pairs(made: Make) -> None:
+    texts = {"row": [1, 2, 3], "text": ["x", "x", "x"], "text_pair": ["y", "Y!", "z"], "true": ["a", "a", "a"]}
+    for strategy, said in (("none", ["b", "b", "b"]), ("all", ["b", "b", "a"])):
+        last = made(f"freeze={strategy}", seed=1)
+        table = pyarrow.table({**texts, "predicted": said})
+        pyarrow.parquet.write_table(table, last.file("predictions", "test.parquet"))
+    mine, theirs = group(runs(last))
+    assert [flip.text for flip in flips(mine, theirs)] == ["x ⏎ z"]
+    (run,) = mine.runs
+    assert run.predictions("text") == {"text": [("x", "y"), ("x", "Y!"), ("x", "z")]}
+
+
 def test_long_names_leave_room_for_the_plots(made: Make, recwarn: pytest.WarningsRecorder) -> None:
     stages = ",".join(f"encoder.layer.{number}.attention" for number in range(9))
     made("freeze=pattern", f"freeze.frozen=[{stages}]")

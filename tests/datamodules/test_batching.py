@@ -9,12 +9,13 @@ import pytest
 import torch
 import transformers
 
-from src.datamodules.batching import BatchLoader, BatchPlan, EncodedSplit, Ragged
+from src.datamodules.batching import BatchLoader, BatchPlan, EncodedSplit
+from src.datamodules.ragged import Tokens
 from src.datamodules.tokenizing import fingerprint, tokenize
 from tests.conftest import review_texts
 
 LENGTHS = np.random.default_rng(0).integers(1, 40, 103)
-TOKENS = Ragged(np.arange(LENGTHS.sum(), dtype=np.int32), LENGTHS)
+TOKENS = Tokens(np.arange(LENGTHS.sum(), dtype=np.int32), LENGTHS, LENGTHS)
 
 
 def split(rank: int = 0, ranks: int = 1) -> EncodedSplit:

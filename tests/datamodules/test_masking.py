@@ -18,8 +18,8 @@ from src.backbones.scratch import train_tokenizer
 from src.config import backbone as config_backbone
 from src.config import model
 from src.data import corpus as corpora
-from src.datamodules.batching import Ragged
 from src.datamodules.masking import MaskedSplit, Masking, Vocabulary, pack, read_vocabulary
+from src.datamodules.ragged import Tokens
 from src.datamodules.tokenizing import tokenize
 from src.errors import UserError
 from src.freezing.whole_stages import Nothing
@@ -31,7 +31,7 @@ from src.runs.folder import RunFolder
 from src.runs.pretrain_config import stage_configs
 from src.train import train
 from src.training.build import build
-from tests.conftest import composed, review_texts
+from tests.conftest import PAIRS, composed, review_texts
 
 Train = Callable[..., tuple[RunFolder, dict[str, Any]]]
 
@@ -54,7 +54,7 @@ TEN = [
 
 
 @pytest.fixture(scope="module")
-def tokens(tokenizer: transformers.PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory) -> Ragged:
+def tokens(tokenizer: transformers.PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory) -> Tokens:
     return tokenize(TEXTS, tokenizer, 64, tmp_path_factory.mktemp("cache"))
 
 
@@ -63,7 +63,7 @@ def vocabulary(tokenizer: transformers.PreTrainedTokenizerFast) -> Vocabulary:
     return read_vocabulary(tokenizer)
 
 
-def hidden(tokens: Ragged, masking: Masking, epoch: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def hidden(tokens: Tokens, masking: Masking, epoch: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rows = np.arange(len(tokens.lengths))
     ids = tokens.flat(rows).astype(np.int64)
     return ids, *masking(ids, tokens.lengths, rows, epoch)
@@ -71,7 +71,7 @@ def hidden(tokens: Ragged, masking: Masking, epoch: int = 0) -> tuple[np.ndarray
 
 @pytest.mark.parametrize("cfg", [PLAIN, WORDS], ids=["tokens", "words"])
 def test_rates_are_those_of_the_config_and_special_tokens_stay(
-    tokens: Ragged, vocabulary: Vocabulary, cfg: model.Masking
+    tokens: Tokens, vocabulary: Vocabulary, cfg: model.Masking
 ) -> None:
     ids, seen, chosen = hidden(tokens, Masking(vocabulary, cfg, seed=1))
     ordinary = ~vocabulary.special[ids]
@@ -86,7 +86,7 @@ def test_rates_are_those_of_the_config_and_special_tokens_stay(
     assert not vocabulary.special[seen[chosen & ~masked]].any()
 
 
-def test_masks_are_a_function_of_seed_epoch_and_text(tokens: Ragged, vocabulary: Vocabulary) -> None:
+def test_masks_are_a_function_of_seed_epoch_and_text(tokens: Tokens, vocabulary: Vocabulary) -> None:
     _, first, chosen = hidden(tokens, Masking(vocabulary, WORDS, seed=1))
     for seed, epoch in ((2, 0), (1, 1)):
         _, _, other = hidden(tokens, Masking(vocabulary, WORDS, seed), epoch)
@@ -100,7 +100,7 @@ def test_masks_are_a_function_of_seed_epoch_and_text(tokens: Ragged, vocabulary:
         assert batch["input_ids"][place, :length].tolist() == first[starts[row] : starts[row] + length].tolist()
 
 
-def test_whole_words_are_hidden_together(tokens: Ragged, vocabulary: Vocabulary) -> None:
+def test_whole_words_are_hidden_together(tokens: Tokens, vocabulary: Vocabulary) -> None:
     ids, _, chosen = hidden(tokens, Masking(vocabulary, WORDS, seed=1))
     inside = vocabulary.continues[ids]
     assert inside.sum() > 1000
@@ -109,7 +109,7 @@ def test_whole_words_are_hidden_together(tokens: Ragged, vocabulary: Vocabulary)
     assert not (alone[1:] == alone[:-1])[inside[1:]].all()
 
 
-def test_targets_are_the_tokens_at_their_places(tokens: Ragged, vocabulary: Vocabulary) -> None:
+def test_targets_are_the_tokens_at_their_places(tokens: Tokens, vocabulary: Vocabulary) -> None:
     rows = np.array([5, 90, 6, 7])
     batch = MaskedSplit(tokens, Masking(vocabulary, WORDS, seed=1), padding=0)[3, rows]
     plain, _ = tokens.padded(rows, padding=0)
@@ -118,7 +118,7 @@ def test_targets_are_the_tokens_at_their_places(tokens: Ragged, vocabulary: Voca
     assert float(batch["loss_divisor"]) == len(batch["targets"]) > 0
 
 
-def test_processes_share_the_masked_tokens_of_a_batch(tokens: Ragged, vocabulary: Vocabulary) -> None:
+def test_processes_share_the_masked_tokens_of_a_batch(tokens: Tokens, vocabulary: Vocabulary) -> None:
     masking, rows = Masking(vocabulary, WORDS, seed=1), np.arange(9)
     whole = MaskedSplit(tokens, masking, padding=0)[0, rows]
     parts = [MaskedSplit(tokens, masking, 0, rank, 2)[0, rows] for rank in range(2)]
@@ -126,7 +126,28 @@ def test_processes_share_the_masked_tokens_of_a_batch(tokens: Ragged, vocabulary
     assert all(float(p["loss_divisor"]) == float(whole["loss_divisor"]) / 2 for p in parts)
 
 
-def test_packed_rows_hold_every_text_once_and_are_nearly_full(tokens: Ragged) -> None:
+def test_masked_pairs_keep_their_token_types(
+    tokenizer: transformers.PreTrainedTokenizerFast, vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    pairs = [(TEXTS[i], TEXTS[i + 1]) for i in range(9)]
+    found = MaskedSplit(tokenize(pairs, tokenizer, 40, tmp_path), Masking(vocabulary, PLAIN, seed=1), 0)[
+        0, np.arange(9)
+    ]
+    expected = tokenizer(*map(list, zip(*pairs, strict=True)), truncation=True, max_length=40, padding=True)
+    assert found["token_type_ids"].tolist() == expected["token_type_ids"]
+    assert found["mask"].int().tolist() == expected["attention_mask"]
+
+
+def test_pairs_are_pretrained_on_and_filled_in(run_tiny: Train) -> None:
+    folder, _ = run_tiny("model=bert_mlm", f"data.text={PAIRS}", "data.label=null", "trainer.max_epochs=1")
+    predictor = Predictor.load(folder.path)
+    (one,), (other,) = (predictor.fill(("The film", f"was {end}."), top=3) for end in ("[MASK]", "very [MASK]"))
+    assert len(one) == len(other) == 3
+    with pytest.raises(UserError, match="needs two"):
+        predictor.fill("The film was [MASK].", top=3)
+
+
+def test_packed_rows_hold_every_text_once_and_are_nearly_full(tokens: Tokens) -> None:
     blocks = pack(tokens.lengths, 64)
     assert sorted(np.concatenate(blocks).tolist()) == list(range(len(TEXTS)))
     sizes = [int(tokens.lengths[block].sum()) for block in blocks]

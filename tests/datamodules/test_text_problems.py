@@ -14,8 +14,9 @@ import transformers
 from datasets import Dataset
 
 from src import predict
+from src.datamodules.ragged import Tokens
 from src.datamodules.text_problems import _proposal, find_problems
-from src.datamodules.tokenizing import Tokens, fingerprint, token_ids, tokenize
+from src.datamodules.tokenizing import fingerprint, token_columns, tokenize
 from src.predict import Predictor
 from src.runs.folder import RunFolder
 from tests.conftest import composed_for, review_texts
@@ -35,7 +36,7 @@ def test_what_is_not_read_is_found(
 ) -> None:
     found = tokenize(texts, tokenizer, FEW, tmp_path)
     assert found.full_lengths.tolist() == [len(tokenizer(text)["input_ids"]) for text in texts]
-    problems = find_problems(found, tokenizer)
+    problems = find_problems(found, tokenizer, pairs=False)
     assert problems.empty.tolist() == [1]
     assert problems.unknown.tolist() == [2, 7]
     assert problems.truncated.tolist() == [5, 6, 7]  # ten words and two special tokens fit
@@ -49,24 +50,12 @@ def test_a_tokenizer_without_unknown_or_special_tokens_is_none_to_stumble_over(
     class Plain:
         unk_token_id = None
 
-        def num_special_tokens_to_add(self) -> int:
+        def num_special_tokens_to_add(self, pair: bool) -> int:
             return 0
 
     tokens = Tokens(np.array([7, 8, 9]), np.array([2, 0, 1]), np.array([5, 0, 1]))
-    problems = find_problems(tokens, Plain())  # type: ignore[arg-type]
+    problems = find_problems(tokens, Plain(), pairs=False)  # type: ignore[arg-type]
     assert (problems.empty.tolist(), problems.unknown.tolist(), problems.truncated.tolist()) == ([1], [], [0])
-
-
-def test_a_tokenizer_in_python_counts_what_it_cuts(
-    texts: list[str], tokenizer: transformers.PreTrainedTokenizerFast
-) -> None:
-    class Slow:
-        tokenize, num_special_tokens_to_add = tokenizer.tokenize, tokenizer.num_special_tokens_to_add
-
-        def __call__(self, texts: list[str], **options: Any) -> transformers.BatchEncoding:
-            return transformers.BatchEncoding({"input_ids": tokenizer(texts, **options)["input_ids"]})
-
-    assert token_ids(texts, Slow(), FEW) == token_ids(texts, tokenizer, FEW)  # type: ignore[arg-type]
 
 
 def test_cached_tokens_of_an_older_version_are_made_anew(
@@ -74,7 +63,7 @@ def test_cached_tokens_of_an_older_version_are_made_anew(
 ) -> None:
     file = tmp_path / "tokens" / f"{fingerprint(texts, tokenizer, FEW)}.arrow"
     file.parent.mkdir()
-    ids, _ = token_ids(texts, tokenizer, FEW)
+    ids = token_columns([texts], tokenizer, FEW)["ids"]
     rows = Dataset.from_dict({"text": texts})
     rows.map(lambda _, i: {"ids": ids[i]}, with_indices=True, remove_columns=["text"], cache_file_name=str(file))
     assert file.exists()

@@ -29,7 +29,7 @@ from src.freezing.whole_stages import Everything, Nothing
 from src.models.build import stages_and_phases
 from src.models.heads import BiLSTMHead, LinearHead
 from src.models.networks import Network
-from tests.conftest import ARCHITECTURES, WIDTH
+from tests.conftest import ARCHITECTURES, TYPED, WIDTH
 
 Make = Callable[..., LabelScores]
 TEXT = "The food was wonderful, but the rooms weren't cosy at all."
@@ -91,6 +91,36 @@ def test_subwords_are_put_together_by_where_they_lie(tokens: Tokens) -> None:
     assert len(set(tokens.words)) - 1 == len(words) < len(tokens.words) - 2
 
 
+@pytest.mark.parametrize("length", [64, 9])
+def test_words_of_a_pair_have_their_side(tokenizer: transformers.PreTrainedTokenizerFast, length: int) -> None:
+    found = split(("The food was good.", "The food!"), tokenizer, length)
+    assert found.text == "The food was good. ⏎ The food!"
+    words = [(found.side(word), found.word(word)) for word in found.spans]
+    every = [(0, "The"), (0, "food"), (0, "was"), (0, "good"), (0, "."), (1, "The"), (1, "food"), (1, "!")]
+    assert words == [pair for pair in every if pair in words]
+    assert (len(words) == len(every)) == (length == 64)
+    assert found.types is not None
+    assert [found.side(word) for word in found.words if word >= 0] == found.types[~found.special].tolist()
+    assert found.label(found.words[1]) == "1: The"
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_pair_is_explained_as_the_encoder_reads_it(
+    scores: Make, tokenizer: transformers.PreTrainedTokenizerFast, architecture: str
+) -> None:
+    label_scores, tokens = scores(architecture), split(("The food was good.", "The food!"), tokenizer, 64)
+    encoder, head = label_scores.network.encoder, label_scores.network.head
+    encoded = tokenizer("The food was good.", "The food!", return_tensors="pt")
+    inputs = {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
+    if architecture in TYPED:
+        inputs["token_type_ids"] = encoded["token_type_ids"]
+    with torch.no_grad():
+        expected = head(encoder(**inputs).last_hidden_state.mean(1))[0]
+        found = label_scores(tokens.ids[None], tokens)[0]
+    torch.testing.assert_close(found[1:], expected)
+    assert integrated_gradients(label_scores, tokens, [1]).missing.max() < 0.02
+
+
 def test_other_scripts_have_words_too(tokenizer: transformers.PreTrainedTokenizerFast) -> None:
     found = split("素晴 café नमस्ते …", tokenizer, 64)
     assert [found.text[slice(*span)] for span in found.spans.values()] == ["素", "晴", "café", "नमस्ते", "…"]
@@ -119,9 +149,7 @@ def test_integrated_gradients_add_up_to_the_change(
 def test_integrated_gradients_are_captums(scores: Make, tokens: Tokens, lstm: StatePooling | None) -> None:
     label_scores = scores(lstm=lstm)
     own = integrated_gradients(label_scores, tokens, [1])
-    theirs = captum.attr.IntegratedGradients(
-        lambda vectors: label_scores.of_vectors(vectors, tokens.ids, tokens.mask)[:, 1]
-    ).attribute(
+    theirs = captum.attr.IntegratedGradients(lambda vectors: label_scores.of_vectors(vectors, tokens)[:, 1]).attribute(
         label_scores.embed(tokens.ids)[None],
         baselines=label_scores.embed(tokens.masked)[None],
         n_steps=own.steps,
@@ -135,7 +163,7 @@ def test_gradient_input_and_occlusion_are_what_they_say(scores: Make, tokens: To
     without = tokens.ids.clone()
     without[place] = tokens.mask_id
     with torch.no_grad():
-        whole, less = label_scores(torch.stack([tokens.ids, without]), tokens.mask)[:, 1]
+        whole, less = label_scores(torch.stack([tokens.ids, without]), tokens)[:, 1]
     fall = METHODS["occlusion"](label_scores, tokens, [1]).values[0, place]
     assert float(fall) == pytest.approx(float(whole - less), abs=1e-5)
     values = METHODS["gradient_input"](label_scores, tokens, [1]).values[0]
@@ -143,7 +171,7 @@ def test_gradient_input_and_occlusion_are_what_they_say(scores: Make, tokens: To
     vectors = label_scores.embed(tokens.ids).repeat(2, 1, 1)
     vectors[:, place] *= torch.tensor([[1 + step], [1 - step]])
     with torch.no_grad():
-        more, fewer = label_scores.of_vectors(vectors, tokens.ids, tokens.mask)[:, 1]
+        more, fewer = label_scores.of_vectors(vectors, tokens)[:, 1]
     assert float(values[place]) == pytest.approx(float(more - fewer) / (2 * step), rel=1e-2)
 
 
@@ -173,7 +201,7 @@ def test_a_multilabel_task_has_values_for_each_label(scores: Make, tokens: Token
     label_scores = scores(space=space)
     found = integrated_gradients(label_scores, tokens, [2, 0])
     with torch.no_grad():
-        text, masked = label_scores(torch.stack([tokens.ids, tokens.masked]), tokens.mask)
+        text, masked = label_scores(torch.stack([tokens.ids, tokens.masked]), tokens)
     torch.testing.assert_close(found.change, (text - masked)[[2, 0]])
     torch.testing.assert_close(found.values.sum(1), found.change, rtol=0.05, atol=0.01)
 
@@ -265,7 +293,7 @@ def test_curves_begin_and_end_where_they_must(scores: Make, tokens: Tokens) -> N
     found = faithfulness.by_importance(label_scores, tokens, 1, later)  # the last word first
     chance = faithfulness.at_random(label_scores, tokens, 1)
     with torch.no_grad():
-        both = label_scores(torch.stack([tokens.ids, tokens.masked]), tokens.mask)
+        both = label_scores(torch.stack([tokens.ids, tokens.masked]), tokens)
     whole, nothing = label_scores.probabilities(both)[:, 1].tolist()
     for curves in (found, chance):
         assert curves.full == pytest.approx(whole)
@@ -277,7 +305,7 @@ def test_curves_begin_and_end_where_they_must(scores: Make, tokens: Tokens) -> N
     last = [list(tokens.spans)[-count:] for count in (1, 1, 2, 3, 7)]
     masked = torch.tensor([[word in chosen for word in tokens.spans] for chosen in last])
     with torch.no_grad():
-        probs = label_scores.probabilities(label_scores(tokens.with_masked(masked), tokens.mask))[:, 1]
+        probs = label_scores.probabilities(label_scores(tokens.with_masked(masked), tokens))[:, 1]
     assert float(found.comprehensiveness) == pytest.approx(float((whole - probs).mean()), abs=1e-5)
 
 

@@ -30,6 +30,7 @@ from src.explanation.page import Side, check_size, write_page
 from src.explanation.tokens import split
 from src.predict import Predictor
 from src.runs.folder import RunFolder
+from tests.conftest import PAIRS
 
 RunTiny = Callable[..., tuple[RunFolder, dict[str, Any]]]
 HOSTILE = 'Good food </script><img src=x onerror="document.title=1"> slow staff'
@@ -91,6 +92,26 @@ def test_a_page_says_what_the_run_predicts_and_shows_the_models_attention(run_ti
     np.testing.assert_allclose(heads[:, 2], expected.mean(1), atol=expected.max() / 100_000)
     np.testing.assert_allclose(heads[:, 3], expected.max(1), atol=expected.max() / 100_000)
     assert shown["extra"][0] == "rollout"
+
+
+def test_a_pair_has_its_words_by_side(run_tiny: RunTiny, tmp_path: Path) -> None:
+    run, _ = run_tiny(f"data.text={PAIRS}", "model=bert_linear", "freeze=all", "trainer.max_epochs=1")
+    page = explained(run, "name=pair", "methods=[occlusion]", text="Good food", pair="slow " * 40)
+    (record,) = json.loads((page.parent / "explanation.json").read_text())["runs"]
+    words = [(word["side"], word["word"]) for word in record["words"]]
+    assert words[:3] == [(0, "Good"), (0, "food"), (1, "slow")]
+    assert {side for side, _ in words[2:]} == {1}
+    cut = 42 - len(words)
+    assert record["warnings"] == [f"The second text is truncated to 32 tokens; the last {cut} words are ignored."]
+    (side,) = payload(page)["sides"]
+    assert side["text"][side["second"] :].startswith("slow slow")
+    file = tmp_path / "in.csv"
+    file.write_text("a,b\nGood food,slow staff\n")
+    index = explained(run, "name=file", "methods=[occlusion]", input=str(file), text_column=["a", "b"])
+    assert "Good food ⏎ slow staff" in index.read_text()
+    for given in ({"text": "a"}, {"input": str(file), "text_column": "a"}, {"pair": "b", "input": str(file)}):
+        with pytest.raises(UserError, match=r"needs two|as many columns|beside text"):
+            explained(run, **given)
 
 
 def test_a_page_calls_trained_what_the_phases_that_were_reached_have_trained(run_tiny: RunTiny) -> None:

@@ -25,8 +25,10 @@ from safetensors.torch import load_file
 
 from src.backbones import loading
 from src.backbones.source import read_source
+from src.config.data import Data
 from src.config.folder import CONF
 from src.data.labels import LabelSpace
+from src.data.texts import Text
 from src.errors import UserError
 from src.export import export
 from src.exports import formats, native
@@ -40,7 +42,8 @@ from src.models.networks import Network
 from src.predict import Predictor
 from src.runs.folder import RunFolder
 from src.train import train
-from tests.conftest import composed
+from tests.conftest import PAIRS, composed
+from tests.data.test_data import settings
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
 
@@ -50,6 +53,7 @@ SPACES = (
     LabelSpace("multilabel", ("a", "b", "c")),
 )
 LINEAR = ("model=bert_linear", "freeze=all")
+PAIR = ("A text.", "Another.")
 
 
 def exported(run: Path | str, output: Path, *options: str) -> list[str]:
@@ -57,7 +61,7 @@ def exported(run: Path | str, output: Path, *options: str) -> list[str]:
         return export(compose("export", [f"run={run}", f"output={output}", *options]))
 
 
-def probabilities(run: RunFolder, texts: list[str]) -> torch.Tensor:
+def probabilities(run: RunFolder, texts: list[Text]) -> torch.Tensor:
     """The predictions of the run itself, with unmerged adapters."""
     labels = run.read_result()["labels"]
     rows = [dict(scores) for scores in Predictor.load(run.path)(texts)]
@@ -93,19 +97,28 @@ def random_classifier(folder: Path, architecture: str, pooling: str, space: Labe
         *((name, "cls") for name in ("distilbert", "electra", "deberta-v2")),
     ],
 )
-@pytest.mark.parametrize("space", SPACES, ids=lambda space: space.objective)
+@pytest.mark.parametrize(
+    ("space", "data"),
+    [*((space, settings()) for space in SPACES), (SPACES[1], settings(text=["a", "b"]))],
+    ids=[*(space.objective for space in SPACES), "pairs"],
+)
 def test_a_pipeline_computes_what_the_run_does(
-    architecture: str, pooling: str, space: LabelSpace, backbone_folder: Callable[[str], Path], tmp_path: Path
+    architecture: str,
+    pooling: str,
+    space: LabelSpace,
+    data: Data,
+    backbone_folder: Callable[[str], Path],
+    tmp_path: Path,
 ) -> None:
     folder = backbone_folder(architecture)
     network = random_classifier(folder, architecture, pooling, space)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     result = {"objective": space.objective, "labels": list(space.names)}
-    predictor: Any = SimpleNamespace(network=network, tokenizer=tokenizer, result=result, max_length=32)
+    predictor: Any = SimpleNamespace(network=network, tokenizer=tokenizer, result=result, max_length=32, data=data)
     original = formats.Original(RunFolder(tmp_path / "run"), None, predictor)
     original.save_tokenizer(tmp_path)
     assert native.write_classifier(tmp_path, network, None)
-    found = native.read_classifier(tmp_path, space.names, SAMPLES)
+    found = native.read_classifier(tmp_path, space.names, original.samples)
     assert original.probabilities.std(0).min() > 1e-3
     torch.testing.assert_close(found, original.probabilities, atol=1e-5, rtol=0)
 
@@ -127,7 +140,9 @@ def test_settings_that_no_class_computes_lead_to_a_loader(
     tokenizer = transformers.AutoTokenizer.from_pretrained(backbone_folder("deberta-v2"))
     network.encoder.config.pooler_hidden_act = "tanh"
     result = {"objective": "multiclass", "labels": ["a", "b", "c"], "strategy": "none"}
-    predictor: Any = SimpleNamespace(network=network, tokenizer=tokenizer, result=result, max_length=32)
+    predictor: Any = SimpleNamespace(
+        network=network, tokenizer=tokenizer, result=result, max_length=32, data=settings()
+    )
     original = formats.Original(RunFolder(tmp_path), composed("model=bert_linear", "model.pooling=cls"), predictor)
     original.save_tokenizer(out)
     assert formats.write_huggingface(out, original)[0] == "loader"
@@ -246,6 +261,47 @@ def test_onnx_gives_the_same_logits_for_every_shape(
     assert said in (out / "README.md").read_text()
     values = run_card(out, monkeypatch, tmp_path)["probabilities"]
     torch.testing.assert_close(torch.from_numpy(values), probabilities(run, ["A text."]), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("architecture", ["bert", "distilbert"])
+def test_onnx_of_pairs_takes_token_types_where_the_encoder_does(
+    architecture: str,
+    run_tiny: Run,
+    backbone_folder: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = (f"backbone.name={backbone_folder(architecture)}", f"data.text={PAIRS}", "trainer.max_epochs=1")
+    run, result = run_tiny(*LINEAR, *options)
+    out = tmp_path / "out"
+    said, _ = exported(run.path, out, "format=onnx", "int8=true")
+    names = ["input_ids", "attention_mask", *(["token_type_ids"] if architecture == "bert" else [])]
+    assert [part.name for part in onnxruntime.InferenceSession(out / "model.onnx").get_inputs()] == names
+    assert f"on the {result['texts']['test']} test texts" in said
+    values = run_card(out, monkeypatch, tmp_path)["probabilities"]
+    torch.testing.assert_close(torch.from_numpy(values), probabilities(run, [PAIR]), atol=1e-4, rtol=0)
+    assert "the longer text first" in (out / "README.md").read_text()
+
+
+def test_a_run_on_pairs_becomes_a_pipeline_of_pairs(
+    run_tiny: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = run_tiny("model=bert_linear", "model.pooling=pooler", "freeze=none", f"data.text={PAIRS}")
+    exported(run.path, tmp_path / "out")
+    classify = run_card(tmp_path / "out", monkeypatch, tmp_path)["classify"]
+    (scores,) = classify([{"text": PAIR[0], "text_pair": PAIR[1]}])
+    found = {scored["label"]: scored["score"] for scored in scores}
+    assert found == pytest.approx(dict(Predictor.load(run.path)([PAIR])[0]), abs=1e-5)
+
+
+def test_a_run_on_pairs_becomes_a_loader_of_pairs(run_tiny: Run, tmp_path: Path) -> None:
+    run, _ = run_tiny("freeze=all", f"data.text={PAIRS}", "trainer.max_epochs=1")
+    exported(run.path, tmp_path / "out")
+    classify = runpy.run_path(str(tmp_path / "out" / "load.py"))["load"](tmp_path / "out")
+    torch.testing.assert_close(classify.probabilities([PAIR]), probabilities(run, [PAIR]), atol=1e-5, rtol=0)
+    assert str([PAIR]).replace("'", '"') in card_code(tmp_path / "out")
+    with pytest.raises(TypeError, match="must be a pair"):
+        classify(["A text."])
 
 
 def int8_accuracy(out: Path, run: RunFolder, result: dict[str, Any]) -> float:

@@ -28,6 +28,7 @@ from src.runs.find import find_run
 from src.runs.folder import RunFolder
 from src.tables.tables import read_table
 from src.tables.writing import FORMULA, open_table
+from tests.conftest import PAIRS
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
 HOSTILE = [
@@ -63,8 +64,9 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
         ("freeze=none",),
         ("model=bert_linear", "freeze=lora"),
         ("data=reviews_aspects", "freeze=bottom", "freeze.layers=1"),
+        (f"data.text={PAIRS}", "freeze=bottom", "freeze.layers=1"),
     ],
-    ids=["linear", "bilstm", "lora", "multilabel"],
+    ids=["linear", "bilstm", "lora", "multilabel", "pairs"],
 )
 def test_predictions_are_those_of_the_run_itself(
     run_tiny: Run, said: Callable[..., str], overrides: tuple[str, ...], tmp_path: Path, small_parts: None
@@ -73,7 +75,7 @@ def test_predictions_are_those_of_the_run_itself(
     told = pyarrow.parquet.read_table(folder.path / "predictions" / "test.parquet").to_pylist()
     multilabel = result["objective"] == "multilabel"
     label = folder.saved_config().data.label
-    rows = [{"n": row["row"], "text": row["text"]} for row in told]
+    rows = [{"n": row["row"], "text": row["text"], "aspects": row.get("text_pair")} for row in told]
     for row, truth in zip(rows, told, strict=True):
         row[label] = "|".join(truth["true"]) if multilabel else truth["true"]
     file = write(tmp_path / "in.jsonl", rows)
@@ -109,6 +111,28 @@ def test_the_predictor_gives_each_text_its_labels(run_tiny: Run) -> None:
     quick = Predictor.load(folder.path, "bf16")
     assert quick.dtype == torch.bfloat16
     assert quick.probabilities(texts) == pytest.approx(together, abs=0.02)
+
+
+def test_a_run_on_pairs_takes_pairs_only(
+    run_tiny: Run, said: Callable[..., str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, _ = run_tiny(f"data.text={PAIRS}", "model=bert_linear", "freeze=all", "trainer.max_epochs=1")
+    predictor = Predictor.load(folder.path)
+    ((first, *_), (swapped, *_)) = predictor([("Good food.", "service"), ("service", "Good food.")])
+    assert first != swapped
+    assert said(run=str(folder.path), text="Good food.", pair="service").startswith(f"{first[0]:20} {first[1]:.3f}")
+    with pytest.raises(UserError, match=r"needs two; got 'Good food\.'"):
+        predictor(["Good food."])
+    with pytest.raises(UserError, match="needs two"):
+        said(run=str(folder.path), text="Good food.")
+    rows = [{"a": "Good food.", "b": "service"}, {"a": "Good food.", "b": " "}]
+    file = write(tmp_path / "in.jsonl", rows)
+    found = said(run=str(folder.path), input=str(file), text_column=["a", "b"])
+    best, none = (json.loads(line) for line in found.splitlines())
+    assert (best["prediction"], none["prediction"]) == (first[0], None)
+    assert "1 row without a text got no label: line 2" in caplog.text
+    with pytest.raises(UserError, match="as many columns"):
+        said(run=str(folder.path), input=str(file), text_column="a")
 
 
 @pytest.mark.parametrize("text", ["The movie was [MASK].", "[MASK]", "None of it was good"])
@@ -235,6 +259,10 @@ def bad_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "nothing": ({}, "either text=… or input=FILE"),
     "blank": ({"text": " "}, "text must hold words; it is blank"),
+    "pair alone": ({"input": "good.csv", "pair": "b"}, "give the first too"),
+    "blank pair": ({"text": "a", "pair": " "}, "pair must hold words; it is blank"),
+    "pair for single texts": ({"text": "a", "pair": "b"}, r"needs one; got \('a', 'b'\)"),
+    "two columns for single texts": ({"input": "good.csv", "text_column": ["a", "b"]}, r"\(text\); got a,b"),
     "guesses": ({"text": "a", "top": 0}, "top has an invalid value: 0"),
     "wrong types": (
         {"input": "good.csv", "evaluate": "so", "text_column": ["a"]},

@@ -22,6 +22,14 @@ def same(one: str, other: str) -> bool:
     return bool(found[0] == found[2])
 
 
+def test_pairs_are_copies_if_both_of_their_texts_are() -> None:
+    firsts = ["Great value", "great value!", "great value", "bad value"]
+    seconds = ["would buy again", "Would buy again.", "would not", "would buy again"]
+    found = units(firsts, seconds)
+    assert found[0] == found[1]
+    assert len(set(found.tolist())) == 3
+
+
 def test_texts_with_the_same_words_are_copies_whatever_their_case_and_punctuation() -> None:
     assert same("Great value, would buy again!", "great value - would buy again")
     assert same("Straße", "STRASSE")

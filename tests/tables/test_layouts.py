@@ -346,14 +346,14 @@ def test_columns_are_named_on_the_command_line_as_they_are_called(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = [*ODD, "0", "a,b", "Wie war's?", "${x", "{a} b", "2.5"]
-    lists = ["[raw]", "[a,b]"]  # which would be several columns for labels
+    lists = ["[raw]", "[a,b]"]  # which without quotes would be several columns
     header = lines(",".join(f'"{name}"' for name in names))
     file = put(tmp_path / "a.csv", header + b"".join(b",".join([b"t%d" % i] * 8) + b"\n" for i in range(30)))
     for name in names:
         given = [f"data.path={file}", f"data.text={name}", f"data.label={name}", f"run={tmp_path / 'run'}"]
         assert "Each label needs at least 3 rows" in refusal("train", ["data=table", *given], capsys), name
     for name in lists:
-        given = [f"data.path={file}", f"data.text={name}", "data.label=0", f"run={tmp_path / 'run'}"]
+        given = [f"data.path={file}", f'data.text="{name}"', "data.label=0", f"run={tmp_path / 'run'}"]
         assert f"data.text must name a column of {file}; got {name!r}" in refusal(
             "train", ["data=table", *given], capsys
         )
@@ -387,7 +387,7 @@ def test_predictions_read_files_as_the_run_did(
     found = said(run=str(folder.path), input=str(target), text_column=1, header=True, quoting="auto")
     assert [json.loads(line)["1"] for line in found.splitlines()] == table.columns["1"]
     cfg = command("explain", folder, input=str(source), limit=30)
-    assert explain.read_texts(source, cfg, folder) == table.columns["1"]
+    assert explain.read_file(source, cfg, folder) == table.columns["1"]
 
 
 def test_predictions_take_what_a_training_takes(finished: RunFolder, said: Predict, tmp_path: Path) -> None:

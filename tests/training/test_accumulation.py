@@ -15,8 +15,9 @@ import torch
 import transformers
 
 from src.config.model import Masking as Settings
-from src.datamodules.batching import Batch, BatchLoader, BatchPlan, Ragged
+from src.datamodules.batching import BatchLoader, BatchPlan
 from src.datamodules.masking import MaskedSplit, Masking, read_vocabulary
+from src.datamodules.ragged import Batch, Tokens
 from src.runs.folder import RunFolder
 from tests.commands.test_commands import run as command
 from tests.conftest import power_cut
@@ -136,7 +137,7 @@ def grouped_copy(made: BatchPlan) -> BatchPlan:
 def test_the_parts_of_a_masked_group_add_up_to_one(tokenizer: transformers.PreTrainedTokenizerFast) -> None:
     settings = Settings(probability=0.15, mask=0.8, random=0.1, whole_words=True)
     lengths = np.random.default_rng(1).integers(3, 20, 40)
-    tokens = Ragged(np.random.default_rng(2).integers(5, 400, lengths.sum()).astype(np.int32), lengths)
+    tokens = Tokens(np.random.default_rng(2).integers(5, 400, lengths.sum()).astype(np.int32), lengths, lengths)
     for ranks in (1, 2):
         shares = [
             MaskedSplit(tokens, Masking(read_vocabulary(tokenizer), settings, 0), 0, rank, ranks)

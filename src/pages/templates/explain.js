@@ -70,10 +70,12 @@ const panel = (parent, title, side, items, scale) => {
   const box = add(section, "div", "", { class: "bars", tabindex: "0", role: "region", "aria-label": "Importance as a table" });
   const table = add(box, "table");
   const head = add(add(table, "thead"), "tr");
-  for (const name of [whole ? "word" : "subword", "importance", ""]) add(head, "th", name, { scope: "col", class: name === "importance" ? "number" : "" });
+  const pair = side.second !== null;
+  for (const name of [...(pair ? ["text"] : []), whole ? "word" : "subword", "importance", ""]) add(head, "th", name, { scope: "col", class: name === "importance" ? "number" : "" });
   const body = add(table, "tbody");
   for (const item of sorted) {
     const row = add(body, "tr");
+    if (pair) add(row, "td", item.special ? "" : item.begin < side.second ? "first" : "second");
     add(row, "td", item.name);
     add(row, "td", signed(item.value, scale), { class: "number" });
     const bar = add(add(add(row, "td", "", { class: "bar" }), "div"), "i", "", { class: item.value < 0 ? "minus" : "plus" });
