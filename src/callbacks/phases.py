@@ -7,6 +7,7 @@ import math
 import time
 from typing import Any
 
+import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason as Reason
@@ -48,6 +49,7 @@ class Phases(Callback):
         self.done: list[dict[str, Any]] = []  # for result.json: a phase each
         self.current: dict[str, Any] = {}
         self.encoding_seconds = 0.0
+        self.threads = torch.get_num_threads()  # of this process, unless steps are too small to share
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":
@@ -104,6 +106,7 @@ class Phases(Callback):
             self.over_at = trainer.global_step
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        torch.set_num_threads(self.threads)
         # Not at the end of the training, which Lightning leaves out where a resumed run has no step left to take.
         module = _freezable(pl_module)
         if self.over_at is None:
@@ -157,12 +160,22 @@ class Phases(Callback):
     def _open_store(self, trainer: Trainer, module: FreezableModule) -> None:
         begin = time.perf_counter()
         spent = self.current.get("activations", {}).get("operations", 0.0)  # before a resumed run was interrupted
+        torch.set_num_threads(self.threads)
         self.current["activations"] = found = use_store(trainer, module, self.cfg)
         if found["used"]:
             found["operations"] += spent
+            self._spare_threads(trainer)
         self.encoding_seconds += time.perf_counter() - begin
         if self.cfg.trainer.compile:
             module.recompile()
+
+    def _spare_threads(self, trainer: Trainer) -> None:
+        """Computes steps on stored vectors with one thread, unless the config gives a number: they are too small to
+        share, and with other work on the machine threads would mostly wait for each other."""
+        states = trainer.datamodule.split("train").states  # type: ignore[attr-defined]
+        if states.pooled and self.cfg.trainer.threads is None and self.threads > 1:
+            torch.set_num_threads(1)
+            log.info("Steps on stored vectors are small: computing them with 1 thread")
 
     def _point(self, module: FreezableModule) -> dict[str, float]:
         return {

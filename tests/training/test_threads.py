@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ import pytest
 import torch
 
 from src import train as training
+from src.datamodules.ragged import Batch
 from src.errors import UserError
 from src.grouping.groups import group
 from src.grouping.runs import read_runs
+from src.modules.classifier import TextClassifier
 from src.runs.folder import RunFolder
 from src.training.threads import default_threads, local_processes
 from tests.conftest import composed, longer
@@ -72,8 +74,35 @@ def test_a_run_uses_and_names_the_threads_that_it_is_given(run_tiny: Run, caplog
         _, share = run_tiny(*LINEAR, name="share")
     assert (chosen["environment"]["threads"], share["environment"]["threads"]) == (3, 8)
     said = [text for text in caplog.messages if "thread" in text]
-    assert said == ["Computing with 3 threads", "Computing with 8 threads"]
+    small = "Steps on stored vectors are small: computing them with 1 thread"
+    assert said == ["Computing with 3 threads", "Computing with 8 threads", small]
     assert chosen["config_hash"] == share["config_hash"]
+
+
+@pytest.mark.usefixtures("eight_cores", "threads_as_before")
+@pytest.mark.parametrize(
+    ("options", "threads"),
+    [
+        (LINEAR, {1}),
+        ((*LINEAR, "activations=off"), {8}),
+        (("model=bert_bilstm", "freeze=all"), {8}),
+        (("model=bert_linear", "freeze=lp_ft", "freeze.epochs=1"), {1, 8}),
+    ],
+)
+def test_steps_on_stored_vectors_take_one_thread(
+    options: Sequence[str], threads: set[int], run_tiny: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, step = [], TextClassifier.step
+
+    def watched(module: TextClassifier, batch: Batch) -> Any:
+        if torch.is_grad_enabled():
+            seen.append(torch.get_num_threads())
+        return step(module, batch)
+
+    monkeypatch.setattr(TextClassifier, "step", watched)
+    run_tiny(*options)
+    assert {*seen} == threads
+    assert torch.get_num_threads() == 8
 
 
 def test_a_run_from_before_is_resumed_with_other_threads(run_tiny: Run) -> None:
