@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
+from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, model_validator
 
 from src.config.sections import Component, Fraction, Positive, Probability, Section, UnitInterval
@@ -12,9 +13,6 @@ Pooling = Literal["mean", "cls", "pooler"]
 
 
 StatePooling = Literal["max", "mean", "last"]
-
-
-LOSS_KEYS = ("loss", "label_smoothing", "focal_gamma")  # keys that are no arguments of the head
 
 
 class ClassifierHead(Component):
@@ -68,3 +66,9 @@ class Masking(Section):
 
 class MaskedLanguageHead(Component):
     masking: Masking
+
+
+def head_arguments(model: DictConfig) -> DictConfig:
+    """Returns the section of a head without the keys of its training: the loss, and which tokens are masked."""
+    training = ("masking", "loss", "label_smoothing", "focal_gamma")
+    return OmegaConf.masked_copy(model, [str(key) for key in model if key not in training])

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor
 
+from src.config.model import head_arguments
 from src.data.texts import Text
 from src.errors import UserError
 from src.exports import loader
@@ -46,7 +47,7 @@ def write_weights(folder: Path, network: Network, model: DictConfig, about: dict
     state = {name: t for name, t in network.state_dict().items() if name.startswith(("encoder.", "head."))}
     save_file({name: tensor.contiguous().clone() for name, tensor in state.items()}, folder / "model.safetensors")
     head: Any = network.head.inner if isinstance(network.head, MixedHead) else network.head
-    options: Any = OmegaConf.to_container(model, resolve=True)
+    options: Any = OmegaConf.to_container(head_arguments(model), resolve=True)
     name = options.pop("_target_").rpartition(".")[2]
     if name not in loader.HEADS:
         raise UserError(

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from src.backbones import loading
 from src.backbones.source import Source
 from src.backbones.stages import stages_of
 from src.config.backbone import Scratch
 from src.config.instantiate import instantiate
-from src.config.model import LOSS_KEYS
+from src.config.model import head_arguments
 from src.config.schema import RunConfig
 from src.errors import UserError
 from src.freezing.strategy import HEAD, Phase, Stage, Strategy, check_reinit
@@ -59,7 +59,7 @@ def build_network(
         encoder = loading.load_encoder(source, chosen.attention, pooler, chosen.dropout)
         loading.check_vocabulary(source, tokenizer, encoder)
     width = int(encoder.config.hidden_size)
-    arguments = OmegaConf.masked_copy(cfg.model, [key for key in cfg.model if key not in ("masking", *LOSS_KEYS)])
+    arguments = head_arguments(cfg.model)
     if settings.is_mlm:
         embeddings: Any = encoder.get_input_embeddings()
         vocabulary, embedding_width = embeddings.weight.shape

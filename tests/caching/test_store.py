@@ -163,7 +163,7 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(
 
 def test_a_store_that_disagrees_with_the_model_stops_the_run(run_tiny: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     real = encoding.Recipe.states
-    monkeypatch.setattr(encoding.Recipe, "states", lambda self, ids, mask: real(self, ids, mask) + 1)
+    monkeypatch.setattr(encoding.Recipe, "states", lambda self, batch: real(self, batch) + 1)
     with pytest.raises(RuntimeError, match=r"must agree with the model; .* differ by \d.*, with logits up to \d"):
         run_tiny()
 
@@ -351,9 +351,8 @@ def test_a_mapped_store_goes_to_another_process(store: Store) -> None:
 
 def test_the_encoding_pass_leaves_the_number_of_threads_as_it_was(run_tiny: Run) -> None:
     before = torch.get_num_threads()
-    torch.set_num_threads(3)
     try:
-        run_tiny()
+        run_tiny("trainer.threads=3")
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)

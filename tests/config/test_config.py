@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.cli import run_command
 from src.config.folder import CONF
 from src.config.length import length
+from src.config.model import head_arguments
 from src.config.trainer_switches import OWN
 from src.config.validation import check
 from src.runs.identity import config_hash
@@ -81,7 +82,7 @@ def targets(group: str) -> list[str]:
 
 @pytest.mark.parametrize("option", [o for o in targets("model") if o != "bert_mlm"])  # which needs a whole backbone
 def test_every_head_builds(option: str) -> None:
-    head = hydra.utils.instantiate(composed(f"model={option}").model, width=8, outputs=3)
+    head = hydra.utils.instantiate(head_arguments(composed(f"model={option}").model), width=8, outputs=3)
     assert head.reads in ("pooled", "tokens")
 
 
