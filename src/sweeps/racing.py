@@ -3,6 +3,7 @@ launcher."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,8 @@ from src.race.tuning import best, scores
 from src.runs.find import runs_in
 from src.runs.folder import RunFolder
 from src.runs.identity import config_hash
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from src.comparison.decision import Cost
@@ -64,13 +67,20 @@ def run_race(arms: Sequence[Arm], rules: Rules, cost: Cost, root: Path, launch: 
         launch: runs jobs, and numbers them from a number on.
 
     Raises:
-        UserError: what the runs have left cannot be read.
+        UserError: what the runs have left, or an earlier race in this folder, cannot be read.
     """
-    from src.race.record import write_race
+    from src.race.record import read_race, write_race
     from src.race.replay import replay
     from src.race.words import course
     from src.sweeps.recorded import recorded
 
+    if (before := read_race(root)) and before.rules.blocks != rules.blocks:
+        log.warning(
+            "This race was planned with %d blocks, and its scores have been seen; now it has %d. What it says holds "
+            "with 95%% only for a plan that was made before.\nFor a new race choose a new folder: hydra.sweep.dir=FOLDER",
+            before.rules.blocks,
+            rules.blocks,
+        )
     trials = _tune(arms, rules.metric, cost, root, launch)
     jobs = [_jobs(arm, own) for arm, own in zip(arms, trials, strict=True)]
     identities = {arm.name: [job.identity for job in own] for arm, own in zip(arms, jobs, strict=True)}

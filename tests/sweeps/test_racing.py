@@ -173,6 +173,15 @@ def test_an_interrupted_race_goes_on_where_it_was(runs: dict[str, list[RunFolder
     assert names == [str(number) for number in range(len(whole.launched))]
 
 
+def test_a_plan_that_is_changed_after_scores_were_seen_is_named(
+    runs: dict[str, list[RunFolder]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for rules in (RULES, RULES, replace(RULES, blocks=3)):
+        assert not caplog.records
+        Launcher(runs, tmp_path / "race").race(rules)
+    assert "was planned with 4 blocks, and its scores have been seen; now it has 3" in caplog.text
+
+
 def test_a_failed_job_costs_itself_and_is_tried_again(runs: dict[str, list[RunFolder]], tmp_path: Path) -> None:
     launcher = Launcher(runs, tmp_path / "race", failing=("bottom_1",))
     race = launcher.race()
