@@ -77,7 +77,7 @@ def run_race(arms: Sequence[Arm], rules: Rules, cost: Cost, root: Path, launch: 
     if (before := read_race(root)) and before.rules.blocks != rules.blocks:
         log.warning(
             "This race was planned with %d blocks, and its scores have been seen; now it has %d. What it says holds "
-            "with 95%% only for a plan that was made before.\nFor a new race choose a new folder: hydra.sweep.dir=FOLDER",
+            "with 95%% only for a plan made before.\nFor a new race choose a new folder: hydra.sweep.dir=FOLDER",
             before.rules.blocks,
             rules.blocks,
         )

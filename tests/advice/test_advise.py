@@ -213,7 +213,7 @@ def test_the_proposed_race_runs(options: Sequence[str], tmp_path: Path) -> None:
     main("advise", [*options, "callbacks.progress=null", f"folder={folder}", "freeze=mix", "seed=5"])
     race = shlex.split(json.loads((folder / "advise.json").read_text())["command"])
     ended = subprocess.run(
-        [sys.executable, *race[1:], "trainer.max_epochs=1"],
+        [sys.executable, *race[1:], "trainer.max_epochs=1", "race.rates=null"],
         cwd=CONF.parent,
         capture_output=True,
         text=True,
