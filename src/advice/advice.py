@@ -100,6 +100,11 @@ class Advice:
         return "" if not layer.layers else "all" if layer.layers == self.depth else f"cut:{layer.layers}"
 
     @property
+    def whole(self) -> bool:
+        """Whether all training texts were looked at."""
+        return self.probed + self.data.copies == self.given
+
+    @property
     def mix(self) -> bool:
         """Whether all layers together are shown to be better than the best one."""
         return self.together is not None and self.together.low > 0

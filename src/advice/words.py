@@ -71,6 +71,7 @@ def _oddities(advice: Advice) -> list[str]:
         found.append(f"The probes leave out {texts} that others contain, or nearly.")
     if any(data.leaked.values()):
         named = " and ".join(f"{counted(count, 'text')} of {name}" for name, count in data.leaked.items() if count)
+        named += "" if advice.whole else " of those that were looked at"
         found.append(f"Also in the training texts, or nearly: {named}. Scores on them say little about new texts.")
     if cut := [
         f"{part.texts:,} of {part.total:,} texts of {name} (median {part.median:,} tokens)"

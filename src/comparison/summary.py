@@ -71,9 +71,8 @@ def raced(comparison: Comparison) -> str:
         return "The runs of this folder have changed since the race; the same command again goes on with it."
     bounds = chosen.intervals[metric]
     score = f"{chosen.scores[metric]:.3f}" + (f" [{bounds.low:.3f}, {bounds.high:.3f}]" if bounds else "")
-    return " ".join(
-        [*_undertrained(comparison.rows), answer(race, _described(chosen), score, metric.replace("_", " "))]
-    )
+    warnings = _undertrained(comparison.rows, "the race is one over so many steps")
+    return " ".join([*warnings, answer(race, _described(chosen), score, metric.replace("_", " "))])
 
 
 def _score(row: Row, metric: str) -> str:
@@ -90,8 +89,8 @@ def _described(row: Row, more: str = "") -> str:
     return f"{row.name[:-1]}; {trains})" if row.name.endswith(")") else f"{row.name} ({trains})"
 
 
-def _undertrained(rows: Sequence[Row]) -> list[str]:
-    """Says which groups were not trained to the end, before anything else."""
+def _undertrained(rows: Sequence[Row], so: str = "nothing is concluded from that") -> list[str]:
+    """Says which groups were not trained to the end, before anything else, and what follows from it."""
     found = [row for row in rows if row.undertrained]
     if not found:
         return []
@@ -101,7 +100,7 @@ def _undertrained(rows: Sequence[Row]) -> list[str]:
     steps = max(row.steps for row in found)
     return [
         f"{names} trained to the end: the last epoch was the best, the training loss was still falling, after at most "
-        f"{steps:.0f} steps. {they}, so nothing is concluded from that; try {found[0].undertrained}."
+        f"{steps:.0f} steps. {they}, so {so}; try {found[0].undertrained}."
     ]
 
 

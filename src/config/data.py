@@ -46,8 +46,14 @@ Quoting = Literal["auto", "none", "standard"]
 Label = Annotated[Annotated[Name, ONE] | Annotated[list[Name], Field(min_length=2), SEVERAL], one_or_several]
 
 
+def _is_balanced(value: object) -> object:
+    if value != "balanced":
+        raise ValueError(f"must be balanced, or weights by label such as {{rare: 5}}; got {value}")
+    return value
+
+
 ClassWeights = Annotated[
-    Annotated[Literal["balanced"], pydantic.Tag("src.balanced")]
+    Annotated[Literal["balanced"], pydantic.BeforeValidator(_is_balanced), pydantic.Tag("src.balanced")]
     | Annotated[
         dict[Name, Annotated[float, Field(gt=0, allow_inf_nan=False)]], Field(min_length=1), pydantic.Tag("src.weights")
     ],

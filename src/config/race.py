@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from src.config.monitor import LESS_IS_BETTER
 from src.config.sections import LearningRate, Section
@@ -22,8 +22,8 @@ def _is_higher_better(metric: str) -> str:
     return metric
 
 
-def _is_time(budget: str) -> str:
-    if not re.fullmatch(rf"\d+(\.\d+)?({'|'.join(UNITS)})", budget):
+def _is_time(budget: object) -> object:
+    if not re.fullmatch(rf"\d+(\.\d+)?({'|'.join(UNITS)})", str(budget)):
         raise ValueError(f"must be a time such as 90s, 30min or 2h; got {budget}")
     return budget
 
@@ -36,7 +36,7 @@ class Race(Section):
     margin: Annotated[float, Field(ge=0, lt=1)]
     goal: Literal["cheapest", "best"]
     cost: Literal["time", "memory", "parameters", "inference"]
-    budget: Annotated[str, AfterValidator(_is_time)] | None
+    budget: Annotated[str, BeforeValidator(_is_time)] | None
     rates: dict[str, Rates] | None = None  # by strategy, as the next; runs of earlier versions have neither
     training: dict[str, dict[str, Any]] = Field(default_factory=dict)
     trial: bool = False

@@ -80,8 +80,9 @@ def check_kind(text: Text, cfg: Data) -> None:
             f"{_brief(text)}.\nGive both: text=… pair=… on the command line, (first, second) in Python."
         )
     if not cfg.pairs and not isinstance(text, str):
+        columns = ",".join(cfg.text_columns)
         raise UserError(
-            f"The run was trained on single texts (data.text={cfg.text}) and needs one; got {_brief(text)}.\n"
+            f"The run was trained on single texts (data.text={columns}) and needs one; got {_brief(text)}.\n"
             "Leave out the second text, or choose a run that was trained on pairs."
         )
 

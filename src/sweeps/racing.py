@@ -106,16 +106,15 @@ def _tune(arms: Sequence[Arm], metric: str, cost: Cost, root: Path, launch: Laun
     if not any(tuned):
         return [{} for _ in arms]
     states = {identity: folder.state() for identity, folder in _folders(root).items()}
-    _launch([job for trials in tuned for job in _missing(trials, states)], root, launch)
+    _launch([job for trials in tuned for job in _wanted(trials, states)], root, launch)
     return tried([{name: job.identity for name, job in trials.items()} for trials in tuned], metric, cost, root)
 
 
-def _missing(trials: Mapping[str, Job], states: Mapping[str, str | None]) -> list[Job]:
-    """Returns the trials to run. Failed ones run again only if no other of their arm has finished: what has been chosen
-    must stay chosen when a race goes on."""
-    found = {states.get(job.identity) for job in trials.values()}
-    over = ("finished", "failed") if "finished" in found else ("finished",)
-    return [job for job in trials.values() if states.get(job.identity) not in over]
+def _wanted(trials: Mapping[str, Job], states: Mapping[str, str | None]) -> list[Job]:
+    """Returns the trials that are to have a result. Failed ones run again only if no other of their arm has finished:
+    what has been chosen must stay chosen when a race goes on."""
+    chosen = "finished" in {states.get(job.identity) for job in trials.values()}
+    return [job for job in trials.values() if not chosen or states.get(job.identity) != "failed"]
 
 
 def _jobs(arm: Arm, trials: Mapping[str, Ran | None]) -> Sequence[Job]:
@@ -125,9 +124,11 @@ def _jobs(arm: Arm, trials: Mapping[str, Ran | None]) -> Sequence[Job]:
 
 
 def _launch(jobs: Sequence[Job], root: Path, launch: Launch) -> None:
-    """Launches the jobs that have not finished; new ones get numbers that no folder has."""
+    """Launches the jobs that have not finished; new ones get numbers that no folder has. Progress counts the others."""
     folders = _folders(root)
     done = {identity for identity, folder in folders.items() if folder.state() == "finished"}
+    for identity in done & {job.identity for job in jobs}:
+        folders[identity].status.touch()
     if missing := [job.overrides for job in jobs if job.identity not in done]:
         numbers = [int(folder.name) for folder in folders.values() if folder.name.isdecimal()]
         launch(missing, max(numbers, default=-1) + 1)

@@ -275,6 +275,7 @@ def test_validation_measures_the_cross_entropy_whatever_training_minimises(run_t
         (["model.focal_gamma=1"], "focal_gamma is of the focal loss"),
         (["data.sampling=balanced", "data.class_weights=balanced"], "together they count twice"),
         (["data.class_weights={positive: 0}"], "greater than 0"),
+        (["data.class_weights=balancd"], "must be balanced, or weights by label such as {rare: 5}; got balancd"),
         (["model.loss=hinge"], "cross_entropy"),
         (["monitor.metric=validation/f1/positiv"], "validation/f1/positive"),
     ],
