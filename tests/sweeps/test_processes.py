@@ -85,15 +85,22 @@ def test_a_sweep_that_is_told_to_stop_waits_until_its_job_has_saved(
     folders = [f"backbone.name={tiny_bert}", f"cache={tmp_path}", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
     command = [sys.executable, "-m", "src.train", "-m", *SMALL, *endless, *folders]
     job = RunFolder(tmp_path / "sweep" / "0")
+    # In the background of a shell SIGINT is ignored, also by processes that are started there, unless it has a handler.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
         command, cwd=CONF.parent, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as sweep:
+        signal.signal(signal.SIGINT, before)
         while not job.last_checkpoint.exists():
             assert sweep.poll() is None, sweep.communicate()[1]
             time.sleep(0.1)
         who, name = told.split()
         (os.killpg if who == "all" else os.kill)(sweep.pid, signal.Signals[name])
-        said = sweep.communicate(timeout=60)[1]
+        try:
+            said = sweep.communicate(timeout=60)[1]
+        except subprocess.TimeoutExpired:
+            os.killpg(sweep.pid, signal.SIGKILL)
+            raise
     assert sweep.returncode == code, said
     assert job.state() == "interrupted"
     assert "Interrupted; 1 of 2 jobs have not begun." in said
