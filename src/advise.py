@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
 from src.cli import exit_codes, run_command
-from src.config.sections import Section
+from src.config.sections import Cost, Section
 from src.config.validation import check_options, check_references
 from src.errors import UserError, nearest
 from src.files.paths import user_path
@@ -34,7 +34,7 @@ class Options(Section):
     folder: Annotated[str, Field(min_length=1)]
     metric: Literal["accuracy", "f1_macro"] | None
     margin: Annotated[float, Field(ge=0, lt=1)]
-    cost: Literal["time", "memory", "parameters", "inference"]
+    cost: Cost
     max_texts: Annotated[int, Field(ge=20)]
     more_backbones: list[str]
 

@@ -3,7 +3,7 @@ with a comparison too."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import hydra
 from omegaconf import DictConfig
@@ -11,7 +11,7 @@ from pydantic import Field
 
 from src.cli import exit_codes, run_command
 from src.comparison.compare_runs import compare
-from src.config.sections import Section
+from src.config.sections import Cost, Section
 from src.config.validation import check_options
 from src.files.paths import user_path
 
@@ -24,7 +24,7 @@ class Options(Section):
     baseline: str | None
     by: str | None
     margin: Annotated[float, Field(ge=0, lt=1)]
-    cost: Literal["time", "memory", "parameters", "inference"]
+    cost: Cost
     mixed: bool
 
 

@@ -6,7 +6,7 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
-from src.comparison.decision import Cost
+from src.config.sections import Cost
 from src.training.inputs import Inputs
 
 

@@ -49,6 +49,7 @@ def check(module: FreezableModule, datamodule: TextDataModule, cfg: schema.RunCo
 
 def use_store(trainer: Trainer, module: FreezableModule, cfg: schema.RunConfig) -> dict[str, Any]:
     """Makes a run read the outputs of its frozen prefix from a store, and builds a missing one. All processes call it.
+    Steps on stored vectors then take one thread, unless the config gives a number.
 
     Returns:
         The entry `activations` of the phase in result.json: whether a store is used, or why not, and its size.
@@ -84,6 +85,10 @@ def use_store(trainer: Trainer, module: FreezableModule, cfg: schema.RunConfig) 
     flops = 0.0
     if new and not cfg.trainer.compile:  # FLOPs of compiled code cannot be counted
         flops = int(datamodule.all_tokens.lengths.sum()) * _flops_per_token(recipe, datamodule.all_tokens, trainer)
+    if recipe.pooling and cfg.trainer.threads is None and torch.get_num_threads() > 1:
+        # With other work on the machine, threads of steps this small mostly wait for each other.
+        torch.set_num_threads(1)
+        log.info("Steps on stored vectors are small: computing them with 1 thread")
     return {"used": True, "what": recipe.what, "depth": module.depth, "bytes": size, "operations": flops}
 
 

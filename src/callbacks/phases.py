@@ -49,7 +49,7 @@ class Phases(Callback):
         self.done: list[dict[str, Any]] = []  # for result.json: a phase each
         self.current: dict[str, Any] = {}
         self.encoding_seconds = 0.0
-        self.threads = torch.get_num_threads()  # of this process, unless steps are too small to share
+        self.threads = torch.get_num_threads()  # of this process, where a store does not make steps too small to share
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":
@@ -164,18 +164,9 @@ class Phases(Callback):
         self.current["activations"] = found = use_store(trainer, module, self.cfg)
         if found["used"]:
             found["operations"] += spent
-            self._spare_threads(trainer)
         self.encoding_seconds += time.perf_counter() - begin
         if self.cfg.trainer.compile:
             module.recompile()
-
-    def _spare_threads(self, trainer: Trainer) -> None:
-        """Computes steps on stored vectors with one thread, unless the config gives a number: they are too small to
-        share, and with other work on the machine threads would mostly wait for each other."""
-        states = trainer.datamodule.split("train").states  # type: ignore[attr-defined]
-        if states.pooled and self.cfg.trainer.threads is None and self.threads > 1:
-            torch.set_num_threads(1)
-            log.info("Steps on stored vectors are small: computing them with 1 thread")
 
     def _point(self, module: FreezableModule) -> dict[str, float]:
         return {

@@ -11,7 +11,7 @@ from rich.console import Console
 from src.runs.write_guard import refuse_links
 
 if TYPE_CHECKING:
-    from src.comparison.decision import Cost
+    from src.config.sections import Cost
 
 
 def compare(

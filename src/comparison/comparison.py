@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from src.comparison import rows as building
-from src.comparison.decision import Cost, Decision, all_pairs, decide, find_identical
+from src.comparison.decision import Decision, all_pairs, decide, find_identical
 from src.comparison.differences import identical
 from src.comparison.evidence import Evidence, gather
 from src.comparison.learning_curves import LearningCurves
@@ -19,6 +19,7 @@ from src.comparison.settling import Plan, plan
 from src.comparison.summary import learned, listed, raced, summarise
 from src.comparison.verdicts import verdict
 from src.config.monitor import LESS_IS_BETTER
+from src.config.sections import Cost
 from src.errors import UserError, nearest
 from src.grouping.comparable import changed_backbones, differing_settings
 from src.grouping.groups import Group, number_at

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
 
 from src.comparison.differences import identical
 from src.comparison.evidence import Evidence
 from src.grouping.groups import Group
 from src.statistics.best import AllPairs
-
-Cost = Literal["time", "memory", "parameters", "inference"]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ __all__ = [
     "model",
     "monitor",
     "quoting",
+    "race",
     "schema",
     "sections",
     "trainer_switches",

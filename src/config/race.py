@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from src.config.monitor import LESS_IS_BETTER
-from src.config.sections import LearningRate, Section
+from src.config.sections import Cost, LearningRate, Section
 from src.config.values import flat
 
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
@@ -35,7 +35,7 @@ class Race(Section):
     metric: Annotated[str, AfterValidator(_is_higher_better)]
     margin: Annotated[float, Field(ge=0, lt=1)]
     goal: Literal["cheapest", "best"]
-    cost: Literal["time", "memory", "parameters", "inference"]
+    cost: Cost
     budget: Annotated[str, BeforeValidator(_is_time)] | None
     rates: dict[str, Rates] | None = None  # by strategy, as the next; runs of earlier versions have neither
     training: dict[str, dict[str, Any]] = Field(default_factory=dict)

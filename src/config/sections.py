@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pydantic
 from pydantic import Field
@@ -26,6 +26,10 @@ Natural = Annotated[int, Field(ge=0)]
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+# What makes a strategy cheap.
+Cost = Literal["time", "memory", "parameters", "inference"]
 
 
 class Section(pydantic.BaseModel):

@@ -12,4 +12,5 @@ __all__ = [
     "labels",
     "split",
     "stratify",
+    "texts",
 ]

@@ -107,12 +107,13 @@ def _check_balance(cfg: Data, space: LabelSpace) -> None:
     Raises:
         UserError: a weight is of no label, or texts cannot be sampled by label.
     """
-    if cfg.sampling and space.objective in ("multilabel", "mlm"):
-        several = "several labels" if space.objective == "multilabel" else "none"
+    if cfg.sampling and space.objective == "multilabel":
         raise UserError(
-            f"data.sampling=balanced needs texts with one label each; these have {several}.\nLeave it out"
-            + (", or weight the labels in the loss: data.class_weights=balanced." if several != "none" else ".")
+            "data.sampling=balanced needs texts with one label each; these have several.\n"
+            "Leave it out, or weight the labels in the loss: data.class_weights=balanced."
         )
+    if cfg.sampling and space.objective == "mlm":
+        raise UserError("data.sampling=balanced needs labels; model=bert_mlm reads none.\nLeave it out.")
     for name in cfg.class_weights if isinstance(cfg.class_weights, dict) and space.names else ():
         if name not in space.names:
             raise UserError(f"data.class_weights must name labels; {name!r} is none.\n{nearest(name, space.names)}")

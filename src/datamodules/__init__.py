@@ -5,6 +5,7 @@ __all__ = [
     "datamodule",
     "masking",
     "ragged",
+    "sampling",
     "text_problems",
     "tokenizing",
 ]

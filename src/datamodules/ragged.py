@@ -59,7 +59,7 @@ class Tokens(Ragged):
         lengths: int64 [texts], in tokens.
         full_lengths: int64 [texts], in tokens, before truncation.
         starts: int64 [texts], where the ids of each text begin; None if the texts are in order.
-        types: int64 [tokens], of pairs: 0 for the first text and 1 for the second; None where the tokenizer has none.
+        types: int8 [tokens], of pairs: 0 for the first text and 1 for the second; None where the tokenizer has none.
     """
 
     values: NDArray[Any]

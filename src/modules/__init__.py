@@ -4,6 +4,7 @@ __all__ = [
     "classification_report",
     "classifier",
     "freezable",
+    "losses",
     "masked_language_model",
     "metrics",
     "optimizers",

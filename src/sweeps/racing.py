@@ -17,7 +17,7 @@ from src.runs.identity import config_hash
 log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
-    from src.comparison.decision import Cost
+    from src.config.sections import Cost
     from src.race.recorded import Ran
     from src.race.replay import Race
     from src.race.rules import Rules

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from src.comparison.comparison import cost_of
-from src.comparison.decision import Cost
 from src.comparison.evidence import gather
+from src.config.sections import Cost
 from src.grouping.groups import Group, group
 from src.grouping.runs import Run, read_runs
 from src.race.recorded import Ran, Recorded

@@ -54,7 +54,8 @@ def test_a_tokenizer_without_unknown_or_special_tokens_is_none_to_stumble_over(
             return 0
 
     tokens = Tokens(np.array([7, 8, 9]), np.array([2, 0, 1]), np.array([5, 0, 1]))
-    problems = find_problems(tokens, Plain(), pairs=False)  # type: ignore[arg-type]
+    plain: Any = Plain()
+    problems = find_problems(tokens, plain, pairs=False)
     assert (problems.empty.tolist(), problems.unknown.tolist(), problems.truncated.tolist()) == ([1], [], [0])
 
 
