@@ -106,7 +106,7 @@ def _explain(cfg: DictConfig, runs: Sequence[RunFolder], texts: Sequence[Text], 
                 pages.append(report.write_page(sides, folder))
                 bar.update(task, advance=1, description="")
         if cfg.input is not None:
-            report.write_index(pages, titles, unfinished)
+            report.write_index(pages, titles, unfinished, predictors[0].space.is_regression)
         unfinished.rename(target)
     except OSError as error:
         raise UserError(

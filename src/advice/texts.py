@@ -41,7 +41,7 @@ class Truncated:
 class Texts:
     """
     Args:
-        labels: how many training texts have each label, by its name.
+        labels: how many training texts have each label, by its name; of numbers none.
         copies: training texts that are copies, or nearly, of an earlier training text.
         leaked: how many texts of validation and test are copies, or nearly, of a training text.
     """
@@ -73,12 +73,14 @@ def _units(corpus: Corpus) -> dict[str, Int[NDArray[np.int64], " texts"]]:
 
 
 def _counts(corpus: Corpus, first: Bool[NDArray[np.bool_], " texts"]) -> dict[str, int]:
+    if first.sum() < 2:
+        raise UserError("Advice needs training texts that differ; all are copies of each other.\nAdd other texts.")
+    if corpus.space.is_regression:
+        return {}
     targets = corpus.splits["train"].targets[first]
     labels = len(corpus.space.names)
     counts = targets.sum(0).astype(int) if targets.ndim == 2 else np.bincount(targets, minlength=labels)
     found = dict(zip(corpus.space.names, counts.tolist(), strict=True))
-    if first.sum() < 2:
-        raise UserError("Advice needs training texts that differ; all are copies of each other.\nAdd other texts.")
     if rare := {name: count for name, count in found.items() if count < LEAST}:
         named = ", ".join(f"{name!r} has {count}" for name, count in list(rare.items())[:8])
         raise UserError(

@@ -37,7 +37,7 @@ TextColumns = Annotated[
 SHORTEST_PAIR = 6  # tokens: RoBERTa puts four special ones around two texts
 
 
-Task = Literal["auto", "binary", "multiclass", "multilabel"]
+Task = Literal["auto", "binary", "multiclass", "multilabel", "regression"]
 
 
 Quoting = Literal["auto", "none", "standard"]
@@ -120,8 +120,10 @@ class Data(Section):
                 "validation_fraction and test_fraction must leave rows to train on; "
                 f"they add up to {self.validation_fraction + self.test_fraction:g}"
             )
-        if isinstance(self.label, list) and self.task not in ("auto", "multilabel"):
-            raise ValueError(f"with several label columns must have task=multilabel or auto; got task={self.task}")
+        if isinstance(self.label, list) and self.task not in ("auto", "multilabel", "regression"):
+            raise ValueError(
+                f"with several label columns must have task=multilabel, regression or auto; got task={self.task}"
+            )
         if isinstance(self.label, list) and self.label_delimiter:
             raise ValueError("label_delimiter needs a single label column, but label lists several")
         if isinstance(self.label, list) and self.label_names:
@@ -133,6 +135,9 @@ class Data(Section):
                 "sampling and class_weights both make rare labels count more; together they count twice.\n"
                 "Choose one of them"
             )
+        classes = ("label_names", "label_delimiter", "class_weights", "sampling")
+        if self.task == "regression" and (given := [key for key in classes if getattr(self, key) is not None]):
+            raise ValueError(f"{given[0]} is for classes; task=regression predicts numbers.\nLeave it out")
         names = self.label_names or []
         if len({" ".join(name.split()) for name in names} - {""}) < len(names):
             raise ValueError(f"label_names must be distinct and not blank; got {names}")

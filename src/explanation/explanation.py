@@ -51,6 +51,7 @@ class Explanation:
         layers: indices of the shown layers.
         heads: indices of the shown heads.
         curves: faithfulness for the first of these labels, by method, and of `random` orders.
+        regression: whether labels are targets, and probabilities the numbers that are predicted of them.
     """
 
     tokens: Tokens
@@ -61,11 +62,16 @@ class Explanation:
     layers: Sequence[int]
     heads: Sequence[int]
     curves: dict[str, Curves]
+    regression: bool = False
 
     @property
     def likeliest(self) -> str:
-        """The most probable of all labels, whether explained or not."""
-        return max(self.probabilities, key=self.probabilities.__getitem__)
+        """The most probable of all labels, whether explained or not; of targets, the first."""
+        return (
+            next(iter(self.probabilities))
+            if self.regression
+            else max(self.probabilities, key=self.probabilities.__getitem__)
+        )
 
     def warnings(self) -> list[str]:
         """Returns what limits the reliability of the values."""
@@ -104,10 +110,9 @@ def explain(
     scores = LabelScores(network)
     with torch.no_grad():
         probs = scores.probabilities(scores(tokens.ids[None], tokens))[0]
-    names = network.space.names
-    order = [
-        i for i in probs.argsort(descending=True).tolist() if question.labels is None or names[i] in question.labels
-    ]
+    names, regression = network.space.names, network.space.is_regression
+    ranked = range(len(names)) if regression else probs.argsort(descending=True).tolist()
+    order = [i for i in ranked if question.labels is None or names[i] in question.labels]
     labels = order if question.labels else order[:MOST_LABELS]
     methods = [name for name in METHODS if name in question.methods]
     attributions, curves, maps = {}, {}, None
@@ -130,6 +135,7 @@ def explain(
         question.layers,
         question.heads,
         curves,
+        regression,
     )
 
 
@@ -138,7 +144,7 @@ def as_record(found: Explanation) -> dict[str, Any]:
     tokens = found.tokens
     return {
         "text": tokens.text,
-        "probabilities": found.probabilities,
+        ("numbers" if found.regression else "probabilities"): found.probabilities,
         "labels": found.labels,
         "tokens": [
             {"token": name, "special": special, "word": None if special else word}

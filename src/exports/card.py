@@ -38,6 +38,11 @@ classify = pipeline("text-classification", model=".", truncation=True, top_k=Non
 thresholds = classify.model.config.thresholds
 for scores in classify(["A text."]):
     print([scored for scored in scores if scored["score"] >= thresholds[scored["label"]]])""",
+    "pipeline, regression": """\
+from transformers import pipeline
+
+predict = pipeline("text-classification", model=".", truncation=True, top_k=None, function_to_apply="none")
+print(predict(["A text."]))  # a score is a number""",
     "fill-mask": """\
 from transformers import pipeline
 
@@ -82,6 +87,7 @@ PAIRS: dict[str, str] = {
 
 # How ONNX's logits become probabilities of `config["labels"]`.
 PROBABILITIES = {
+    "regression": "probabilities = logits  # the predicted numbers",
     "multiclass": "exponents = np.exp(logits - logits.max(1, keepdims=True))\n"
     "probabilities = exponents / exponents.sum(1, keepdims=True)",
     "binary": "positive = 1 / (1 + np.exp(-logits))\nprobabilities = np.concatenate([1 - positive, positive], axis=1)",
@@ -116,7 +122,9 @@ def write_card(
     masked = result["objective"] == "mlm"
     pairs = check(cfg).data.pairs
     how = _how(kind, result["objective"]).replace(TEXTS, PAIRS.get(kind, TEXTS) if pairs else TEXTS)
-    title = "A masked language model" if masked else "A text classifier"
+    title = {"mlm": "A masked language model", "regression": "A text regression"}.get(
+        result["objective"], "A text classifier"
+    )
     lines = [
         "---",
         f"library_name: {LIBRARIES.get(kind, 'transformers')}",
@@ -161,7 +169,9 @@ def _facts(result: Mapping[str, Any], cfg: DictConfig) -> Iterator[list[str]]:
     yield ["data", public_name(str(cfg.data.path or cfg.data.name))]
     yield ["texts", ", ".join(f"{count:,} {split}" for split, count in result["texts"].items())]
     yield ["task", result["objective"]]
-    if result["labels"]:
+    if result["objective"] == "regression":
+        yield ["targets", listed(result["labels"])]
+    elif result["labels"]:
         yield ["number of labels", f"{len(result['labels']):,}"]
         yield ["labels", listed(result["labels"])]
     yield ["freezing strategy", result["strategy"]]

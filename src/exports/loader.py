@@ -5,6 +5,8 @@
     classify = load(".")
     classify(["A text.", "Another one."])  # [{"label": …, "score": …}, …]; of pairs: [("A text.", "Its pair."), …]
 
+A regression gives the number of each target instead: [{"label": …, "score": …}, …] per text, `score` being the number.
+
 It needs torch, transformers and safetensors.
 """
 
@@ -39,6 +41,7 @@ class Classifier:
         self, texts: Sequence[str | tuple[str, str]], batch_size: int = 32
     ) -> Float[Tensor, "texts labels"]:
         """Returns the probability of each label, in the order of the config's labels; multi-label ones are independent.
+        Of a regression, the numbers of the targets.
 
         Raises:
             TypeError: `texts` is one text, which would be read as a list of characters, or the model takes pairs and a
@@ -52,17 +55,21 @@ class Classifier:
             return torch.empty(0, len(self.config["labels"]))
         batches = [list(texts[start : start + batch_size]) for start in range(0, len(texts), batch_size)]
         with torch.inference_mode():
-            logits = [self._logits(batch) for batch in batches]
-        return probabilities(torch.cat(logits), self.config["objective"])
+            logits = torch.cat([self._logits(batch) for batch in batches])
+        if "target_std" in self.config:
+            logits = logits * torch.tensor(self.config["target_std"]) + torch.tensor(self.config["target_mean"])
+        return probabilities(logits, self.config["objective"])
 
     def __call__(self, texts: Sequence[str | tuple[str, str]]) -> list[dict[str, Any]] | list[list[dict[str, Any]]]:
         """Returns the most probable label of each text with its probability; for multi-label data, all labels whose
-        probability reaches their threshold."""
+        probability reaches their threshold; of a regression, all targets with their numbers."""
         labels, limits = self.config["labels"], self.config["thresholds"]
         rows: list[list[dict[str, Any]]] = [
             [{"label": label, "score": score} for label, score in zip(labels, row, strict=True)]
             for row in self.probabilities(texts).tolist()
         ]
+        if self.config["objective"] == "regression":
+            return rows
         if limits:
             return [[scored for scored in row if scored["score"] >= limits[scored["label"]]] for row in rows]
         return [max(row, key=lambda scored: float(scored["score"])) for row in rows]

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Scored = tuple[str, float]  # a label or a token, and its probability
+Scored = tuple[str, float]  # a label or a token, and its probability; or a target, and its number
 
 
 class Predictor:
@@ -96,19 +96,18 @@ class Predictor:
         return predictor
 
     def __call__(self, texts: Sequence[Text]) -> list[list[Scored]]:
-        """Returns the probability of each label for each text, the most probable first; of a run on pairs, each text is
-        a pair `(first, second)`.
+        """Returns the probability of each label for each text, the most probable first; of a regression, the number of
+        each target. Of a run on pairs, each text is a pair `(first, second)`.
 
         Raises:
             UserError: the run is a masked language model, or `texts` is not a list of the inputs that it takes.
         """
-        return [
-            sorted(zip(self.space.names, row, strict=True), key=lambda scored: -scored[1])
-            for row in self.probabilities(texts).tolist()
-        ]
+        rows = [list(zip(self.space.names, row, strict=True)) for row in self.probabilities(texts).tolist()]
+        return rows if self.space.is_regression else [sorted(row, key=lambda scored: -scored[1]) for row in rows]
 
     def probabilities(self, texts: Sequence[Text]) -> NDArray[np.float32]:
-        """Returns float32 [texts, labels], the labels in the order of `space.names`.
+        """Returns float32 [texts, labels], the labels in the order of `space.names`; of a regression, the numbers of
+        the targets.
 
         Raises:
             UserError: as for a call.
