@@ -81,11 +81,12 @@ def compare(
         baseline: the name of a strategy or group; None: `none` if it exists, else the first group.
         margin: how much lower is still as good.
         cost: what makes a group cheaper.
-        race: that these runs were made for; what it has chosen is the answer.
+        race: that these runs were made for; what it has chosen, by its own cost, is the answer.
 
     Raises:
         UserError: no run has finished, or the metric or baseline does not exist.
     """
+    cost = race.rules.cost if race else cost
     problems = _problems(groups)
     finished = [group for group in groups if group.blocks]
     if not finished:
