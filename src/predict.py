@@ -33,7 +33,8 @@ def format_prediction(predictor: Predictor, text: Text, top: int) -> str:
             log.warning("%s; its labels are meaningless", what.format("the text"))
     if len(problems.truncated):
         full = f"{tokens.full_lengths[0]:,}"
-        log.warning("The text is truncated from %s to %d tokens, as in training.", full, predictor.max_length)
+        read = f"{predictor.max_length} tokens{predictor.data.reading.kept}"
+        log.warning("The text is truncated from %s to %s, as in training.", full, read)
     probabilities = predictor.classify(tokens)
     chosen = predictor.decide(probabilities)[0] if predictor.space.objective == "multilabel" else ()
     scored = sorted(zip(predictor.space.names, probabilities[0], strict=True), key=lambda scored: -scored[1])
