@@ -83,7 +83,7 @@ def _explain(cfg: DictConfig, runs: Sequence[RunFolder], texts: Sequence[Text], 
 
     predictors = [Predictor.load(run.path, "float32", "cpu") for run in runs]
     questions = [question(cfg, predictor, run) for predictor, run in zip(predictors, runs, strict=True)]
-    split = [[tokens.split(text, p.tokenizer, p.max_length) for p in predictors] for text in texts]
+    split = [[tokens.split(text, p.tokenizer, p.data.reading) for p in predictors] for text in texts]
     for read in split:
         for tokenized, asked in zip(read, questions, strict=True):
             report.check_size(len(tokenized.ids), asked)

@@ -19,11 +19,12 @@ from src.advice.encoded import encode
 from src.advice.inputs import read_advisable
 from src.advice.label_issues import Issue, label_issues
 from src.advice.probes import ALL_LAYERS, FEWEST, Probe, all_pairs, metrics_of, probe_layers
-from src.advice.texts import Texts, Truncated, read_texts
+from src.advice.texts import Texts, read_texts
 from src.comparison.decision import Decision, decide
 from src.config.sections import Cost
 from src.data.corpus import Corpus
 from src.data.labels import LabelSpace
+from src.datamodules.text_problems import Truncated
 from src.errors import UserError
 from src.statistics.intervals import Interval
 from src.training.clock import Clock

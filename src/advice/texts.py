@@ -1,10 +1,9 @@
-"""What is odd in the texts: copies within and across splits, texts cut off by `max_length`, rare labels."""
+"""What is odd in the texts: copies within and across splits, rare labels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -15,26 +14,7 @@ from src.data.texts import sides
 from src.errors import UserError
 from src.statistics.units import units
 
-if TYPE_CHECKING:
-    from src.datamodules.ragged import Tokens
-
 LEAST = 5  # texts of each label that a probe needs
-
-
-@dataclass(frozen=True)
-class Truncated:
-    """
-    Args:
-        texts: of a split that are longer than `data.max_length`.
-        total: texts of the split.
-        lost: their tokens that no layer sees.
-        median: of the lost tokens of a truncated text; 0 if there is none.
-    """
-
-    texts: int
-    total: int
-    lost: int
-    median: int
 
 
 @dataclass(frozen=True)
@@ -88,10 +68,3 @@ def _counts(corpus: Corpus, first: Bool[NDArray[np.bool_], " texts"]) -> dict[st
             "Add texts, or merge or remove these labels."
         )
     return found
-
-
-def truncated(tokens: Tokens) -> Truncated:
-    """Returns how many texts of a split are cut off, and what they lose."""
-    lost = tokens.full_lengths - tokens.lengths
-    found = lost[lost > 0]
-    return Truncated(len(found), len(lost), int(found.sum()), int(np.median(found)) if len(found) else 0)

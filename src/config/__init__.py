@@ -10,6 +10,7 @@ __all__ = [
     "monitor",
     "quoting",
     "race",
+    "reading",
     "schema",
     "sections",
     "trainer_switches",

@@ -8,6 +8,7 @@ import pydantic
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, PlainValidator, model_validator
 
+from src.config.reading import Reading, Truncation
 from src.config.sections import Fraction, Natural, Positive, Section, Seed
 
 # Hydra parses a name that looks like a number as a number.
@@ -105,6 +106,7 @@ class Data(Section):
     class_weights: ClassWeights | None
     sampling: Literal["balanced"] | None = None
     max_length: Annotated[int, Field(ge=3)]
+    truncation: Truncation = "head"
     pack: bool
     batch_size: Positive
     eval_batch_size: Positive
@@ -164,7 +166,17 @@ class Data(Section):
                 f"max_length must be at least {SHORTEST_PAIR} for pairs: a token of each text, and the special tokens; "
                 f"got {self.max_length}"
             )
+        if self.pairs and self.truncation != "head":
+            raise ValueError(
+                f"truncation={self.truncation} needs single texts; data.text names two columns, a pair, whose longer "
+                "text loses its last tokens first.\nChoose data.truncation=head, or join the columns: data.join=true"
+            )
         return self
+
+    @property
+    def reading(self) -> Reading:
+        """Which tokens of a text the encoder reads."""
+        return Reading(self.max_length, self.truncation)
 
     @property
     def text_columns(self) -> list[str]:

@@ -85,10 +85,11 @@ class Explanation:
                     )
         names = ["text"] if len(self.tokens.sides) == 1 else ["first text", "second text"]
         for (begin, end), which in zip(self.tokens.sides, names, strict=True):
-            read = max((stop for start, stop in self.tokens.spans.values() if begin <= start < end), default=begin)
-            if cut := len(self.tokens.text[read:end].split()):
+            if cut := len(self.tokens.unread(begin, end).split()):
+                place = {"head": "last ", "tail": "first "}.get(self.tokens.truncation, "")
                 found.append(
-                    f"The {which} is truncated to {len(self.tokens.ids)} tokens; the last {cut} words are ignored."
+                    f"The {which} is truncated to {len(self.tokens.ids)} tokens; "
+                    + (f"the {place}{cut} words are ignored." if place else f"{cut} words in its middle are ignored.")
                 )
         return found
 

@@ -85,6 +85,24 @@ PAIRS: dict[str, str] = {
 }
 
 
+# How ONNX's inputs are made where some of the first and some of the last tokens of longer texts are read.
+ENCODED = 'tokenizer(["A text."], truncation=True, padding=True, return_tensors="np")'
+HEAD_TAIL = """\
+tokenizer.pad(
+    {"input_ids": [shortened(ids) for ids in tokenizer(["A text."], verbose=False)["input_ids"]]}, return_tensors="np"
+)"""
+SHORTENED = """\
+
+
+def shortened(ids):
+    begin = config["special_ends"][0] + config["first_tokens"]
+    most = config["max_length"]
+    return ids if len(ids) <= most else ids[:begin] + ids[begin - most :]
+
+
+tokenizer = """
+
+
 # How ONNX's logits become probabilities of `config["labels"]`.
 PROBABILITIES = {
     "regression": "probabilities = logits  # the predicted numbers",
@@ -97,7 +115,7 @@ PROBABILITIES = {
 
 SETTINGS = {
     "trainer": ("max_epochs", "precision", "accumulate_grad_batches", "gradient_clip_val"),
-    "data": ("batch_size", "max_length", "class_weights", "sampling", "limit"),
+    "data": ("batch_size", "max_length", "truncation", "class_weights", "sampling", "limit"),
 }
 
 
@@ -121,7 +139,7 @@ def write_card(
     """
     masked = result["objective"] == "mlm"
     pairs = check(cfg).data.pairs
-    how = _how(kind, result["objective"]).replace(TEXTS, PAIRS.get(kind, TEXTS) if pairs else TEXTS)
+    how = _how(kind, result["objective"], cfg).replace(TEXTS, PAIRS.get(kind, TEXTS) if pairs else TEXTS)
     title = {"mlm": "A masked language model", "regression": "A text regression"}.get(
         result["objective"], "A text classifier"
     )
@@ -183,9 +201,12 @@ def _facts(result: Mapping[str, Any], cfg: DictConfig) -> Iterator[list[str]]:
     yield ["versions", f"Thaw {software['thaw']}, torch {software['torch']}, transformers {software['transformers']}"]
 
 
-def _how(kind: Kind, objective: str) -> str:
+def _how(kind: Kind, objective: str, cfg: DictConfig) -> str:
     if kind == "onnx":
-        return f"{HOW[kind]}{PROBABILITIES[objective]}\nprint(dict(zip(config['labels'], probabilities[0])))"
+        how = HOW[kind]
+        if check(cfg).data.truncation == "head_tail":
+            how = how.replace(ENCODED, HEAD_TAIL).replace("tokenizer = ", SHORTENED, 1)
+        return f"{how}{PROBABILITIES[objective]}\nprint(dict(zip(config['labels'], probabilities[0])))"
     return HOW.get(f"{kind}, {objective}", HOW[kind])
 
 
@@ -228,7 +249,7 @@ def _hyperparameters(cfg: DictConfig) -> Iterator[list[str]]:
 
 
 def _limits(result: Mapping[str, Any], cfg: DictConfig, pairs: bool) -> Iterator[str]:
-    length = f"truncated to {cfg.data.max_length} tokens"
+    length = f"truncated to {cfg.data.max_length} tokens{check(cfg).data.reading.kept}"
     yield f"Pairs of texts are {length}, the longer text first." if pairs else f"Texts are {length}."
     if result["objective"] in ("binary", "multiclass"):
         yield "Every text gets one of the labels, even if none of them fits."

@@ -7,13 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
 from src.backbones.loading import silence_transformers
+from src.config.reading import Reading
 from src.data.labels import LabelSpace
 from src.data.texts import Text, from_columns, sides
+from src.datamodules.pieces import special_ends
+from src.datamodules.tokenizing import read_tokens
 from src.errors import UserError
 from src.exports import native, onnx_model, standalone
 from src.exports.card import Kind, backbone_name
@@ -35,6 +39,9 @@ EXACT = 1e-5  # maximum difference of probabilities
 OF_NUMBERS = 1e-3  # maximum difference of predicted numbers, in standard deviations of the training targets
 CLOSE = 1e-4  # maximum difference of logits for ONNX, whose operators sum in another order
 
+PIPELINES_CUT = "Pipelines keep the first tokens of longer texts; in training, the last ones were kept too."
+
+
 Written = tuple[Kind, list[str]]  # how the folder is loaded, and notes for the user
 
 
@@ -50,14 +57,14 @@ class Original:
     def __init__(self, run: RunFolder, cfg: DictConfig, predictor: Predictor) -> None:
         silence_transformers()
         self.run, self.cfg, self.result = run, cfg, predictor.result
-        self.network, self.tokenizer, self.max_length = predictor.network, predictor.tokenizer, predictor.max_length
+        self.network, self.tokenizer, self.reading = predictor.network, predictor.tokenizer, predictor.data.reading
         masked, self.pairs = self.result["objective"] == "mlm", predictor.data.pairs
         self.inputs = ["input_ids", "attention_mask"]
         if self.pairs and reads_types(self.network.encoder):
             self.inputs += [name for name in self.tokenizer.model_input_names if name == "token_type_ids"]
-        self.samples = _samples(str(self.tokenizer.mask_token) if masked else None, self.pairs)
-        batch = self.encode(self.samples)
-        batch["mask"] = batch.pop("attention_mask").bool()
+        self.samples = _samples(str(self.tokenizer.mask_token) if masked else None, self.pairs, self.reading)
+        encoded = self.encode(self.samples)
+        batch = {**encoded, "mask": encoded["attention_mask"].bool()}
         if masked:
             batch["masked_positions"] = (
                 (batch["input_ids"].flatten() == self.tokenizer.mask_token_id).nonzero().flatten()
@@ -80,17 +87,20 @@ class Original:
             "labels": self.result["labels"],
             **{key: self.result[key] for key in ("target_mean", "target_std") if key in self.result},
             "thresholds": self.result.get("thresholds"),
-            "max_length": self.max_length,
+            "max_length": self.reading.max_length,
+            "first_tokens": self.reading.first,
+            "special_ends": None if self.pairs else special_ends(self.tokenizer),
             "pairs": self.pairs,
             "backbone": backbone_name(self.cfg),
             "strategy": self.result["strategy"],
         }
 
     def encode(self, texts: list[Text]) -> dict[str, Tensor]:
-        """Returns the inputs of the model [texts, tokens], truncated and padded."""
-        options: dict[str, Any] = {"truncation": True, "max_length": self.max_length, "padding": True}
-        found = self.tokenizer(*sides(texts), return_tensors="pt", **options)
-        return {name: found[name] for name in self.inputs}
+        """Returns the inputs of the model [texts, tokens], truncated as in training, and padded."""
+        tokens = read_tokens(texts, self.tokenizer, self.reading)
+        batch = tokens.batch(np.arange(len(texts)), int(self.tokenizer.pad_token_id or 0))
+        batch["attention_mask"] = batch["mask"].long()
+        return {name: batch[name] for name in self.inputs}
 
     def agrees(self, found: Tensor, expected: Tensor, limit: float) -> bool:
         """Returns whether a written model computes the same as the run."""
@@ -118,17 +128,22 @@ class Original:
 
     def save_tokenizer(self, folder: Path) -> None:
         tokenizer: Any = self.tokenizer
-        tokenizer.model_max_length = self.max_length
+        tokenizer.model_max_length = self.reading.max_length
+        if self.reading.truncation == "tail":
+            tokenizer.truncation_side = tokenizer.init_kwargs["truncation_side"] = "left"
         # Runs pass token types only of pairs; not every architecture accepts them.
         tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = self.inputs
         tokenizer.init_kwargs.pop("auto_map", None)  # the backbone's own code, which no run uses
         tokenizer.save_pretrained(folder)
 
 
-def _samples(mask_token: str | None, pairs: bool) -> list[Text]:
-    """Returns the texts to compare on: with a mask token for a masked language model, otherwise pairs for pairs."""
+def _samples(mask_token: str | None, pairs: bool, reading: Reading) -> list[Text]:
+    """Returns the texts to compare on: with a mask token for a masked language model, where it is read; otherwise pairs
+    for pairs."""
+    if mask_token and reading.truncation == "head_tail":  # whose pipeline truncates in another way
+        return [f"{mask_token} {text}" for text in SAMPLES[:-1]]
     if mask_token:
-        return [f"{mask_token} {text}" for text in SAMPLES]
+        return [f"{text} {mask_token}" if reading.truncation == "tail" else f"{mask_token} {text}" for text in SAMPLES]
     return [*zip(SAMPLES, reversed(SAMPLES), strict=True)] if pairs else [*SAMPLES]
 
 
@@ -138,15 +153,17 @@ def write_huggingface(folder: Path, original: Original) -> Written:
         native.write_masked(folder, original.network)
         (texts,) = sides(original.samples)
         original.check(native.read_masked(folder, texts), original.probabilities, EXACT)
-        return "fill-mask", []
-    if native.write_classifier(folder, original.network, original.result.get("thresholds")):
+        return "fill-mask", [PIPELINES_CUT] if original.reading.truncation == "head_tail" else []
+    by_pipeline = original.reading.truncation != "head_tail"
+    if by_pipeline and native.write_classifier(folder, original.network, original.result.get("thresholds")):
         found = native.read_classifier(folder, original.result["labels"], original.samples)
         if original.agrees(found, original.probabilities, EXACT):
             return "pipeline", []
         # Some settings of an architecture change what its classifier computes; the files are overwritten below.
     standalone.write_loader(folder)
     write_safetensors(folder, original)
-    note = "No transformers class computes this combination of backbone and head: load it with load.py."
+    what = "this combination of backbone and head" if by_pipeline else "data.truncation=head_tail"
+    note = f"No transformers class computes {what}: load it with load.py."
     return "loader", [note]
 
 

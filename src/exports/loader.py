@@ -12,6 +12,7 @@ It needs torch, transformers and safetensors.
 
 from __future__ import annotations
 
+import itertools  # noqa: F401
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,8 +21,10 @@ from typing import TYPE_CHECKING, Any, ClassVar  # noqa: F401
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
+from src.datamodules.pieces import joined, kept_slices
 from src.models.heads import BiLSTMHead, LinearHead, MixedHead, logits_of, probabilities
 
 if TYPE_CHECKING:
@@ -75,12 +78,24 @@ class Classifier:
         return [max(row, key=lambda scored: float(scored["score"])) for row in rows]
 
     def _logits(self, texts: list[Any]) -> Tensor:
-        options = {"truncation": True, "max_length": self.config["max_length"], "padding": True}
-        columns = [list(side) for side in zip(*texts, strict=True)] if self.pairs else [texts]
-        found = self.tokenizer(*columns, **options, return_tensors="pt")
+        found = self._encoded(texts)
         return logits_of(
             self.head, self.encoder(**found), found["attention_mask"].bool(), isinstance(self.head, MixedHead)
         )
+
+    def _encoded(self, texts: list[Any]) -> Any:
+        """Returns the tokens that the encoder reads, padded."""
+        most = self.config["max_length"]
+        if self.pairs or "special_ends" not in self.config:
+            columns = [list(side) for side in zip(*texts, strict=True)] if self.pairs else [texts]
+            return self.tokenizer(*columns, truncation=True, max_length=most, padding=True, return_tensors="pt")
+        whole = self.tokenizer(texts, verbose=False)["input_ids"]
+        ends, first = self.config["special_ends"], self.config["first_tokens"]
+        kept = [joined(ids, kept_slices(len(ids), ends, most, first)) for ids in whole]
+        rows = [torch.tensor(ids) for ids in kept]
+        padding = int(self.tokenizer.pad_token_id or 0)
+        mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+        return {"input_ids": pad_sequence(rows, batch_first=True, padding_value=padding), "attention_mask": mask}
 
 
 def load(folder: str | Path) -> Classifier:

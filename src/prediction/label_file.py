@@ -190,9 +190,10 @@ class Labeller:
                 count, named = counted(len(rows), "text"), first_rows(unit, rows)
                 log.warning("%s: %s; their labels are meaningless", what.format(count), named)
         if self.cut:
-            texts, length = counted(self.cut, "text"), self.predictor.max_length
+            texts = counted(self.cut, "text")
+            read = f"{self.predictor.max_length} tokens{self.predictor.data.reading.kept}"
             fraction = self.cut / (self.rows - len(self.blank))
-            log.warning("%s (%s) were truncated to %d tokens, as in training.", texts, f"{fraction:.1%}", length)
+            log.warning("%s (%s) were truncated to %s, as in training.", texts, f"{fraction:.1%}", read)
 
     def report(self) -> str:
         """Returns the classification report of all chunks, as after training, and the scores; of numbers, only the
