@@ -12,6 +12,7 @@ __all__ = [
     "race",
     "schema",
     "sections",
+    "text_files",
     "trainer_switches",
     "validation",
     "values",
