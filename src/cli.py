@@ -31,8 +31,8 @@ from src.errors import UserError, nearest
 # A key named `sweep` would select a file of conf/sweep.
 ALIASES = {"sweep": "sweep_folder"}
 OVERLAYS = {"experiment", "sweep"}  # groups of which several options may be chosen
-# Their values are column names, which may contain characters that are special to Hydra.
-COLUMNS = {"data.text", "data.label", "text_column", "label_column"}
+# Their values are names of columns or files, or delimiters, which may contain characters that are special to Hydra.
+NAMES = {"data.text", "data.label", "text_column", "label_column", "data.path", "data.delimiter", "delimiter"}
 # Commands with config groups, which --help lists; for the others it prints the keys.
 GROUPED = {"train", "plan", "advise"}
 RUN_FOLDER = "The run folder must be writable"
@@ -114,15 +114,15 @@ def _for_hydra(arguments: Sequence[str], quoting: Mapping[str, Callable[[str], s
     multirun = bool({"-m", "--multirun"} & {*arguments})
     found = []
     for argument in arguments:
-        given, _, value = argument.partition("=")
+        given, equals, value = argument.partition("=")
         key = ALIASES.get(given, given)
-        quote = quoting.get(key) or (quoted if key in COLUMNS and _is_name(argument, multirun) else None)
-        found.append(f"{key}={quote(value)}" if quote else argument)
+        quote = quoting.get(key) or (quoted if key in NAMES and _is_name(argument, multirun) else None)
+        found.append(f"{key}={quote(value)}" if quote and equals else argument)
     return found
 
 
 def _is_name(override: str, multirun: bool) -> bool:
-    """Whether an override is a column name that needs quotes: Hydra cannot parse it, or parses a sweep for a single
+    """Whether an override is a name that needs quotes: Hydra cannot parse it, or parses a sweep for a single
     run."""
     try:
         read = OverridesParser.create().parse_override(override)

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from src.cli import exit_codes, run_command
-from src.config.data import Quoting
+from src.config.text_files import Quoting, delimiter, encoding
 from src.config.validation import check, check_complete
 from src.data.texts import Text, check_kind, is_blank, other_columns, read_texts
 from src.errors import UserError, listed, nearest
@@ -32,7 +32,7 @@ from src.runs.find import check_named, find_run
 from src.runs.folder import RunFolder
 from src.runs.write_guard import refuse_links
 from src.tables.content import Layout
-from src.tables.tables import stream_table
+from src.tables.tables import first_rows
 
 if TYPE_CHECKING:
     from src.explanation.explanation import Question
@@ -162,6 +162,11 @@ def check_arguments(cfg: DictConfig) -> None:
         problems.append(f"header must be true or false; got {cfg.header}.\nFor example: header=false.")
     if cfg.quoting not in (*get_args(Quoting), None):
         problems.append(f"quoting has no {cfg.quoting!r}.\n{nearest(str(cfg.quoting), get_args(Quoting))}")
+    for key, checked in (("delimiter", delimiter), ("encoding", encoding)):
+        try:
+            cfg[key] is None or checked(cfg[key])
+        except ValueError as error:
+            problems.append(f"{key} {error}.")
     if not isinstance(cfg.limit, int) or isinstance(cfg.limit, bool) or cfg.limit < 1:
         problems.append(f"limit must be a number of rows of at least 1; got {cfg.limit}.\nFor example: limit=20.")
     if cfg.name is not None and not (isinstance(cfg.name, str) and NAME.fullmatch(cfg.name)):
@@ -212,14 +217,15 @@ def read_file(file: Path, cfg: DictConfig, run: RunFolder) -> list[Text]:
     Raises:
         UserError: the file cannot be read, lacks a column, or a row has no text.
     """
-    trained = run.saved_config()
-    table = next(stream_table(file, int(cfg.limit), Layout.like(trained, cfg.header, cfg.quoting)))
-    data = check(trained).data
+    data = check(run.saved_config()).data
+    marks = cfg.delimiter and delimiter(cfg.delimiter)
+    layout = Layout.like(data, cfg.header, cfg.quoting, marks, cfg.encoding and encoding(cfg.encoding))
+    table = first_rows(file, int(cfg.limit), layout)
     if cfg.text_column is not None:
         listed = [*map(str, cfg.text_column)] if isinstance(cfg.text_column, ListConfig) else str(cfg.text_column)
         data = other_columns(data, listed, "text_column")
     texts = read_texts(table, data, "text_column")
-    empty = [str(row) for row, text in zip(table.rows, texts, strict=True) if is_blank(text)]
+    empty = table.places([i for i, text in enumerate(texts) if is_blank(text)])
     if empty:
         raise UserError(
             f"Every row must have a text; {file} has none in {table.unit} {', '.join(empty[:5])}.\n"

@@ -13,6 +13,7 @@ __all__ = [
     "reading",
     "schema",
     "sections",
+    "text_files",
     "trainer_switches",
     "validation",
     "values",

@@ -10,6 +10,7 @@ from pydantic import Field, PlainValidator, model_validator
 
 from src.config.reading import Reading, Truncation
 from src.config.sections import Fraction, Natural, Positive, Section, Seed
+from src.config.text_files import Delimiter, Encoding, Quoting
 
 # Hydra parses a name that looks like a number as a number.
 Name = Annotated[str, pydantic.BeforeValidator(lambda node: str(node) if type(node) in (int, float) else node)]
@@ -39,9 +40,6 @@ SHORTEST_PAIR = 6  # tokens: RoBERTa puts four special ones around two texts
 
 
 Task = Literal["auto", "binary", "multiclass", "multilabel", "regression"]
-
-
-Quoting = Literal["auto", "none", "standard"]
 
 
 Label = Annotated[Annotated[Name, ONE] | Annotated[list[Name], Field(min_length=2), SEVERAL], one_or_several]
@@ -94,6 +92,8 @@ class Data(Section):
     task: Task
     header: bool = True
     quoting: Quoting = "auto"
+    delimiter: Delimiter | None = None
+    encoding: Encoding | None = None
     ignore_splits: Annotated[list[Literal["validation", "test"]], Field(default_factory=list)]
     validation_fraction: Fraction
     test_fraction: Fraction

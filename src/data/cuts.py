@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from src.config.data import Data
 from src.data.label_values import number
@@ -80,8 +80,8 @@ def training_subset(train: Split, size: int | float, seed: int, source: str) -> 
 
 def _check_counts(split: Split, space: LabelSpace, parts: int, source: Table) -> None:
     with_label = split.targets[:, None] == np.arange(len(space.names)) if split.targets.ndim == 1 else split.targets > 0
-    rows = {name: split.rows[with_label[:, i]] for i, name in enumerate(space.names)}
-    rare = {name: f"{name!r} ({_places(found, source.unit)})" for name, found in rows.items() if len(found) < parts}
+    rows = {name: np.flatnonzero(with_label[:, i]).tolist() for i, name in enumerate(space.names)}
+    rare = {name: f"{name!r} ({_places(found, source)})" for name, found in rows.items() if len(found) < parts}
     if rare:
         numbers = "" if None in map(number, space.names) else " Are they numbers to predict? data.task=regression"
         raise UserError(
@@ -92,8 +92,8 @@ def _check_counts(split: Split, space: LabelSpace, parts: int, source: Table) ->
         )
 
 
-def _places(rows: NDArray[np.int64], unit: str) -> str:
-    return f"{len(rows)}: {unit} {', '.join(map(str, rows))}" if len(rows) else "0"
+def _places(rows: Sequence[int], source: Table) -> str:
+    return f"{len(rows)}: {source.unit} {', '.join(source.places(rows))}" if rows else "0"
 
 
 def take_stratified(split: Split, count: int, seed: int, key: str, source: str, both_sides: bool) -> Indices:

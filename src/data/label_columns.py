@@ -38,7 +38,7 @@ class Labels:
 
     def place(self, index: int) -> str:
         """Returns where a row is, such as `train.csv line 3`."""
-        return f"{self.table.source} {self.table.unit} {self.table.rows[index]}"
+        return self.table.place(index)
 
 
 def read_labels(table: Table, cfg: Data, key: str = "data.label") -> Labels:
@@ -85,7 +85,7 @@ def _check_kinds(table: Table, values: Sequence[Any], column: str) -> None:
     written = [i for i, v in enumerate(values) if isinstance(v, str) and _is_written_list(v.strip())]
     if written:
         raise UserError(
-            f"Labels must be texts, numbers or lists; {table.source} {table.unit} {table.rows[written[0]]} has the "
+            f"Labels must be texts, numbers or lists; {table.place(written[0])} has the "
             f"text {values[written[0]].strip()[:60]!r} in column {column!r}, a list that was written into a cell.\n"
             "Save the table as .jsonl or .parquet, where lists stay lists; or separate the labels by a delimiter, as "
             "in a|b, and give data.label_delimiter; or use one 0/1 column per label: data.label=[a,b]."
@@ -123,8 +123,7 @@ def _flag(value: Any, table: Table, i: int, column: str) -> bool:
     text = str(value).strip().lower()
     if text not in ("0", "1", "0.0", "1.0", "true", "false"):
         raise UserError(
-            f"Label columns must hold 0 or 1; {table.source} {table.unit} "
-            f"{table.rows[i]} has {value!r} in column {column!r}.\n"
+            f"Label columns must hold 0 or 1; {table.place(i)} has {value!r} in column {column!r}.\n"
             "Correct it, or name one column with the labels themselves: data.label=COLUMN."
         )
     return text in ("1", "1.0", "true")

@@ -69,8 +69,8 @@ def decode(rows: Sequence[Row], width: int, table: Table) -> NDArray[np.int64]:
     other = next((i for i, row in enumerate(flags) if len(row) != width), None)
     if other is not None:
         raise UserError(
-            f"Every vector must have {width} values, one per label; {table.source} {table.unit} "
-            f"{table.rows[other]} has {len(flags[other])}.\n{FIX}"
+            f"Every vector must have {width} values, one per label; {table.place(other)} has "
+            f"{len(flags[other])}.\n{FIX}"
         )
     return np.array(flags, dtype=np.int64).reshape(len(flags), width)
 

@@ -155,7 +155,7 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def first_rows(unit: str, rows: Sequence[int]) -> str:
+def first_rows(unit: str, rows: Sequence[int | str]) -> str:
     """Lists the first rows by number, such as `rows 3, 8, …`."""
     named = ", ".join(map(str, rows[:NAMED]))
     return f"{unit if len(rows) == 1 else f'{unit}s'} {named}{', …' if len(rows) > NAMED else ''}"

@@ -16,8 +16,9 @@ from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from src.config.data import Data, Label, Quoting, TextColumns
+from src.config.data import Data, Label, TextColumns
 from src.config.sections import Positive, Section
+from src.config.text_files import Delimiter, Encoding, Quoting
 from src.config.validation import check
 from src.data.label_columns import read_labels
 from src.data.label_matching import encode
@@ -29,8 +30,9 @@ from src.files.paths import user_path
 from src.prediction.predictor import Predictor
 from src.runs.folder import RunFolder
 from src.tables.content import Layout
-from src.tables.lines import STDIN
-from src.tables.tables import Table, stream_table
+from src.tables.opening import STDIN, name_of
+from src.tables.patterns import matched
+from src.tables.tables import Table, stream_tables
 from src.tables.writing import STDOUT, Columns, open_table
 
 if TYPE_CHECKING:
@@ -55,6 +57,8 @@ class Options(Section):
     label_column: Label | None
     header: bool | None
     quoting: Quoting | None
+    delimiter: Delimiter | None
+    encoding: Encoding | None
     precision: Literal["float32", "bf16"] | None
     top: Positive
 
@@ -83,12 +87,14 @@ def label_file(folder: RunFolder, options: Options) -> None:
         UserError: the file or the run cannot be used.
     """
     source, target = user_path(options.input or STDIN), user_path(options.output or STDOUT)
-    if source != STDIN and target.exists() and source.exists() and target.samefile(source):
-        raise UserError(f"output must be another file than input; both are {source}.\nChoose another: output=…")
-    trained = folder.saved_config()
-    tables = stream_table(source, ROWS, Layout.like(trained, options.header, options.quoting))
+    for file in matched(source, "input"):
+        if file != STDIN and target.exists() and file.exists() and target.samefile(file):
+            raise UserError(f"output must be another file than input; both are {file}.\nChoose another: output=…")
+    trained = check(folder.saved_config()).data
+    layout = Layout.like(trained, options.header, options.quoting, options.delimiter, options.encoding)
+    tables = stream_tables(source, ROWS, layout)
     first = next(tables)  # problems of the file are reported before a model is loaded
-    data = _columns(check(trained).data, options)
+    data = _columns(trained, options)
     predictor = Predictor.load(folder.path, options.precision)
     if predictor.space.objective == "mlm":
         raise UserError(
@@ -102,7 +108,7 @@ def label_file(folder: RunFolder, options: Options) -> None:
             advance(len(table.rows))
         if options.evaluate and len(labeller.blank) == labeller.rows:
             raise UserError(
-                f"An evaluation needs a row with a text; {first.source} has none.\n"
+                f"An evaluation needs a row with a text; {name_of(source)} has none.\n"
                 "Is it the right column? Name it: text_column=…"
             )
     labeller.warn_unread(first.unit)
@@ -122,8 +128,8 @@ class Labeller:
     def __init__(self, predictor: Predictor, data: Data, evaluate: bool) -> None:
         self.predictor, self.data, self.evaluate = predictor, data, evaluate
         self.rows = 0  # so far
-        self.blank: list[int] = []  # rows without a text
-        self.unread: dict[str, list[int]] = {
+        self.blank: list[str] = []  # rows without a text
+        self.unread: dict[str, list[str]] = {
             EMPTY: [],
             UNKNOWN: [],
         }  # rows whose text has no known tokens
@@ -140,10 +146,10 @@ class Labeller:
         texts = read_texts(table, self.data, "text_column")
         self.rows += len(texts)
         filled = [i for i, text in enumerate(texts) if not is_blank(text)]
-        self.blank += [table.rows[i] for i, text in enumerate(texts) if is_blank(text)]
+        self.blank += table.places([i for i, text in enumerate(texts) if is_blank(text)])
         targets = self._targets(table, filled) if self.evaluate else None
         tokens = self.predictor.tokens([texts[i] for i in filled])
-        self._note_unread(tokens, [table.rows[i] for i in filled])
+        self._note_unread(tokens, table, filled)
         probabilities = self.predictor.classify(tokens)
         if targets is not None:
             self.seen.append((probabilities, targets))
@@ -169,11 +175,11 @@ class Labeller:
             return read_targets(kept, self.data, "label_column")
         return encode(read_labels(kept, self.data, "label_column"), self.predictor.space, self.data)
 
-    def _note_unread(self, tokens: Tokens, rows: Sequence[int]) -> None:
+    def _note_unread(self, tokens: Tokens, table: Table, rows: Sequence[int]) -> None:
         problems = find_problems(tokens, self.predictor.tokenizer, self.data.pairs)
         self.cut += len(problems.truncated)
         for what, indices in ((EMPTY, problems.empty), (UNKNOWN, problems.unknown)):
-            self.unread[what] += [rows[index] for index in indices]
+            self.unread[what] += table.places([rows[index] for index in indices])
 
     def warn_unread(self, unit: str) -> None:
         """Warns of rows without a text, rows whose texts have no known tokens, and truncated texts.

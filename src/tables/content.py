@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
-from src.config.data import Data, Quoting
+from src.config.data import Data
+from src.config.text_files import Quoting
 from src.errors import UserError
 
 LARGEST_FIELD = 1_000_000  # characters in one field
@@ -30,27 +29,38 @@ class Layout:
     Args:
         header: whether the first row has the column names; otherwise columns are called 0, 1, …
         quoting: of fields in a text file, as `data.quoting`.
+        delimiter: between the columns of a text file; None: what its first line shows.
+        encoding: of a text file without a byte order mark; None: UTF-8.
         section: prefix of these keys in the config, such as `data.`, for messages.
     """
 
     header: bool = True
     quoting: Quoting = "auto"
+    delimiter: str | None = None
+    encoding: str | None = None
     section: str = ""
 
     @classmethod
     def of(cls, cfg: Data) -> Layout:
-        return cls(cfg.header, cfg.quoting, "data.")
+        return cls(cfg.header, cfg.quoting, cfg.delimiter, cfg.encoding, "data.")
 
     @classmethod
-    def like(cls, cfg: DictConfig, header: bool | None, quoting: Quoting | None) -> Layout:
+    def like(
+        cls, cfg: Data, header: bool | None, quoting: Quoting | None, delimiter: str | None, encoding: str | None
+    ) -> Layout:
         """Returns the layout of a file other than the training data.
 
         Args:
             cfg: of the run.
             header: other than in training; None: as in training.
             quoting: the same.
+            delimiter: the same.
+            encoding: of this file; None: UTF-8, since a file that is UTF-8 could be read wrongly in the encoding of the
+                training data without an error.
         """
-        return cls(cfg.data.header if header is None else header, quoting or cfg.data.quoting)
+        return cls(
+            cfg.header if header is None else header, quoting or cfg.quoting, delimiter or cfg.delimiter, encoding
+        )
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,12 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from src.config.text_files import TAB, delimiter_override
 from src.errors import UserError, listed
 from src.tables.content import LARGEST_FIELD, Content, Layout, Row, name_columns
 from src.tables.lines import read_lines
 
 log = logging.getLogger(__name__)
-
-TAB = "\t"
-
 
 OTHERS = (";", TAB, "|")  # delimiters of a .csv besides the comma
 
@@ -34,19 +32,19 @@ Record = tuple[int, list[str]]  # the line on which it begins, and its fields
 
 
 def read_csv(path: Path, layout: Layout) -> Content:
-    lines = read_lines(path)
+    lines = read_lines(path, layout)
     first = next(lines, "")
     named = EXCEL.fullmatch(first)
     if named:
-        return _content(path, layout, lines, named[1], line=2)
-    delimiter = _delimiter(first)
-    if delimiter != ",":
+        return _content(path, layout, lines, layout.delimiter or named[1], line=2)
+    delimiter = layout.delimiter or _delimiter(first)
+    if not layout.delimiter and delimiter != ",":
         log.info("%s: the first line has no comma, so the delimiter is %r", path, delimiter)
     return _content(path, layout, itertools.chain([first], lines), delimiter)
 
 
 def read_tsv(path: Path, layout: Layout) -> Content:
-    return _content(path, layout, read_lines(path), TAB)
+    return _content(path, layout, read_lines(path, layout), layout.delimiter or TAB)
 
 
 def _delimiter(line: str) -> str:
@@ -164,8 +162,8 @@ class _Records:
             fix = f"Remove {self.delimiter!r} from the texts."
         elif len(self.taken) > 1:
             fix += f" {self._no_quotes}"
-        elif fields == 1 and (other := next((mark for mark in OTHERS if mark in self.taken[0]), None)):
-            fix += f" If {other!r} is the delimiter, add a first line that says so: sep={other}"
+        elif fields == 1 and (other := next((m for m in OTHERS if m in self.taken[0] and m != self.delimiter), None)):
+            fix += f" If {other!r} is the delimiter: {delimiter_override(other, self.layout.section)}"
         until = f", since a quote extends to line {self._last}" if len(self.taken) > 1 else ""
         return UserError(
             f"Every row of {self.path} must have the {'header' if self.layout.header else 'first row'}'s "

@@ -8,8 +8,7 @@ from pathlib import Path
 from src.config.data import Data
 from src.errors import UserError, listed
 from src.tables.content import Layout
-from src.tables.lines import GZIP
-from src.tables.reading import kind_of, kinds
+from src.tables.reading import kind_of, kinds, stem
 from src.tables.saved_datasets import read_saved
 from src.tables.splits import find_splits, part_named
 from src.tables.tables import Table, join, read_table
@@ -52,14 +51,6 @@ def _unreadable(split: str, path: Path, name: str) -> UserError:
         f"The {split} split must be one of {kinds()}; {path} holds {name}.\nSave it in one of these formats, "
         f"rename it, or take {split} from train: data.ignore_splits=[{split}]"
     )
-
-
-def stem(path: Path) -> str:
-    """Returns the name of a file without its extensions."""
-    name = path.name
-    for ending in (GZIP, kind_of(path) or ""):
-        name = name[: len(name) - len(ending)] if ending and name.lower().endswith(ending) else name
-    return name
 
 
 def _is_saved(path: Path) -> bool:

@@ -12,7 +12,9 @@ from typing import Any
 
 from src.errors import UserError, listed
 from src.tables.content import Content, Layout, Row
-from src.tables.lines import LONGEST_LINE, name_of, read_text, split_lines
+from src.tables.encodings import read_text
+from src.tables.lines import LONGEST_LINE, split_lines
+from src.tables.opening import name_of
 
 BLANK = " \t\n\r"  # to JSON
 
@@ -27,7 +29,7 @@ FORMS = "Write each row as one object on one line, without commas between them, 
 
 
 def read_json(path: Path, layout: Layout) -> Content:
-    pieces = read_text(path)
+    pieces = read_text(path, layout)
     begun: list[str] = []
     for piece in pieces:
         begun.append(piece)

@@ -11,10 +11,12 @@ from src.config.data import Data
 from src.errors import UserError
 from src.files.paths import user_path
 from src.tables.content import Layout
-from src.tables.folders import read_folder, stem
+from src.tables.folders import read_folder
+from src.tables.patterns import matched
+from src.tables.reading import stem
 from src.tables.saved_datasets import read_hub, read_saved
 from src.tables.splits import part_named
-from src.tables.tables import Table, read_table
+from src.tables.tables import Table, join, read_table
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,9 @@ def read_splits(cfg: Data) -> dict[str, Table]:
 
 def _read_path(path: Path, cfg: Data) -> dict[str, Table]:
     try:
+        if len(files := matched(path, "data.path")) > 1:
+            return {"train": join([read_table(file, Layout.of(cfg)) for file in files], str(path))}
+        (path,) = files
         path.stat()
         if path.is_file():
             return {"train": _read_file(path, cfg)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import dataclasses
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from src.config.text_files import delimiter_override
 from src.errors import UserError, listed, nearest
 from src.tables.content import LARGEST_FIELD, Content, Layout, Row
-from src.tables.lines import STDIN, name_of
+from src.tables.opening import STDIN, name_of
+from src.tables.patterns import matched
 from src.tables.reading import HEADLESS, READERS, kind_of, kinds
 
 HALF = re.compile("[\ud800-\udfff]")  # of a character that takes two 16-bit units
@@ -67,7 +71,7 @@ class Table:
         names = list(self.columns)
         section = "data." if key.startswith("data.") else ""
         if len(names) == 1 and (mark := next((m for m in ";\t|," if m in names[0]), None)):
-            return f"The delimiter seems to be {mark!r}; save the file as .csv with commas or as .tsv with tabs."
+            return f"The delimiter seems to be {mark!r}: {delimiter_override(mark, section)}"
         hint = f"{nearest(repr(name), map(repr, names))} Name one: {key}=…"
         numbered = names == [str(place) for place in range(len(names))]
         if numbered and name in (values[0] for values in self.columns.values()):
@@ -110,15 +114,36 @@ class Table:
         """
         if not indices:
             return
-        files = [file for file in self.files or [(self.source, 0, 0)] if file[1] <= indices[0]]
-        source, _, added = files[-1]
-        end = next((begin for _, begin, _ in self.files[len(files) :]), len(self.rows))
+        source, added, end = self._file_of(indices[0])
         within = [i for i in indices if i < end]
         shown = ", ".join(str(self.rows[i] - added) for i in within[:5]) + (", …" if len(within) > 5 else "")
         count = f"{len(within)} rows" if len(within) > 1 else "1 row"
         raise UserError(
             f"Every row must be usable; {source} has {count} with {problem}: {self.unit} {shown}.\n{fix}{self.remedy}"
         )
+
+    def head(self, count: int) -> Table:
+        """The first rows."""
+        columns = {name: values[:count] for name, values in self.columns.items()}
+        return dataclasses.replace(self, columns=columns, rows=self.rows[:count])
+
+    def place(self, index: int) -> str:
+        """Returns where a row is, such as `train.csv line 3`."""
+        source, added, _ = self._file_of(index)
+        return f"{source} {self.unit} {self.rows[index] - added}"
+
+    def places(self, indices: Sequence[int]) -> list[str]:
+        """Returns the numbers of rows; of several files, with the file of each, such as `3 of b.csv`."""
+        if not self.files:
+            return [str(self.rows[i]) for i in indices]
+        files = ((i, *self._file_of(i)) for i in indices)
+        return [f"{self.rows[i] - added} of {source}" for i, source, added, _ in files]
+
+    def _file_of(self, index: int) -> tuple[str, int, int]:
+        """The file that has a row, what is added to its row numbers, and the index of the first row behind it."""
+        number = bisect.bisect_right(self.files, index, key=lambda file: file[1])
+        source, _, added = self.files[number - 1] if self.files else (self.source, 0, 0)
+        return source, added, self.files[number][1] if number < len(self.files) else len(self.rows)
 
 
 def _is_no_name(name: str) -> bool:
@@ -168,12 +193,36 @@ def read_table(path: Path, layout: Layout = LAYOUT) -> Table:
     return _table(path, content, kept)
 
 
-def stream_table(path: Path, size: int, layout: Layout = LAYOUT) -> Iterator[Table]:
-    """One file as tables of so many rows, of which only one is in memory. Blank rows are kept; they have no values.
+def stream_tables(path: Path, size: int, layout: Layout = LAYOUT) -> Iterator[Table]:
+    """The files that a path stands for, one after the other, as tables of at most so many rows, of which only one is in
+    memory. Blank rows are kept; they have no values.
 
     Raises:
         UserError: as `read_table`, as soon as the problem is met.
     """
+    files = matched(path, "input")
+    for file in files:
+        for table in _stream(file, size, layout):
+            several = [(table.source, 0, 0)] if len(files) > 1 else ()
+            yield dataclasses.replace(table, files=several)
+
+
+def first_rows(path: Path, count: int, layout: Layout = LAYOUT) -> Table:
+    """The first rows of the files that a path stands for, blank ones among them.
+
+    Raises:
+        UserError: as `read_table`.
+    """
+    found, missing = [], count
+    for table in stream_tables(path, count, layout):
+        found.append(table if len(table.rows) <= missing else table.head(missing))
+        missing -= len(found[-1].rows)
+        if not missing:
+            break
+    return found[0] if len(found) == 1 else join(found, str(path))
+
+
+def _stream(path: Path, size: int, layout: Layout) -> Iterator[Table]:
     content = _open(path, layout)
     found = _readable(path, content.rows)
     empty = True

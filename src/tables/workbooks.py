@@ -14,7 +14,7 @@ from typing import Any
 
 from src.errors import UserError
 from src.tables.content import Content, Layout, Row, name_columns
-from src.tables.lines import CHUNK, LARGEST_RATIO, SMALLEST
+from src.tables.opening import CHUNK, LARGEST_RATIO, SMALLEST
 
 log = logging.getLogger(__name__)
 

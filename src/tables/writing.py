@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from src.errors import UserError
 from src.files.atomic import json_values
-from src.tables.lines import STDIN
+from src.tables.opening import STDIN
 
 STDOUT = STDIN  # both are called `-`
 

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow
+import pyarrow.ipc
 import pyarrow.parquet
 from openpyxl import Workbook
 
 ROWS = [(f"text number {i}", ("no", "maybe", "yes")[i % 3]) for i in range(30)]
+TABLE = pyarrow.table({"text": [text for text, _ in ROWS], "label": [label for _, label in ROWS]})
 SHEET = "xl/worksheets/sheet1.xml"
 BOMB = b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">%s]>' % b"".join(
     b'<!ENTITY %c "%s">' % (98 + i, b"&%c;" % (97 + i) * 10) for i in range(9)
@@ -115,6 +117,14 @@ def parquet(**columns: Any) -> bytes:
     return content.getvalue()
 
 
+def arrow(table: pyarrow.Table = TABLE, stream: bool = False) -> bytes:
+    content = io.BytesIO()
+    with (pyarrow.ipc.new_stream if stream else pyarrow.ipc.new_file)(content, table.schema) as writer:
+        for batch in table.to_batches(max_chunksize=7):
+            writer.write_batch(batch)
+    return content.getvalue()
+
+
 def not_utf8() -> bytes:
     """A column that says it is UTF-8 and is not."""
     strings = pyarrow.array([b"\xff\xfe"] * len(ROWS), pyarrow.binary())
@@ -128,6 +138,13 @@ def flipped(content: bytes, place: int) -> bytes:
 def folder(**files: bytes) -> Callable[[Path], None]:
     """Makes a folder with files; `__` in a name stands for the point."""
     return tree({name.replace("__", "."): content for name, content in files.items()})
+
+
+def zstandard(content: bytes) -> bytes:
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.CompressedOutputStream(sink, "zstd") as file:
+        file.write(content)
+    return bytes(sink.getvalue())
 
 
 def tree(files: Mapping[str, bytes]) -> Callable[[Path], None]:

@@ -40,6 +40,8 @@ KINDS: dict[str, tuple[str, Sequence[bytes], str | None]] = {
         None,
     ),
     "json": ("json", [files.json_list(), b"\xef\xbb\xbf [\r\n]"], None),
+    "zst": ("csv.zst", [files.zstandard(files.csv())], None),
+    "arrow": ("arrow", [files.arrow(), files.arrow(stream=True)], None),
     "gz": ("csv.gz", [gzip.compress(files.csv())], None),
     "txt": ("txt", [b"\xef\xbb\xbfone\r\n\r\ntwo\n"], None),
     "xlsx": ("xlsx", [files.xlsx()], None),

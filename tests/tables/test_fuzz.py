@@ -132,7 +132,7 @@ def test_whatever_json_holds_becomes_a_corpus_or_is_refused(kinds: list[Any], te
     assert sum(len(split) for split in found.splits.values()) == len(rows)
 
 
-@pytest.mark.parametrize("kind", ["csv", "jsonl", "json_list", "xlsx", "parquet"])
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "json_list", "xlsx", "parquet", "arrow"])
 @BOUNDED
 @given(data=st.data())
 def test_damaged_files_are_read_or_refused(kind: str, data: st.DataObject, tmp_path: Path) -> None:
@@ -142,7 +142,8 @@ def test_damaged_files_are_read_or_refused(kind: str, data: st.DataObject, tmp_p
         content[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
     (tmp_path / name).write_bytes(content)
     (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content) if kind == "csv" else content)
-    for path in (tmp_path / name, tmp_path / f"{name}.gz"):
+    (tmp_path / f"{name}.zst").write_bytes(files.zstandard(content) if kind == "csv" else content)
+    for path in (tmp_path / name, tmp_path / f"{name}.gz", tmp_path / f"{name}.zst"):
         with contextlib.suppress(UserError):
             assert isinstance(read_table(path), Table)
 

@@ -8,7 +8,6 @@ import io
 import json
 import logging
 import re
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,6 +144,34 @@ def test_the_first_line_says_what_divides_columns(case: str, tmp_path: Path) -> 
     assert table.rows == list(range(first, first + len(ROWS)))
 
 
+@pytest.mark.parametrize(
+    ("given", "mark"), [(";", ";"), ("tab", "\t"), (r"\t", "\t"), ("|", "|"), (":", ":"), (",", ",")]
+)
+def test_a_delimiter_can_be_given(given: str, mark: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [(f"number_{i};,x", "ab"[i % 2]) for i in range(30)] if mark in ":\t|" else [("no", "x"), ("yes", "y")]
+    content = lines(f"text{mark}label", *(f'"{text}"{mark}{label}' for text, label in rows))
+    for kind in ("csv", "tsv"):
+        file = put(tmp_path / f"a.{kind}", content)
+        table = read_table(file, Layout.of(settings(file, delimiter=given)))
+        assert list(zip(*table.columns.values(), strict=True)) == rows
+    # What the command line gives reaches the reader, whatever Hydra takes the character for.
+    overrides = [f"data.path={file}", f"data.delimiter={given}", "data.text=none", f"run={tmp_path / 'run'}"]
+    said = refusal("train", ["data=table", *overrides], capsys)
+    assert f"data.text must name a column of {file}; got 'none'.\nThere are: 'label', 'text'." in said
+
+
+@pytest.mark.parametrize("given", ['"', ";;", "", "a", "7"])
+def test_other_delimiters_are_refused(given: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = [f"data.path={put(tmp_path / 'a.csv', csv())}", f"data.delimiter={given}", f"run={tmp_path / 'run'}"]
+    assert "data.delimiter must be one character" in refusal("train", ["data=table", *overrides], capsys)
+
+
+def test_a_given_delimiter_comes_before_what_the_file_says(tmp_path: Path) -> None:
+    assert read(tmp_path / "a.csv", lines("sep=;", "a,b;c", "1,2;3"), delimiter=",") == [("1", "2;3")]
+    with pytest.raises(UserError, match=r"The delimiter seems to be ';': data\.delimiter=';'$"):
+        corpus.load(settings(put(tmp_path / "b.csv", csv().replace(b",", b";")), delimiter="tab"))
+
+
 def test_commas_in_texts_or_quotes_do_not_divide_other_columns(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -155,9 +182,10 @@ def test_commas_in_texts_or_quotes_do_not_divide_other_columns(
     ]
     assert "a.csv: the first line has no comma, so the delimiter is ';'" in caplog.text
     assert read(tmp_path / "b.csv", lines('"one; two",label', "a;b,no")) == [("a;b", "no")]
-    with pytest.raises(UserError, match=r"line 2 has 1.*\n.*add a first line that says so: sep=;"):
+    with pytest.raises(UserError, match=r"line 2 has 1.*\n.*If ';' is the delimiter: delimiter=';'"):
         read_table(put(tmp_path / "c.csv", lines("text, raw;label", "a;no")))
     assert read(tmp_path / "c.csv", lines("sep=;", "text, raw;label", "a;no")) == [("a", "no")]
+    assert read(tmp_path / "c.csv", lines("text, raw;label", "a;no"), delimiter=";") == [("a", "no")]
 
 
 @pytest.mark.parametrize("kind", ["json", "jsonl", "json.gz", "jsonl.gz"])
@@ -177,7 +205,7 @@ def test_a_list_is_read_whole_wherever_its_pieces_end(tmp_path: Path, monkeypatc
     rows = [(f'{"x" * (i * 7 % 50)} {{"[é😀,\\', f"l{i % 3}") for i in range(200)]
     file = put(tmp_path / "a.json", json.dumps([dict(zip(("text", "label"), r, strict=True)) for r in rows]).encode())
     for size in (1, 2, 3, 7, 64):
-        monkeypatch.setattr("src.tables.lines.CHUNK", size)
+        monkeypatch.setattr("src.tables.opening.CHUNK", size)
         assert read(file, None) == rows
 
 
@@ -209,62 +237,6 @@ def test_other_json_is_refused_by_row(case: str, tmp_path: Path) -> None:
     content, message = NO_LISTS[case]
     with pytest.raises(UserError, match=message):
         read_table(put(tmp_path / "a.json", content))
-
-
-def test_packed_texts_are_read_and_damaged_or_hostile_ones_refused(tmp_path: Path) -> None:
-    for kind, content in {"csv": csv(), "tsv": TSV, "jsonl": jsonl(), "CSV": csv()}.items():
-        assert read(tmp_path / f"a.{kind}.gz", gzip.compress(content)) == ROWS
-    assert read(tmp_path / "a.txt.gz", gzip.compress(b"one\n") + gzip.compress(b"two\n")) == [("one",), ("two",)]
-    damaged = {
-        "cut": gzip.compress(csv())[:-20],
-        "flipped": files.flipped(gzip.compress(csv()), 40),
-        "plain": csv(),
-        "checksum": files.flipped(gzip.compress(csv()), len(gzip.compress(csv())) - 6),
-    }
-    for name, content in damaged.items():
-        with pytest.raises(UserError, match="must be a file compressed with gzip; it is damaged or a renamed file: "):
-            read_table(put(tmp_path / f"{name}.csv.gz", content))
-    with pytest.raises(UserError, match=r"unpacks from .* to more than 13,631,488 bytes, like a zip bomb"):
-        read_table(put(tmp_path / "bomb.csv.gz", gzip.compress(b"text,label\n" + b"a,b\n" * (1 << 22))))
-    for name in ("a.xlsx.gz", "a.parquet.gz", "a.gz", "a.csv.bz2"):
-        with pytest.raises(UserError, match=r"or a text file compressed as \.gz; it ends with \.(gz|bz2)"):
-            read_table(put(tmp_path / name, b"x"))
-
-
-WESTERN = "text,label\n“Café”… 5 €,no\nÜber,yes\n"
-RUSSIAN = "text,label\nФильм был хороший,да\nФильм был плохой,нет\n"
-ENCODINGS: dict[str, tuple[str, str, str]] = {
-    "cp1252": (WESTERN, "cp1252", "WINDOWS-1252"),
-    "latin-1": ("text,label\ncafé,no\n", "latin-1", "WINDOWS-1252"),
-    "utf-16-le": (WESTERN, "utf-16-le", "UTF-16LE"),
-    "utf-16-be": (WESTERN, "utf-16-be", "UTF-16BE"),
-    "plain utf-16-le": ("text,label\na,no\n", "utf-16-le", "UTF-16LE"),
-    "plain utf-16-be": ("text,label\na,no\n", "utf-16-be", "UTF-16BE"),
-    "russian utf-16-le": (RUSSIAN, "utf-16-le", "UTF-16LE"),
-    "chinese utf-16-be": ("text,label\n电影好看,好\n", "utf-16-be", "UTF-16BE"),
-    "utf-16 with a mark": (WESTERN, "utf-16", "UTF-16"),
-    "utf-32 with a mark": (WESTERN, "utf-32", "UTF-32"),
-}
-
-
-@pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("case", ENCODINGS)
-def test_the_advice_for_another_encoding_gives_back_the_text(case: str, packed: bool, tmp_path: Path) -> None:
-    text, encoding, name = ENCODINGS[case]
-    content = text.encode(encoding)
-    file = put(tmp_path / f"my file.csv{'.gz' if packed else ''}", gzip.compress(content) if packed else content)
-    with pytest.raises(UserError, match=r"UTF-8[;,]") as refused:
-        read_table(file)
-    advice = str(refused.value).splitlines()[1].partition("convert it: ")[2]
-    assert f"iconv -f {name} -t UTF-8" in advice
-    subprocess.run(advice, shell=True, check=True, cwd=tmp_path)
-    assert (tmp_path / "converted.csv").read_text(encoding="utf-8-sig") == text
-
-
-@pytest.mark.parametrize("encoding", ["cp1251", "koi8-r"])
-def test_no_encoding_is_named_that_would_damage_the_text(encoding: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"from its encoding, such as WINDOWS-1251 .*: iconv -f ENCODING -t UTF-8"):
-        read_table(put(tmp_path / "a.csv", RUSSIAN.encode(encoding)))
 
 
 def test_columns_that_are_not_used_may_have_any_name(tmp_path: Path) -> None:
@@ -401,6 +373,17 @@ def test_predictions_take_what_a_training_takes(finished: RunFolder, said: Predi
     for name, content in inputs.items():
         found = said(run=str(finished.path), input=str(put(tmp_path / name, content)))
         assert [json.loads(line)["text"] for line in found.splitlines()] == texts
+    odd = put(tmp_path / "d.csv", csv().replace(b",", b"^"))
+    found = said(run=str(finished.path), input=str(odd), delimiter="^")
+    assert [json.loads(line)["text"] for line in found.splitlines()] == texts
+    with pytest.raises(UserError, match=r"The delimiter seems to be '\\t': delimiter=tab$"):
+        said(run=str(finished.path), input=str(put(tmp_path / "e.csv", TSV)), delimiter=",")
+    with pytest.raises(UserError, match="delimiter must be one character"):
+        said(run=str(finished.path), input=str(odd), delimiter="ab")
+    with pytest.raises(UserError, match=r"delimiter must be one character.*\nencoding must be an encoding"):
+        explain.check_arguments(command("explain", finished, input=str(odd), delimiter="ab", encoding="klingon"))
+    cfg = command("explain", finished, input=str(odd), delimiter="^", encoding="utf8")
+    assert explain.read_file(odd, cfg, finished) == texts[: cfg.limit]
     with pytest.raises(UserError, match=r"opens on line 3 .*\n.*texts: quoting=none\. .*: quoting=standard"):
         said(run=str(finished.path), input=str(put(tmp_path / "a.tsv", lines(*UNQUOTED))))
 
