@@ -61,7 +61,8 @@ def read_texts(table: Table, cfg: Data, key: str) -> list[Text]:
         UserError: a column is missing, or a row has something there that is no text.
     """
     names = cfg.text_columns
-    rows = zip(*(table.texts(name, key) for name in names), strict=True)
+    form = "…" if isinstance(cfg.text, str) else f"[{','.join('…' for _ in names)}]"
+    rows = zip(*(table.texts(name, key, form) for name in names), strict=True)
     if cfg.join:
         named = (zip(names, row, strict=True) for row in rows)
         return ["\n".join(f"{name}: {value}" for name, value in row if value.strip()) for row in named]

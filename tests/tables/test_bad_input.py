@@ -318,6 +318,10 @@ CONFIG: dict[str, tuple[Any, ...]] = {
         r"^data\.path has no value\.\nGive one: data\.path=…\nThe comments in conf/",
         "data=table",
     ),
+    "key of one's own": (
+        r"race\.rates\.none\.lr is not a key of this config\.\nTo add it: \+race\.rates\.none\.lr=…",
+        *("-m", "sweep=race", "race.rates.none.lr=[1e-5]"),
+    ),
     "key of nothing": (
         r"patience is not a key of this config\.\ncallbacks\.early_stopping has no keys, since it is null; remove this",
         *("callbacks=no_early_stopping", "callbacks.early_stopping.patience=3"),
