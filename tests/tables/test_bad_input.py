@@ -378,7 +378,7 @@ CONFIG: dict[str, tuple[Any, ...]] = {
     "one name twice": ("must be distinct and not blank; got", "data.label_names=[a,'a ']"),
     "one name": (r"data\.label_names has .*\nList should have at least 2", "data.label_names=[a]"),
     "columns and a task": (
-        "with several label columns must have task=multilabel or auto",
+        "with several label columns must have task=multilabel, regression or auto",
         "data.label=[a,b]",
         "data.task=binary",
     ),
