@@ -33,8 +33,7 @@ def format_prediction(predictor: Predictor, text: Text, top: int) -> str:
             log.warning("%s; its labels are meaningless", what.format("the text"))
     if len(problems.truncated):
         full = f"{tokens.full_lengths[0]:,}"
-        read = f"{predictor.max_length} tokens{predictor.data.reading.kept}"
-        log.warning("The text is truncated from %s to %s, as in training.", full, read)
+        log.warning("The text is truncated from %s to %s, as in training.", full, predictor.data.reading)
     probabilities = predictor.classify(tokens)
     chosen = predictor.decide(probabilities)[0] if predictor.space.objective == "multilabel" else ()
     scored = sorted(zip(predictor.space.names, probabilities[0], strict=True), key=lambda scored: -scored[1])

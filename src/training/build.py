@@ -71,7 +71,8 @@ def build(
     weights = datamodule.label_weights if corpus.space.objective == "multilabel" else None
     terms = None if weights is None else torch.from_numpy(weights)
     loss = Loss(corpus.space, settings.model.label_smoothing or 0.0, settings.model.gamma)
-    module = TextClassifier(*network, corpus.space, watched_labels(settings), loss, terms)
+    windows = settings.pooled_windows or "mean"
+    module = TextClassifier(*network, corpus.space, watched_labels(settings), loss, terms, windows)
     return _checked(module), datamodule
 
 
