@@ -1,0 +1,178 @@
+"""Runs on a CUDA device: strategies and heads, precisions, stores, resuming, and the use of such runs elsewhere.
+
+Skipped where there is no such device. GPU_REHEARSAL=1 runs the same on the CPU, which finds mistakes of the tests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+import torch
+import transformers
+from numpy.typing import NDArray
+
+from src import train as training
+from src.errors import UserError
+from src.predict import Predictor
+from src.runs.folder import RunFolder
+from tests.conftest import CONFIGS, composed, main, power_cut
+
+REHEARSAL = os.environ.get("GPU_REHEARSAL") == "1"
+DEVICE = "gpu" if torch.cuda.is_available() else "cpu"
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(DEVICE == "cpu" and not REHEARSAL, reason="needs a CUDA device"),
+]
+STRATEGIES = {
+    "none": ["freeze=none"],
+    "bottom": ["freeze=bottom", "freeze.layers=1"],
+    "all": ["freeze=all"],
+    "mix": ["freeze=mix"],
+    "cut": ["freeze=cut", "freeze.layers=2"],
+    "lora": ["freeze=lora"],
+    "bitfit": ["freeze=bitfit"],
+    "gradual": ["freeze=gradual", "freeze.stages_per_phase=2", "trainer.max_epochs=3"],
+}
+HEADS = {"linear": ["model=bert_linear", "model.dropout=0.0"], "bilstm": ["model.hidden_size=8", "model.dropout=0.0"]}
+Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
+
+
+@pytest.fixture(scope="session")
+def without_dropout(
+    tokenizer: transformers.PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """The folder of a tiny random encoder without dropout, whose random numbers would differ between devices."""
+    root = tmp_path_factory.mktemp("without_dropout")
+
+    def make(architecture: str) -> Path:
+        folder = root / architecture
+        if not folder.exists():
+            torch.manual_seed(0)
+            settings = CONFIGS[architecture](len(tokenizer))
+            for key in [key for key in settings.to_dict() if "dropout" in key]:
+                setattr(settings, key, 0.0 if isinstance(getattr(settings, key), float) else getattr(settings, key))
+            transformers.AutoModel.from_config(settings).save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def run_on(tmp_path: Path, without_dropout: Callable[[str], Path]) -> Run:
+    """Trains 20 steps on a device."""
+
+    def run(device: str, *overrides: str, architecture: str = "bert", name: str = "") -> tuple[RunFolder, Any]:
+        folder = RunFolder(tmp_path / (name or device))
+        data = ["data.train_size=160", "data.limit=160", "data.batch_size=8", "data.max_length=32"]
+        given = [f"backbone.name={without_dropout(architecture)}", *data, f"trainer={device}", "trainer.max_epochs=1"]
+        given += ["trainer.precision=32-true", "callbacks.progress=null", "optimizer.lr=1e-3"]
+        cache = [] if any(one.startswith("cache=") for one in overrides) else [f"cache={tmp_path / 'cache' / device}"]
+        keys = {one.partition("=")[0] for one in overrides}
+        kept = [one for one in given if one.partition("=")[0] not in keys]
+        return folder, training.train(composed(*kept, *cache, *overrides), folder)
+
+    return run
+
+
+def losses(result: dict[str, Any]) -> list[float]:
+    return [epoch[f"{split}/loss"] for epoch in result["history"] for split in ("train", "validation")]
+
+
+def predicted(folder: RunFolder) -> NDArray[np.float64]:
+    table = pyarrow.parquet.read_table(folder.path / "predictions" / "test.parquet")
+    return np.array(table.column("probabilities").to_pylist())
+
+
+@pytest.mark.parametrize("architecture", ["bert", "modernbert"])
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_losses_are_those_of_the_cpu(strategy: str, head: str, architecture: str, run_on: Run) -> None:
+    if strategy == "mix" and head == "bilstm":
+        pytest.skip("mix reads pooled vectors")
+    if strategy == "bitfit" and architecture == "modernbert":
+        pytest.skip("it has no biases")
+    options = [*HEADS[head], *STRATEGIES[strategy]]
+    _, there = run_on(DEVICE, *options, architecture=architecture, name="there")
+    _, here = run_on("cpu", *options, architecture=architecture, name="here")
+    assert losses(there) == pytest.approx(losses(here), rel=1e-3)
+    assert there["environment"]["device"].startswith("cuda" if DEVICE == "gpu" else "cpu")
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+@pytest.mark.parametrize("strategy", ["none", "all", "lora"])
+def test_mixed_precision_trains_nearly_alike(strategy: str, precision: str, run_on: Run) -> None:
+    if DEVICE == "cpu" and precision == "16-mixed":
+        pytest.skip("needs a CUDA device")
+    options = [*HEADS["linear"], *STRATEGIES[strategy]]
+    _, mixed = run_on(DEVICE, *options, f"trainer.precision={precision}", name="mixed")
+    _, full = run_on(DEVICE, *options, name="full")
+    assert losses(mixed) == pytest.approx(losses(full), rel=3e-2)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_stored_and_computed_states_give_the_same(head: str, run_on: Run) -> None:
+    found = [
+        run_on(DEVICE, *HEADS[head], "freeze=all", f"activations={mode}", name=mode) for mode in ("require", "off")
+    ]
+    assert losses(found[0][1]) == pytest.approx(losses(found[1][1]), rel=1e-3)
+
+
+@pytest.mark.parametrize("first", ["gpu", "cpu"])
+def test_a_store_is_read_on_the_other_device(first: str, run_on: Run, tmp_path: Path) -> None:
+    devices = [DEVICE, "cpu"] if first == "gpu" else ["cpu", DEVICE]
+    shared = [*HEADS["linear"], "freeze=all", f"cache={tmp_path / 'shared'}", "activations=require"]
+    built, read = (run_on(device, *shared, name=name) for device, name in zip(devices, ("built", "read"), strict=True))
+    assert losses(read[1]) == pytest.approx(losses(built[1]), rel=1e-3)
+    stores = [path for path in (tmp_path / "shared" / "activations").iterdir() if path.is_dir()]
+    assert len(stores) == 1
+
+
+@pytest.mark.parametrize("strategy", ["none", "bottom", "all"])
+def test_a_killed_run_goes_on_bit_for_bit(strategy: str, run_on: Run) -> None:
+    options = [*HEADS["linear"], *STRATEGIES[strategy], "trainer.max_epochs=2", "trainer.deterministic=true"]
+    _, whole = run_on(DEVICE, *options, name="whole")
+    with power_cut(1, 5):
+        run_on(DEVICE, *options, name="broken")
+    _, resumed = run_on(DEVICE, *options, "resume=true", name="broken")
+    assert losses(resumed) == losses(whole)
+
+
+@pytest.mark.parametrize(
+    "switch",
+    ["trainer.accumulate_grad_batches=2", "trainer.gradient_checkpointing=true", "trainer.compile=true"],
+)
+def test_switches_change_speed_and_memory_only(switch: str, run_on: Run) -> None:
+    if "compile" in switch and DEVICE == "cpu":
+        pytest.skip("compiling takes long; it is the same code as on the GPU")
+    batch = ["data.batch_size=4"] if "accumulate" in switch else []
+    _, plain = run_on(DEVICE, *HEADS["linear"], "freeze=none", name="plain")
+    _, switched = run_on(DEVICE, *HEADS["linear"], "freeze=none", switch, *batch, name="switched")
+    assert losses(switched) == pytest.approx(losses(plain), rel=2e-2)
+
+
+def test_a_run_is_used_on_a_cpu(run_on: Run, tmp_path: Path) -> None:
+    folder, _ = run_on(DEVICE, *HEADS["linear"], "freeze=none")
+    texts = pyarrow.parquet.read_table(folder.path / "predictions" / "test.parquet").column("text").to_pylist()
+    assert Predictor.load(folder.path, device="cpu").probabilities(texts) == pytest.approx(predicted(folder), abs=1e-4)
+    main("export", [f"run={folder.path}", "format=safetensors", f"output={tmp_path / 'exported'}"])
+    main("explain", [f"run={folder.path}", "text=A very good phone", "name=one", "layers=[0]", "heads=[0]"])
+    assert json.loads((folder.path / "explanations" / "one" / "explanation.json").read_text())["runs"]
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="needs a CUDA device")
+def test_too_little_memory_is_one_message(run_on: Run) -> None:
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(1e-4)
+    try:
+        with pytest.raises(UserError, match=r"must fit into the memory of cuda:0; batches of 128 texts"):
+            run_on(DEVICE, *HEADS["bilstm"], "freeze=none", "data.batch_size=128", "model.hidden_size=512")
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
