@@ -13,7 +13,7 @@ from sklearn.linear_model import RidgeCV
 
 from benchmarks.cross_validated import experiment, two_layers
 from benchmarks.generator import REALISTIC, STRONG_SEEDS, Population, differences, equal
-from src.advice.probes import METRICS, estimate, probe
+from src.advice.probes import estimate, metrics_of, probe
 from src.data.labels import LabelSpace
 from src.statistics.best import AllPairs
 from src.statistics.crossed import crossed
@@ -45,6 +45,7 @@ def main() -> None:
     table("The best of several groups, one of them worse, 1,066 texts", of_best(count // 2))
     table("5-fold cross-validation of equally good strategies", folds(count // 2))
     table("Leave-one-out scores of probes on two equally good layers", of_probes(count // 4))
+    table("The same, of numbers", of_numbers(count // 4))
 
 
 def table(title: str, rows: Iterator[Sequence[object]]) -> None:
@@ -130,10 +131,41 @@ def probed(texts: int, features: int, random: np.random.Generator) -> tuple[dict
     anyhow = probe("", 1, halves[0][:texts], random.integers(0, 2, texts), SPACE)
     own = bounds(estimate(one.contributions["accuracy"]))
     found = {TITLES[0]: own, TITLES[1]: own, TITLES[2]: bounds(estimate(anyhow.contributions["accuracy"]))}
-    for title, metric in zip(TITLES[3:], METRICS, strict=True):
+    for title, metric in zip(TITLES[3:], metrics_of(SPACE), strict=True):
         if metric in one.contributions:
             found[title] = bounds(estimate(one.contributions[metric] - other.contributions[metric]))
     return found, float(right.mean())
+
+
+def of_numbers(count: int) -> Iterator[Sequence[object]]:
+    """Yields how often the intervals of the correlations of two layers' probes with numbers hold the true values."""
+    yield "texts", "features", *TITLES[:4], "difference of R²"
+    for texts, features in itertools.product((100, 300, 1_000), (20, 200)):
+        random = np.random.default_rng(0)
+        drawn = [_numbers(texts, features, random) for _ in range(count)]
+        means = np.mean([fresh for _, fresh in drawn])
+        truths = [[fresh, means, 0.0, 0.0, 0.0] for _, fresh in drawn]
+        held = [
+            [low <= true <= high for (low, high), true in zip(limits, known, strict=True)]
+            for (limits, _), known in zip(drawn, truths, strict=True)
+        ]
+        yield texts, features, *(f"{100 * share:.0f}%" for share in np.mean(held, axis=0))
+
+
+def _numbers(texts: int, features: int, random: np.random.Generator) -> tuple[list[tuple[float, float]], float]:
+    """Returns the intervals of one experiment, in which a number depends on two layers alike, and the correlation of
+    the first layer's probe with the numbers of new texts."""
+    layers = random.normal(size=(2, texts + FRESH, features))
+    signal = sum(layer @ np.full(features, features**-0.5) for layer in layers)
+    numbers = signal + random.normal(size=texts + FRESH)
+    space = LabelSpace("regression", ("score",), mean=(0.0,), std=(1.0,))
+    one, other = (probe("", 1, layer[:texts], numbers[:texts, None], space).contributions for layer in layers)
+    anyhow = probe("", 1, layers[0][:texts], random.normal(size=(texts, 1)), space).contributions["pearson"]
+    fitted = RidgeCV(np.logspace(-3, 3, 13) * texts).fit(layers[0][:texts], numbers[:texts])
+    fresh = float(np.corrcoef(fitted.predict(layers[0][texts:]), numbers[texts:])[0, 1])
+    own = bounds(estimate(one["pearson"]))
+    differences = [bounds(estimate(one[name] - other[name])) for name in ("pearson", "r2")]
+    return [own, own, bounds(estimate(anyhow)), *differences], fresh
 
 
 def spread(shares: Sequence[float]) -> str:

@@ -19,6 +19,7 @@ from src.backbones import loading
 from src.backbones.source import find_source
 from src.caching.encoding import Recipe, read_or_build
 from src.config.backbone import Pretrained
+from src.config.reading import Reading
 from src.datamodules.tokenizing import tokenize
 from src.store.store import Shape, Store
 
@@ -39,7 +40,7 @@ def main() -> None:
         texts = [row["text"] for row in csv.DictReader(file)]
     size = encoder.config
     with tempfile.TemporaryDirectory() as folder:
-        tokens = tokenize(texts, tokenizer, chosen.max_length, Path(folder))
+        tokens = tokenize(texts, tokenizer, Reading(chosen.max_length), Path(folder))
         count = int(tokens.lengths.sum())
         flops = forward_flops(tokens.lengths, source.layers, size.hidden_size, size.intermediate_size)
         print(f"{len(texts):,} texts, {count:,} tokens, {flops / 1e12:.2f} TFLOP of matrix products")

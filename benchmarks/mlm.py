@@ -24,6 +24,7 @@ from benchmarks.limit import forward_flops, matmul_flops_per_second
 from src.backbones import loading
 from src.backbones.source import find_source
 from src.config.backbone import Pretrained
+from src.config.reading import Reading
 from src.datamodules.tokenizing import tokenize
 
 LAYERS, WIDTH, HEADS, INNER, LENGTH = 4, 256, 4, 1024, 64
@@ -126,7 +127,7 @@ def table(chosen: argparse.Namespace) -> str:
     ]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        lengths = tokenize(read_texts(chosen.data), tokenizer, LENGTH, folder).lengths
+        lengths = tokenize(read_texts(chosen.data), tokenizer, Reading(LENGTH), folder).lengths
         tokens = int(lengths.sum()) * chosen.epochs
         # The backward pass has two products per forward product; head and vocabulary only see masked tokens.
         head = 2 * MASK_RATE * float(lengths.sum()) * WIDTH * (WIDTH + len(tokenizer))

@@ -67,8 +67,9 @@ class RaceSweeper(BasicSweeper):
         root = Path(self.config.hydra.sweep.dir)
         root.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, root / "multirun.yaml")
-        rules = Rules(race.margin, race.goal, len(blocks), race.seconds, race.metric)
-        run_race(arms, rules, race.cost, root, self._launch)
+        metric = race.deciding(self.config.data.task)
+        rules = Rules(race.margin, race.goal, len(blocks), race.seconds, metric, race.cost)
+        run_race(arms, rules, root, self._launch)
 
     @property
     def _loader(self) -> Any:

@@ -32,7 +32,7 @@ class Options(Section):
     """What conf/advise.yaml adds to a run's config."""
 
     folder: Annotated[str, Field(min_length=1)]
-    metric: Literal["accuracy", "f1_macro"] | None
+    metric: Literal["accuracy", "f1_macro", "pearson", "r2"] | None
     margin: Annotated[float, Field(ge=0, lt=1)]
     cost: Cost
     max_texts: Annotated[int, Field(ge=20)]

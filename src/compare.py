@@ -20,7 +20,7 @@ class Options(Section):
     """The options of conf/compare.yaml."""
 
     runs: Annotated[str, Field(min_length=1)]
-    metric: str
+    metric: str | None
     baseline: str | None
     by: str | None
     margin: Annotated[float, Field(ge=0, lt=1)]

@@ -83,7 +83,7 @@ def _explain(cfg: DictConfig, runs: Sequence[RunFolder], texts: Sequence[Text], 
 
     predictors = [Predictor.load(run.path, "float32", "cpu") for run in runs]
     questions = [question(cfg, predictor, run) for predictor, run in zip(predictors, runs, strict=True)]
-    split = [[tokens.split(text, p.tokenizer, p.max_length) for p in predictors] for text in texts]
+    split = [[tokens.split(text, p.tokenizer, p.data.reading) for p in predictors] for text in texts]
     for read in split:
         for tokenized, asked in zip(read, questions, strict=True):
             report.check_size(len(tokenized.ids), asked)
@@ -106,7 +106,7 @@ def _explain(cfg: DictConfig, runs: Sequence[RunFolder], texts: Sequence[Text], 
                 pages.append(report.write_page(sides, folder))
                 bar.update(task, advance=1, description="")
         if cfg.input is not None:
-            report.write_index(pages, titles, unfinished)
+            report.write_index(pages, titles, unfinished, predictors[0].space.is_regression)
         unfinished.rename(target)
     except OSError as error:
         raise UserError(

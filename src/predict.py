@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 
 
 def format_prediction(predictor: Predictor, text: Text, top: int) -> str:
-    """Returns the prediction for a text, one line per label or token; multi-label runs mark the predicted labels."""
+    """Returns the prediction for a text, one line per label, target or token; multi-label runs mark the predicted
+    labels."""
     if predictor.space.objective == "mlm":
         masked = predictor.fill(text, top)
         return "\n\n".join("\n".join(f"{name:20} {value:.3f}" for name, value in tokens) for tokens in masked)
@@ -30,11 +31,14 @@ def format_prediction(predictor: Predictor, text: Text, top: int) -> str:
     problems = find_problems(tokens, predictor.tokenizer, predictor.data.pairs)
     for what, indices in ((EMPTY, problems.empty), (UNKNOWN, problems.unknown)):
         if len(indices):
-            log.warning("%s; its labels are meaningless", what.format("the text"))
+            log.warning("%s; its prediction is meaningless", what.format("the text"))
     if len(problems.truncated):
         full = f"{tokens.full_lengths[0]:,}"
-        log.warning("The text is truncated from %s to %d tokens, as in training.", full, predictor.max_length)
+        read = f"{predictor.max_length} tokens{predictor.data.reading.kept}"
+        log.warning("The text is truncated from %s to %s, as in training.", full, read)
     probabilities = predictor.classify(tokens)
+    if predictor.space.is_regression:
+        return "\n".join(f"{n:20} {v:.4g}" for n, v in zip(predictor.space.names, probabilities[0], strict=True))
     chosen = predictor.decide(probabilities)[0] if predictor.space.objective == "multilabel" else ()
     scored = sorted(zip(predictor.space.names, probabilities[0], strict=True), key=lambda scored: -scored[1])
     lines = [

@@ -18,12 +18,13 @@ from src.advice.costs import StrategyCost, strategy_costs
 from src.advice.encoded import encode
 from src.advice.inputs import read_advisable
 from src.advice.label_issues import Issue, label_issues
-from src.advice.probes import ALL_LAYERS, FEWEST, Probe, all_pairs, probe_layers
-from src.advice.texts import Texts, Truncated, read_texts
+from src.advice.probes import ALL_LAYERS, FEWEST, Probe, all_pairs, metrics_of, probe_layers
+from src.advice.texts import Texts, read_texts
 from src.comparison.decision import Decision, decide
 from src.config.sections import Cost
 from src.data.corpus import Corpus
 from src.data.labels import LabelSpace
+from src.datamodules.text_problems import Truncated
 from src.errors import UserError
 from src.statistics.intervals import Interval
 from src.training.clock import Clock
@@ -127,7 +128,8 @@ def advise(cfg: DictConfig, metric: str | None, margin: float, cost: Cost, max_t
 
     Args:
         cfg: of a run with `freeze=mix` and a linear head.
-        metric: `accuracy` or `f1_macro`; None: the latter for several labels per text.
+        metric: `accuracy` or `f1_macro`, of numbers `pearson` or `r2`; None: `accuracy`, for several labels per text
+            `f1_macro`, of numbers `pearson`.
         margin: as in a comparison.
         cost: what is cheap, as in a comparison.
         max_texts: of each split that are read.
@@ -144,7 +146,7 @@ def advise(cfg: DictConfig, metric: str | None, margin: float, cost: Cost, max_t
     with clock("probe"):
         targets = inputs.corpus.splits["train"].targets[first]
         probes = probe_layers(encoded.vectors[first], targets, inputs.corpus.space)
-        issues = _issues(probes[-1], targets, first)
+        issues = [] if inputs.corpus.space.is_regression else _issues(probes[-1], targets, first)
     layers, decision = _compared(probes, metric, margin)
     best = max(probes[1:-1], key=lambda found: found.score(metric))
     kept = next(found.layers for found in layers if found.name == decision.chosen)
@@ -172,17 +174,21 @@ def advise(cfg: DictConfig, metric: str | None, margin: float, cost: Cost, max_t
 
 
 def _deciding(metric: str | None, space: LabelSpace, texts: int) -> str:
-    """The score that decides: by default accuracy, where texts have several labels and suffice for it macro F1.
+    """The score that decides: by default accuracy, where texts have several labels and suffice for it macro F1, of
+    numbers the Pearson correlation.
 
     Raises:
-        UserError: there are too few texts for the chosen one.
+        UserError: it is of another task, or there are too few texts for it.
     """
+    usual, other = metrics_of(space)
     several = space.objective == "multilabel" and texts >= FEWEST["f1_macro"]
-    metric = metric or ("f1_macro" if several else "accuracy")
+    metric = metric or (other if several else usual)
+    if metric not in (usual, other):
+        raise UserError(f"metric must be {usual} or {other} for this task; got {metric}.\nChoose one, or leave it out.")
     if texts < FEWEST[metric]:
         raise UserError(
-            f"metric={metric} needs at least {FEWEST[metric]} different training texts; there are {texts:,}.\n"
-            "Choose metric=accuracy."
+            f"Advice by {metric} needs at least {FEWEST[metric]} different training texts; there are {texts:,}.\n"
+            f"{'Add texts.' if space.is_regression else f'Choose metric={usual}.'}"
         )
     return metric
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from src.advice.texts import Truncated, truncated
+from src.datamodules.text_problems import Truncated, truncated
 from src.errors import UserError
 from src.training.libraries import importing_libraries
 

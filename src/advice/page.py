@@ -23,8 +23,20 @@ def write_page(advice: Advice, encoders: Sequence[str], command: str, folder: Pa
         command: that tries what is advised.
         folder: where to write.
     """
-    title = "What a linear head reaches on each layer"
-    note = "Bars: 95% intervals for other texts. The band is the margin below the best layer, the star the advised one."
+    figures = [
+        (
+            "What a linear head reaches on each layer",
+            "Bars: 95% intervals for other texts. The band is the margin below the best layer, the star "
+            "the advised one.",
+            save(plots.by_layer(advice), folder / "plots", "layers"),
+        ),
+        (
+            "What that costs",
+            "Dots: linear heads on frozen layers, measured, with 95% intervals for other texts. Lines: what an epoch "
+            "of a strategy that trains layers takes; its score is not known before it is tried.",
+            save(plots.by_cost(advice), folder / "plots", "costs"),
+        ),
+    ]
     page = render(
         "advise.html",
         "sort.js",
@@ -32,7 +44,7 @@ def write_page(advice: Advice, encoders: Sequence[str], command: str, folder: Pa
         sentences=[*encoders, *sentences(advice)],
         command=command,
         tables=tables(advice),
-        figure=(title, note, save(plots.by_layer(advice), folder / "plots", "layers")),
+        figures=figures,
         issues=issue_rows(advice)[:SHOWN],
     )
     file = folder / "advise.html"

@@ -1,4 +1,4 @@
-"""The figure of advice: scores by layer."""
+"""The figures of advice: scores by layer, and by what an epoch takes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from matplotlib.ticker import MaxNLocator
 from src.advice.advice import Advice
 from src.advice.probes import ALL_LAYERS
 from src.pages.figures import BLUE, ORANGE
+
+LEAST_SECONDS = 0.01  # on the axis, of heads on stored vectors
 
 
 def by_layer(advice: Advice) -> Figure:
@@ -31,4 +33,28 @@ def by_layer(advice: Advice) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize=8)
+    return figure
+
+
+def by_cost(advice: Advice) -> Figure:
+    """Draws the scores of the heads whose cost is known, with intervals, by the seconds of an epoch; strategies that
+    train layers, whose scores nobody knows yet, are lines at their cost."""
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    axes = figure.subplots()
+    layers = {advice.strategy(layer): layer for layer in advice.layers}
+    for number, (name, cost) in enumerate(advice.costs.items()):
+        time = max(cost.epoch, LEAST_SECONDS)
+        if name in layers:
+            score = layers[name].scores[advice.metric]
+            below, above = score.value - score.low, score.high - score.value
+            axes.errorbar(time, score.value, [[below], [above]], fmt="o", color=BLUE)
+            axes.annotate(f" {name}", (time, score.value))
+        else:
+            axes.axvline(time, color=ORANGE, linestyle="--", linewidth=1)
+            # Beside each other, names of strategies that take about as long would hide each other.
+            height = 0.95 - 0.09 * (number % 4)
+            axes.annotate(f" {name}: ?", (time, height), xycoords=("data", "axes fraction"), color=ORANGE)
+    axes.margins(x=0.2, y=0.3)
+    axes.set(xscale="log", xlabel="seconds of an epoch", ylabel=f"leave-one-out {advice.metric}")
+    axes.grid(alpha=0.3)
     return figure

@@ -15,6 +15,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from src.data.labels import LabelSpace
+from src.statistics import number_influence
 from src.statistics.best import AllPairs
 from src.statistics.crossed import crossed
 from src.statistics.estimate import Estimate
@@ -22,8 +23,7 @@ from src.statistics.influence import contributions
 from src.statistics.intervals import Interval
 from src.statistics.ridge import leave_one_out
 
-METRICS = ("accuracy", "f1_macro")
-FEWEST = {"accuracy": 2, "f1_macro": 300}  # texts with which the intervals of a score hold
+FEWEST = {"accuracy": 2, "f1_macro": 300, "pearson": 100, "r2": 100}  # texts with which the intervals of a score hold
 ALL_LAYERS = "all layers"
 SIDE_BY_SIDE = 1_000  # directions of all layers together that the probe on all layers reads
 PerText = Float[NDArray[np.float64], " texts"]
@@ -37,7 +37,7 @@ class Probe:
     Args:
         name: of what it reads, such as `layer 4`.
         layers: of the backbone that it needs.
-        probs: leave-one-out probabilities of the labels.
+        probs: leave-one-out probabilities of the labels; in regression, the predicted numbers, standardised.
         contributions: of each text to each score; their mean is the score.
     """
 
@@ -63,8 +63,9 @@ def probe_layers(
 
     Args:
         vectors: of each text after the embeddings and after each layer.
-        targets: int64 [texts] label indices, or float32 [texts, labels] of 0 and 1.
-        space: the labels.
+        targets: int64 [texts] label indices, float32 [texts, labels] of 0 and 1, or float32 [texts, targets] of
+            numbers.
+        space: the labels, or the targets.
     """
     layers = vectors.shape[1] - 1
     probes = [
@@ -76,21 +77,45 @@ def probe_layers(
 
 def probe(name: str, layers: int, vectors: Vectors, targets: NDArray[Any], space: LabelSpace) -> Probe:
     """Returns the probe of these vectors; arguments as above."""
+    if space.is_regression:
+        wanted = (targets - np.array(space.mean)) / np.array(space.std)
+        return Probe(name, layers, *_numbers(_without_each(vectors, wanted), wanted))
     wanted = indicators(targets, len(space.names))
-    # The intercept is that of all texts: without a text, it moves against the label of that text, which makes vectors
-    # that say nothing look worse than chance.
-    predictions = leave_one_out(vectors, wanted).predictions + (wanted - wanted.mean(0)) / (len(wanted) - 1)
+    predictions = _without_each(vectors, wanted)
     if space.objective == "multilabel":
         probs = np.stack([_platt(p, y) for p, y in zip(predictions.T, wanted.T, strict=True)], axis=1)
         predicted: NDArray[Any] = probs > 0.5
     else:
         probs = _tempered(predictions, targets)
         predicted = probs.argmax(1)
-    scored = [metric for metric in METRICS if len(targets) >= FEWEST[metric]]
+    scored = [metric for metric in metrics_of(space) if len(targets) >= FEWEST[metric]]
     parts = {
         metric: contributions(metric, probs, targets.astype(np.int64), predicted, space.objective) for metric in scored
     }
     return Probe(name, layers, probs, {metric: part for metric, part in parts.items() if part is not None})
+
+
+def metrics_of(space: LabelSpace) -> tuple[str, ...]:
+    """Returns the scores of probes, the default first."""
+    return ("pearson", "r2") if space.is_regression else ("accuracy", "f1_macro")
+
+
+def _without_each(
+    vectors: Vectors, wanted: Float[NDArray[np.float64], "texts targets"]
+) -> Float[NDArray[np.float64], "texts targets"]:
+    """Returns what a ridge regression on all other texts predicts of each text, but with the intercept of all texts:
+    without a text, it moves against the label of that text, which makes vectors that say nothing look worse than
+    chance."""
+    return np.asarray(leave_one_out(vectors, wanted).predictions + (wanted - wanted.mean(0)) / (len(wanted) - 1))
+
+
+def _numbers(
+    predicted: Float[NDArray[np.float64], "texts targets"], wanted: Float[NDArray[np.float64], "texts targets"]
+) -> tuple[Float[NDArray[np.float64], "texts targets"], Mapping[str, PerText]]:
+    """Returns the predictions with the contributions to their scores."""
+    ones = [1.0] * wanted.shape[1]
+    parts = {metric: number_influence.contributions(metric, predicted, wanted, ones) for metric in ("pearson", "r2")}
+    return predicted, {metric: part for metric, part in parts.items() if part is not None}
 
 
 def all_pairs(probes: Sequence[Probe], metric: str) -> AllPairs:

@@ -1,10 +1,9 @@
-"""What is odd in the texts: copies within and across splits, texts cut off by `max_length`, rare labels."""
+"""What is odd in the texts: copies within and across splits, rare labels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -15,33 +14,14 @@ from src.data.texts import sides
 from src.errors import UserError
 from src.statistics.units import units
 
-if TYPE_CHECKING:
-    from src.datamodules.ragged import Tokens
-
 LEAST = 5  # texts of each label that a probe needs
-
-
-@dataclass(frozen=True)
-class Truncated:
-    """
-    Args:
-        texts: of a split that are longer than `data.max_length`.
-        total: texts of the split.
-        lost: their tokens that no layer sees.
-        median: of the lost tokens of a truncated text; 0 if there is none.
-    """
-
-    texts: int
-    total: int
-    lost: int
-    median: int
 
 
 @dataclass(frozen=True)
 class Texts:
     """
     Args:
-        labels: how many training texts have each label, by its name.
+        labels: how many training texts have each label, by its name; of numbers none.
         copies: training texts that are copies, or nearly, of an earlier training text.
         leaked: how many texts of validation and test are copies, or nearly, of a training text.
     """
@@ -73,12 +53,14 @@ def _units(corpus: Corpus) -> dict[str, Int[NDArray[np.int64], " texts"]]:
 
 
 def _counts(corpus: Corpus, first: Bool[NDArray[np.bool_], " texts"]) -> dict[str, int]:
+    if first.sum() < 2:
+        raise UserError("Advice needs training texts that differ; all are copies of each other.\nAdd other texts.")
+    if corpus.space.is_regression:
+        return {}
     targets = corpus.splits["train"].targets[first]
     labels = len(corpus.space.names)
     counts = targets.sum(0).astype(int) if targets.ndim == 2 else np.bincount(targets, minlength=labels)
     found = dict(zip(corpus.space.names, counts.tolist(), strict=True))
-    if first.sum() < 2:
-        raise UserError("Advice needs training texts that differ; all are copies of each other.\nAdd other texts.")
     if rare := {name: count for name, count in found.items() if count < LEAST}:
         named = ", ".join(f"{name!r} has {count}" for name, count in list(rare.items())[:8])
         raise UserError(
@@ -86,10 +68,3 @@ def _counts(corpus: Corpus, first: Bool[NDArray[np.bool_], " texts"]) -> dict[st
             "Add texts, or merge or remove these labels."
         )
     return found
-
-
-def truncated(tokens: Tokens) -> Truncated:
-    """Returns how many texts of a split are cut off, and what they lose."""
-    lost = tokens.full_lengths - tokens.lengths
-    found = lost[lost > 0]
-    return Truncated(len(found), len(lost), int(found.sum()), int(np.median(found)) if len(found) else 0)

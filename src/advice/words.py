@@ -53,8 +53,8 @@ def _choice(advice: Advice) -> str:
 def _costs(costs: Mapping[str, StrategyCost]) -> str:
     named = ", ".join(f"{name} {seconds(cost.epoch)}" for name, cost in costs.items())
     return (
-        f"An epoch takes here: {named}. What training layers would add is not known before it is tried: "
-        "start with the command below."
+        f"An epoch takes here: {named}; of gradual, which trains more layers from phase to phase, at most as long as "
+        "of none. What training layers would add is not known before it is tried: start with the command below."
     )
 
 

@@ -32,7 +32,7 @@ def identity(datamodule: TextDataModule, module: FreezableModule, backbone: inte
     found = {"labels": ", ".join(corpus.space.names), "batch size": str(cfg.batch_size)}
     found["number of phases"] = str(len(module.phases))  # which may be fitted into the epochs
     for name, split in corpus.splits.items():
-        texts = fingerprint(split.texts, datamodule.tokenizer, cfg.max_length)
+        texts = fingerprint(split.texts, datamodule.tokenizer, cfg.reading)
         found[f"texts of {name}, as tokens"] = f"{len(split):,}, {texts[:12]}"
         found[f"targets of {name}"] = hashlib.sha256(split.targets.tobytes()).hexdigest()[:12]
     found["tokenizer"] = integrity.fingerprint(datamodule.tokenizer)

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 
 def compare(
-    root: Path, metric: str, baseline: str | None, by: str | None, margin: float, mixed: bool, cost: Cost = "time"
+    root: Path,
+    metric: str | None,
+    baseline: str | None,
+    by: str | None,
+    margin: float,
+    mixed: bool,
+    cost: Cost = "time",
 ) -> int:
     """Prints the comparison of the runs in a folder and writes it there as Markdown, CSV, JSON and an HTML page.
 
@@ -45,7 +51,7 @@ def compare(
         groups = best_of(groups, by)
     found = comparison.compare(groups, metric, baseline, margin, cost, read_race(root))
     if smaller := [run for run in runs if run not in largest]:
-        curves = learning_curves(runs, [row.name for row in found.rows], metric)
+        curves = learning_curves(runs, [row.name for row in found.rows], found.metric)
         found = comparison.with_learning(found, curves, group(smaller, mixed=True))
     if failed := [run for run in every if run not in runs and run.result is None]:
         found = comparison.with_problems(found, group(failed, mixed=True))

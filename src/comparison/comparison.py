@@ -67,7 +67,7 @@ def with_problems(comparison: Comparison, groups: Sequence[Group]) -> Comparison
 
 def compare(
     groups: Sequence[Group],
-    metric: str,
+    metric: str | None,
     baseline: str | None,
     margin: float,
     cost: Cost = "time",
@@ -77,20 +77,21 @@ def compare(
 
     Args:
         groups: at least one with a result.
-        metric: the test score to compare; higher is better.
+        metric: the test score to compare; higher is better. None: accuracy; of numbers, the Pearson correlation.
         baseline: the name of a strategy or group; None: `none` if it exists, else the first group.
         margin: how much lower is still as good.
         cost: what makes a group cheaper.
-        race: that these runs were made for; what it has chosen is the answer.
+        race: that these runs were made for; what it has chosen, by its own cost, is the answer.
 
     Raises:
         UserError: no run has finished, or the metric or baseline does not exist.
     """
+    cost = race.rules.cost if race else cost
     problems = _problems(groups)
     finished = [group for group in groups if group.blocks]
     if not finished:
         raise UserError(_nothing_finished(groups, problems))
-    _check_metric(metric, [run.result["metrics"]["test"] for g in finished for run in g.finished if run.result])
+    metric = _metric(metric, [run.result["metrics"]["test"] for g in finished for run in g.finished if run.result])
     base = _baseline(finished, baseline)
     finished.sort(key=lambda g: (-building.mean_scores(g, metric)[metric], g is not base, g.name))
     scores = [building.mean_scores(group, metric) for group in finished]
@@ -134,13 +135,19 @@ def _nothing_finished(groups: Sequence[Group], problems: Sequence[Mapping[str, s
     return "None of these runs has finished:\n" + "\n".join(f"{p['log']}: {p['problem']}" for p in problems)
 
 
-def _check_metric(metric: str, scores: Sequence[Mapping[str, float | None]]) -> None:
+def _metric(wanted: str | None, scores: Sequence[Mapping[str, float | None]]) -> str:
+    """
+    Raises:
+        UserError: runs lack the score.
+    """
     known = {name for name in scores[0] if all(found.get(name) is not None for found in scores)} - LESS_IS_BETTER
+    metric = wanted or next((name for name in building.METRICS if name in known), building.METRICS[0])
     if metric not in known:
         raise UserError(
             f"metric must be a test score that all runs have and that is better when higher; got {metric}.\n"
             f"{nearest(metric, known)}"
         )
+    return metric
 
 
 def _baseline(groups: Sequence[Group], wanted: str | None) -> Group:

@@ -31,7 +31,10 @@ def _name(label: object) -> str:
 
 
 def _predictions(group: Group) -> list[dict[str, list[Any]]]:
-    """Returns the predictions of each finished run, by column; empty if one has none or they are of different texts."""
+    """Returns the predictions of each finished run, by column; empty if one has none, they are of different texts, or
+    they are numbers, which are hardly ever the same."""
+    if any(run.result and run.result["objective"] == "regression" for run in group.finished):
+        return []
     found = [run.predictions("row", "text", "true", "predicted") for run in group.finished]
     whole = [columns for columns in found if columns]
     same = len({tuple(columns["row"]) for columns in whole}) == 1

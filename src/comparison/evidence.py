@@ -16,6 +16,7 @@ from scipy import stats
 from src.data.texts import Text, sides
 from src.grouping.groups import Group
 from src.grouping.runs import Block, Run
+from src.statistics import number_influence
 from src.statistics.crossed import by_unit, crossed
 from src.statistics.estimate import Estimate
 from src.statistics.influence import contributions
@@ -160,16 +161,29 @@ def _scores(run: Run, metric: str, split: str) -> tuple[Texts, Scores] | None:
     """Returns the texts of a run with what each contributes to the score; None without predictions, or if the
     score is no sum over texts."""
     result = run.result
-    columns = run.predictions("row", "text", "true", "predicted", "probabilities", split=split) if result else None
-    if result is None or columns is None:
+    if result is None:
         return None
-    labels, several = result["labels"], result["objective"] == "multilabel"
-    true, predicted = (_indices(columns[side], labels, several) for side in ("true", "predicted"))
-    scores = contributions(metric, np.array(columns["probabilities"]), true, predicted, result["objective"])
+    numeric = result["objective"] == "regression"
+    names = ("row", "text", "true", "predicted", *(() if numeric else ("probabilities",)))
+    columns = run.predictions(*names, split=split)
+    if columns is None:
+        return None
+    scores = (_of_numbers if numeric else _of_labels)(result, columns, metric)
     reported = result["metrics"][split][metric]
-    if scores is None or not math.isclose(float(scores.mean()), reported, abs_tol=1e-3):
+    if scores is None or not math.isclose(float(scores.mean()), reported, rel_tol=1e-4, abs_tol=1e-3):
         return None  # measured by the rule of another version
     return list(zip(columns["row"], columns["text"], strict=True)), scores
+
+
+def _of_labels(result: Mapping[str, Any], columns: Mapping[str, Sequence[Any]], metric: str) -> Scores | None:
+    labels, several = result["labels"], result["objective"] == "multilabel"
+    true, predicted = (_indices(columns[side], labels, several) for side in ("true", "predicted"))
+    return contributions(metric, np.array(columns["probabilities"]), true, predicted, result["objective"])
+
+
+def _of_numbers(result: Mapping[str, Any], columns: Mapping[str, Sequence[Any]], metric: str) -> Scores | None:
+    true, predicted = (np.array(columns[side], dtype=np.float64) for side in ("true", "predicted"))
+    return number_influence.contributions(metric, predicted, true, result["target_std"])
 
 
 def _indices(column: Sequence[Any], labels: Sequence[str], several: bool) -> NDArray[np.int64]:

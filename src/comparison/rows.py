@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,9 @@ from src.statistics import significance
 from src.statistics.estimate import Components
 from src.statistics.intervals import Interval, mean_interval, paired_interval, ratio_interval, wilson
 
-METRICS = ("accuracy", "f1_macro")  # shown where runs have them; the first is the default metric
+# Shown where runs have them; the first of these is the default metric.
+METRICS = ("accuracy", "f1_macro", "pearson", "r2")
+LOWEST = {"mcc": -1.0, "pearson": -1.0, "spearman": -1.0, "r2": -math.inf}  # of a score; of the others it is 0
 UNDERTRAINED = "not trained to the end"
 BASELINE = "baseline"
 IDENTICAL = "identical"  # to the baseline, in every prediction
@@ -175,8 +178,7 @@ def interval(group: Group, evidence: Evidence | None, name: str) -> Interval | N
     else:
         estimate = evidence.mean(group.name)
         found = None if estimate is None else estimate.interval()
-    lowest = -1.0 if name == "mcc" else 0.0
-    return found and Interval(found.value, max(found.low, lowest), min(found.high, 1.0))
+    return found and Interval(found.value, max(found.low, LOWEST.get(name, 0.0)), min(found.high, 1.0))
 
 
 def _difference(group: Group, base: Group, evidence: Evidence, contrast: Contrast, metric: str) -> dict[str, Any]:

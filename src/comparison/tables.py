@@ -18,6 +18,8 @@ from src.pages.cells import Cells
 from src.statistics.intervals import Interval
 from src.tables.writing import harmless
 
+FEWER = 1.1  # times as many parameters in predictions, from which the table of costs shows them
+
 
 def tables(comparison: Comparison) -> list[Cells]:
     """Returns the table of scores and the table of costs."""
@@ -50,6 +52,9 @@ def _scores(comparison: Comparison) -> Cells:
 def _costs(comparison: Comparison) -> Cells:
     labels = list(comparison.rows[0].label)
     header = [*labels, "trainable", "epoch", "run", "time ratio", "encoding", "TFLOP", "memory", "checkpoint"]
+    sizes = [row.total for row in comparison.rows]
+    smaller = max(sizes) > FEWER * min(sizes)
+    header += ["predicts with"] if smaller else []
     rows = [
         [
             *row.label.values(),
@@ -61,6 +66,7 @@ def _costs(comparison: Comparison) -> Cells:
             _teraflop(row.operations),
             sized(row.memory),
             sized(row.checkpoint),
+            *([f"{row.total:,}"] if smaller else []),
         ]
         for row in comparison.rows
     ]

@@ -10,6 +10,7 @@ __all__ = [
     "monitor",
     "quoting",
     "race",
+    "reading",
     "schema",
     "sections",
     "text_files",

@@ -8,6 +8,7 @@ import pydantic
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, PlainValidator, model_validator
 
+from src.config.reading import Reading, Truncation
 from src.config.sections import Fraction, Natural, Positive, Section, Seed
 from src.config.text_files import Delimiter, Encoding, Quoting
 
@@ -38,7 +39,7 @@ TextColumns = Annotated[
 SHORTEST_PAIR = 6  # tokens: RoBERTa puts four special ones around two texts
 
 
-Task = Literal["auto", "binary", "multiclass", "multilabel"]
+Task = Literal["auto", "binary", "multiclass", "multilabel", "regression"]
 
 
 Label = Annotated[Annotated[Name, ONE] | Annotated[list[Name], Field(min_length=2), SEVERAL], one_or_several]
@@ -105,6 +106,7 @@ class Data(Section):
     class_weights: ClassWeights | None
     sampling: Literal["balanced"] | None = None
     max_length: Annotated[int, Field(ge=3)]
+    truncation: Truncation = "head"
     pack: bool
     batch_size: Positive
     eval_batch_size: Positive
@@ -120,8 +122,10 @@ class Data(Section):
                 "validation_fraction and test_fraction must leave rows to train on; "
                 f"they add up to {self.validation_fraction + self.test_fraction:g}"
             )
-        if isinstance(self.label, list) and self.task not in ("auto", "multilabel"):
-            raise ValueError(f"with several label columns must have task=multilabel or auto; got task={self.task}")
+        if isinstance(self.label, list) and self.task not in ("auto", "multilabel", "regression"):
+            raise ValueError(
+                f"with several label columns must have task=multilabel, regression or auto; got task={self.task}"
+            )
         if isinstance(self.label, list) and self.label_delimiter:
             raise ValueError("label_delimiter needs a single label column, but label lists several")
         if isinstance(self.label, list) and self.label_names:
@@ -133,6 +137,9 @@ class Data(Section):
                 "sampling and class_weights both make rare labels count more; together they count twice.\n"
                 "Choose one of them"
             )
+        classes = ("label_names", "label_delimiter", "class_weights", "sampling")
+        if self.task == "regression" and (given := [key for key in classes if getattr(self, key) is not None]):
+            raise ValueError(f"{given[0]} is for classes; task=regression predicts numbers.\nLeave it out")
         names = self.label_names or []
         if len({" ".join(name.split()) for name in names} - {""}) < len(names):
             raise ValueError(f"label_names must be distinct and not blank; got {names}")
@@ -159,7 +166,17 @@ class Data(Section):
                 f"max_length must be at least {SHORTEST_PAIR} for pairs: a token of each text, and the special tokens; "
                 f"got {self.max_length}"
             )
+        if self.pairs and self.truncation != "head":
+            raise ValueError(
+                f"truncation={self.truncation} needs single texts; data.text names two columns, a pair, whose longer "
+                "text loses its last tokens first.\nChoose data.truncation=head, or join the columns: data.join=true"
+            )
         return self
+
+    @property
+    def reading(self) -> Reading:
+        """Which tokens of a text the encoder reads."""
+        return Reading(self.max_length, self.truncation)
 
     @property
     def text_columns(self) -> list[str]:

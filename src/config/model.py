@@ -16,9 +16,10 @@ StatePooling = Literal["max", "mean", "last"]
 
 
 class ClassifierHead(Component):
-    """A head that classifies, and the loss that it is trained with; cross-entropy where nothing is said."""
+    """A head that predicts labels or numbers, and the loss that it is trained with; where nothing is said,
+    cross-entropy or the mean squared error."""
 
-    loss: Literal["cross_entropy", "focal"] | None = None
+    loss: Literal["cross_entropy", "focal", "mse", "huber"] | None = None
     label_smoothing: Probability | None = None
     focal_gamma: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 

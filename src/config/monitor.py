@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-LESS_IS_BETTER = frozenset({"loss", "ece", "hamming", "perplexity", "unigram_perplexity"})
+LESS_IS_BETTER = frozenset({"loss", "ece", "hamming", "mae", "rmse", "perplexity", "unigram_perplexity"})
 
 
 Mode = Literal["min", "max"]

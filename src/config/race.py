@@ -16,7 +16,7 @@ from src.config.values import flat
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
-def _is_higher_better(metric: str) -> str:
+def _is_higher_better(metric: str | None) -> str | None:
     if metric in LESS_IS_BETTER:
         raise ValueError(f"must be a score that is better when higher; got {metric}")
     return metric
@@ -32,7 +32,7 @@ Rates = dict[Literal["lr", "head_lr"], Annotated[list[LearningRate], Field(min_l
 
 
 class Race(Section):
-    metric: Annotated[str, AfterValidator(_is_higher_better)]
+    metric: Annotated[str | None, AfterValidator(_is_higher_better)]
     margin: Annotated[float, Field(ge=0, lt=1)]
     goal: Literal["cheapest", "best"]
     cost: Cost
@@ -40,6 +40,14 @@ class Race(Section):
     rates: dict[str, Rates] | None = None  # by strategy, as the next; runs of earlier versions have neither
     training: dict[str, dict[str, Any]] = Field(default_factory=dict)
     trial: bool = False
+
+    def deciding(self, task: str) -> str:
+        """Returns the score that decides.
+
+        Args:
+            task: `data.task`.
+        """
+        return self.metric or ("pearson" if task == "regression" else "accuracy")
 
     @property
     def seconds(self) -> float | None:

@@ -14,7 +14,7 @@ from src.config.race import Race
 from src.config.sections import Component, Fraction, LearningRate, Section, Seed, UnitInterval
 from src.config.trainer_switches import Trainer
 
-Objective = Literal["binary", "multiclass", "multilabel", "mlm"]
+Objective = Literal["binary", "multiclass", "multilabel", "regression", "mlm"]
 
 
 class Activations(Section):
@@ -116,6 +116,24 @@ class RunConfig(Section):
             )
         if self.data.pack and not self.is_mlm:
             raise ValueError("data.pack=true needs masked language modelling: model=bert_mlm")
+        return self
+
+    @model_validator(mode="after")
+    def has_a_loss_of_its_task(self) -> Self:
+        head, regression = self.model, self.data.task == "regression"
+        if not isinstance(head, ClassifierHead):
+            return self
+        if regression and (head.label_smoothing is not None or head.loss in ("cross_entropy", "focal")):
+            found = "label_smoothing" if head.label_smoothing is not None else f"loss={head.loss}"
+            raise ValueError(
+                f"model.{found} is for classes; data.task=regression predicts numbers.\n"
+                "Leave it out, or choose model.loss=mse or model.loss=huber"
+            )
+        if not regression and head.loss in ("mse", "huber"):
+            raise ValueError(
+                f"model.loss={head.loss} is for numbers; data.task={self.data.task} predicts classes.\n"
+                "Leave it out, or choose data.task=regression"
+            )
         return self
 
 

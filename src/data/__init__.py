@@ -12,5 +12,6 @@ __all__ = [
     "labels",
     "split",
     "stratify",
+    "target_values",
     "texts",
 ]

@@ -20,8 +20,9 @@ from src.data.label_task import label_space
 from src.data.label_values import warn_of_variants
 from src.data.labels import LabelSpace
 from src.data.split import Split
+from src.data.target_values import read_targets, standardised, target_columns
 from src.data.texts import Text, read_texts, sides
-from src.errors import UserError, nearest
+from src.errors import UserError, listed, nearest
 from src.tables import sources
 from src.tables.splits import SPLITS
 from src.tables.tables import Table, join
@@ -49,6 +50,9 @@ class Corpus:
         sizes = ", ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
         if self.space.objective == "mlm":
             return f"masked language modelling; {sizes} texts"
+        if self.space.is_regression:
+            ranges = zip(self.space.names, self.space.mean, self.space.std, strict=True)
+            return f"regression of {listed(f'{n} (mean {m:.3g}, SD {s:.3g})' for n, m, s in ranges)}; {sizes} texts"
         names = ", ".join(self.space.names[:10]) + (", …" if len(self.space.names) > 10 else "")
         return f"{self.space.objective} with {len(self.space.names)} labels ({names}); {sizes} texts"
 
@@ -81,7 +85,7 @@ def load(cfg: Data, masked: bool = False) -> Corpus:
     """
     found, fold = _tables(cfg, masked), Fold.of(cfg)
     space, targets = _unlabelled(found) if masked else _labelled(found, cfg)
-    given = _given(found, targets, cfg)
+    given = _given(found, targets, space, cfg)
     source = found["train"].source
     if fold:
         whole = limited(given["train"], cfg.limit, cfg.seed, source)
@@ -93,6 +97,8 @@ def load(cfg: Data, masked: bool = False) -> Corpus:
     texts, splits = _with_texts(splits, [text for split in given.values() for text in split.texts])
     if cfg.train_size is not None:
         splits["train"] = training_subset(splits["train"], cfg.train_size, cfg.seed, source)
+    if space.is_regression:
+        space = standardised(space, splits["train"].targets, source)
     _warn_of_duplicates(splits)
     corpus = Corpus(space, splits, texts, fold)
     _check_balance(cfg, space)
@@ -155,6 +161,9 @@ def _check_columns(found: dict[str, Table], cfg: Data, masked: bool) -> None:
 
 
 def _labelled(found: dict[str, Table], cfg: Data) -> tuple[LabelSpace, dict[str, NDArray[Any]]]:
+    if cfg.task == "regression":
+        space = LabelSpace("regression", tuple(target_columns(cfg)))
+        return space, {name: read_targets(table, cfg) for name, table in found.items()}
     given = {name: read_labels(table, cfg) for name, table in found.items()}
     train = given["train"]
     space = label_space(train, cfg)
@@ -169,15 +178,15 @@ def _unlabelled(found: dict[str, Table]) -> tuple[LabelSpace, dict[str, NDArray[
     return LabelSpace("mlm", ()), {name: np.zeros(len(table.rows), dtype=np.int64) for name, table in found.items()}
 
 
-def _given(found: dict[str, Table], targets: dict[str, NDArray[Any]], cfg: Data) -> dict[str, Split]:
+def _given(found: dict[str, Table], targets: dict[str, NDArray[Any]], space: LabelSpace, cfg: Data) -> dict[str, Split]:
     splits, begin = {}, 0
     for name, table in found.items():
-        splits[name] = _split(table, targets[name], begin, cfg)
+        splits[name] = _split(table, targets[name], begin, space, cfg)
         begin += len(splits[name])
     return splits
 
 
-def _split(table: Table, targets: NDArray[Any], begin: int, cfg: Data) -> Split:
+def _split(table: Table, targets: NDArray[Any], begin: int, space: LabelSpace, cfg: Data) -> Split:
     texts = read_texts(table, cfg, "data.text")
     fix = "Fill them in or delete them."
     if table.source.endswith(".xlsx"):
@@ -187,7 +196,7 @@ def _split(table: Table, targets: NDArray[Any], begin: int, cfg: Data) -> Split:
         blank = [i for i, text in enumerate(column) if not text.strip()]
         table.refuse(blank, f"no text in column {name}", fix)
     positions = np.arange(begin, begin + len(texts), dtype=np.int64)
-    return Split(np.array(table.rows, dtype=np.int64), texts, targets, positions)
+    return Split(np.array(table.rows, dtype=np.int64), texts, targets, positions, space.is_regression)
 
 
 def _with_texts(splits: dict[str, Split], texts: list[Text]) -> tuple[list[Text], dict[str, Split]]:

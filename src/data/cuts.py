@@ -27,7 +27,7 @@ def make_missing(given: dict[str, Split], space: LabelSpace, cfg: Data, source: 
     train = given["train"]
     shares = {"validation": cfg.validation_fraction, "test": cfg.test_fraction}
     missing = {name: share for name, share in shares.items() if name not in given}
-    if missing and space.names:
+    if missing and space.names and not space.is_regression:
         _check_counts(train, space, 1 + len(missing), source)
     splits = dict(given)
     remaining, rows = train, len(train)
@@ -75,7 +75,7 @@ def training_subset(train: Split, size: int | float, seed: int, source: str) -> 
     if count < len(train):
         _check_room(train, count, f"data.train_size={size}", source, both_sides=False)
     log.info("Training on %s of %s examples (data.train_size=%s)", f"{count:,}", f"{len(train):,}", size)
-    return train.take(nested(train.targets, count, seed))
+    return train.take(nested(train.classes(count), count, seed))
 
 
 def _check_counts(split: Split, space: LabelSpace, parts: int, source: Table) -> None:
@@ -83,7 +83,7 @@ def _check_counts(split: Split, space: LabelSpace, parts: int, source: Table) ->
     rows = {name: np.flatnonzero(with_label[:, i]).tolist() for i, name in enumerate(space.names)}
     rare = {name: f"{name!r} ({_places(found, source)})" for name, found in rows.items() if len(found) < parts}
     if rare:
-        numbers = "" if None in map(number, space.names) else " Numbers are classes here; there is no regression."
+        numbers = "" if None in map(number, space.names) else " Are they numbers to predict? data.task=regression"
         raise UserError(
             f"Each label needs at least {parts} rows, so that each of {parts} splits gets one; labels with fewer in "
             f"{source.source}: {', '.join(list(rare.values())[:8])}{', …' if len(rare) > 8 else ''}.\n"
@@ -111,12 +111,12 @@ def take_stratified(split: Split, count: int, seed: int, key: str, source: str, 
         UserError: there are too few rows.
     """
     _check_room(split, count, key, source, both_sides)
-    return stratified(split.targets, count, seed)
+    return stratified(split.classes(count), count, seed)
 
 
 def _check_room(split: Split, count: int, key: str, source: str, both_sides: bool) -> None:
     rows, least = len(split), [1]
-    if split.targets.ndim == 1:
+    if split.targets.ndim == 1:  # labels; quantiles of numbers are as wide as needed
         least = np.unique(split.targets, return_counts=True)[1].tolist()
     labels, sides = len(least), " on both sides" if both_sides else ""
     if not labels <= count <= rows - (labels if both_sides else 1):

@@ -64,7 +64,7 @@ def cut_fold(whole: Split, fold: Fold, space: LabelSpace, cfg: Data, source: str
     distinct = whole.take(np.unique(texts, return_index=True)[1])
     _check_counts(distinct, fold.folds, space, source)
     seed = int(np.random.SeedSequence([cfg.seed, fold.repeat]).generate_state(1)[0])
-    tested = divide(distinct.targets, fold.folds, seed) == fold.fold
+    tested = divide(distinct.classes(len(distinct) // fold.folds), fold.folds, seed) == fold.fold
     rest = np.flatnonzero(~tested)
     key = f"data.validation_fraction={cfg.validation_fraction:g}"
     count = round(len(rest) * cfg.validation_fraction)
@@ -121,7 +121,7 @@ def _check_counts(distinct: Split, folds: int, space: LabelSpace, source: str) -
     """
     # Of two folds, the one that is left must have one for training and one for validation.
     least = max(folds, 4)
-    if space.names:
+    if space.names and not space.is_regression:
         named = distinct.targets.ndim == 1
         sums = np.bincount(distinct.targets, minlength=len(space.names)) if named else distinct.targets.sum(0)
         counts = dict(zip(map(repr, space.names), sums.astype(int).tolist(), strict=True))

@@ -95,11 +95,11 @@ def _check_scale(names: set[str], given: Labels, cfg: Data) -> None:
         return
     shown = f"{given.table.source} has {len(names)} different numbers with fractions in column {cfg.label!r}"
     if len(names) <= MOST_FRACTIONS or cfg.task != "auto":
-        log.warning("%s; each is a separate class, without order: there is no regression.", shown)
+        log.warning("%s; each is a separate class, without order. To predict numbers: data.task=regression", shown)
         return
     raise UserError(
-        f"Labels must be classes; {shown}, like ratings or measurements. Regression is not supported.\n"
-        "Turn them into classes, such as low, medium and high; if each number is a class, choose data.task=multiclass."
+        f"Labels must be classes; {shown}, like ratings or measurements.\n"
+        "To predict such numbers, choose data.task=regression; if each is a class, data.task=multiclass."
     )
 
 

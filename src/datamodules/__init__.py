@@ -4,6 +4,7 @@ __all__ = [
     "batching",
     "datamodule",
     "masking",
+    "pieces",
     "ragged",
     "sampling",
     "text_problems",

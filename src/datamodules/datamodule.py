@@ -57,7 +57,7 @@ class TextDataModule(LightningDataModule, ABC):
     def setup(self, stage: str | None = None) -> None:
         """Tokenises all texts, or reads the cache; called by Lightning before each stage, in every process."""
         if self.all_tokens is None:
-            self.all_tokens = tokenize(self.corpus.texts, self.tokenizer, self.cfg.max_length, self.cache)
+            self.all_tokens = tokenize(self.corpus.texts, self.tokenizer, self.cfg.reading, self.cache)
             self.tokens = {name: self.all_tokens.take(s.positions) for name, s in self.corpus.splits.items()}
 
     def train_dataloader(self) -> BatchLoader:

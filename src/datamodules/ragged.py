@@ -75,6 +75,11 @@ class Tokens(Ragged):
         super().__init__(values, lengths, starts)
         self.full_lengths, self.types = full_lengths, types
 
+    @property
+    def lost(self) -> NDArray[np.int64]:
+        """int64 [texts], how many tokens of each text are not read."""
+        return self.full_lengths - self.lengths
+
     def take(self, rows: NDArray[np.int64]) -> Tokens:
         return Tokens(self.values, self.lengths[rows], self.full_lengths[rows], self.starts[rows], self.types)
 

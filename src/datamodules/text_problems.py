@@ -50,6 +50,28 @@ class TextProblems:
     truncated: NDArray[np.intp]
 
 
+@dataclass(frozen=True)
+class Truncated:
+    """
+    Args:
+        texts: of a split that lose tokens.
+        total: texts of the split.
+        lost: their tokens that no layer sees.
+        median: of the lost tokens of such a text; 0 if there is none.
+    """
+
+    texts: int
+    total: int
+    lost: int
+    median: int
+
+
+def truncated(tokens: Tokens) -> Truncated:
+    """Returns how many texts of a split are cut off, and what they lose."""
+    found = tokens.lost[tokens.lost > 0]
+    return Truncated(len(found), len(tokens.lost), int(found.sum()), int(np.median(found)) if len(found) else 0)
+
+
 def find_problems(tokens: Tokens, tokenizer: PreTrainedTokenizerBase, pairs: bool) -> TextProblems:
     """Finds texts that are empty, unknown or truncated after tokenisation.
 
@@ -66,7 +88,7 @@ def find_problems(tokens: Tokens, tokenizer: PreTrainedTokenizerBase, pairs: boo
     return TextProblems(
         np.flatnonzero(own <= 0),
         np.flatnonzero((own > 0) & (unknown == own)),
-        np.flatnonzero(tokens.full_lengths > tokens.lengths),
+        np.flatnonzero(tokens.lost > 0),
     )
 
 
@@ -92,18 +114,28 @@ def log_problems(
             if len(indices):
                 rows = split.rows[indices].tolist()
                 log.warning("%s: %s", what.format(f"{counted(len(rows), 'text')} in {name}"), first_rows("row", rows))
-    if any(len(problems.truncated) for problems in found.values()):
-        counts = (
-            f"{len(p.truncated):,} of {len(splits[n]):,} in {n} ({len(p.truncated) / len(splits[n]):.1%})"
-            for n, p in found.items()
-        )
-        lengths = np.concatenate([tokens[name].full_lengths for name in splits])
-        log.warning(
-            "Texts are truncated at data.max_length=%d tokens: %s. %s",
-            cfg.max_length,
-            ", ".join(counts),
-            _proposal(lengths, cfg.max_length, longest),
-        )
+    if said := said_of_truncation(tokens, cfg, longest):
+        log.warning(said)
+
+
+def said_of_truncation(tokens: Mapping[str, Tokens], cfg: Data, longest: int) -> str:
+    """Returns in a line how many texts lose how many tokens; empty if none does.
+
+    Args:
+        tokens: by split.
+        cfg: the data section of the config.
+        longest: the most tokens that the backbone can read.
+    """
+    found = {name: truncated(part) for name, part in tokens.items()}
+    if not any(part.texts for part in found.values()):
+        return ""
+    counts = ", ".join(
+        f"{part.texts:,} of {part.total:,} in {name} ({part.texts / part.total:.1%}) lose {part.lost:,} tokens"
+        for name, part in found.items()
+    )
+    lengths = np.concatenate([part.full_lengths for part in tokens.values()])
+    proposal = _proposal(lengths, cfg.max_length, longest)
+    return f"Texts are truncated at data.max_length={cfg.max_length} tokens{cfg.reading.kept}: {counts}. {proposal}"
 
 
 def _proposal(lengths: NDArray[np.int64], max_length: int, longest: int) -> str:

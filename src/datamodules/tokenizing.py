@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from src.config.reading import Reading
 from src.data.texts import Text, as_columns, sides
+from src.datamodules.pieces import joined, kept_slices, special_ends
 from src.datamodules.ragged import Tokens
 
 if TYPE_CHECKING:
@@ -30,25 +32,25 @@ TEXTS_PER_CALL = 4_096
 FULL_LENGTH = "whole"  # the column with the lengths before truncation
 
 
-def tokenize(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, max_length: int, cache: Path) -> Tokens:
-    """Returns the token ids of every text, special tokens included, truncated at `max_length` tokens; of pairs, the
-    longer text is truncated first.
+def tokenize(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, reading: Reading, cache: Path) -> Tokens:
+    """Returns the token ids that are read of every text, special tokens included; the longer text of a pair is
+    truncated first.
 
     Args:
         texts: of all splits.
         tokenizer: the backbone's.
-        max_length: in tokens.
-        cache: a folder for the result; a later call with the same texts, tokenizer and length reads it.
+        reading: which tokens are read.
+        cache: a folder for the result; a later call with the same texts, tokenizer and reading reads it.
     """
     import pyarrow
     from datasets import Dataset, disable_progress_bars, enable_progress_bars
 
-    key = fingerprint(texts, tokenizer, max_length)
+    key = fingerprint(texts, tokenizer, reading)
     file = _cache_file(cache / "tokens", key)
     columns = as_columns(texts)
 
     def encode(batch: dict[str, list[str]]) -> dict[str, Any]:
-        return token_columns([batch[name] for name in columns], tokenizer, max_length)
+        return token_columns([batch[name] for name in columns], tokenizer, reading)
 
     short = len(texts) < 10 * TEXTS_PER_CALL
     (disable_progress_bars if short else enable_progress_bars)()
@@ -93,29 +95,48 @@ def _flat(encoded: Dataset, name: str) -> tuple[NDArray[np.int64], NDArray[np.in
 
 
 def token_columns(
-    columns: Sequence[list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
+    columns: Sequence[list[str]], tokenizer: PreTrainedTokenizerBase, reading: Reading
 ) -> dict[str, list[Any]]:
-    """Returns for each text its token ids (`ids`), special tokens included, truncated at `max_length`; its full length;
-    and for pairs the type of each token (`types`), where the tokenizer gives types.
+    """Returns for each text the token ids that are read (`ids`), special tokens included; its full length; and for
+    pairs the type of each token (`types`), where the tokenizer gives types.
 
     Args:
         columns: the texts; of pairs, the first texts and the second texts.
         tokenizer: the backbone's.
-        max_length: in tokens.
+        reading: which tokens are read.
     """
     # Tokenizers in Rust use all cores themselves; more processes would only slow them down.
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
     options: dict[str, Any] = {"return_attention_mask": False}
     if len(columns) == 1:
         options["return_token_type_ids"] = False
-    found = tokenizer(*columns, truncation=True, max_length=max_length, **options)
+    if reading.truncation != "head":
+        whole = tokenizer(*columns, verbose=False, **options)["input_ids"]
+        ends = special_ends(tokenizer)
+        kept = [joined(ids, kept_slices(len(ids), ends, reading.max_length, reading.first)) for ids in whole]
+        return {"ids": kept, FULL_LENGTH: [*map(len, whole)]}
+    found = tokenizer(*columns, truncation=True, max_length=reading.max_length, **options)
     lengths = [len(ids) for ids in found["input_ids"]]
-    if full := [index for index, length in enumerate(lengths) if length == max_length]:
+    if full := [index for index, length in enumerate(lengths) if length == reading.max_length]:
         whole = tokenizer(*([column[index] for index in full] for column in columns), verbose=False, **options)
         for index, ids in zip(full, whole["input_ids"], strict=True):
             lengths[index] = len(ids)
     types = {"types": found["token_type_ids"]} if "token_type_ids" in found else {}
     return {"ids": found["input_ids"], FULL_LENGTH: lengths, **types}
+
+
+def read_tokens(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, reading: Reading) -> Tokens:
+    """As `tokenize`, without a cache."""
+    if not texts:
+        return Tokens(*(np.empty(0, dtype=np.int64) for _ in range(3)))
+    found = token_columns(sides(texts), tokenizer, reading)
+    lengths = np.array([len(ids) for ids in found["ids"]], dtype=np.int64)
+
+    def flat(name: str) -> NDArray[np.int64]:
+        return np.fromiter(itertools.chain.from_iterable(found[name]), dtype=np.int64)
+
+    types = flat("types") if "types" in found else None
+    return Tokens(flat("ids"), lengths, np.array(found[FULL_LENGTH], dtype=np.int64), types=types)
 
 
 def _cache_file(folder: Path, key: str) -> Path | None:
@@ -131,11 +152,11 @@ def _cache_file(folder: Path, key: str) -> Path | None:
     return file
 
 
-def fingerprint(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, max_length: int) -> str:
-    """Returns a hash of the texts, the tokenizer and the length."""
+def fingerprint(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, reading: Reading) -> str:
+    """Returns a hash of the texts, the tokenizer and which tokens are read."""
     columns = sides(texts)
     types = [tokenizer.model_input_names] if len(columns) > 1 else []  # of pairs they say whether tokens have types
-    digest = hashlib.sha256(json.dumps([max_length, tokenizer_state(tokenizer), *types]).encode())
+    digest = hashlib.sha256(json.dumps([reading.key, tokenizer_state(tokenizer), *types]).encode())
     for text in itertools.chain(*columns):
         encoded = text.encode("utf-8", "surrogatepass")
         digest.update(len(encoded).to_bytes(8, "little") + encoded)

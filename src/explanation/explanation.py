@@ -51,6 +51,7 @@ class Explanation:
         layers: indices of the shown layers.
         heads: indices of the shown heads.
         curves: faithfulness for the first of these labels, by method, and of `random` orders.
+        regression: whether labels are targets, and probabilities the numbers that are predicted of them.
     """
 
     tokens: Tokens
@@ -61,11 +62,16 @@ class Explanation:
     layers: Sequence[int]
     heads: Sequence[int]
     curves: dict[str, Curves]
+    regression: bool = False
 
     @property
     def likeliest(self) -> str:
-        """The most probable of all labels, whether explained or not."""
-        return max(self.probabilities, key=self.probabilities.__getitem__)
+        """The most probable of all labels, whether explained or not; of targets, the first."""
+        return (
+            next(iter(self.probabilities))
+            if self.regression
+            else max(self.probabilities, key=self.probabilities.__getitem__)
+        )
 
     def warnings(self) -> list[str]:
         """Returns what limits the reliability of the values."""
@@ -79,10 +85,11 @@ class Explanation:
                     )
         names = ["text"] if len(self.tokens.sides) == 1 else ["first text", "second text"]
         for (begin, end), which in zip(self.tokens.sides, names, strict=True):
-            read = max((stop for start, stop in self.tokens.spans.values() if begin <= start < end), default=begin)
-            if cut := len(self.tokens.text[read:end].split()):
+            if cut := len(self.tokens.unread(begin, end).split()):
+                place = {"head": "last ", "tail": "first "}.get(self.tokens.truncation, "")
                 found.append(
-                    f"The {which} is truncated to {len(self.tokens.ids)} tokens; the last {cut} words are ignored."
+                    f"The {which} is truncated to {len(self.tokens.ids)} tokens; "
+                    + (f"the {place}{cut} words are ignored." if place else f"{cut} words in its middle are ignored.")
                 )
         return found
 
@@ -104,10 +111,9 @@ def explain(
     scores = LabelScores(network)
     with torch.no_grad():
         probs = scores.probabilities(scores(tokens.ids[None], tokens))[0]
-    names = network.space.names
-    order = [
-        i for i in probs.argsort(descending=True).tolist() if question.labels is None or names[i] in question.labels
-    ]
+    names, regression = network.space.names, network.space.is_regression
+    ranked = range(len(names)) if regression else probs.argsort(descending=True).tolist()
+    order = [i for i in ranked if question.labels is None or names[i] in question.labels]
     labels = order if question.labels else order[:MOST_LABELS]
     methods = [name for name in METHODS if name in question.methods]
     attributions, curves, maps = {}, {}, None
@@ -130,6 +136,7 @@ def explain(
         question.layers,
         question.heads,
         curves,
+        regression,
     )
 
 
@@ -138,7 +145,7 @@ def as_record(found: Explanation) -> dict[str, Any]:
     tokens = found.tokens
     return {
         "text": tokens.text,
-        "probabilities": found.probabilities,
+        ("numbers" if found.regression else "probabilities"): found.probabilities,
         "labels": found.labels,
         "tokens": [
             {"token": name, "special": special, "word": None if special else word}

@@ -109,6 +109,7 @@ def write_page(sides: Sequence[Side], folder: Path) -> Entry:
         data={"sides": [_payload(side) for side in sides]},
         tolerance=TOLERANCE,
         most_probable=_most_probable,
+        regression=sides[0].found.regression,
     )
     (folder / "index.html").write_text(page, encoding="utf-8")
     return Entry(folder.name, sides[0].found.tokens.text, [_prediction(side.found) for side in sides])
@@ -120,9 +121,9 @@ def _most_probable(probabilities: dict[str, float]) -> list[tuple[str, float]]:
     return found if len(found) <= MOST else sorted(found, key=lambda scored: -scored[1])[:MOST]
 
 
-def write_index(entries: Sequence[Entry], runs: Sequence[str], folder: Path) -> None:
+def write_index(entries: Sequence[Entry], runs: Sequence[str], folder: Path, regression: bool = False) -> None:
     """Writes the page that lists the explanations of several texts by these runs."""
-    page = render("explain_index.html", "sort.js", entries=entries, runs=runs)
+    page = render("explain_index.html", "sort.js", entries=entries, runs=runs, regression=regression)
     (folder / "index.html").write_text(page, encoding="utf-8")
 
 
@@ -140,11 +141,12 @@ def _write_figures(side: Side, folder: Path, ending: str) -> str | None:
         save(plots.all_heads(weights, found.layers, found.heads), folder, f"attention_heads{ending}")
     if not found.curves:
         return None
-    return save(plots.faithfulness(found.curves, found.labels[0]), folder, f"faithfulness{ending}")
+    return save(plots.faithfulness(found.curves, found.labels[0], found.regression), folder, f"faithfulness{ending}")
 
 
 def _prediction(found: Explanation) -> tuple[str, float, list[str]]:
-    """Returns the most probable label, its probability, and up to three words that support it most."""
+    """Returns the most probable label and its probability, or the first target and its number, and up to three words
+    that support it most."""
     label, tokens = found.likeliest, found.tokens
     words = list(tokens.spans)
     top: list[str] = []

@@ -97,8 +97,9 @@ def _mosaic(figure: Figure, maps: Weights) -> tuple[Axes, NDArray[np.intp]]:
     return axes, np.arange(max(rows, columns)) * (size + gap) + gap
 
 
-def faithfulness(curves: Mapping[str, Curves], label: str) -> Figure:
-    """Draws the label's probability while words are masked or unmasked, by method; 90% of random orders in grey."""
+def faithfulness(curves: Mapping[str, Curves], label: str, regression: bool = False) -> Figure:
+    """Draws the label's probability, or the target's number, while words are masked or unmasked, by method; 90% of
+    random orders in grey."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     titles = {"deletion": "masking the most important words", "insertion": "unmasking the most important words"}
     for axes, (kind, title) in zip(figure.subplots(1, 2, sharey=True), titles.items(), strict=True):
@@ -109,9 +110,11 @@ def faithfulness(curves: Mapping[str, Curves], label: str) -> Figure:
             else:
                 number, shown = list(curves).index(name), name.replace("_", " ")
                 axes.plot(GRID, values[0], STYLES[number], color=f"C{number}", markersize=4, label=shown)
-        axes.set(title=title, xlabel="fraction of the words", ylim=(-0.03, 1.03))
+        axes.set(title=title, xlabel="fraction of the words")
+        if not regression:
+            axes.set_ylim(-0.03, 1.03)
         axes.grid(alpha=0.3)
-    figure.axes[0].set_ylabel(_plain(f"probability of {label}"))
+    figure.axes[0].set_ylabel(_plain(label if regression else f"probability of {label}"))
     figure.axes[0].legend(fontsize=8)
     return figure
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from src.config.reading import Reading, Truncation
 from src.data.texts import BETWEEN, Text, is_blank, parts, shown
+from src.datamodules.pieces import joined, kept_slices, special_ends
 from src.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,6 +31,9 @@ IDEOGRAPH = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 
 # A word is an ideograph, a run of punctuation marks, or a run of anything else.
 WORD = re.compile(f"[{IDEOGRAPH}]|[{MARKS}]+|[^\\s{MARKS}{IDEOGRAPH}]+")
+
+
+SIDES = "sides"  # the column with the text of a pair that a token is of
 
 
 Spans = dict[int, tuple[int, int]]  # begin and end of words, by their index
@@ -48,6 +54,7 @@ class Tokens:
         mask_id: the id that replaces masked tokens.
         sides: begin and end of the text in `text`; of a pair, of both.
         types: of the tokens of a pair; None where the tokenizer has none.
+        truncation: which tokens are kept of a text that is too long.
     """
 
     text: str
@@ -60,6 +67,7 @@ class Tokens:
     mask_id: int
     sides: tuple[tuple[int, int], ...]
     types: Int[Tensor, " tokens"] | None = None
+    truncation: Truncation = "head"
 
     def side(self, word: int) -> int:
         """Returns which text of a pair a word is in: 0 for the first, 1 for the second."""
@@ -72,6 +80,16 @@ class Tokens:
     def label(self, word: int) -> str:
         """Returns a word as figures show it: those of a pair with the number of their text."""
         return f"{self.side(word) + 1}: {self.word(word)}" if len(self.sides) > 1 else self.word(word)
+
+    def unread(self, begin: int, end: int) -> str:
+        """Returns the part of the text between two places that truncation leaves out."""
+        read = sorted(span for span in self.spans.values() if begin <= span[0] < end)
+        if self.truncation == "head":
+            return self.text[max((stop for _, stop in read), default=begin) : end]
+        if self.truncation == "tail":
+            return self.text[begin : read[0][0]]
+        gaps = [self.text[left[1] : right[0]] for left, right in itertools.pairwise(read)]
+        return max(gaps, key=len, default="")
 
     @property
     def masked(self) -> Int[Tensor, " tokens"]:
@@ -90,8 +108,8 @@ class Tokens:
         return torch.stack([values[..., words == word].sum(-1) for word in self.spans], dim=-1)
 
 
-def split(text: Text, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Tokens:
-    """Tokenizes a text or a pair as in training, truncated to `max_length` tokens.
+def split(text: Text, tokenizer: PreTrainedTokenizerBase, reading: Reading) -> Tokens:
+    """Tokenizes a text or a pair as in training; of a text that is too long, the tokens that are read.
 
     Raises:
         UserError: the text has no tokens, or the tokenizer does not return offsets.
@@ -101,12 +119,11 @@ def split(text: Text, tokenizer: PreTrainedTokenizerBase, max_length: int) -> To
             f"The run's tokenizer must return the offsets of its tokens; {type(tokenizer).__name__} does not.\n"
             "Train with a backbone that has a tokenizer.json."
         )
-    options: dict[str, Any] = {"return_offsets_mapping": True, "return_special_tokens_mask": True}
-    found = tokenizer(*parts(text), truncation=True, max_length=max_length, **options)
+    found = _read(text, tokenizer, reading)
     special = torch.tensor(found["special_tokens_mask"]).bool()
     if special.all() or is_blank(text):
         raise UserError(f"The text must contain tokens; {text!r} has none.\nGive a text with words.")
-    words, spans, sides = _words(parts(text), found["offset_mapping"], found.sequence_ids(), special.tolist())
+    words, spans, sides = _words(parts(text), found["offset_mapping"], found[SIDES], special.tolist())
     candidates = (tokenizer.mask_token_id, tokenizer.unk_token_id, tokenizer.pad_token_id)
     pair = len(sides) > 1 and "token_type_ids" in found
     return Tokens(
@@ -120,7 +137,20 @@ def split(text: Text, tokenizer: PreTrainedTokenizerBase, max_length: int) -> To
         next(int(i) for i in candidates if i is not None),
         sides,
         torch.tensor(found["token_type_ids"]) if pair else None,
+        reading.truncation,
     )
+
+
+def _read(text: Text, tokenizer: PreTrainedTokenizerBase, reading: Reading) -> dict[str, list[Any]]:
+    """Returns what the tokenizer says of each token that is read, and which text of a pair it is of."""
+    options: dict[str, Any] = {"return_offsets_mapping": True, "return_special_tokens_mask": True, "verbose": False}
+    cut = {"truncation": True, "max_length": reading.max_length} if len(parts(text)) > 1 else {}
+    found = tokenizer(*parts(text), **options, **cut)
+    columns = {**found, SIDES: found.sequence_ids()}
+    if cut:
+        return columns
+    kept = kept_slices(len(found["input_ids"]), special_ends(tokenizer), reading.max_length, reading.first)
+    return {name: joined(values, kept) for name, values in columns.items()}
 
 
 def _words(

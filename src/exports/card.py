@@ -38,6 +38,11 @@ classify = pipeline("text-classification", model=".", truncation=True, top_k=Non
 thresholds = classify.model.config.thresholds
 for scores in classify(["A text."]):
     print([scored for scored in scores if scored["score"] >= thresholds[scored["label"]]])""",
+    "pipeline, regression": """\
+from transformers import pipeline
+
+predict = pipeline("text-classification", model=".", truncation=True, top_k=None, function_to_apply="none")
+print(predict(["A text."]))  # a score is a number""",
     "fill-mask": """\
 from transformers import pipeline
 
@@ -80,8 +85,27 @@ PAIRS: dict[str, str] = {
 }
 
 
+# How ONNX's inputs are made where some of the first and some of the last tokens of longer texts are read.
+ENCODED = 'tokenizer(["A text."], truncation=True, padding=True, return_tensors="np")'
+HEAD_TAIL = """\
+tokenizer.pad(
+    {"input_ids": [shortened(ids) for ids in tokenizer(["A text."], verbose=False)["input_ids"]]}, return_tensors="np"
+)"""
+SHORTENED = """\
+
+
+def shortened(ids):
+    begin = config["special_ends"][0] + config["first_tokens"]
+    most = config["max_length"]
+    return ids if len(ids) <= most else ids[:begin] + ids[begin - most :]
+
+
+tokenizer = """
+
+
 # How ONNX's logits become probabilities of `config["labels"]`.
 PROBABILITIES = {
+    "regression": "probabilities = logits  # the predicted numbers",
     "multiclass": "exponents = np.exp(logits - logits.max(1, keepdims=True))\n"
     "probabilities = exponents / exponents.sum(1, keepdims=True)",
     "binary": "positive = 1 / (1 + np.exp(-logits))\nprobabilities = np.concatenate([1 - positive, positive], axis=1)",
@@ -91,7 +115,7 @@ PROBABILITIES = {
 
 SETTINGS = {
     "trainer": ("max_epochs", "precision", "accumulate_grad_batches", "gradient_clip_val"),
-    "data": ("batch_size", "max_length", "class_weights", "sampling", "limit"),
+    "data": ("batch_size", "max_length", "truncation", "class_weights", "sampling", "limit"),
 }
 
 
@@ -115,8 +139,10 @@ def write_card(
     """
     masked = result["objective"] == "mlm"
     pairs = check(cfg).data.pairs
-    how = _how(kind, result["objective"]).replace(TEXTS, PAIRS.get(kind, TEXTS) if pairs else TEXTS)
-    title = "A masked language model" if masked else "A text classifier"
+    how = _how(kind, result["objective"], cfg).replace(TEXTS, PAIRS.get(kind, TEXTS) if pairs else TEXTS)
+    title = {"mlm": "A masked language model", "regression": "A text regression"}.get(
+        result["objective"], "A text classifier"
+    )
     lines = [
         "---",
         f"library_name: {LIBRARIES.get(kind, 'transformers')}",
@@ -161,7 +187,9 @@ def _facts(result: Mapping[str, Any], cfg: DictConfig) -> Iterator[list[str]]:
     yield ["data", public_name(str(cfg.data.path or cfg.data.name))]
     yield ["texts", ", ".join(f"{count:,} {split}" for split, count in result["texts"].items())]
     yield ["task", result["objective"]]
-    if result["labels"]:
+    if result["objective"] == "regression":
+        yield ["targets", listed(result["labels"])]
+    elif result["labels"]:
         yield ["number of labels", f"{len(result['labels']):,}"]
         yield ["labels", listed(result["labels"])]
     yield ["freezing strategy", result["strategy"]]
@@ -173,9 +201,12 @@ def _facts(result: Mapping[str, Any], cfg: DictConfig) -> Iterator[list[str]]:
     yield ["versions", f"Thaw {software['thaw']}, torch {software['torch']}, transformers {software['transformers']}"]
 
 
-def _how(kind: Kind, objective: str) -> str:
+def _how(kind: Kind, objective: str, cfg: DictConfig) -> str:
     if kind == "onnx":
-        return f"{HOW[kind]}{PROBABILITIES[objective]}\nprint(dict(zip(config['labels'], probabilities[0])))"
+        how = HOW[kind]
+        if check(cfg).data.truncation == "head_tail":
+            how = how.replace(ENCODED, HEAD_TAIL).replace("tokenizer = ", SHORTENED, 1)
+        return f"{how}{PROBABILITIES[objective]}\nprint(dict(zip(config['labels'], probabilities[0])))"
     return HOW.get(f"{kind}, {objective}", HOW[kind])
 
 
@@ -218,7 +249,7 @@ def _hyperparameters(cfg: DictConfig) -> Iterator[list[str]]:
 
 
 def _limits(result: Mapping[str, Any], cfg: DictConfig, pairs: bool) -> Iterator[str]:
-    length = f"truncated to {cfg.data.max_length} tokens"
+    length = f"truncated to {cfg.data.max_length} tokens{check(cfg).data.reading.kept}"
     yield f"Pairs of texts are {length}, the longer text first." if pairs else f"Texts are {length}."
     if result["objective"] in ("binary", "multiclass"):
         yield "Every text gets one of the labels, even if none of them fits."

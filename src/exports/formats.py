@@ -7,13 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
 from src.backbones.loading import silence_transformers
+from src.config.reading import Reading
 from src.data.labels import LabelSpace
 from src.data.texts import Text, from_columns, sides
+from src.datamodules.pieces import special_ends
+from src.datamodules.tokenizing import read_tokens
 from src.errors import UserError
 from src.exports import native, onnx_model, standalone
 from src.exports.card import Kind, backbone_name
@@ -32,7 +36,11 @@ SAMPLES = (
     "It goes on and on and on. " * 400,
 )
 EXACT = 1e-5  # maximum difference of probabilities
+OF_NUMBERS = 1e-3  # maximum difference of predicted numbers, in standard deviations of the training targets
 CLOSE = 1e-4  # maximum difference of logits for ONNX, whose operators sum in another order
+
+PIPELINES_CUT = "Pipelines keep the first tokens of longer texts; in training, the last ones were kept too."
+
 
 Written = tuple[Kind, list[str]]  # how the folder is loaded, and notes for the user
 
@@ -49,14 +57,14 @@ class Original:
     def __init__(self, run: RunFolder, cfg: DictConfig, predictor: Predictor) -> None:
         silence_transformers()
         self.run, self.cfg, self.result = run, cfg, predictor.result
-        self.network, self.tokenizer, self.max_length = predictor.network, predictor.tokenizer, predictor.max_length
+        self.network, self.tokenizer, self.reading = predictor.network, predictor.tokenizer, predictor.data.reading
         masked, self.pairs = self.result["objective"] == "mlm", predictor.data.pairs
         self.inputs = ["input_ids", "attention_mask"]
         if self.pairs and reads_types(self.network.encoder):
             self.inputs += [name for name in self.tokenizer.model_input_names if name == "token_type_ids"]
-        self.samples = _samples(str(self.tokenizer.mask_token) if masked else None, self.pairs)
-        batch = self.encode(self.samples)
-        batch["mask"] = batch.pop("attention_mask").bool()
+        self.samples = _samples(str(self.tokenizer.mask_token) if masked else None, self.pairs, self.reading)
+        encoded = self.encode(self.samples)
+        batch = {**encoded, "mask": encoded["attention_mask"].bool()}
         if masked:
             batch["masked_positions"] = (
                 (batch["input_ids"].flatten() == self.tokenizer.mask_token_id).nonzero().flatten()
@@ -77,32 +85,65 @@ class Original:
         return {
             "objective": self.result["objective"],
             "labels": self.result["labels"],
+            **{key: self.result[key] for key in ("target_mean", "target_std") if key in self.result},
             "thresholds": self.result.get("thresholds"),
-            "max_length": self.max_length,
+            "max_length": self.reading.max_length,
+            "first_tokens": self.reading.first,
+            "special_ends": None if self.pairs else special_ends(self.tokenizer),
             "pairs": self.pairs,
             "backbone": backbone_name(self.cfg),
             "strategy": self.result["strategy"],
         }
 
     def encode(self, texts: list[Text]) -> dict[str, Tensor]:
-        """Returns the inputs of the model [texts, tokens], truncated and padded."""
-        options: dict[str, Any] = {"truncation": True, "max_length": self.max_length, "padding": True}
-        found = self.tokenizer(*sides(texts), return_tensors="pt", **options)
-        return {name: found[name] for name in self.inputs}
+        """Returns the inputs of the model [texts, tokens], truncated as in training, and padded."""
+        tokens = read_tokens(texts, self.tokenizer, self.reading)
+        batch = tokens.batch(np.arange(len(texts)), int(self.tokenizer.pad_token_id or 0))
+        batch["attention_mask"] = batch["mask"].long()
+        return {name: batch[name] for name in self.inputs}
+
+    def agrees(self, found: Tensor, expected: Tensor, limit: float) -> bool:
+        """Returns whether a written model computes the same as the run."""
+        return self._difference(found, expected) <= self._limit(limit)
+
+    def check(self, found: Tensor, expected: Tensor, limit: float) -> None:
+        """Checks that a written model computes the same as the run.
+
+        Raises:
+            UserError: it does not.
+        """
+        if not self.agrees(found, expected, limit):
+            raise UserError(
+                f"The exported model must agree with the run within {self._limit(limit):g}; it differs by "
+                f"{self._difference(found, expected):.2g}. Nothing was written.\n"
+                "Choose another format: format=huggingface, onnx or safetensors."
+            )
+
+    def _limit(self, limit: float) -> float:
+        return OF_NUMBERS if self.network.space.is_regression else limit
+
+    def _difference(self, found: Tensor, expected: Tensor) -> float:
+        difference = (found - expected).abs()
+        return float((difference / torch.tensor(self.network.space.std or 1.0)).max())
 
     def save_tokenizer(self, folder: Path) -> None:
         tokenizer: Any = self.tokenizer
-        tokenizer.model_max_length = self.max_length
+        tokenizer.model_max_length = self.reading.max_length
+        if self.reading.truncation == "tail":
+            tokenizer.truncation_side = tokenizer.init_kwargs["truncation_side"] = "left"
         # Runs pass token types only of pairs; not every architecture accepts them.
         tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = self.inputs
         tokenizer.init_kwargs.pop("auto_map", None)  # the backbone's own code, which no run uses
         tokenizer.save_pretrained(folder)
 
 
-def _samples(mask_token: str | None, pairs: bool) -> list[Text]:
-    """Returns the texts to compare on: with a mask token for a masked language model, otherwise pairs for pairs."""
+def _samples(mask_token: str | None, pairs: bool, reading: Reading) -> list[Text]:
+    """Returns the texts to compare on: with a mask token for a masked language model, where it is read; otherwise pairs
+    for pairs."""
+    if mask_token and reading.truncation == "head_tail":  # whose pipeline truncates in another way
+        return [f"{mask_token} {text}" for text in SAMPLES[:-1]]
     if mask_token:
-        return [f"{mask_token} {text}" for text in SAMPLES]
+        return [f"{text} {mask_token}" if reading.truncation == "tail" else f"{mask_token} {text}" for text in SAMPLES]
     return [*zip(SAMPLES, reversed(SAMPLES), strict=True)] if pairs else [*SAMPLES]
 
 
@@ -111,23 +152,25 @@ def write_huggingface(folder: Path, original: Original) -> Written:
     if original.result["objective"] == "mlm":
         native.write_masked(folder, original.network)
         (texts,) = sides(original.samples)
-        _agree(native.read_masked(folder, texts), original.probabilities, EXACT)
-        return "fill-mask", []
-    if native.write_classifier(folder, original.network, original.result.get("thresholds")):
+        original.check(native.read_masked(folder, texts), original.probabilities, EXACT)
+        return "fill-mask", [PIPELINES_CUT] if original.reading.truncation == "head_tail" else []
+    by_pipeline = original.reading.truncation != "head_tail"
+    if by_pipeline and native.write_classifier(folder, original.network, original.result.get("thresholds")):
         found = native.read_classifier(folder, original.result["labels"], original.samples)
-        if _difference(found, original.probabilities) <= EXACT:
+        if original.agrees(found, original.probabilities, EXACT):
             return "pipeline", []
         # Some settings of an architecture change what its classifier computes; the files are overwritten below.
     standalone.write_loader(folder)
     write_safetensors(folder, original)
-    note = "No transformers class computes this combination of backbone and head: load it with load.py."
+    what = "this combination of backbone and head" if by_pipeline else "data.truncation=head_tail"
+    note = f"No transformers class computes {what}: load it with load.py."
     return "loader", [note]
 
 
 def write_safetensors(folder: Path, original: Original) -> Written:
     """Writes the weights and their description."""
     standalone.write_weights(folder, original.network, original.cfg.model, original.about)
-    _agree(standalone.read_back(folder, original.samples), original.probabilities, EXACT)
+    original.check(standalone.read_back(folder, original.samples), original.probabilities, EXACT)
     return "weights", []
 
 
@@ -138,42 +181,25 @@ def write_onnx(folder: Path, original: Original, opset: int, int8: bool) -> Writ
     file = folder / "model.onnx"
     onnx_model.write(file, original.network, original.encode(original.samples), opset)
     session = onnx_model.open_session(file)
-    _agree(onnx_model.logits(session, original.encode(original.samples)), original.logits, CLOSE)
+    original.check(onnx_model.logits(session, original.encode(original.samples)), original.logits, CLOSE)
     for text, expected in zip(original.samples, original.logits, strict=True):
-        _agree(onnx_model.logits(session, original.encode([text])), expected[None], CLOSE)
+        original.check(onnx_model.logits(session, original.encode([text])), expected[None], CLOSE)
     if not int8:
         return "onnx", []
     quantised = folder / "model_int8.onnx"
     onnx_model.quantise(file, quantised)
-    accuracy, texts = _accuracy(quantised, original)
-    before = original.result["metrics"]["test"]["accuracy"]
+    score = "pearson" if original.result["objective"] == "regression" else "accuracy"
+    found, texts = _score(quantised, original, score)
+    before = original.result["metrics"]["test"][score]
     sizes = [f"{path.stat().st_size / 1e6:,.1f} MB" for path in (file, quantised)]
     return "onnx", [
-        f"model_int8.onnx: accuracy {accuracy:.4f} on the {texts:,} test texts of the run, {accuracy - before:+z.4f} "
+        f"model_int8.onnx: {score} {found:.4f} on the {texts:,} test texts of the run, {found - before:+z.4f} "
         f"compared with {before:.4f} in full precision; {sizes[1]} instead of {sizes[0]}."
     ]
 
 
-def _agree(found: Tensor, expected: Tensor, limit: float) -> None:
-    """Checks that the written model agrees with the run.
-
-    Raises:
-        UserError: it does not.
-    """
-    difference = _difference(found, expected)
-    if not difference <= limit:
-        raise UserError(
-            f"The exported model must agree with the run within {limit:g}; it differs by {difference:.2g}. Nothing was "
-            "written.\nChoose another format: format=huggingface, onnx or safetensors."
-        )
-
-
-def _difference(found: Tensor, expected: Tensor) -> float:
-    return float((found - expected).abs().max())
-
-
-def _accuracy(file: Path, original: Original) -> tuple[float, int]:
-    """Returns the accuracy of an ONNX classifier on the run's test texts, one at a time, and their number.
+def _score(file: Path, original: Original, name: str) -> tuple[float, int]:
+    """Returns a score of an ONNX model on the run's test texts, one at a time, and their number.
 
     Raises:
         UserError: the run's predictions, which contain these texts, cannot be read.
@@ -185,7 +211,7 @@ def _accuracy(file: Path, original: Original) -> tuple[float, int]:
     found = torch.cat([onnx_model.logits(session, original.encode([text])) for text in texts])
     probs = probabilities(found, space.objective)
     thresholds = torch.tensor([limits[name] for name in space.names]) if limits else None
-    return metrics.measure(probs, targets, space, thresholds)["accuracy"], len(texts)
+    return metrics.measure(probs, targets, space, thresholds)[name], len(texts)
 
 
 def _test_texts(original: Original) -> tuple[Sequence[Text], Tensor]:
@@ -201,7 +227,9 @@ def _test_texts(original: Original) -> tuple[Sequence[Text], Tensor]:
             f"int8=true measures on the run's test texts in {file}; they cannot be read: {error}\nChoose int8=false."
         ) from None
     labels, true = original.result["labels"], table.column("true").to_pylist()
-    if original.result["objective"] == "multilabel":
+    if original.result["objective"] == "regression":
+        targets = torch.tensor(true)
+    elif original.result["objective"] == "multilabel":
         targets = torch.tensor([[float(label in row) for label in labels] for row in true])
     else:
         targets = torch.tensor([labels.index(row) for row in true])

@@ -5,11 +5,14 @@
     classify = load(".")
     classify(["A text.", "Another one."])  # [{"label": …, "score": …}, …]; of pairs: [("A text.", "Its pair."), …]
 
+A regression gives the number of each target instead: [{"label": …, "score": …}, …] per text, `score` being the number.
+
 It needs torch, transformers and safetensors.
 """
 
 from __future__ import annotations
 
+import itertools  # noqa: F401
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +21,10 @@ from typing import TYPE_CHECKING, Any, ClassVar  # noqa: F401
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
+from src.datamodules.pieces import joined, kept_slices
 from src.models.heads import BiLSTMHead, LinearHead, MixedHead, logits_of, probabilities
 
 if TYPE_CHECKING:
@@ -39,6 +44,7 @@ class Classifier:
         self, texts: Sequence[str | tuple[str, str]], batch_size: int = 32
     ) -> Float[Tensor, "texts labels"]:
         """Returns the probability of each label, in the order of the config's labels; multi-label ones are independent.
+        Of a regression, the numbers of the targets.
 
         Raises:
             TypeError: `texts` is one text, which would be read as a list of characters, or the model takes pairs and a
@@ -52,28 +58,44 @@ class Classifier:
             return torch.empty(0, len(self.config["labels"]))
         batches = [list(texts[start : start + batch_size]) for start in range(0, len(texts), batch_size)]
         with torch.inference_mode():
-            logits = [self._logits(batch) for batch in batches]
-        return probabilities(torch.cat(logits), self.config["objective"])
+            logits = torch.cat([self._logits(batch) for batch in batches])
+        if "target_std" in self.config:
+            logits = logits * torch.tensor(self.config["target_std"]) + torch.tensor(self.config["target_mean"])
+        return probabilities(logits, self.config["objective"])
 
     def __call__(self, texts: Sequence[str | tuple[str, str]]) -> list[dict[str, Any]] | list[list[dict[str, Any]]]:
         """Returns the most probable label of each text with its probability; for multi-label data, all labels whose
-        probability reaches their threshold."""
+        probability reaches their threshold; of a regression, all targets with their numbers."""
         labels, limits = self.config["labels"], self.config["thresholds"]
         rows: list[list[dict[str, Any]]] = [
             [{"label": label, "score": score} for label, score in zip(labels, row, strict=True)]
             for row in self.probabilities(texts).tolist()
         ]
+        if self.config["objective"] == "regression":
+            return rows
         if limits:
             return [[scored for scored in row if scored["score"] >= limits[scored["label"]]] for row in rows]
         return [max(row, key=lambda scored: float(scored["score"])) for row in rows]
 
     def _logits(self, texts: list[Any]) -> Tensor:
-        options = {"truncation": True, "max_length": self.config["max_length"], "padding": True}
-        columns = [list(side) for side in zip(*texts, strict=True)] if self.pairs else [texts]
-        found = self.tokenizer(*columns, **options, return_tensors="pt")
+        found = self._encoded(texts)
         return logits_of(
             self.head, self.encoder(**found), found["attention_mask"].bool(), isinstance(self.head, MixedHead)
         )
+
+    def _encoded(self, texts: list[Any]) -> Any:
+        """Returns the tokens that the encoder reads, padded."""
+        most = self.config["max_length"]
+        if self.pairs or "special_ends" not in self.config:
+            columns = [list(side) for side in zip(*texts, strict=True)] if self.pairs else [texts]
+            return self.tokenizer(*columns, truncation=True, max_length=most, padding=True, return_tensors="pt")
+        whole = self.tokenizer(texts, verbose=False)["input_ids"]
+        ends, first = self.config["special_ends"], self.config["first_tokens"]
+        kept = [joined(ids, kept_slices(len(ids), ends, most, first)) for ids in whole]
+        rows = [torch.tensor(ids) for ids in kept]
+        padding = int(self.tokenizer.pad_token_id or 0)
+        mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+        return {"input_ids": pad_sequence(rows, batch_first=True, padding_value=padding), "attention_mask": mask}
 
 
 def load(folder: str | Path) -> Classifier:

@@ -53,6 +53,9 @@ CLASSIFIERS = {
 }
 
 
+PROBLEMS = {"multilabel": "multi_label_classification", "regression": "regression"}
+
+
 def write_classifier(folder: Path, network: Network, thresholds: dict[str, float] | None) -> bool:
     """Writes config.json and model.safetensors of a classifier of the encoder's architecture.
 
@@ -74,8 +77,7 @@ def write_classifier(folder: Path, network: Network, thresholds: dict[str, float
     settings: Any = _settings(network)
     settings.id2label = dict(enumerate(names))
     settings.label2id = {name: index for index, name in enumerate(names)}
-    multilabel = network.space.objective == "multilabel"
-    settings.problem_type = "multi_label_classification" if multilabel else "single_label_classification"
+    settings.problem_type = PROBLEMS.get(network.space.objective, "single_label_classification")
     if thresholds:
         settings.thresholds = thresholds
     model_class: Any = AutoModelForSequenceClassification
@@ -96,6 +98,9 @@ def _classifier_state(network: Network, layout: Layout, prefix: str) -> dict[str
     state = {f"{prefix}.{name}": tensor for name, tensor in network.encoder.state_dict().items()}
     linear: Any = network.head.linear
     weight, bias = linear.weight.detach(), linear.bias.detach()
+    if network.space.is_regression:
+        std, mean = weight.new_tensor(network.space.std), weight.new_tensor(network.space.mean)
+        weight, bias = weight * std[:, None], bias * std + mean
     if network.space.objective == "binary":
         # Softmax over the logits 0 and z is the sigmoid of z.
         weight, bias = (torch.cat([torch.zeros_like(tensor), tensor]) for tensor in (weight, bias))
@@ -119,7 +124,7 @@ def _padded(matrix: Float[Tensor, "rows columns"], rows: int, columns: int) -> F
 
 
 def read_classifier(folder: Path, labels: Sequence[str], texts: Sequence[Text]) -> Float[Tensor, "texts labels"]:
-    """Returns the probabilities from a pipeline."""
+    """Returns the probabilities, or the numbers of a regression, from a pipeline."""
     from transformers import pipeline
 
     options: Any = {"truncation": True, "top_k": None, "trust_remote_code": False}

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from src.config.model import head_arguments
 from src.data.texts import Text
+from src.datamodules import pieces
 from src.errors import UserError
 from src.exports import loader
 from src.models import heads
@@ -27,6 +28,7 @@ from src.models.networks import Network
 
 # What the loader imports from this project is inlined in its copy.
 PARTS = (
+    *(pieces.kept_slices, pieces.joined),
     *(heads.LinearHead, heads.BiLSTMHead, heads.MixedHead),
     *(heads._reorder, heads.logits_of, heads.read_states, heads.pool_states, heads.probabilities),
 )

@@ -124,8 +124,7 @@ def check_monitor(settings: RunConfig, corpus: Corpus) -> None:
         UserError: a metric is not a score of this task.
     """
     known = {"loss", *corpus.space.scores, *(f"{LABEL_F1}{name}" for name in corpus.space.names)}
-    if settings.race and settings.race.metric not in known:
-        wrong = settings.race.metric
+    if settings.race and (wrong := settings.race.deciding(settings.data.task)) not in known:
         raise UserError(f"race.metric must be a score of this task; got {wrong}.\n{nearest(wrong, known)}")
     for key, metric in _monitored(settings).items():
         split, _, score = metric.partition("/")

@@ -180,7 +180,10 @@ def pool_states(
 
 
 def probabilities(logits: Float[Tensor, "rows outputs"], objective: Objective) -> Float[Tensor, "rows labels"]:
-    """Returns probabilities per label: for binary two columns that sum to 1, for multi-label independent ones."""
+    """Returns probabilities per label: for binary two columns that sum to 1, for multi-label independent ones; in
+    regression the predicted numbers, which the network's outputs are already."""
+    if objective == "regression":
+        return logits
     if objective == "multiclass":
         return logits.softmax(1)
     positive = logits.sigmoid()

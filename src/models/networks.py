@@ -49,8 +49,18 @@ class Network(nn.Module):
         return next(self.parameters()).device
 
     def forward(self, batch: Batch) -> Float[Tensor, "rows outputs"]:
-        """Returns the logits of each text of a batch or, for masked language modelling, of each masked token."""
-        return (token_logits if self.space.objective == "mlm" else label_logits)(self.encoder, self.head, batch)
+        """Returns the logits of each text of a batch or, for masked language modelling, of each masked token; in
+        regression the predicted numbers."""
+        if self.space.objective == "mlm":
+            return token_logits(self.encoder, self.head, batch)
+        return in_units(label_logits(self.encoder, self.head, batch), self.space)
+
+
+def in_units(outputs: Float[Tensor, "texts outputs"], space: LabelSpace) -> Float[Tensor, "texts outputs"]:
+    """Returns a head's outputs; in regression, where it predicts standardised targets, in the units of the targets."""
+    if not space.is_regression:
+        return outputs
+    return outputs * outputs.new_tensor(space.std) + outputs.new_tensor(space.mean)
 
 
 def label_logits(

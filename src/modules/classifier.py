@@ -1,4 +1,4 @@
-"""The LightningModule that classifies texts: its loss and scores for each objective."""
+"""The LightningModule that predicts labels or numbers of texts: its loss and scores for each objective."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from src.data.labels import LABEL_F1, LabelSpace
 from src.datamodules.ragged import Batch
 from src.freezing.strategy import Phase, Stage
 from src.models.heads import probabilities
-from src.models.networks import label_logits
+from src.models.networks import in_units, label_logits
 from src.modules import metrics
 from src.modules.freezable import FreezableModule, StepOutput, concatenated
 from src.modules.losses import Loss
@@ -43,7 +43,7 @@ class TextClassifier(FreezableModule):
         optimization: builds the optimizer; None for a model that does not train.
         space: the labels and the objective.
         watched: labels whose F1 is measured too.
-        loss: that training minimises; None: the cross-entropy.
+        loss: that training minimises; None: the cross-entropy, or the squared error.
         label_weights: float32 [labels], multi-label only: the weight of each label's positive term in the loss.
     """
 
@@ -69,12 +69,13 @@ class TextClassifier(FreezableModule):
         return [*self.space.scores, *(LABEL_F1 + name for name in self.watched)]
 
     def forward(self, batch: Batch) -> Float[Tensor, "texts outputs"]:
-        return label_logits(self.encoder, self.head, batch, *self._suffix)
+        return in_units(label_logits(self.encoder, self.head, batch, *self._suffix), self.space)
 
     def losses(
         self, logits: Float[Tensor, "texts outputs"], targets: Shaped[Tensor, "texts ..."], loss: Loss | None = None
     ) -> Float[Tensor, " texts"]:
-        """Returns the loss of each text; the cross-entropy, which all runs are measured by, unless another is given."""
+        """Returns the loss of each text; that which all runs are measured by, cross-entropy or squared error, unless
+        another is given."""
         weights = self.label_weights if isinstance(self.label_weights, Tensor) else None
         return (loss or Loss(self.space))(logits, targets, weights)
 

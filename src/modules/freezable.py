@@ -204,7 +204,7 @@ class FreezableModule(ScheduledModule):
         self._outputs.clear()
         self.measured[split] = self.measure(gather(mine), split)
         for name, value in self.measured[split].items():
-            shown = split == "validation" and name in ("loss", "accuracy")
+            shown = split == "validation" and name in ("loss", "accuracy", "pearson")
             # Validating the best weights after the training must not add points to the training curves.
             fitting = self.trainer.state.fn == "fit"
             self.log(f"{split}/{name}", value, prog_bar=shown, logger=fitting)

@@ -1,4 +1,4 @@
-"""The loss of a classifier, per text."""
+"""The loss of a classifier or a regression, per text."""
 
 from __future__ import annotations
 
@@ -14,18 +14,22 @@ from src.data.labels import LabelSpace
 
 @dataclass(frozen=True)
 class Loss:
-    """Cross-entropy, or binary cross-entropy with logits, averaged over labels.
+    """Cross-entropy, or binary cross-entropy with logits, averaged over labels; in regression the squared error in
+    standard deviations of the training targets, averaged over targets.
 
     Args:
         space: the labels and the objective.
         smoothing: how much of each target is spread evenly over the labels (Szegedy et al. 2016).
         gamma: of the focal loss, which weights each text by (1 - p)^gamma, p the probability of its label (Lin et al.
             2017); 0: all alike.
+        huber: in regression, from one standard deviation on the error counts linearly (Huber 1964), half its square
+            below.
     """
 
     space: LabelSpace
     smoothing: float = 0.0
     gamma: float = 0.0
+    huber: bool = False
 
     def __call__(
         self,
@@ -37,9 +41,14 @@ class Loss:
 
         Args:
             logits: from the head.
-            targets: label indices, or 0 and 1 per label.
+            targets: label indices, 0 and 1 per label, or numbers.
             label_weights: multi-label only: of each label's positive term.
         """
+        if self.space.is_regression:
+            errors = (logits - targets) / logits.new_tensor(self.space.std)
+            if self.huber:
+                return F.huber_loss(errors, torch.zeros_like(errors), reduction="none").mean(1)
+            return (errors**2).mean(1)
         if self.space.objective == "multiclass":
             losses = F.cross_entropy(logits, targets, reduction="none", label_smoothing=self.smoothing)
             return losses * self._focus(F.cross_entropy(logits, targets, reduction="none")) if self.gamma else losses

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchmetrics.functional import classification as tm
+from torchmetrics.functional import regression
 
 from src.data.labels import LABEL_F1, LabelSpace
 
@@ -26,8 +27,8 @@ def measure(
     """Returns all scores of a split.
 
     Args:
-        probs: from `heads.probabilities`.
-        targets: label indices, or 0 and 1 per label.
+        probs: from `heads.probabilities`; in regression the predicted numbers.
+        targets: label indices, 0 and 1 per label, or numbers.
         space: the labels.
         thresholds: multi-label only: the probability from which a label counts as predicted; 0.5 unless given.
         watched: labels whose F1 is a score too.
@@ -35,6 +36,8 @@ def measure(
     Averages over labels leave out labels without a defined score: macro averages need an example with the label or
     predicted to have it; AUROC and average precision need examples with the label and without it.
     """
+    if space.is_regression:
+        return measure_numbers(probs, targets.float())
     if space.objective == "multilabel":
         limits = torch.full((len(space.names),), 0.5) if thresholds is None else thresholds
         predicted = probs >= limits
@@ -102,6 +105,48 @@ def _measure_multilabel(
         "subset_accuracy": float((hard == targets).all(1).float().mean()),
         "hamming": hamming,
     }
+
+
+def measure_numbers(
+    predicted: Float[Tensor, "rows targets"], targets: Float[Tensor, "rows targets"]
+) -> dict[str, float]:
+    """Returns the scores of a regression; of several targets, their means. Correlations with predictions that are all
+    the same are 0; without different targets, correlations and R² are not defined (NaN)."""
+    # In double precision: differences of large numbers, such as years, would lose digits.
+    columns = list(zip(predicted.double().T, targets.double().T, strict=True))
+
+    def mean(score: Callable[[Tensor, Tensor], Tensor]) -> float:
+        return sum(float(score(said, true)) for said, true in columns) / len(columns)
+
+    return {
+        "pearson": mean(_correlation(regression.pearson_corrcoef)),
+        "spearman": mean(_correlation(regression.spearman_corrcoef)),
+        "r2": mean(lambda said, true: regression.r2_score(said, true) if _differ(true) else _undefined(true)),
+        "mae": mean(regression.mean_absolute_error),
+        "rmse": mean(lambda said, true: regression.mean_squared_error(said, true, squared=False)),
+    }
+
+
+def _correlation(score: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    def found(said: Tensor, true: Tensor) -> Tensor:
+        if not _differ(true):
+            return _undefined(true)
+        # The scale changes nothing, but torchmetrics takes small variances for none.
+        return score(_scaled(said), _scaled(true)) if _differ(said) else torch.zeros(())
+
+    return found
+
+
+def _scaled(numbers: Tensor) -> Tensor:
+    return (numbers - numbers.mean()) / numbers.std()
+
+
+def _differ(numbers: Tensor) -> bool:
+    return bool(numbers.min() < numbers.max())
+
+
+def _undefined(numbers: Tensor) -> Tensor:
+    return numbers.new_tensor(float("nan"))
 
 
 def occurring(

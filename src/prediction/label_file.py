@@ -22,6 +22,7 @@ from src.config.text_files import Delimiter, Encoding, Quoting
 from src.config.validation import check
 from src.data.label_columns import read_labels
 from src.data.label_matching import encode
+from src.data.target_values import read_targets
 from src.data.texts import is_blank, other_columns, read_texts
 from src.datamodules.text_problems import EMPTY, UNKNOWN, counted, find_problems, first_rows
 from src.errors import UserError
@@ -136,8 +137,8 @@ class Labeller:
         self.seen: list[tuple[NDArray[np.float32], NDArray[Any]]] = []  # probabilities and targets of each chunk
 
     def __call__(self, table: Table) -> Columns:
-        """Returns the columns of the table, followed by the predicted label and the probability of each label; null for
-        rows without a text.
+        """Returns the columns of the table, followed by the predicted label and the probability of each label, or by
+        the predicted number of each target; null for rows without a text.
 
         Raises:
             UserError: a column is missing, or the true label of a row is not a label of the run.
@@ -153,19 +154,25 @@ class Labeller:
         if targets is not None:
             self.seen.append((probabilities, targets))
         found: Columns = dict(table.columns)
-        chosen = self.predictor.decide(probabilities)
-        predictions = [names if self.predictor.space.objective == "multilabel" else names[0] for names in chosen]
-        added = {"prediction": predictions}
-        for name, column in zip(self.predictor.space.names, probabilities.T.tolist(), strict=True):
-            added[f"probability_{name}"] = column
-        for name, values in added.items():
+        for name, values in self._predicted(probabilities).items():
             by_row = dict(zip(filled, values, strict=True))
             found[_unique_name(name, table.columns)] = [by_row.get(i) for i in range(len(texts))]
         return found
 
+    def _predicted(self, probabilities: NDArray[np.float32]) -> dict[str, list[Any]]:
+        """Returns the columns to add: what is predicted of each text."""
+        space, columns = self.predictor.space, probabilities.T.tolist()
+        if space.is_regression:
+            return {f"prediction_{name}": column for name, column in zip(space.names, columns, strict=True)}
+        chosen = self.predictor.decide(probabilities)
+        predictions = [names if space.objective == "multilabel" else names[0] for names in chosen]
+        return {"prediction": predictions} | {f"probability_{n}": c for n, c in zip(space.names, columns, strict=True)}
+
     def _targets(self, table: Table, filled: Sequence[int]) -> NDArray[Any]:
         columns = {name: [values[i] for i in filled] for name, values in table.columns.items()}
         kept = Table(table.source, columns, [table.rows[i] for i in filled], table.unit)
+        if self.predictor.space.is_regression:
+            return read_targets(kept, self.data, "label_column")
         return encode(read_labels(kept, self.data, "label_column"), self.predictor.space, self.data)
 
     def _note_unread(self, tokens: Tokens, table: Table, rows: Sequence[int]) -> None:
@@ -189,12 +196,14 @@ class Labeller:
                 count, named = counted(len(rows), "text"), first_rows(unit, rows)
                 log.warning("%s: %s; their labels are meaningless", what.format(count), named)
         if self.cut:
-            texts, length = counted(self.cut, "text"), self.predictor.max_length
+            texts = counted(self.cut, "text")
+            read = f"{self.predictor.max_length} tokens{self.predictor.data.reading.kept}"
             fraction = self.cut / (self.rows - len(self.blank))
-            log.warning("%s (%s) were truncated to %d tokens, as in training.", texts, f"{fraction:.1%}", length)
+            log.warning("%s (%s) were truncated to %s, as in training.", texts, f"{fraction:.1%}", read)
 
     def report(self) -> str:
-        """Returns the classification report of all chunks, as after training, and the scores."""
+        """Returns the classification report of all chunks, as after training, and the scores; of numbers, only the
+        scores."""
         import torch
 
         from src.modules import metrics
@@ -210,8 +219,8 @@ class Labeller:
             space,
             None if thresholds is None else torch.from_numpy(thresholds),
         )
-        report = report_text(predicted, targets.astype(np.int64), space)
-        return report + "\n" + "\n".join(f"{name:20} {score:.3f}" for name, score in scores.items())
+        lines = "\n".join(f"{name:20} {score:.3f}" for name, score in scores.items())
+        return lines if space.is_regression else f"{report_text(predicted, targets.astype(np.int64), space)}\n{lines}"
 
 
 def _columns(trained: Data, options: Options) -> Data:
@@ -223,7 +232,8 @@ def _columns(trained: Data, options: Options) -> Data:
     texts = trained if options.text_column is None else other_columns(trained, options.text_column, "text_column")
     given: dict[str, Any] = {} if options.label_column is None else {"label": options.label_column}
     if isinstance(options.label_column, list):  # one column per label replaces all other settings of labels
-        given |= {"label_delimiter": None, "label_names": None, "task": "auto"}
+        task = trained.task if trained.task == "regression" else "auto"
+        given |= {"label_delimiter": None, "label_names": None, "task": task}
     return texts.model_copy(update=given)
 
 

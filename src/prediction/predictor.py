@@ -5,7 +5,6 @@ Torch and libraries based on it are imported inside functions, so that invalid a
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from src.backbones.weights import check_finite
 from src.config.data import Data
 from src.config.validation import check
 from src.data.labels import LabelSpace
-from src.data.texts import Text, check_kind, parts, sides
+from src.data.texts import Text, check_kind, parts
 from src.errors import UserError
 from src.models.imports import without_garbage_collection
 from src.runs.folder import RunFolder
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Scored = tuple[str, float]  # a label or a token, and its probability
+Scored = tuple[str, float]  # a label or a token, and its probability; or a target, and its number
 
 
 class Predictor:
@@ -96,19 +95,18 @@ class Predictor:
         return predictor
 
     def __call__(self, texts: Sequence[Text]) -> list[list[Scored]]:
-        """Returns the probability of each label for each text, the most probable first; of a run on pairs, each text is
-        a pair `(first, second)`.
+        """Returns the probability of each label for each text, the most probable first; of a regression, the number of
+        each target. Of a run on pairs, each text is a pair `(first, second)`.
 
         Raises:
             UserError: the run is a masked language model, or `texts` is not a list of the inputs that it takes.
         """
-        return [
-            sorted(zip(self.space.names, row, strict=True), key=lambda scored: -scored[1])
-            for row in self.probabilities(texts).tolist()
-        ]
+        rows = [list(zip(self.space.names, row, strict=True)) for row in self.probabilities(texts).tolist()]
+        return rows if self.space.is_regression else [sorted(row, key=lambda scored: -scored[1]) for row in rows]
 
     def probabilities(self, texts: Sequence[Text]) -> NDArray[np.float32]:
-        """Returns float32 [texts, labels], the labels in the order of `space.names`.
+        """Returns float32 [texts, labels], the labels in the order of `space.names`; of a regression, the numbers of
+        the targets.
 
         Raises:
             UserError: as for a call.
@@ -179,8 +177,8 @@ class Predictor:
                 else "it has none"
             )
             raise UserError(
-                f"The text must contain {mask} for each token to predict, within its first {self.max_length} tokens; "
-                f"{found}.\n"
+                f"The text must contain {mask} for each token to predict, within the {self.max_length} tokens that are "
+                f"read; {found}.\n"
                 f'For example: text="The movie was {mask}."'
             )
         logits = self._logits(tokens, np.zeros(1, dtype=np.intp), masked_positions=positions)
@@ -191,26 +189,16 @@ class Predictor:
         ]
 
     def tokens(self, texts: Sequence[Text]) -> Tokens:
-        """Returns the token ids of each text, truncated to `max_length`.
+        """Returns the token ids of each text that are read, at most `max_length`.
 
         Raises:
             UserError: the run takes pairs and a text is none, or the other way round.
         """
-        from src.datamodules.ragged import Tokens
-        from src.datamodules.tokenizing import FULL_LENGTH, token_columns
+        from src.datamodules.tokenizing import read_tokens
 
         for text in texts:
             check_kind(text, self.data)
-        if not texts:
-            return Tokens(*(np.empty(0, dtype=np.int64) for _ in range(3)))
-        found = token_columns(sides(texts), self.tokenizer, self.max_length)
-        lengths = np.array([len(ids) for ids in found["ids"]], dtype=np.int64)
-
-        def flat(name: str) -> NDArray[np.int64]:
-            return np.fromiter(itertools.chain.from_iterable(found[name]), dtype=np.int64)
-
-        types = flat("types") if "types" in found else None
-        return Tokens(flat("ids"), lengths, np.array(found[FULL_LENGTH], dtype=np.int64), types=types)
+        return read_tokens(texts, self.tokenizer, self.data.reading)
 
     def _logits(self, tokens: Tokens, rows: NDArray[np.intp], **more: NDArray[Any]) -> torch.Tensor:
         import torch

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import permutations
 from typing import Literal
 
+from src.config.sections import Cost
 from src.race.differences import Differences
 from src.statistics.estimate import Estimate
 from src.statistics.intervals import Interval
@@ -27,6 +28,7 @@ class Rules:
         blocks: how many blocks there are at most.
         budget: for how many seconds runs may be running; None: as long as it takes.
         metric: the validation score that decides.
+        cost: what makes an arm cheaper.
     """
 
     margin: float
@@ -34,6 +36,7 @@ class Rules:
     blocks: int
     budget: float | None = None
     metric: str = "accuracy"
+    cost: Cost = "time"
 
 
 @dataclass(frozen=True)

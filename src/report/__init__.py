@@ -6,5 +6,7 @@ __all__ = [
     "masked",
     "outcome",
     "plots",
+    "predictions",
+    "regression",
     "run",
 ]

@@ -12,7 +12,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from src.data.corpus import Corpus
 from src.data.labels import LabelSpace
 from src.data.split import Split
-from src.data.texts import as_columns, shown
+from src.data.texts import shown
 from src.models.heads import probabilities
 from src.modules import metrics
 from src.modules.classification_report import report_text
@@ -20,6 +20,7 @@ from src.modules.classifier import Predictions, TextClassifier
 from src.pages.figures import MOST
 from src.report.outcome import Outcome, Shown
 from src.report.plots import confusion
+from src.report.predictions import as_lists, write_predictions
 from src.runs.folder import RunFolder
 
 ERRORS = 20  # worst errors in TensorBoard
@@ -165,28 +166,13 @@ def _write_predictions(
     module: TextClassifier,
     thresholds: torch.Tensor | None,
 ) -> None:
-    import pyarrow
-    import pyarrow.parquet
-
     def named(labels: NDArray[Any]) -> list[Any]:
         names = [_names(row, module.space) for row in labels]
         return names if labels.ndim == 2 else [name for (name,) in names]
 
-    table = pyarrow.table(
-        {
-            "row": split.rows,
-            **as_columns(split.texts),
-            "true": named(predictions.targets.numpy()),
-            "predicted": named(decide(predictions, module, thresholds)),
-            "probabilities": _rows(probabilities(predictions.logits, module.space.objective).double().numpy()),
-        }
-    )
-    pyarrow.parquet.write_table(table, folder.file("predictions", f"{name}.parquet"))
-
-
-def _rows(values: NDArray[np.float64]) -> Any:
-    """Returns a matrix as a column of lists, without creating a Python object per number."""
-    import pyarrow
-
-    starts = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
-    return pyarrow.ListArray.from_arrays(starts, values.reshape(-1))
+    columns = {
+        "true": named(predictions.targets.numpy()),
+        "predicted": named(decide(predictions, module, thresholds)),
+        "probabilities": as_lists(probabilities(predictions.logits, module.space.objective).double().numpy()),
+    }
+    write_predictions(folder, name, split, columns)

@@ -42,6 +42,7 @@ class Outcome:
         headline: the most important scores, as the start of a sentence.
         show: computes what presents the results, after result.json has been written.
         curve: the metric of the first panel of the curves, and its baseline.
+        score: that of the second panel.
     """
 
     metrics: dict[str, dict[str, float]]
@@ -49,3 +50,4 @@ class Outcome:
     headline: str
     show: Callable[[], Shown]
     curve: tuple[str, float | None] = ("loss", None)
+    score: str = "accuracy"

@@ -1,4 +1,4 @@
-"""Figures of a run: curves over the epochs, and the confusion matrix."""
+"""Figures of a run: curves over the epochs, the confusion matrix, predicted against true numbers."""
 
 from __future__ import annotations
 
@@ -21,13 +21,18 @@ CELLS = 500  # maximum per axis of a confusion matrix, about one pixel each
 
 
 def curves(
-    history: Sequence[dict[str, float]], best_epoch: int, title: str, first: str = "loss", baseline: float | None = None
+    history: Sequence[dict[str, float]],
+    best_epoch: int,
+    title: str,
+    first: str = "loss",
+    baseline: float | None = None,
+    second: str = "accuracy",
 ) -> Figure:
-    """Draws training and validation curves of `first`, a loss or perplexity, and of accuracy over the epochs, with the
+    """Draws training and validation curves of `first`, a loss or perplexity, and of a score over the epochs, with the
     best epoch and the baseline of `first`."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     figure.suptitle(literal(title))
-    for axes, score in zip(figure.subplots(1, 2), (first, "accuracy"), strict=True):
+    for axes, score in zip(figure.subplots(1, 2), (first, second), strict=True):
         for split, colour, style in (("train", BLUE, "o--"), ("validation", ORANGE, "o-")):
             points = [(e["epoch"], e[f"{split}/{score}"]) for e in history if f"{split}/{score}" in e]
             if points:
@@ -93,6 +98,32 @@ def _confusion_per_label(predicted: NDArray[Any], targets: NDArray[Any], space: 
         _draw(axes, counts, ("no", "yes"), ("no", "yes"))
         axes.set_title(short(space.names[label]))
     for axes in panels:
+        axes.set_axis_off()
+    return figure
+
+
+def scatter(predicted: NDArray[Any], true: NDArray[Any], names: Sequence[str], title: str) -> Figure:
+    """Draws predicted against true numbers, a panel for each target, with the line on which they are equal.
+
+    Args:
+        predicted: [examples, targets].
+        true: likewise.
+        names: of the targets; those beyond MOST are left out.
+        title: of the figure.
+    """
+    shown = min(len(names), MOST)
+    columns = min(4, shown)
+    rows = math.ceil(shown / columns)
+    figure = Figure(figsize=(max(4.4, 3.4 * columns), 3.4 * rows + 0.6), layout="constrained")
+    figure.suptitle(literal(title))
+    panels = figure.subplots(rows, columns, squeeze=False).flat
+    for axes, said, right, name in zip(panels, predicted.T, true.T, names, strict=False):
+        ends = [float(right.min()), float(right.max())]
+        axes.plot(ends, ends, color="grey", linewidth=1, linestyle="--")
+        axes.scatter(right, said, s=9, alpha=min(1.0, 0.1 + 100 / len(right)), color=BLUE, linewidths=0)
+        axes.set(xlabel="true", ylabel="predicted", title=short(name))
+        axes.grid(alpha=0.3)
+    for axes in [*panels][shown:]:
         axes.set_axis_off()
     return figure
 

@@ -31,8 +31,8 @@ from src.models.masked_language import save_model
 from src.modules.classifier import TextClassifier
 from src.modules.freezable import FreezableModule
 from src.modules.masked_language_model import MaskedLanguageModel
-from src.report import classification, dashboard, masked
-from src.report.outcome import Shown
+from src.report import classification, dashboard, masked, regression
+from src.report.outcome import Outcome, Shown
 from src.report.plots import curves
 from src.runs.convergence import convergence
 from src.runs.folder import RunFolder
@@ -69,7 +69,9 @@ def finish(
     """
     corpus, space = datamodule.evaluated_corpus(), datamodule.corpus.space
     sizes = {name: len(split) for name, split in datamodule.corpus.splits.items()}
-    if isinstance(module, TextClassifier):
+    if isinstance(module, TextClassifier) and space.is_regression:
+        outcome = regression.conclude(module, corpus, folder)
+    elif isinstance(module, TextClassifier):
         outcome = classification.conclude(module, corpus, folder)
     else:
         assert isinstance(module, MaskedLanguageModel)
@@ -111,7 +113,7 @@ def finish(
     folder.write_status("finished", epoch=last["epoch"], step=last["step"], report="unfinished")
     with _only_warn("report"):
         shown = outcome.show()
-        _write_report(module, (len(corpus.splits["test"]), sizes["test"]), folder, result, shown, outcome.curve)
+        _write_report(module, (len(corpus.splits["test"]), sizes["test"]), folder, result, shown, outcome)
         with _only_warn("tensorboard"):
             dashboard.show(trainer, cfg, folder, result, shown)
     folder.write_status("finished", epoch=last["epoch"], step=last["step"])
@@ -151,7 +153,7 @@ def _write_report(
     folder: RunFolder,
     result: dict[str, Any],
     shown: Shown,
-    curve: tuple[str, float | None],
+    outcome: Outcome,
 ) -> None:
     name, text = shown.report
     texts = " of ".join(f"{size:,}" for size in dict.fromkeys(sizes))
@@ -165,8 +167,9 @@ def _write_report(
             folder.file("report", file).write_text(content, encoding="utf-8")
     log.info("\n%s", f"{title}{text if shown.summary is None else shown.summary}{more}")
     heading = f"{folder.name}: training and validation"
+    best = result["best"]["epoch"]
     figures = {
-        "curves": lambda: curves(module.history, result["best"]["epoch"], heading, *curve),
+        "curves": lambda: curves(module.history, best, heading, *outcome.curve, outcome.score),
         **shown.figures,
     }
     for figure, draw in figures.items():

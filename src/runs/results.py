@@ -46,6 +46,8 @@ class Result(pydantic.BaseModel):
     labels: list[str]
     typed_labels: list[str] | None = None
     label_vectors: bool = False
+    target_mean: list[float] = []
+    target_std: list[Annotated[float, Field(gt=0)]] = []
     metrics: dict[str, dict[str, float | None]]
     sha256: dict[str, str] = {}
     thresholds: dict[str, float] | None = None
@@ -58,6 +60,9 @@ class Result(pydantic.BaseModel):
         counts = {"binary": len(self.labels) == 2, "mlm": not self.labels, "multiclass": len(self.labels) >= 2}
         if not counts.get(self.objective, bool(self.labels)) or len(set(self.labels)) < len(self.labels):
             raise ValueError(f"labels do not fit the objective {self.objective}")
+        numbers = len(self.labels) if self.objective == "regression" else 0
+        if {len(self.target_mean), len(self.target_std)} != {numbers}:
+            raise ValueError("target_mean and target_std must have one value per target of a regression")
         if not {"validation", "test"} <= self.metrics.keys():
             raise ValueError("metrics must have validation and test")
         if self.objective == "multilabel" and {*(self.thresholds or ())} != {*self.labels}:

@@ -7,6 +7,7 @@ __all__ = [
     "estimate",
     "influence",
     "intervals",
+    "number_influence",
     "planning",
     "power_law",
     "resampled",

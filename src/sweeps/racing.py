@@ -17,7 +17,6 @@ from src.runs.identity import config_hash
 log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
-    from src.config.sections import Cost
     from src.race.recorded import Ran
     from src.race.replay import Race
     from src.race.rules import Rules
@@ -56,13 +55,12 @@ class Arm:
     jobs: Callable[[str], Sequence[Job]]
 
 
-def run_race(arms: Sequence[Arm], rules: Rules, cost: Cost, root: Path, launch: Launch) -> Race:
+def run_race(arms: Sequence[Arm], rules: Rules, root: Path, launch: Launch) -> Race:
     """Runs a race to its end, and leaves its course in race.json. Jobs that have finished before are not repeated.
 
     Args:
         arms: at least two.
         rules: of the race.
-        cost: what makes an arm cheaper.
         root: the folder of the sweep.
         launch: runs jobs, and numbers them from a number on.
 
@@ -81,13 +79,13 @@ def run_race(arms: Sequence[Arm], rules: Rules, cost: Cost, root: Path, launch: 
             before.rules.blocks,
             rules.blocks,
         )
-    trials = _tune(arms, rules.metric, cost, root, launch)
+    trials = _tune(arms, rules, root, launch)
     jobs = [_jobs(arm, own) for arm, own in zip(arms, trials, strict=True)]
     identities = {arm.name: [job.identity for job in own] for arm, own in zip(arms, jobs, strict=True)}
     racing = [number for number, own in enumerate(jobs) if own]
     for block in range(1, rules.blocks + 1):
         _launch([jobs[arm][block - 1] for arm in racing], root, launch)
-        found = recorded(identities, rules.metric, cost, root)
+        found = recorded(identities, rules.metric, rules.cost, root)
         found = replace(found, trials={name: own for name, own in zip(found.names, trials, strict=True) if own})
         race = replay(found, rules, block)
         write_race(race, root)
@@ -98,7 +96,7 @@ def run_race(arms: Sequence[Arm], rules: Rules, cost: Cost, root: Path, launch: 
     return race
 
 
-def _tune(arms: Sequence[Arm], metric: str, cost: Cost, root: Path, launch: Launch) -> list[dict[str, Ran | None]]:
+def _tune(arms: Sequence[Arm], rules: Rules, root: Path, launch: Launch) -> list[dict[str, Ran | None]]:
     """Runs the trials that are missing, and returns those of each arm; none for arms with a single setting."""
     from src.sweeps.recorded import tried
 
@@ -107,7 +105,8 @@ def _tune(arms: Sequence[Arm], metric: str, cost: Cost, root: Path, launch: Laun
         return [{} for _ in arms]
     states = {identity: folder.state() for identity, folder in _folders(root).items()}
     _launch([job for trials in tuned for job in _wanted(trials, states)], root, launch)
-    return tried([{name: job.identity for name, job in trials.items()} for trials in tuned], metric, cost, root)
+    identities = [{name: job.identity for name, job in trials.items()} for trials in tuned]
+    return tried(identities, rules.metric, rules.cost, root)
 
 
 def _wanted(trials: Mapping[str, Job], states: Mapping[str, str | None]) -> list[Job]:

@@ -70,7 +70,9 @@ def build(
     datamodule = LabelledDataModule(*data)
     weights = datamodule.label_weights if corpus.space.objective == "multilabel" else None
     terms = None if weights is None else torch.from_numpy(weights)
-    loss = Loss(corpus.space, settings.model.label_smoothing or 0.0, settings.model.gamma)
+    loss = Loss(
+        corpus.space, settings.model.label_smoothing or 0.0, settings.model.gamma, settings.model.loss == "huber"
+    )
     module = TextClassifier(*network, corpus.space, watched_labels(settings), loss, terms)
     return _checked(module), datamodule
 

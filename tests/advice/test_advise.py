@@ -166,7 +166,7 @@ def test_several_backbones_are_ranked(
         (["margin=2"], "margin"),
         (["metric=loss"], "metric"),
         (["max_texts=3"], "max_texts"),
-        (["metric=f1_macro"], "metric=f1_macro needs at least 300 different training texts; there are 2"),
+        (["metric=f1_macro"], "Advice by f1_macro needs at least 300 different training texts; there are 2"),
         (["backbone=minilm,mini"], "backbone has no option 'mini'"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 import torch
 import transformers
 
+from src.config.reading import Reading
 from src.datamodules.batching import BatchLoader, BatchPlan, EncodedSplit
 from src.datamodules.ragged import Tokens
 from src.datamodules.tokenizing import fingerprint, tokenize
@@ -124,7 +125,7 @@ def test_tokens_equal_the_tokenizers_and_come_back_from_the_cache(
     tokenizer: transformers.PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = review_texts()[:50]
-    found = tokenize(texts, tokenizer, 20, tmp_path)
+    found = tokenize(texts, tokenizer, Reading(20), tmp_path)
     wanted = tokenizer(texts, truncation=True, max_length=20)["input_ids"]
     assert found.values.tolist() == [i for ids in wanted for i in ids]
     assert found.lengths.tolist() == [len(ids) for ids in wanted]
@@ -136,18 +137,18 @@ def test_tokens_equal_the_tokenizers_and_come_back_from_the_cache(
         def __call__(self, *args: object, **kwargs: object) -> None:
             raise AssertionError("tokenised again")
 
-    again = tokenize(texts, Unused(), 20, tmp_path)
+    again = tokenize(texts, Unused(), Reading(20), tmp_path)
     assert again.values.tolist() == found.values.tolist()
 
 
 def test_the_cache_key_is_the_content(tokenizer: transformers.PreTrainedTokenizerFast) -> None:
-    key = fingerprint(["a", "bc"], tokenizer, 20)
-    assert key == fingerprint(["a", "bc"], tokenizer, 20)
+    key = fingerprint(["a", "bc"], tokenizer, Reading(20))
+    assert key == fingerprint(["a", "bc"], tokenizer, Reading(20))
     tokenizer(["a"], padding="max_length", truncation=True, max_length=7)  # changes the backend's settings
-    assert key == fingerprint(["a", "bc"], tokenizer, 20)
+    assert key == fingerprint(["a", "bc"], tokenizer, Reading(20))
     others = {
-        fingerprint(["ab", "c"], tokenizer, 20),
-        fingerprint(["a", "bc"], tokenizer, 21),
-        fingerprint(["a"], tokenizer, 20),
+        fingerprint(["ab", "c"], tokenizer, Reading(20)),
+        fingerprint(["a", "bc"], tokenizer, Reading(21)),
+        fingerprint(["a"], tokenizer, Reading(20)),
     }
     assert len(others | {key}) == 4

@@ -17,6 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 from src.backbones.scratch import train_tokenizer
 from src.config import backbone as config_backbone
 from src.config import model
+from src.config.reading import Reading
 from src.data import corpus as corpora
 from src.datamodules.masking import MaskedSplit, Masking, Vocabulary, pack, read_vocabulary
 from src.datamodules.ragged import Tokens
@@ -55,7 +56,7 @@ TEN = [
 
 @pytest.fixture(scope="module")
 def tokens(tokenizer: transformers.PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory) -> Tokens:
-    return tokenize(TEXTS, tokenizer, 64, tmp_path_factory.mktemp("cache"))
+    return tokenize(TEXTS, tokenizer, Reading(64), tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +131,7 @@ def test_masked_pairs_keep_their_token_types(
     tokenizer: transformers.PreTrainedTokenizerFast, vocabulary: Vocabulary, tmp_path: Path
 ) -> None:
     pairs = [(TEXTS[i], TEXTS[i + 1]) for i in range(9)]
-    found = MaskedSplit(tokenize(pairs, tokenizer, 40, tmp_path), Masking(vocabulary, PLAIN, seed=1), 0)[
+    found = MaskedSplit(tokenize(pairs, tokenizer, Reading(40), tmp_path), Masking(vocabulary, PLAIN, seed=1), 0)[
         0, np.arange(9)
     ]
     expected = tokenizer(*map(list, zip(*pairs, strict=True)), truncation=True, max_length=40, padding=True)

@@ -14,6 +14,7 @@ import transformers
 from datasets import Dataset
 
 from src import predict
+from src.config.reading import Reading
 from src.datamodules.ragged import Tokens
 from src.datamodules.text_problems import _proposal, find_problems
 from src.datamodules.tokenizing import fingerprint, token_columns, tokenize
@@ -34,13 +35,13 @@ def texts() -> list[str]:
 def test_what_is_not_read_is_found(
     texts: list[str], tokenizer: transformers.PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    found = tokenize(texts, tokenizer, FEW, tmp_path)
+    found = tokenize(texts, tokenizer, Reading(FEW), tmp_path)
     assert found.full_lengths.tolist() == [len(tokenizer(text)["input_ids"]) for text in texts]
     problems = find_problems(found, tokenizer, pairs=False)
     assert problems.empty.tolist() == [1]
     assert problems.unknown.tolist() == [2, 7]
     assert problems.truncated.tolist() == [5, 6, 7]  # ten words and two special tokens fit
-    again = tokenize(texts, tokenizer, FEW, tmp_path)
+    again = tokenize(texts, tokenizer, Reading(FEW), tmp_path)
     assert again.full_lengths.tolist() == found.full_lengths.tolist()
 
 
@@ -62,13 +63,13 @@ def test_a_tokenizer_without_unknown_or_special_tokens_is_none_to_stumble_over(
 def test_cached_tokens_of_an_older_version_are_made_anew(
     texts: list[str], tokenizer: transformers.PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    file = tmp_path / "tokens" / f"{fingerprint(texts, tokenizer, FEW)}.arrow"
+    file = tmp_path / "tokens" / f"{fingerprint(texts, tokenizer, Reading(FEW))}.arrow"
     file.parent.mkdir()
-    ids = token_columns([texts], tokenizer, FEW)["ids"]
+    ids = token_columns([texts], tokenizer, Reading(FEW))["ids"]
     rows = Dataset.from_dict({"text": texts})
     rows.map(lambda _, i: {"ids": ids[i]}, with_indices=True, remove_columns=["text"], cache_file_name=str(file))
     assert file.exists()
-    found = tokenize(texts, tokenizer, FEW, tmp_path)
+    found = tokenize(texts, tokenizer, Reading(FEW), tmp_path)
     assert found.full_lengths.tolist() == [len(tokenizer(text)["input_ids"]) for text in texts]
 
 

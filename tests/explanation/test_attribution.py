@@ -17,6 +17,7 @@ from torch import nn
 from src.backbones.loading import load_encoder
 from src.backbones.source import read_source
 from src.config.model import StatePooling
+from src.config.reading import Reading
 from src.data.labels import LabelSpace
 from src.errors import UserError
 from src.explanation import attention, faithfulness, gradients
@@ -64,7 +65,7 @@ def scores(backbone_folder: Callable[[str], Path]) -> Make:
 
 @pytest.fixture(scope="session")
 def tokens(tokenizer: transformers.PreTrainedTokenizerFast) -> Tokens:
-    return split(TEXT, tokenizer, 64)
+    return split(TEXT, tokenizer, Reading(64))
 
 
 def padded(tokens: Tokens, count: int) -> Tokens:
@@ -93,7 +94,7 @@ def test_subwords_are_put_together_by_where_they_lie(tokens: Tokens) -> None:
 
 @pytest.mark.parametrize("length", [64, 9])
 def test_words_of_a_pair_have_their_side(tokenizer: transformers.PreTrainedTokenizerFast, length: int) -> None:
-    found = split(("The food was good.", "The food!"), tokenizer, length)
+    found = split(("The food was good.", "The food!"), tokenizer, Reading(length))
     assert found.text == "The food was good. ⏎ The food!"
     words = [(found.side(word), found.word(word)) for word in found.spans]
     every = [(0, "The"), (0, "food"), (0, "was"), (0, "good"), (0, "."), (1, "The"), (1, "food"), (1, "!")]
@@ -108,7 +109,7 @@ def test_words_of_a_pair_have_their_side(tokenizer: transformers.PreTrainedToken
 def test_a_pair_is_explained_as_the_encoder_reads_it(
     scores: Make, tokenizer: transformers.PreTrainedTokenizerFast, architecture: str
 ) -> None:
-    label_scores, tokens = scores(architecture), split(("The food was good.", "The food!"), tokenizer, 64)
+    label_scores, tokens = scores(architecture), split(("The food was good.", "The food!"), tokenizer, Reading(64))
     encoder, head = label_scores.network.encoder, label_scores.network.head
     encoded = tokenizer("The food was good.", "The food!", return_tensors="pt")
     inputs = {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
@@ -122,13 +123,13 @@ def test_a_pair_is_explained_as_the_encoder_reads_it(
 
 
 def test_other_scripts_have_words_too(tokenizer: transformers.PreTrainedTokenizerFast) -> None:
-    found = split("素晴 café नमस्ते …", tokenizer, 64)
+    found = split("素晴 café नमस्ते …", tokenizer, Reading(64))
     assert [found.text[slice(*span)] for span in found.spans.values()] == ["素", "晴", "café", "नमस्ते", "…"]
 
 
 def test_a_text_without_tokens_is_refused(tokenizer: transformers.PreTrainedTokenizerFast) -> None:
     with pytest.raises(UserError, match="must contain tokens"):
-        split("\u200b\x00", tokenizer, 64)
+        split("\u200b\x00", tokenizer, Reading(64))
 
 
 @pytest.mark.parametrize(
@@ -330,7 +331,7 @@ def planted(scores: Make, tokenizer: transformers.PreTrainedTokenizerFast) -> tu
         optimizer.step()
     assert float(loss.detach()) < 0.2
     optimizer.zero_grad()
-    return label_scores, [split(text(True), tokenizer, 64) for _ in range(5)]
+    return label_scores, [split(text(True), tokenizer, Reading(64)) for _ in range(5)]
 
 
 def test_a_planted_word_is_found_and_random_weights_forget_it(

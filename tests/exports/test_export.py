@@ -99,8 +99,12 @@ def random_classifier(folder: Path, architecture: str, pooling: str, space: Labe
 )
 @pytest.mark.parametrize(
     ("space", "data"),
-    [*((space, settings()) for space in SPACES), (SPACES[1], settings(text=["a", "b"]))],
-    ids=[*(space.objective for space in SPACES), "pairs"],
+    [
+        *((space, settings(max_length=32)) for space in SPACES),
+        (SPACES[1], settings(max_length=32, text=["a", "b"])),
+        (SPACES[1], settings(max_length=32, truncation="tail")),
+    ],
+    ids=[*(space.objective for space in SPACES), "pairs", "tail"],
 )
 def test_a_pipeline_computes_what_the_run_does(
     architecture: str,
@@ -114,12 +118,12 @@ def test_a_pipeline_computes_what_the_run_does(
     network = random_classifier(folder, architecture, pooling, space)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     result = {"objective": space.objective, "labels": list(space.names)}
-    predictor: Any = SimpleNamespace(network=network, tokenizer=tokenizer, result=result, max_length=32, data=data)
+    predictor: Any = SimpleNamespace(network=network, tokenizer=tokenizer, result=result, data=data)
     original = formats.Original(RunFolder(tmp_path / "run"), None, predictor)
     original.save_tokenizer(tmp_path)
     assert native.write_classifier(tmp_path, network, None)
     found = native.read_classifier(tmp_path, space.names, original.samples)
-    assert original.probabilities.std(0).min() > 1e-3
+    assert original.probabilities.std(0).min() > 5e-4
     torch.testing.assert_close(found, original.probabilities, atol=1e-5, rtol=0)
 
 
@@ -140,9 +144,7 @@ def test_settings_that_no_class_computes_lead_to_a_loader(
     tokenizer = transformers.AutoTokenizer.from_pretrained(backbone_folder("deberta-v2"))
     network.encoder.config.pooler_hidden_act = "tanh"
     result = {"objective": "multiclass", "labels": ["a", "b", "c"], "strategy": "none"}
-    predictor: Any = SimpleNamespace(
-        network=network, tokenizer=tokenizer, result=result, max_length=32, data=settings()
-    )
+    predictor: Any = SimpleNamespace(network=network, tokenizer=tokenizer, result=result, data=settings(max_length=32))
     original = formats.Original(RunFolder(tmp_path), composed("model=bert_linear", "model.pooling=cls"), predictor)
     original.save_tokenizer(out)
     assert formats.write_huggingface(out, original)[0] == "loader"

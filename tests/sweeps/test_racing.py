@@ -113,7 +113,7 @@ class Launcher:
 
     def race(self, rules: Rules = RULES) -> Race:
         self.root.mkdir(exist_ok=True)
-        return run_race([self._arm(arm) for arm in ARMS], rules, "time", self.root, self)
+        return run_race([self._arm(arm) for arm in ARMS], rules, self.root, self)
 
     def _arm(self, arm: str) -> Arm:
         trials = {

@@ -149,7 +149,7 @@ DATA: dict[str, tuple[Any, ...]] = {
     "scores": (
         "a.csv",
         csv((text, str(i)) for i, (text, _) in enumerate(ROWS)),
-        r".*: '0' \(1: line 2\), .*'7' \(1: line 9\), …\.(\n.*)*there is no regression",
+        r".*: '0' \(1: line 2\), .*'7' \(1: line 9\), …\.(\n.*)*Are they numbers to predict\? data.task=regression",
     ),
     "three labels for binary": (
         "a.csv",
