@@ -22,7 +22,9 @@ from src.runs.identity import config_hash
 from src.sweeps.jobs import count_more
 from src.sweeps.racing import Arm, Job, run_race
 
-BLOCKS = ("seed", "data.repeat", "data.fold")  # the keys whose combinations are blocks; those of all others are arms
+# The keys whose combinations are blocks, the last one changing first; those of all others are arms.
+FOLD = "data.fold"
+BLOCKS = ("seed", "data.repeat", FOLD)
 
 
 TRIAL_SEED = 1_000_000  # no seed that a block is likely to have, or to get later
@@ -57,7 +59,7 @@ class RaceSweeper(BasicSweeper):
         race = check_options(OmegaConf.masked_copy(self.config, "race"), Options).race
         parser = OverridesParser.create(config_loader=self._loader)
         given = {one.get_key_element(): one for one in parser.parse_overrides([*self._parse_config(), *arguments])}
-        blocks = self.split_arguments([one for key, one in given.items() if key in BLOCKS], None)[0]
+        blocks = self.split_arguments([given[key] for key in BLOCKS if key in given], None)[0]
         combinations = self.split_arguments([one for key, one in given.items() if key not in BLOCKS], None)[0]
         arms = [self._arm(one, combinations, blocks, race) for one in combinations]
         # Combinations with one config are one arm.
@@ -69,7 +71,7 @@ class RaceSweeper(BasicSweeper):
         OmegaConf.save(self.config, root / "multirun.yaml")
         metric = race.deciding(self.config.data.task)
         rules = Rules(race.margin, race.goal, len(blocks), race.seconds, metric, race.cost)
-        run_race(arms, rules, root, self._launch)
+        run_race(arms, rules, root, self._launch, _repeats(blocks))
 
     @property
     def _loader(self) -> Any:
@@ -107,6 +109,11 @@ class RaceSweeper(BasicSweeper):
         assert self.launcher is not None
         for returned in self.launcher.launch([list(job) for job in jobs], initial_job_idx=number):
             _ = returned.return_value  # raises what has ended the job
+
+
+def _repeats(blocks: Sequence[Sequence[str]]) -> list[str]:
+    """Returns what each fold of a cross-validation is a fold of; none without folds."""
+    return [" ".join(block[:-1]) for block in blocks if block[-1].startswith(FOLD)]
 
 
 def _trial(blocks: Sequence[Sequence[str]]) -> list[str]:

@@ -33,6 +33,7 @@ ALIASES = {"sweep": "sweep_folder"}
 OVERLAYS = {"experiment", "sweep"}  # groups of which several options may be chosen
 # Their values are names of columns or files, or delimiters, which may contain characters that are special to Hydra.
 NAMES = {"data.text", "data.label", "text_column", "label_column", "data.path", "data.delimiter", "delimiter"}
+OPEN = ("race.rates.", "race.training.")  # sections with keys of the user's own
 # Commands with config groups, which --help lists; for the others it prints the keys.
 GROUPED = {"train", "plan", "advise"}
 RUN_FOLDER = "The run folder must be writable"
@@ -187,6 +188,8 @@ def _unknown_names(config_name: str) -> list[str]:
             elsewhere = sorted(k for k in known if k.endswith(f".{key}"))
             if options := _options_with(parent, last):
                 hint = f"It belongs to {' or '.join(f'{parent}={option}' for option in options)}."
+            elif key.startswith(OPEN):
+                hint = f"To add it: +{key}=…"
             elif elsewhere:
                 hint = f"Did you mean {' or '.join(elsewhere)}?"
             elif beside:

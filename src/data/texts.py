@@ -63,9 +63,9 @@ def read_texts(table: Table, cfg: Data, key: str) -> list[Text]:
         UserError: a column is missing, or a row has something there that is no text.
     """
     names = cfg.text_columns
-    if len(names) == 1:
-        return [*table.texts(names[0], key)]
-    rows = zip(*(table.texts(name, key) for name in names), strict=True)
+    if isinstance(cfg.text, str):
+        return [*table.texts(cfg.text, key)]
+    rows = zip(*(table.texts(name, key, f"[{','.join('…' for _ in names)}]") for name in names), strict=True)
     if cfg.join:
         named = (zip(names, row, strict=True) for row in rows)
         return ["\n".join(f"{name}: {value}" for name, value in row if value.strip()) for row in named]

@@ -55,7 +55,7 @@ class Arm:
     jobs: Callable[[str], Sequence[Job]]
 
 
-def run_race(arms: Sequence[Arm], rules: Rules, root: Path, launch: Launch) -> Race:
+def run_race(arms: Sequence[Arm], rules: Rules, root: Path, launch: Launch, repeats: Sequence[str] = ()) -> Race:
     """Runs a race to its end, and leaves its course in race.json. Jobs that have finished before are not repeated.
 
     Args:
@@ -63,6 +63,9 @@ def run_race(arms: Sequence[Arm], rules: Rules, root: Path, launch: Launch) -> R
         rules: of the race.
         root: the folder of the sweep.
         launch: runs jobs, and numbers them from a number on.
+        repeats: of a cross-validation: the seed and repeat that each block is a fold of. Blocks of one follow each
+            other, and when the race ends within one, the chosen arm runs its other folds too: only all of them
+            together have a test score.
 
     Raises:
         UserError: what the runs have left, or an earlier race in this folder, cannot be read.
@@ -91,9 +94,20 @@ def run_race(arms: Sequence[Arm], rules: Rules, root: Path, launch: Launch) -> R
         write_race(race, root)
         print(f"\n{course(race)}\n", flush=True)
         if race.end:
+            _complete(race, dict(zip(found.names, jobs, strict=True)), repeats, root, launch)
             break
         racing = [arm for arm, name in enumerate(found.names) if name in race.racing and jobs[arm]]
     return race
+
+
+def _complete(
+    race: Race, jobs: Mapping[str, Sequence[Job]], repeats: Sequence[str], root: Path, launch: Launch
+) -> None:
+    """Runs the folds of the last repeat of a race that the chosen arm lacks."""
+    last = len(race.looks)
+    missing = [place for place in range(last, len(repeats)) if repeats[place] == repeats[last - 1]]
+    if race.chosen and missing:
+        _launch([jobs[race.chosen][place] for place in missing], root, launch)
 
 
 def _tune(arms: Sequence[Arm], rules: Rules, root: Path, launch: Launch) -> list[dict[str, Ran | None]]:

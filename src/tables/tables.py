@@ -53,11 +53,16 @@ class Table:
     files: Sequence[tuple[str, int, int]] = ()
     remedy: str = ""
 
-    def column(self, name: str, key: str) -> list[Any]:
+    def column(self, name: str, key: str, form: str = "…") -> list[Any]:
         """The values of a column.
 
+        Args:
+            name: of the column.
+            key: the config key that named it, for messages.
+            form: of the value of this key.
+
         Raises:
-            UserError: there is no such column, or several; `key` is the config key that named it.
+            UserError: there is no such column, or several.
         """
         if name in self.repeated:
             raise UserError(
@@ -67,15 +72,15 @@ class Table:
         if name in self.columns:
             return self.columns[name]
         raise UserError(
-            f"{key} must name a column of {self.source}; got {name!r}.\n{self._hint(name, key)}{self.remedy}"
+            f"{key} must name a column of {self.source}; got {name!r}.\n{self._hint(name, key, form)}{self.remedy}"
         )
 
-    def _hint(self, name: str, key: str) -> str:
+    def _hint(self, name: str, key: str, form: str) -> str:
         names = list(self.columns)
         section = "data." if key.startswith("data.") else ""
         if len(names) == 1 and (mark := next((m for m in ";\t|," if m in names[0]), None)):
             return f"The delimiter seems to be {mark!r}: {delimiter_override(mark, section)}"
-        hint = f"{nearest(repr(name), map(repr, names))} Name one: {key}=…"
+        hint = f"{nearest(repr(name), map(repr, names))} Name {'one' if form == '…' else 'all'}: {key}={form}"
         numbered = names == [str(place) for place in range(len(names))]
         if numbered and name in (values[0] for values in self.columns.values()):
             return f"{hint}\nThe first row has it; if that row is a header: {section}header=true"
@@ -83,13 +88,13 @@ class Table:
             return f"{hint}\nDoes the file have no header? {section}header=false calls the columns 0, 1, …"
         return hint
 
-    def texts(self, name: str, key: str) -> list[str]:
+    def texts(self, name: str, key: str, form: str = "…") -> list[str]:
         """The values of a column as texts; where a row has none (null or NaN), an empty one.
 
         Raises:
             UserError: there is no such column, or a row has something there that is no text.
         """
-        values = self.column(name, key)
+        values = self.column(name, key, form)
         self.refuse(
             [i for i, value in enumerate(values) if isinstance(value, list | dict | bytes)],
             f"a list, an object or bytes for a text in column {name!r}",

@@ -38,7 +38,9 @@ def test_a_pair_with_a_blank_text_is_named_with_its_column_and_row(side: int, co
 def test_every_file_needs_both_columns(tmp_path: Path) -> None:
     write_csv(tmp_path / "train.csv", ROWS, HEADER)
     write_csv(tmp_path / "test.csv", ROWS, ("a", "c", "label"))
-    with pytest.raises(UserError, match=r"data\.text must name a column of .*test.csv; got 'b'"):
+    with pytest.raises(
+        UserError, match=r"(?s)data\.text must name a column of .*test.csv; got 'b'.*data\.text=\[…,…\]"
+    ):
         corpus.load(settings(tmp_path, **PAIRS))
     with pytest.raises(UserError, match=r"data\.text must name a column of .*test.csv; got 'b'"):
         corpus.load(settings(tmp_path, **PAIRS, folds=3, fold=0))

@@ -111,9 +111,9 @@ class Launcher:
                 (target / "result.json").unlink()
                 RunFolder(target).write_status("failed", error="ValueError: out of luck")
 
-    def race(self, rules: Rules = RULES) -> Race:
+    def race(self, rules: Rules = RULES, repeats: Sequence[str] = ()) -> Race:
         self.root.mkdir(exist_ok=True)
-        return run_race([self._arm(arm) for arm in ARMS], rules, self.root, self)
+        return run_race([self._arm(arm) for arm in ARMS], rules, self.root, self, repeats)
 
     def _arm(self, arm: str) -> Arm:
         trials = {
@@ -150,6 +150,16 @@ def test_only_arms_in_the_race_are_launched(
     said = capsys.readouterr().out
     assert "Race, 1 of 4 seeds: in the race: none, bottom:4, all." in said
     assert "it ends, since no other arm is left." in said
+
+
+def test_the_chosen_arm_completes_its_repeat(runs: dict[str, list[RunFolder]], tmp_path: Path) -> None:
+    launcher = Launcher(runs, tmp_path / "race")
+    race = launcher.race(repeats=["first", "first", "first", "second"])
+    assert launcher.launched == [*(f"{arm}_{seed}" for seed in (1, 2) for arm in ARMS), "bottom_3"]
+    assert len(race.looks) == 2
+    again = Launcher(runs, tmp_path / "race")
+    assert again.race(repeats=["first", "first", "first", "second"]) == race
+    assert not again.launched
 
 
 def test_an_arm_that_leaves_is_not_launched_again(runs: dict[str, list[RunFolder]], tmp_path: Path) -> None:
@@ -387,6 +397,15 @@ def test_strategies_are_trained_as_suits_them(monkeypatch: pytest.MonkeyPatch, t
     assert [job.overrides for job in arms["freeze=all"].jobs(name)] == [[*overrides, f"seed={seed}"] for seed in "12"]
     assert "freeze.every=null" in arms["freeze=gradual"].jobs(name := "optimizer.lr=2e-05")[0].overrides
     assert os.environ[JOBS] == "39 0.0"
+
+
+def test_the_folds_of_a_repeat_follow_each_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folds = ("data.fold=range(0,2)", "data.folds=2", "data.repeat=0,1")
+    arms = arms_of(monkeypatch, tmp_path, "freeze=none,all", *folds, "seed=1", "race.rates=null")
+    blocks = [job.overrides[-3:] for job in next(iter(arms.values())).jobs("")]
+    assert blocks == [["seed=1", f"data.repeat={repeat}", f"data.fold={fold}"] for repeat in (0, 1) for fold in (0, 1)]
+    assert race_sweeper._repeats(blocks) == ["seed=1 data.repeat=0"] * 2 + ["seed=1 data.repeat=1"] * 2
+    assert race_sweeper._repeats([["seed=1"], ["seed=2"]]) == []
 
 
 @pytest.mark.parametrize(

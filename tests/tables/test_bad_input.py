@@ -318,6 +318,10 @@ CONFIG: dict[str, tuple[Any, ...]] = {
         r"^data\.path has no value\.\nGive one: data\.path=…\nThe comments in conf/",
         "data=table",
     ),
+    "key of one's own": (
+        r"race\.rates\.none\.lr is not a key of this config\.\nTo add it: \+race\.rates\.none\.lr=…",
+        *("-m", "sweep=race", "race.rates.none.lr=[1e-5]"),
+    ),
     "key of nothing": (
         r"patience is not a key of this config\.\ncallbacks\.early_stopping has no keys, since it is null; remove this",
         *("callbacks=no_early_stopping", "callbacks.early_stopping.patience=3"),
@@ -374,7 +378,7 @@ CONFIG: dict[str, tuple[Any, ...]] = {
     "one name twice": ("must be distinct and not blank; got", "data.label_names=[a,'a ']"),
     "one name": (r"data\.label_names has .*\nList should have at least 2", "data.label_names=[a]"),
     "columns and a task": (
-        "with several label columns must have task=multilabel or auto",
+        "with several label columns must have task=multilabel, regression or auto",
         "data.label=[a,b]",
         "data.task=binary",
     ),
