@@ -78,12 +78,15 @@ def _unused(root: Path, name: str) -> Path:
 
 def _explain(cfg: DictConfig, runs: Sequence[RunFolder], texts: Sequence[Text], target: Path) -> Path:
     from src.explanation import page as report
-    from src.explanation import tokens
+    from src.explanation import tokens, windows
     from src.prediction.predictor import Predictor
 
     predictors = [Predictor.load(run.path, "float32", "cpu") for run in runs]
     questions = [question(cfg, predictor, run) for predictor, run in zip(predictors, runs, strict=True)]
-    split = [[tokens.split(text, p.tokenizer, p.data.reading) for p in predictors] for text in texts]
+    split = [
+        [windows.decisive(p.network, tokens.split(text, p.tokenizer, p.data.reading)) for p in predictors]
+        for text in texts
+    ]
     for read in split:
         for tokenized, asked in zip(read, questions, strict=True):
             report.check_size(len(tokenized.ids), asked)

@@ -74,6 +74,11 @@ def export(cfg: DictConfig) -> list[str]:
             f"format={options.format} supports classifiers only; {run.path} is a masked language model.\n"
             "Choose format=huggingface."
         )
+    if predictor.data.windows and options.format == "onnx":
+        raise UserError(
+            f"format=onnx computes the logits of single sequences; {run.path} combines those of a text's windows.\n"
+            "Choose format=huggingface, whose load.py does."
+        )
     with _staged(options.folder) as folder:
         notes = _write(folder, run, predictor, options, evidence)
         files = sorted(folder.iterdir())

@@ -16,7 +16,7 @@ from src.cli import exit_codes, run_command
 from src.config.length import length
 from src.config.sections import Section
 from src.config.validation import check_options, check_references
-from src.datamodules.text_problems import said_of_truncation
+from src.datamodules.text_problems import said_of_truncation, said_of_windows
 from src.errors import UserError
 from src.freezing.reached_phases import reached, unreached_warning
 from src.freezing.strategy import Phase, percent
@@ -101,6 +101,8 @@ def _plan_training(cfg: DictConfig, trial: bool, source: Source | None = None, s
     lines = [f"{strategy.name}: {_counted(phases, 'phase')}, {duration}{cut}"]
     if left := unreached_warning(begun, phases, "max_steps" if cut else "max_epochs"):
         lines.append(left)
+    if said := said_of_windows(datamodule.tokens, settings.data):
+        lines.append(said)
     if said := said_of_truncation(datamodule.tokens, settings.data, inputs.source.longest):
         lines.append(said)
     lines += [

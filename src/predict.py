@@ -34,8 +34,7 @@ def format_prediction(predictor: Predictor, text: Text, top: int) -> str:
             log.warning("%s; its prediction is meaningless", what.format("the text"))
     if len(problems.truncated):
         full = f"{tokens.full_lengths[0]:,}"
-        read = f"{predictor.max_length} tokens{predictor.data.reading.kept}"
-        log.warning("The text is truncated from %s to %s, as in training.", full, read)
+        log.warning("The text is truncated from %s to %s, as in training.", full, predictor.data.reading)
     probabilities = predictor.classify(tokens)
     if predictor.space.is_regression:
         return "\n".join(f"{n:20} {v:.4g}" for n, v in zip(predictor.space.names, probabilities[0], strict=True))

@@ -122,7 +122,7 @@ def _train_once(
             folder.write_status("running")
             held_back.setTarget(folder.log_handler())
             held_back.flush()
-        with recorded(parts.trainer, folder, whole or folder):
+        with recorded(parts.trainer, inputs.settings, folder, whole or folder):
             best = fit_and_test(parts, folder, clock)
             if not is_main_process():
                 return {}

@@ -66,16 +66,20 @@ def _vectors(
 
     tokens = datamodule.all_tokens
     assert tokens is not None
+    positions = inputs.corpus.splits["train"].positions
     try:
         recipe, store = find_store(module, datamodule, inputs.settings)
-        rows, _ = read_or_build(store, recipe, tokens, _trainer(inputs.settings.trainer))
+        rows, _ = read_or_build(store, recipe, tokens.inputs, _trainer(inputs.settings.trainer))
     except UnusableError as reason:
         raise UserError(
             f"Advice needs an activation store, and there can be none: {reason}.\n"
             "Choose another cache folder, cache=FOLDER, or fewer texts: max_texts=5000."
         ) from None
-    found = rows.take(inputs.corpus.splits["train"].positions)
-    values = _float32(found.flat(np.arange(len(found.lengths))))
+    counts = tokens.counts[positions]
+    values = _float32(rows.flat(tokens.rows(positions)))
+    if inputs.settings.data.windows:  # the mean of their logits is the logit of their mean
+        sums = np.add.reduceat(values, np.cumsum(counts) - counts)
+        values = (sums / counts[:, None]).astype(np.float32)
     return values.reshape(len(values), recipe.width // int(module.encoder.config.hidden_size), -1)
 
 

@@ -54,5 +54,10 @@ def _check(cfg: DictConfig) -> None:
         raise UserError(
             "Advice needs a pretrained backbone; this one would start from random weights.\nChoose another."
         )
+    if settings.pooled_windows not in (None, "mean"):
+        raise UserError(
+            f"Advice reads one vector per text, the mean of its windows; got model.windows={settings.pooled_windows}.\n"
+            "Leave it out."
+        )
     if settings.activations.mode == "off":
         raise UserError("Advice needs an activation store; got activations=off.\nLeave it out.")

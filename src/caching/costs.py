@@ -16,6 +16,8 @@ from src.config.length import length
 from src.config.schema import RunConfig
 from src.datamodules.datamodule import TextDataModule
 from src.datamodules.ragged import Batch
+from src.datamodules.windows import WINDOWS
+from src.models.windows import PER_WINDOW
 from src.modules.freezable import FreezableModule
 
 SAMPLE, TEXTS = 5, 4  # batches, from the shortest to the longest texts, and texts of each that are measured
@@ -57,10 +59,10 @@ def measure(
         trial: whether to time a few steps; the weights are restored afterwards.
     """
     module.train()
-    lengths, loader = datamodule.tokens["train"].lengths, datamodule.train_dataloader()
+    texts, loader = datamodule.tokens["train"], datamodule.train_dataloader()
     taken = loader.plan.batches(0)[: length(settings.trainer, len(loader)).batches]
-    plan = sorted(taken, key=lambda rows: int(lengths[rows].max()))
-    tokens = sum(len(rows) * int(lengths[rows].max()) for rows in plan)  # padding included
+    plan = sorted(taken, key=lambda rows: int(texts.lengths[rows].max()))
+    tokens = sum(texts.padded_size(rows) for rows in plan)
     forward = backward = sampled = encoded = 0.0
     for rows in (plan[i] for i in _evenly(len(plan), SAMPLE)):
         live = datamodule.split("train")[0, rows[:TEXTS]]
@@ -82,7 +84,7 @@ def measure(
         rows_tried = [plan[i] for i in _evenly(len(plan), TRIAL)]
         training, encoding = _timed(module, datamodule, settings, recipe, rows_tried)
         seconds, encoding_seconds = training * tokens, encoding * encoded_tokens
-    memory = _memory(module, _as_stored(largest, recipe), settings)
+    memory = _memory(module, _as_stored(_first_turn(largest), recipe), settings)
     encoded *= encoded_tokens / sampled
     return Cost(forward * scale, backward * scale, encoded, memory, seconds, encoding_seconds)
 
@@ -97,6 +99,15 @@ def _encoded_tokens(datamodule: TextDataModule) -> int:
 def _evenly(count: int, wanted: int) -> Iterator[int]:
     chosen = min(count, wanted)
     return (round((i + 0.5) * count / chosen - 0.5) for i in range(chosen))
+
+
+def _first_turn(batch: Batch) -> Batch:
+    """Returns of a batch of windows those that are computed first, each as a text of its own."""
+    if WINDOWS not in batch:
+        return batch
+    texts = len(batch[WINDOWS])
+    parts = {name: batch[name][:texts] for name in PER_WINDOW if name in batch}
+    return {**batch, **parts, WINDOWS: torch.ones_like(batch[WINDOWS])}
 
 
 def _as_stored(batch: Batch, recipe: Recipe | None) -> Batch:

@@ -63,7 +63,8 @@ def use_store(trainer: Trainer, module: FreezableModule, cfg: schema.RunConfig) 
         if cfg.activations.mode == "off":
             raise UnusableError("activations=off")
         recipe, store = find_store(module, datamodule, cfg)
-        rows, new = read_or_build(store, recipe, datamodule.all_tokens, trainer)
+        inputs = datamodule.all_tokens.inputs
+        rows, new = read_or_build(store, recipe, inputs, trainer)
     except UnusableError as reason:
         if cfg.activations.mode == "require":
             raise _required(reason) from None
@@ -84,7 +85,7 @@ def use_store(trainer: Trainer, module: FreezableModule, cfg: schema.RunConfig) 
     )
     flops = 0.0
     if new and not cfg.trainer.compile:  # FLOPs of compiled code cannot be counted
-        flops = int(datamodule.all_tokens.lengths.sum()) * _flops_per_token(recipe, datamodule.all_tokens, trainer)
+        flops = int(inputs.lengths.sum()) * _flops_per_token(recipe, inputs, trainer)
     if recipe.pooling and cfg.trainer.threads is None and torch.get_num_threads() > 1:
         # With other work on the machine, threads of steps this small mostly wait for each other.
         torch.set_num_threads(1)
@@ -107,9 +108,9 @@ def _required(reason: UnusableError) -> UserError:
 def find_store(module: FreezableModule, datamodule: TextDataModule, cfg: schema.RunConfig) -> tuple[Recipe, Store]:
     """Returns how the frozen prefix is computed, and the store of all texts, which may not be built yet.
 
-    It has the texts of all splits, so that other splits of the same texts, such as the folds of a cross-validation and
-    subsets of the training texts, read the same store. Where there is a store of all layers' outputs, those of one
-    layer are read from it.
+    It has the texts of all splits, or their windows, so that other splits of the same texts, such as the folds of a
+    cross-validation and subsets of the training texts, read the same store. Where there is a store of all layers'
+    outputs, those of one layer are read from it.
 
     Raises:
         UnusableError: the run cannot use a store: inputs change every epoch, the embeddings train, or the disk is full.
@@ -118,7 +119,7 @@ def find_store(module: FreezableModule, datamodule: TextDataModule, cfg: schema.
         raise UnusableError("other tokens are masked in every epoch")
     recipe = plan(module, datamodule.padding, _dtype(cfg.trainer.precision))
     assert datamodule.all_tokens is not None
-    store = _store(recipe, _key(recipe, module, datamodule, cfg), datamodule.all_tokens, cfg)
+    store = _store(recipe, _key(recipe, module, datamodule, cfg), datamodule.all_tokens.inputs, cfg)
     if not store.manifest.exists() and (wider := store_of_all_layers(store)):
         return recipe, wider
     _check_size(store, cfg.activations.max_gb)

@@ -107,6 +107,9 @@ class Data(Section):
     sampling: Literal["balanced"] | None = None
     max_length: Annotated[int, Field(ge=3)]
     truncation: Truncation = "head"
+    windows: bool = False
+    stride: Natural | None = None
+    max_windows: Positive | None = 64
     pack: bool
     batch_size: Positive
     eval_batch_size: Positive
@@ -173,10 +176,34 @@ class Data(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def has_its_windows(self) -> Self:
+        if not self.windows:
+            if self.stride is not None:
+                raise ValueError(
+                    f"stride={self.stride} is how many tokens two windows share; data.windows is false.\n"
+                    "Choose data.windows=true, or leave out data.stride"
+                )
+            return self
+        if self.pairs:
+            raise ValueError(
+                "windows=true needs single texts; data.text names two columns, a pair.\n"
+                "Choose data.windows=false, or join the columns: data.join=true"
+            )
+        if self.truncation != "head":
+            raise ValueError(
+                f"windows=true reads whole texts; truncation={self.truncation} would leave out some of each.\n"
+                "Choose one of them"
+            )
+        return self
+
     @property
     def reading(self) -> Reading:
         """Which tokens of a text the encoder reads."""
-        return Reading(self.max_length, self.truncation)
+        if not self.windows:
+            return Reading(self.max_length, self.truncation)
+        stride = self.max_length // 4 if self.stride is None else self.stride
+        return Reading(self.max_length, stride=stride, max_windows=self.max_windows)
 
     @property
     def text_columns(self) -> list[str]:

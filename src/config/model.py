@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, model_validator
 
+from src.config.reading import WindowPooling
 from src.config.sections import Component, Fraction, Positive, Probability, Section, UnitInterval
 
 Pooling = Literal["mean", "cls", "pooler"]
@@ -16,12 +17,13 @@ StatePooling = Literal["max", "mean", "last"]
 
 
 class ClassifierHead(Component):
-    """A head that predicts labels or numbers, and the loss that it is trained with; where nothing is said,
-    cross-entropy or the mean squared error."""
+    """A head that predicts labels or numbers, the loss that it is trained with, and how the logits of a document's
+    windows become one; where nothing is said, cross-entropy or the mean squared error, and their mean."""
 
     loss: Literal["cross_entropy", "focal", "mse", "huber"] | None = None
     label_smoothing: Probability | None = None
     focal_gamma: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    windows: WindowPooling | None = None
 
     @model_validator(mode="after")
     def is_one_loss(self) -> Self:
@@ -70,6 +72,7 @@ class MaskedLanguageHead(Component):
 
 
 def head_arguments(model: DictConfig) -> DictConfig:
-    """Returns the section of a head without the keys of its training: the loss, and which tokens are masked."""
-    training = ("masking", "loss", "label_smoothing", "focal_gamma")
-    return OmegaConf.masked_copy(model, [str(key) for key in model if key not in training])
+    """Returns the section of a head without the keys that are not the head's own: those of the loss, which tokens are
+    masked, and how windows are combined."""
+    others = ("masking", "loss", "label_smoothing", "focal_gamma", "windows")
+    return OmegaConf.masked_copy(model, [str(key) for key in model if key not in others])

@@ -11,6 +11,7 @@ from src.config.backbone import FromRun, Pretrained, Scratch
 from src.config.data import Data
 from src.config.model import BiLSTMHead, ClassifierHead, LinearHead, MaskedLanguageHead
 from src.config.race import Race
+from src.config.reading import WindowPooling
 from src.config.sections import Component, Fraction, LearningRate, Section, Seed, UnitInterval
 from src.config.trainer_switches import Trainer
 
@@ -101,6 +102,11 @@ class RunConfig(Section):
         """Whether the run is masked language modelling."""
         return isinstance(self.model, MaskedLanguageHead)
 
+    @property
+    def pooled_windows(self) -> WindowPooling | None:
+        """How the logits of a text's windows become one; None where nothing is said."""
+        return self.model.windows if isinstance(self.model, ClassifierHead) else None
+
     @model_validator(mode="after")
     def is_complete(self) -> Self:
         if self.data.label is None and not self.is_mlm:
@@ -116,6 +122,16 @@ class RunConfig(Section):
             )
         if self.data.pack and not self.is_mlm:
             raise ValueError("data.pack=true needs masked language modelling: model=bert_mlm")
+        if self.data.windows and self.is_mlm:
+            raise ValueError(
+                "data.windows=true needs a classifier; masked language modelling predicts tokens of single sequences.\n"
+                "Choose data.windows=false; of a pretraining stage, +pretrain.data.windows=false"
+            )
+        if self.pooled_windows and not self.data.windows:
+            raise ValueError(
+                f"model.windows={self.pooled_windows} says how windows of a text are combined; data.windows is false.\n"
+                "Choose data.windows=true, or leave out model.windows"
+            )
         return self
 
     @model_validator(mode="after")

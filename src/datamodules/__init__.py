@@ -9,4 +9,5 @@ __all__ = [
     "sampling",
     "text_problems",
     "tokenizing",
+    "windows",
 ]

@@ -64,14 +64,17 @@ class EncodedSplit(Dataset[Batch]):
 
         `loss_divisor` is the weight of the whole batch, divided by the number of processes: the mean of the processes'
         gradients is then the gradient of the whole batch, however its rows are distributed. With gradient accumulation,
-        `step_fraction` is the batch's fraction of the weight of its optimizer step.
+        `step_fraction` is the batch's fraction of the weight of its optimizer step. Of texts in windows, the batch has
+        all windows, and `windows` is how many there are of each text.
         """
         _, batch, *step = item
         rows = batch[self.rank :: self.ranks]
+        inputs = self.tokens.rows(rows)
         whole = self.weights[batch].sum()
         part = {"step_fraction": torch.tensor(whole / self.weights[step[0]].sum())} if step else {}
         return {
-            **(self.states.batch(rows) if self.states else self.tokens.batch(rows, self.padding)),
+            **(self.states.batch(inputs) if self.states else self.tokens.inputs.batch(inputs, self.padding)),
+            **self.tokens.counted(rows),
             "rows": torch.from_numpy(rows.astype(np.int64)),
             "targets": torch.from_numpy(self.targets[rows]),
             "weights": torch.from_numpy(self.weights[rows]),

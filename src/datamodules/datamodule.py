@@ -138,10 +138,11 @@ class LabelledDataModule(TextDataModule):
         """Makes batches contain stored states instead of token ids; None: token ids again.
 
         Args:
-            stored: of all texts.
+            stored: of all texts, or of their windows.
         """
+        assert self.all_tokens is not None
         for name, split in self.corpus.splits.items():
-            self.split(name).states = stored and stored.take(split.positions)
+            self.split(name).states = stored and stored.take(self.all_tokens.rows(split.positions))
 
 
 class MaskedDataModule(TextDataModule):

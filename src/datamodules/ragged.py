@@ -80,6 +80,29 @@ class Tokens(Ragged):
         """int64 [texts], how many tokens of each text are not read."""
         return self.full_lengths - self.lengths
 
+    @property
+    def inputs(self) -> Tokens:
+        """The sequences that the encoder reads: these texts."""
+        return self
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """int64 [texts], how many sequences of each text the encoder reads."""
+        return np.ones_like(self.lengths)
+
+    def rows(self, texts: NDArray[Any]) -> NDArray[Any]:
+        """Returns the rows of these texts among the sequences that the encoder reads."""
+        return texts
+
+    def counted(self, texts: NDArray[Any]) -> Batch:
+        """Returns what a batch holds besides sequences if they are windows of texts."""
+        return {}
+
+    def padded_size(self, texts: NDArray[Any]) -> int:
+        """Returns the tokens of a batch of these texts, padding included."""
+        lengths = self.inputs.lengths[self.rows(texts)]
+        return len(lengths) * int(lengths.max())
+
     def take(self, rows: NDArray[np.int64]) -> Tokens:
         return Tokens(self.values, self.lengths[rows], self.full_lengths[rows], self.starts[rows], self.types)
 

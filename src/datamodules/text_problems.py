@@ -80,7 +80,7 @@ def find_problems(tokens: Tokens, tokenizer: PreTrainedTokenizerBase, pairs: boo
         tokenizer: that made them.
         pairs: whether the texts are pairs.
     """
-    own = tokens.lengths - tokenizer.num_special_tokens_to_add(pair=pairs)
+    own = tokens.lengths - tokens.counts * tokenizer.num_special_tokens_to_add(pair=pairs)
     counts = np.zeros(len(tokens.values) + 1, dtype=np.int64)
     if tokenizer.unk_token_id is not None:
         np.cumsum(np.asarray(tokens.values) == tokenizer.unk_token_id, out=counts[1:])
@@ -114,8 +114,29 @@ def log_problems(
             if len(indices):
                 rows = split.rows[indices].tolist()
                 log.warning("%s: %s", what.format(f"{counted(len(rows), 'text')} in {name}"), first_rows("row", rows))
+    if said := said_of_windows(tokens, cfg):
+        log.info(said)
     if said := said_of_truncation(tokens, cfg, longest):
         log.warning(said)
+
+
+def said_of_windows(tokens: Mapping[str, Tokens], cfg: Data) -> str:
+    """Returns in a line how many windows the texts become; empty without windows.
+
+    Args:
+        tokens: by split.
+        cfg: the data section of the config.
+    """
+    if not cfg.windows:
+        return ""
+    counts = ", ".join(
+        f"{len(part.counts):,} of {name} {part.counts.sum():,} (at most {part.counts.max():,} of a text)"
+        for name, part in tokens.items()
+    )
+    return (
+        f"Texts become windows of at most {cfg.max_length} tokens, of which neighbours share {cfg.reading.stride}: "
+        f"{counts}. At most {cfg.batch_size:,} are computed at once in training, {cfg.eval_batch_size:,} otherwise."
+    )
 
 
 def said_of_truncation(tokens: Mapping[str, Tokens], cfg: Data, longest: int) -> str:
@@ -133,9 +154,10 @@ def said_of_truncation(tokens: Mapping[str, Tokens], cfg: Data, longest: int) ->
         f"{part.texts:,} of {part.total:,} in {name} ({part.texts / part.total:.1%}) lose {part.lost:,} tokens"
         for name, part in found.items()
     )
+    limit = f"data.max_windows={cfg.max_windows} windows" if cfg.windows else f"data.max_length={cfg.reading}"
     lengths = np.concatenate([part.full_lengths for part in tokens.values()])
     proposal = _proposal(lengths, cfg.max_length, longest)
-    return f"Texts are truncated at data.max_length={cfg.max_length} tokens{cfg.reading.kept}: {counts}. {proposal}"
+    return f"Texts are truncated at {limit}: {counts}. {proposal}"
 
 
 def _proposal(lengths: NDArray[np.int64], max_length: int, longest: int) -> str:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from src.config.reading import Reading
 from src.data.texts import Text, as_columns, sides
-from src.datamodules.pieces import joined, kept_slices, special_ends
+from src.datamodules.pieces import check_stride, joined, slices_of, special_ends
 from src.datamodules.ragged import Tokens
+from src.datamodules.windows import WindowedTokens
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -32,15 +33,21 @@ TEXTS_PER_CALL = 4_096
 FULL_LENGTH = "whole"  # the column with the lengths before truncation
 
 
+WINDOW_LENGTHS = "windows"  # the column with the length of each window
+
+
 def tokenize(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, reading: Reading, cache: Path) -> Tokens:
-    """Returns the token ids that are read of every text, special tokens included; the longer text of a pair is
-    truncated first.
+    """Returns the token ids that are read of every text, or of its windows, special tokens included; the longer text of
+    a pair is truncated first.
 
     Args:
         texts: of all splits.
         tokenizer: the backbone's.
         reading: which tokens are read.
         cache: a folder for the result; a later call with the same texts, tokenizer and reading reads it.
+
+    Raises:
+        UserError: windows share too many tokens.
     """
     import pyarrow
     from datasets import Dataset, disable_progress_bars, enable_progress_bars
@@ -84,7 +91,22 @@ def tokenize(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, reading:
         encoded = encode_all(None)
     ids, lengths = _flat(encoded, "ids", np.int32)
     types = _flat(encoded, "types", np.int8)[0] if "types" in encoded.column_names else None
-    return Tokens(ids, lengths, encoded.data.column(FULL_LENGTH).to_numpy(), types=types)
+    whole = encoded.data.column(FULL_LENGTH).to_numpy()
+    if reading.stride is not None:
+        return _windowed(ids, _flat(encoded, WINDOW_LENGTHS, np.int64), whole, tokenizer, reading.stride)
+    return Tokens(ids, lengths, whole, types=types)
+
+
+def _windowed(
+    ids: NDArray[Any],
+    windows: tuple[NDArray[np.int64], NDArray[np.int64]],
+    full_lengths: NDArray[np.int64],
+    tokenizer: PreTrainedTokenizerBase,
+    stride: int,
+) -> WindowedTokens:
+    """Returns texts in windows, from the length of each window, and how many each text has."""
+    lengths, counts = windows
+    return WindowedTokens(Tokens(ids, lengths, lengths), counts, full_lengths, sum(special_ends(tokenizer)) + stride)
 
 
 def _flat(encoded: Dataset, name: str, dtype: type[np.integer[Any]]) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -103,8 +125,8 @@ def _flat(encoded: Dataset, name: str, dtype: type[np.integer[Any]]) -> tuple[ND
 def token_columns(
     columns: Sequence[list[str]], tokenizer: PreTrainedTokenizerBase, reading: Reading
 ) -> dict[str, list[Any]]:
-    """Returns for each text the token ids that are read (`ids`), special tokens included; its full length; and for
-    pairs the type of each token (`types`), where the tokenizer gives types.
+    """Returns for each text the token ids that are read (`ids`), special tokens included; its full length; for windows
+    the length of each; and for pairs the type of each token (`types`), where the tokenizer gives types.
 
     Args:
         columns: the texts; of pairs, the first texts and the second texts.
@@ -116,11 +138,8 @@ def token_columns(
     options: dict[str, Any] = {"return_attention_mask": False}
     if len(columns) == 1:
         options["return_token_type_ids"] = False
-    if reading.truncation != "head":
-        whole = tokenizer(*columns, verbose=False, **options)["input_ids"]
-        ends = special_ends(tokenizer)
-        kept = [joined(ids, kept_slices(len(ids), ends, reading.max_length, reading.first)) for ids in whole]
-        return {"ids": kept, FULL_LENGTH: [*map(len, whole)]}
+    if reading.truncation != "head" or reading.stride is not None:
+        return _pieces(tokenizer(*columns, verbose=False, **options)["input_ids"], special_ends(tokenizer), reading)
     found = tokenizer(*columns, truncation=True, max_length=reading.max_length, **options)
     lengths = [len(ids) for ids in found["input_ids"]]
     if full := [index for index, length in enumerate(lengths) if length == reading.max_length]:
@@ -131,18 +150,35 @@ def token_columns(
     return {"ids": found["input_ids"], FULL_LENGTH: lengths, **types}
 
 
+def _pieces(whole: Sequence[list[int]], ends: tuple[int, int], reading: Reading) -> dict[str, list[Any]]:
+    """As `token_columns`, from the ids of whole single texts."""
+    check_stride(ends, reading.max_length, reading.stride)
+    pieces = [slices_of(len(ids), ends, reading) for ids in whole]
+    kept = [joined(ids, [*itertools.chain(*parts)]) for ids, parts in zip(whole, pieces, strict=True)]
+    found: dict[str, list[Any]] = {"ids": kept, FULL_LENGTH: [*map(len, whole)]}
+    if reading.stride is not None:
+        found[WINDOW_LENGTHS] = [[sum(part.stop - part.start for part in piece) for piece in parts] for parts in pieces]
+    return found
+
+
 def read_tokens(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, reading: Reading) -> Tokens:
     """As `tokenize`, without a cache."""
     if not texts:
         return Tokens(*(np.empty(0, dtype=np.int64) for _ in range(3)))
     found = token_columns(sides(texts), tokenizer, reading)
-    lengths = np.array([len(ids) for ids in found["ids"]], dtype=np.int64)
 
     def flat(name: str) -> NDArray[np.int64]:
         return np.fromiter(itertools.chain.from_iterable(found[name]), dtype=np.int64)
 
+    def counts(name: str) -> NDArray[np.int64]:
+        return np.array([*map(len, found[name])], dtype=np.int64)
+
+    whole = np.array(found[FULL_LENGTH], dtype=np.int64)
+    if reading.stride is not None:
+        windows = (flat(WINDOW_LENGTHS), counts(WINDOW_LENGTHS))
+        return _windowed(flat("ids"), windows, whole, tokenizer, reading.stride)
     types = flat("types") if "types" in found else None
-    return Tokens(flat("ids"), lengths, np.array(found[FULL_LENGTH], dtype=np.int64), types=types)
+    return Tokens(flat("ids"), counts("ids"), whole, types=types)
 
 
 def _cache_file(folder: Path, key: str) -> Path | None:

@@ -9,4 +9,5 @@ __all__ = [
     "plots",
     "scoring",
     "tokens",
+    "windows",
 ]

@@ -13,7 +13,7 @@ from src.explanation.attention import Attention
 from src.explanation.faithfulness import Curves
 from src.explanation.gradients import METHODS, TOLERANCE, Attribution
 from src.explanation.scoring import LabelScores
-from src.explanation.tokens import Tokens
+from src.explanation.tokens import Tokens, Window
 
 if TYPE_CHECKING:
     from src.models.networks import Network
@@ -83,6 +83,8 @@ class Explanation:
                         f"{name.replace('_', ' ')} of {label}: after {attribution.steps} steps the sum of the values "
                         f"differs from the change of the score by {missing:.0%}, not less than {TOLERANCE:.0%}."
                     )
+        if self.tokens.window:
+            return [*found, self._said_of(self.tokens.window)]
         names = ["text"] if len(self.tokens.sides) == 1 else ["first text", "second text"]
         for (begin, end), which in zip(self.tokens.sides, names, strict=True):
             if cut := len(self.tokens.unread(begin, end).split()):
@@ -92,6 +94,17 @@ class Explanation:
                     + (f"the {place}{cut} words are ignored." if place else f"{cut} words in its middle are ignored.")
                 )
         return found
+
+    def _said_of(self, window: Window) -> str:
+        """Returns which part of the document is explained."""
+        spans = [*self.tokens.spans.values()]
+        begin, end = spans[0][0], spans[-1][1]
+        first, last = len(self.tokens.text[:begin].split()) + 1, len(self.tokens.text[:end].split())
+        return (
+            f"The text is read in {len(window.logits)} windows; this explains window {window.index + 1}, words {first} "
+            f"to {last}, without which the probability of {window.label} would fall most. All values are changes of "
+            "the whole text's score."
+        )
 
 
 def explain(
@@ -145,6 +158,7 @@ def as_record(found: Explanation) -> dict[str, Any]:
     tokens = found.tokens
     return {
         "text": tokens.text,
+        **({"window": {"number": window.index + 1, "of": len(window.logits)}} if (window := tokens.window) else {}),
         ("numbers" if found.regression else "probabilities"): found.probabilities,
         "labels": found.labels,
         "tokens": [

@@ -6,9 +6,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from src.explanation.tokens import Tokens
+from src.explanation.tokens import Tokens, Window
 from src.models.heads import probabilities
 from src.models.networks import Network
+from src.models.windows import combine_windows
 
 ROWS = 32  # texts per forward pass
 
@@ -47,10 +48,20 @@ class LabelScores:
         logits = scores[:, 1:] if self.objective == "binary" else scores
         return probabilities(logits, self.objective)
 
+    def _of_document(self, logits: Float[Tensor, "rows columns"], window: Window) -> Float[Tensor, "rows outputs"]:
+        """Returns the logits of the document with each variant of one of its windows."""
+        whole = window.logits.expand(len(logits), -1, -1)
+        before, after = whole[:, : window.index], whole[:, window.index + 1 :]
+        rows = torch.cat([before, logits[:, None], after], dim=1)
+        counts = torch.full((len(rows),), rows.shape[1])
+        return combine_windows(rows.flatten(0, 1), counts, self.network.windows)
+
     def _forward(self, ids: Int[Tensor, "rows tokens"], tokens: Tokens) -> Float[Tensor, "rows labels"]:
         batch = {"input_ids": ids, "mask": tokens.mask.expand(len(ids), -1)}
         if tokens.types is not None:
             batch["token_type_ids"] = tokens.types.expand(len(ids), -1)
         # Gradients cannot flow through tensors that were made in the caller's inference mode, but through copies.
         logits: Tensor = self.network({name: tensor.clone() for name, tensor in batch.items()})
+        if tokens.window:
+            logits = self._of_document(logits, tokens.window)
         return torch.cat([-logits, logits], dim=1) if self.objective == "binary" else logits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from src.config.reading import Reading, Truncation
 from src.data.texts import BETWEEN, Text, is_blank, parts, shown
-from src.datamodules.pieces import joined, kept_slices, special_ends
+from src.datamodules.pieces import joined, slices_of, special_ends
 from src.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,6 +40,21 @@ Spans = dict[int, tuple[int, int]]  # begin and end of words, by their index
 
 
 @dataclass(frozen=True)
+class Window:
+    """A window of a document.
+
+    Args:
+        index: among the windows of the document, from 0.
+        logits: what the head computes for each window.
+        label: that the document would have with the lowest probability without this window.
+    """
+
+    index: int
+    logits: Float[Tensor, "windows columns"]
+    label: str
+
+
+@dataclass(frozen=True)
 class Tokens:
     """One text as the encoder reads it.
 
@@ -55,6 +70,7 @@ class Tokens:
         sides: begin and end of the text in `text`; of a pair, of both.
         types: of the tokens of a pair; None where the tokenizer has none.
         truncation: which tokens are kept of a text that is too long.
+        window: which part of a long document this is; None: it is read as one.
     """
 
     text: str
@@ -68,6 +84,7 @@ class Tokens:
     sides: tuple[tuple[int, int], ...]
     types: Int[Tensor, " tokens"] | None = None
     truncation: Truncation = "head"
+    window: Window | None = None
 
     def side(self, word: int) -> int:
         """Returns which text of a pair a word is in: 0 for the first, 1 for the second."""
@@ -108,8 +125,9 @@ class Tokens:
         return torch.stack([values[..., words == word].sum(-1) for word in self.spans], dim=-1)
 
 
-def split(text: Text, tokenizer: PreTrainedTokenizerBase, reading: Reading) -> Tokens:
-    """Tokenizes a text or a pair as in training; of a text that is too long, the tokens that are read.
+def split(text: Text, tokenizer: PreTrainedTokenizerBase, reading: Reading) -> list[Tokens]:
+    """Tokenizes a text or a pair as in training: returns each of its windows or, without windows, the tokens that are
+    read of it.
 
     Raises:
         UserError: the text has no tokens, or the tokenizer does not return offsets.
@@ -119,7 +137,10 @@ def split(text: Text, tokenizer: PreTrainedTokenizerBase, reading: Reading) -> T
             f"The run's tokenizer must return the offsets of its tokens; {type(tokenizer).__name__} does not.\n"
             "Train with a backbone that has a tokenizer.json."
         )
-    found = _read(text, tokenizer, reading)
+    return [_tokens(text, tokenizer, reading, found) for found in _read(text, tokenizer, reading)]
+
+
+def _tokens(text: Text, tokenizer: PreTrainedTokenizerBase, reading: Reading, found: Mapping[str, list[Any]]) -> Tokens:
     special = torch.tensor(found["special_tokens_mask"]).bool()
     if special.all() or is_blank(text):
         raise UserError(f"The text must contain tokens; {text!r} has none.\nGive a text with words.")
@@ -141,16 +162,16 @@ def split(text: Text, tokenizer: PreTrainedTokenizerBase, reading: Reading) -> T
     )
 
 
-def _read(text: Text, tokenizer: PreTrainedTokenizerBase, reading: Reading) -> dict[str, list[Any]]:
-    """Returns what the tokenizer says of each token that is read, and which text of a pair it is of."""
+def _read(text: Text, tokenizer: PreTrainedTokenizerBase, reading: Reading) -> list[dict[str, list[Any]]]:
+    """Returns what the tokenizer says of each token that is read, and which text of a pair it is of; by window."""
     options: dict[str, Any] = {"return_offsets_mapping": True, "return_special_tokens_mask": True, "verbose": False}
     cut = {"truncation": True, "max_length": reading.max_length} if len(parts(text)) > 1 else {}
     found = tokenizer(*parts(text), **options, **cut)
     columns = {**found, SIDES: found.sequence_ids()}
     if cut:
-        return columns
-    kept = kept_slices(len(found["input_ids"]), special_ends(tokenizer), reading.max_length, reading.first)
-    return {name: joined(values, kept) for name, values in columns.items()}
+        return [columns]
+    pieces = slices_of(len(found["input_ids"]), special_ends(tokenizer), reading)
+    return [{name: joined(values, piece) for name, values in columns.items()} for piece in pieces]
 
 
 def _words(

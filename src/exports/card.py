@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
+from src.config.data import Data
 from src.config.validation import check
 from src.config.values import flat
 from src.errors import SHOWN, listed
@@ -115,7 +116,17 @@ PROBABILITIES = {
 
 SETTINGS = {
     "trainer": ("max_epochs", "precision", "accumulate_grad_batches", "gradient_clip_val"),
-    "data": ("batch_size", "max_length", "truncation", "class_weights", "sampling", "limit"),
+    "data": (
+        "batch_size",
+        "max_length",
+        "truncation",
+        "windows",
+        "stride",
+        "max_windows",
+        "class_weights",
+        "sampling",
+        "limit",
+    ),
 }
 
 
@@ -163,7 +174,7 @@ def write_card(
         lines += markdown.table(["label", "threshold"], rows[:SHOWN])
         lines += ["", f"{len(rows) - SHOWN:,} more labels: see config.json."] if len(rows) > SHOWN else []
     lines += ["", "## Hyperparameters", "", *markdown.table(["key", "value"], list(_hyperparameters(cfg)))]
-    lines += ["", "## Limits", "", *(f"- {limit}" for limit in [*_limits(result, cfg, pairs), *notes]), ""]
+    lines += ["", "## Limits", "", *(f"- {limit}" for limit in [*_limits(result, cfg), *notes]), ""]
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
 
 
@@ -248,9 +259,8 @@ def _hyperparameters(cfg: DictConfig) -> Iterator[list[str]]:
                 yield [name.removesuffix("._target_"), shown]
 
 
-def _limits(result: Mapping[str, Any], cfg: DictConfig, pairs: bool) -> Iterator[str]:
-    length = f"truncated to {cfg.data.max_length} tokens{check(cfg).data.reading.kept}"
-    yield f"Pairs of texts are {length}, the longer text first." if pairs else f"Texts are {length}."
+def _limits(result: Mapping[str, Any], cfg: DictConfig) -> Iterator[str]:
+    yield from _lengths(check(cfg).data)
     if result["objective"] in ("binary", "multiclass"):
         yield "Every text gets one of the labels, even if none of them fits."
     yield (
@@ -258,3 +268,12 @@ def _limits(result: Mapping[str, Any], cfg: DictConfig, pairs: bool) -> Iterator
         "training texts; other seeds and other texts give other scores."
     )
     yield "The licences of the backbone and of the data are not recorded here; they apply to this model too."
+
+
+def _lengths(data: Data) -> Iterator[str]:
+    if data.windows:
+        yield f"Texts are read in windows of {data.max_length} tokens, of which neighbours share {data.reading.stride}."
+    if data.pairs:
+        yield f"Pairs of texts are truncated to {data.reading}, the longer text first."
+    elif not data.windows or data.max_windows is not None:
+        yield f"Texts are truncated to {data.reading}."

@@ -17,6 +17,7 @@ from src.config.reading import Reading
 from src.data.labels import LabelSpace
 from src.data.texts import Text, from_columns, sides
 from src.datamodules.pieces import special_ends
+from src.datamodules.ragged import Batch
 from src.datamodules.tokenizing import read_tokens
 from src.errors import UserError
 from src.exports import native, onnx_model, standalone
@@ -63,8 +64,7 @@ class Original:
         if self.pairs and reads_types(self.network.encoder):
             self.inputs += [name for name in self.tokenizer.model_input_names if name == "token_type_ids"]
         self.samples = _samples(str(self.tokenizer.mask_token) if masked else None, self.pairs, self.reading)
-        encoded = self.encode(self.samples)
-        batch = {**encoded, "mask": encoded["attention_mask"].bool()}
+        batch = self.batch(self.samples)
         if masked:
             batch["masked_positions"] = (
                 (batch["input_ids"].flatten() == self.tokenizer.mask_token_id).nonzero().flatten()
@@ -89,6 +89,9 @@ class Original:
             "thresholds": self.result.get("thresholds"),
             "max_length": self.reading.max_length,
             "first_tokens": self.reading.first,
+            "stride": self.reading.stride,
+            "max_windows": self.reading.max_windows,
+            "windows": self.network.windows,
             "special_ends": None if self.pairs else special_ends(self.tokenizer),
             "pairs": self.pairs,
             "backbone": backbone_name(self.cfg),
@@ -97,10 +100,14 @@ class Original:
 
     def encode(self, texts: list[Text]) -> dict[str, Tensor]:
         """Returns the inputs of the model [texts, tokens], truncated as in training, and padded."""
-        tokens = read_tokens(texts, self.tokenizer, self.reading)
-        batch = tokens.batch(np.arange(len(texts)), int(self.tokenizer.pad_token_id or 0))
+        batch = self.batch(texts)
         batch["attention_mask"] = batch["mask"].long()
         return {name: batch[name] for name in self.inputs}
+
+    def batch(self, texts: list[Text]) -> Batch:
+        """Returns what the run's network reads of these texts."""
+        tokens = read_tokens(texts, self.tokenizer, self.reading)
+        return tokens.batch(np.arange(len(texts)), int(self.tokenizer.pad_token_id or 0))
 
     def agrees(self, found: Tensor, expected: Tensor, limit: float) -> bool:
         """Returns whether a written model computes the same as the run."""
@@ -154,7 +161,8 @@ def write_huggingface(folder: Path, original: Original) -> Written:
         (texts,) = sides(original.samples)
         original.check(native.read_masked(folder, texts), original.probabilities, EXACT)
         return "fill-mask", [PIPELINES_CUT] if original.reading.truncation == "head_tail" else []
-    by_pipeline = original.reading.truncation != "head_tail"
+    windows, head_tail = original.reading.stride is not None, original.reading.truncation == "head_tail"
+    by_pipeline = not (windows or head_tail)
     if by_pipeline and native.write_classifier(folder, original.network, original.result.get("thresholds")):
         found = native.read_classifier(folder, original.result["labels"], original.samples)
         if original.agrees(found, original.probabilities, EXACT):
@@ -162,7 +170,8 @@ def write_huggingface(folder: Path, original: Original) -> Written:
         # Some settings of an architecture change what its classifier computes; the files are overwritten below.
     standalone.write_loader(folder)
     write_safetensors(folder, original)
-    what = "this combination of backbone and head" if by_pipeline else "data.truncation=head_tail"
+    what = "windows of a text" if windows else "data.truncation=head_tail"
+    what = "this combination of backbone and head" if by_pipeline else what
     note = f"No transformers class computes {what}: load it with load.py."
     return "loader", [note]
 

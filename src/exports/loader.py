@@ -12,7 +12,7 @@ It needs torch, transformers and safetensors.
 
 from __future__ import annotations
 
-import itertools  # noqa: F401
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-from src.datamodules.pieces import joined, kept_slices
+from src.datamodules.pieces import joined, piece_slices
 from src.models.heads import BiLSTMHead, LinearHead, MixedHead, logits_of, probabilities
+from src.models.windows import combine_windows
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int  # noqa: F401
@@ -78,24 +79,33 @@ class Classifier:
         return [max(row, key=lambda scored: float(scored["score"])) for row in rows]
 
     def _logits(self, texts: list[Any]) -> Tensor:
-        found = self._encoded(texts)
-        return logits_of(
-            self.head, self.encoder(**found), found["attention_mask"].bool(), isinstance(self.head, MixedHead)
-        )
-
-    def _encoded(self, texts: list[Any]) -> Any:
-        """Returns the tokens that the encoder reads, padded."""
-        most = self.config["max_length"]
         if self.pairs or "special_ends" not in self.config:
+            options = {"truncation": True, "max_length": self.config["max_length"], "padding": True}
             columns = [list(side) for side in zip(*texts, strict=True)] if self.pairs else [texts]
-            return self.tokenizer(*columns, truncation=True, max_length=most, padding=True, return_tensors="pt")
-        whole = self.tokenizer(texts, verbose=False)["input_ids"]
-        ends, first = self.config["special_ends"], self.config["first_tokens"]
-        kept = [joined(ids, kept_slices(len(ids), ends, most, first)) for ids in whole]
-        rows = [torch.tensor(ids) for ids in kept]
+            return self._sequence_logits(self.tokenizer(*columns, **options, return_tensors="pt"))
+        pieces = [self._pieces(ids) for ids in self.tokenizer(texts, verbose=False)["input_ids"]]
+        rows = [torch.tensor(ids) for ids in itertools.chain(*pieces)]
+        # As many at once as there are texts, however many windows these have.
+        turns = [rows[start : start + len(texts)] for start in range(0, len(rows), len(texts))]
+        found = torch.cat([self._sequence_logits(self._padded(turn)) for turn in turns])
+        if self.config["stride"] is None:
+            return found
+        return combine_windows(found, torch.tensor([len(windows) for windows in pieces]), self.config["windows"])
+
+    def _pieces(self, ids: list[int]) -> list[list[int]]:
+        """Returns the sequences that the encoder reads of a text: its windows or, without windows, one."""
+        names = ("special_ends", "max_length", "first_tokens", "stride", "max_windows")
+        slices = piece_slices(len(ids), *(self.config[name] for name in names))
+        return [joined(ids, piece) for piece in slices]
+
+    def _padded(self, rows: list[Tensor]) -> dict[str, Tensor]:
         padding = int(self.tokenizer.pad_token_id or 0)
         mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
         return {"input_ids": pad_sequence(rows, batch_first=True, padding_value=padding), "attention_mask": mask}
+
+    def _sequence_logits(self, found: Any) -> Tensor:
+        mask = found["attention_mask"].bool()
+        return logits_of(self.head, self.encoder(**found), mask, isinstance(self.head, MixedHead))
 
 
 def load(folder: str | Path) -> Classifier:

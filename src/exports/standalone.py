@@ -22,15 +22,16 @@ from src.data.texts import Text
 from src.datamodules import pieces
 from src.errors import UserError
 from src.exports import loader
-from src.models import heads
+from src.models import heads, windows
 from src.models.heads import MixedHead
 from src.models.networks import Network
 
 # What the loader imports from this project is inlined in its copy.
 PARTS = (
-    *(pieces.kept_slices, pieces.joined),
+    *(pieces.kept_slices, pieces.piece_slices, pieces.joined),
     *(heads.LinearHead, heads.BiLSTMHead, heads.MixedHead),
     *(heads._reorder, heads.logits_of, heads.read_states, heads.pool_states, heads.probabilities),
+    windows.combine_windows,
 )
 
 

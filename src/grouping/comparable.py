@@ -29,6 +29,10 @@ FREE = (
 )
 
 
+# Which tokens of the same texts a classifier reads.
+READ = ("data.truncation", "data.windows", "data.stride", "data.max_windows")
+
+
 # Keys that determine the tokenization.
 TOKENS = tuple(
     f"backbone.{key}" for key in ("name", "package", "tokenizer", "vocabulary", "lowercase", "min_frequency")
@@ -41,7 +45,7 @@ def differing_settings(runs: Sequence[Run]) -> list[str]:
     masked = any(run.result and run.result["objective"] == "mlm" for run in runs)
     keys = {key for run in runs for key in run.values}
     limited = any(run.values.get(LIMITED, "1.0") != "1.0" for run in runs)
-    ignored = [key for key in FREE if key != SIZE or not limited]
+    ignored = [key for key in FREE if key != SIZE or not limited] + ([] if masked else [*READ])
     data = sorted(key for key in keys if key == LIMITED or (key.startswith("data.") and key not in ignored))
     masking = sorted(key for key in keys if masked and key.startswith(("model.masking.", *TOKENS)))
     return [key for key in (*data, *masking) if len({run.values.get(key) for run in runs}) > 1]

@@ -10,4 +10,5 @@ __all__ = [
     "inference",
     "masked_language",
     "networks",
+    "windows",
 ]

@@ -48,6 +48,7 @@ def build_network(
     from src.backbones import scratch, weights
     from src.models import masked_language
     from src.models.adapters import adapt
+    from src.models.windows import columns
 
     torch.manual_seed(settings.seed)
     chosen, pooler = settings.backbone, getattr(settings.model, "pooling", None) == "pooler"
@@ -67,6 +68,7 @@ def build_network(
         loaded_head = masked_language.load_head(source, head)
         _check_packing(settings, encoder)
     else:
+        outputs = columns(outputs, settings.pooled_windows or "mean")
         head, loaded_head = instantiate(arguments, "model", width=width, outputs=outputs), False
     if not isinstance(chosen, Scratch):
         weights.log_loaded(source, encoder, None if loaded_head else head)

@@ -11,10 +11,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutput
 
+from src.config.reading import WindowPooling
 from src.data.labels import LabelSpace
 from src.datamodules.ragged import Batch
+from src.datamodules.windows import WINDOWS
 from src.freezing.strategy import HEAD, Phase, Stage, trained_in
 from src.models.heads import logits_of
+from src.models.windows import combine_windows, in_turns
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -29,6 +32,7 @@ class Network(nn.Module):
         stages: the backbone's and the head's, from the input to the output.
         phases: of the freezing strategy.
         space: the labels and the objective.
+        windows: how the logits of a document's windows become one.
     """
 
     def __init__(
@@ -38,9 +42,10 @@ class Network(nn.Module):
         stages: Sequence[Stage],
         phases: Sequence[Phase],
         space: LabelSpace,
+        windows: WindowPooling = "mean",
     ) -> None:
         super().__init__()
-        self.encoder, self.head = encoder, head
+        self.encoder, self.head, self.windows = encoder, head, windows
         self.stages, self.phases, self.space = list(stages), list(phases), space
         self.trained = trained_in(phases)  # if the training reaches all phases
 
@@ -50,30 +55,48 @@ class Network(nn.Module):
 
     def forward(self, batch: Batch) -> Float[Tensor, "rows outputs"]:
         """Returns the logits of each text of a batch or, for masked language modelling, of each masked token; in
-        regression the predicted numbers."""
+        regression the predicted numbers. A batch that does not say which windows are of a document has the logits of
+        each window."""
         if self.space.objective == "mlm":
             return token_logits(self.encoder, self.head, batch)
-        return in_units(label_logits(self.encoder, self.head, batch), self.space)
+        return in_units(label_logits(self.encoder, self.head, batch, windows=self.windows), self.space)
 
 
-def in_units(outputs: Float[Tensor, "texts outputs"], space: LabelSpace) -> Float[Tensor, "texts outputs"]:
+def in_units(outputs: Float[Tensor, "rows columns"], space: LabelSpace) -> Float[Tensor, "rows columns"]:
     """Returns a head's outputs; in regression, where it predicts standardised targets, in the units of the targets."""
     if not space.is_regression:
         return outputs
-    return outputs * outputs.new_tensor(space.std) + outputs.new_tensor(space.mean)
+    targets = len(space.std)
+    numbers = outputs[:, :targets] * outputs.new_tensor(space.std) + outputs.new_tensor(space.mean)
+    return torch.cat([numbers, outputs[:, targets:]], dim=1)  # a window may have a score besides
 
 
 def label_logits(
-    encoder: PreTrainedModel, head: nn.Module, batch: Batch, suffix: nn.Module | None = None
+    encoder: PreTrainedModel,
+    head: nn.Module,
+    batch: Batch,
+    suffix: nn.Module | None = None,
+    windows: WindowPooling = "mean",
 ) -> Float[Tensor, "texts outputs"]:
     """Returns the logits of texts.
 
     Args:
         encoder: the backbone.
         head: reads pooled vectors or token states.
-        batch: token ids, or states from the activation store.
+        batch: token ids, or states from the activation store; of texts in windows with the number of each one's.
         suffix: the part of the encoder that stored states pass through; None: the head reads them directly.
+        windows: how the logits of a text's windows become one.
     """
+    if WINDOWS not in batch:
+        return _sequence_logits(encoder, head, batch, suffix)
+    found = in_turns(lambda part: _sequence_logits(encoder, head, part, suffix), batch)
+    return combine_windows(found, batch[WINDOWS], windows)
+
+
+def _sequence_logits(
+    encoder: PreTrainedModel, head: nn.Module, batch: Batch, suffix: nn.Module | None
+) -> Float[Tensor, "texts outputs"]:
+    """As `label_logits`, of texts that are one sequence each."""
     if "pooled" in batch:
         logits: Tensor = head(batch["pooled"])
         return logits.float()

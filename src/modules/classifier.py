@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from src.config.reading import WindowPooling
 from src.data.labels import LABEL_F1, LabelSpace
 from src.datamodules.ragged import Batch
 from src.freezing.strategy import Phase, Stage
@@ -45,6 +46,7 @@ class TextClassifier(FreezableModule):
         watched: labels whose F1 is measured too.
         loss: that training minimises; None: the cross-entropy, or the squared error.
         label_weights: float32 [labels], multi-label only: the weight of each label's positive term in the loss.
+        windows: how the logits of a document's windows become one.
     """
 
     def __init__(
@@ -58,9 +60,10 @@ class TextClassifier(FreezableModule):
         watched: Sequence[str] = (),
         loss: Loss | None = None,
         label_weights: Tensor | None = None,
+        windows: WindowPooling = "mean",
     ) -> None:
         super().__init__(encoder, head, stages, phases, optimization)
-        self.space, self.watched, self.loss = space, watched, loss or Loss(space)
+        self.space, self.watched, self.loss, self.windows = space, watched, loss or Loss(space), windows
         self.register_buffer("label_weights", label_weights, persistent=False)
         self.predictions: dict[str, Predictions] = {}  # the latest predictions of each split
 
@@ -69,7 +72,8 @@ class TextClassifier(FreezableModule):
         return [*self.space.scores, *(LABEL_F1 + name for name in self.watched)]
 
     def forward(self, batch: Batch) -> Float[Tensor, "texts outputs"]:
-        return in_units(label_logits(self.encoder, self.head, batch, *self._suffix), self.space)
+        suffix = next(iter(self._suffix), None)
+        return in_units(label_logits(self.encoder, self.head, batch, suffix, self.windows), self.space)
 
     def losses(
         self, logits: Float[Tensor, "texts outputs"], targets: Shaped[Tensor, "texts ..."], loss: Loss | None = None

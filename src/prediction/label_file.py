@@ -197,7 +197,7 @@ class Labeller:
                 log.warning("%s: %s; their labels are meaningless", what.format(count), named)
         if self.cut:
             texts = counted(self.cut, "text")
-            read = f"{self.predictor.max_length} tokens{self.predictor.data.reading.kept}"
+            read = self.predictor.data.reading
             fraction = self.cut / (self.rows - len(self.blank))
             log.warning("%s (%s) were truncated to %s, as in training.", texts, f"{fraction:.1%}", read)
 

@@ -126,16 +126,19 @@ class Predictor:
 
         from src.models import heads
         from src.models.inference import batch_threads, batches
+        from src.models.windows import columns, combine_windows
 
         if not len(tokens.lengths):
             return np.empty((0, len(self.space.names)), dtype=np.float32)
-        device = self.network.device
-        order = np.argsort(-tokens.lengths, kind="stable")
-        found = torch.empty(len(order), self.space.outputs)
+        device, inputs, pooling = self.network.device, tokens.inputs, self.network.windows
+        order = np.argsort(-inputs.lengths, kind="stable")
+        found = torch.empty(len(order), columns(self.space.outputs, pooling))
         with batch_threads(device) as pool:
-            rows = [order[batch] for batch in batches(tokens.lengths[order], device)]
-            for part, logits in zip(rows, pool.map(lambda part: self._logits(tokens, part), rows), strict=True):
+            rows = [order[batch] for batch in batches(inputs.lengths[order], device)]
+            for part, logits in zip(rows, pool.map(lambda part: self._logits(inputs, part), rows), strict=True):
                 found[part] = logits.cpu()
+        if self.data.windows:
+            found = combine_windows(found, torch.from_numpy(tokens.counts), pooling)
         return heads.probabilities(found, self.space.objective).numpy()
 
     def decide(self, probabilities: NDArray[np.float32]) -> list[list[str]]:
@@ -229,7 +232,8 @@ def _load(cfg: DictConfig, folder: RunFolder, result: dict[str, Any], precision:
     space = LabelSpace.of(result)
     with torch.random.fork_rng(devices=[]):  # the initialization must not change the caller's random state
         encoder, head, tokenizer = build_network(cfg, settings, strategy, source, space.outputs, ())
-    network = Network(encoder, head, *stages_and_phases(encoder, head, strategy), space)
+    windows = settings.pooled_windows or "mean"
+    network = Network(encoder, head, *stages_and_phases(encoder, head, strategy), space, windows)
     if known:
         integrity.check(source, known, folder.path, _needed(network, tokenizer, known))
         if tokenizer.is_fast and integrity.fingerprint(tokenizer) != known["tokenizer"]:

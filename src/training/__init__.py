@@ -9,6 +9,7 @@ __all__ = [
     "inputs",
     "libraries",
     "loggers",
+    "memory",
     "parts",
     "run_log",
     "threads",

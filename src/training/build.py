@@ -73,7 +73,8 @@ def build(
     loss = Loss(
         corpus.space, settings.model.label_smoothing or 0.0, settings.model.gamma, settings.model.loss == "huber"
     )
-    module = TextClassifier(*network, corpus.space, watched_labels(settings), loss, terms)
+    windows = settings.pooled_windows or "mean"
+    module = TextClassifier(*network, corpus.space, watched_labels(settings), loss, terms, windows)
     return _checked(module), datamodule
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from pytorch_lightning import Trainer
 
 from src.callbacks.divergence import diverged
+from src.config.schema import RunConfig
 from src.errors import UserError
 from src.files.atomic import FULL
 from src.files.ranks import is_main_process
@@ -17,6 +18,7 @@ from src.models.networks import check_state
 from src.runs.checkpoints import read_verified
 from src.runs.folder import RunFolder
 from src.training.clock import Clock
+from src.training.memory import is_out_of_memory, out_of_memory
 from src.training.parts import Parts
 
 log = logging.getLogger(__name__)
@@ -59,16 +61,17 @@ def _fit(parts: Parts) -> None:
 
 
 @contextlib.contextmanager
-def recorded(trainer: Trainer, folder: RunFolder, whole: RunFolder) -> Iterator[None]:
+def recorded(trainer: Trainer, settings: RunConfig, folder: RunFolder, whole: RunFolder) -> Iterator[None]:
     """Writes into status.json why a training ended early, and says how to resume it.
 
     Args:
         trainer: of the training.
+        settings: of the run.
         folder: of the run.
         whole: the run to resume: the same, or the one that this is a stage of.
 
     Raises:
-        UserError: the disk is full.
+        UserError: the disk is full, or the memory too small.
     """
     try:
         yield
@@ -81,6 +84,8 @@ def recorded(trainer: Trainer, folder: RunFolder, whole: RunFolder) -> Iterator[
                 f"A run must be able to write its files; {error.filename or folder.path}: {error.strerror}.\n"
                 f"Free some space, then resume it with: {whole.resume_command}"
             ) from error
+        if is_out_of_memory(error):
+            raise out_of_memory(error, trainer, settings, whole.resume_command) from error
         raise
     except (KeyboardInterrupt, SystemExit):
         if is_main_process():

@@ -18,9 +18,11 @@ import transformers
 from hydra import compose, initialize_config_dir
 
 from src import advise as command
+from src.advice import advice, encoded
 from src.caching import encoding
 from src.config.folder import CONF
 from src.config.model import LinearHead
+from src.errors import UserError
 from src.freezing.whole_stages import Bottom, Cut, Nothing
 from src.models.checks import read_training
 from src.runs.folder import RunFolder
@@ -223,3 +225,29 @@ def test_the_proposed_race_runs(options: Sequence[str], tmp_path: Path) -> None:
     results = [json.loads(file.read_text()) for file in folder.glob("runs/*/result.json")]
     assert {result["strategy"] for result in results} >= {"bottom:2", f"cut:{CARRIER}", "none"}
     assert (folder / "runs" / "race.json").exists()
+
+
+def test_of_texts_in_windows_the_mean_of_their_vectors_is_probed(
+    options: Sequence[str], uneven_bert: Path, labelled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = ("data.max_length=16", "data.windows=true", "data.stride=4", "max_texts=60")
+    seen: list[Any] = []
+    real = encoded.encode
+    monkeypatch.setattr(advice, "encode", lambda *given: seen.append(real(*given)) or seen[-1])
+    found = advised(options, *windows)
+    assert found.best.scores["accuracy"].value > 0.4
+    model = transformers.AutoModel.from_pretrained(uneven_bert).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(uneven_bert)
+    with labelled.open(newline="") as file:
+        texts = [row["text"] for row in csv.DictReader(file)]
+    read: Any = {"truncation": True, "max_length": 16, "stride": 4, "return_overflowing_tokens": True}
+    means = []
+    with torch.inference_mode():
+        for text in texts:
+            ids = [torch.tensor([window]) for window in tokenizer(text, **read)["input_ids"]]
+            means.append(torch.stack([model(one).last_hidden_state[0].mean(0) for one in ids]).mean(0))
+    exact = "donot_use_mm_for_euclid_dist"
+    gaps = torch.cdist(torch.from_numpy(seen[0].vectors[:, -1]), torch.stack(means), compute_mode=exact).amin(1)
+    assert float(gaps.max()) < 1e-3
+    with pytest.raises(UserError, match=r"the mean of its windows; got model\.windows=max"):
+        advised(options, *windows, "model.windows=max")

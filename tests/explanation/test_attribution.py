@@ -65,7 +65,7 @@ def scores(backbone_folder: Callable[[str], Path]) -> Make:
 
 @pytest.fixture(scope="session")
 def tokens(tokenizer: transformers.PreTrainedTokenizerFast) -> Tokens:
-    return split(TEXT, tokenizer, Reading(64))
+    return split(TEXT, tokenizer, Reading(64))[0]
 
 
 def padded(tokens: Tokens, count: int) -> Tokens:
@@ -94,7 +94,7 @@ def test_subwords_are_put_together_by_where_they_lie(tokens: Tokens) -> None:
 
 @pytest.mark.parametrize("length", [64, 9])
 def test_words_of_a_pair_have_their_side(tokenizer: transformers.PreTrainedTokenizerFast, length: int) -> None:
-    found = split(("The food was good.", "The food!"), tokenizer, Reading(length))
+    (found,) = split(("The food was good.", "The food!"), tokenizer, Reading(length))
     assert found.text == "The food was good. ⏎ The food!"
     words = [(found.side(word), found.word(word)) for word in found.spans]
     every = [(0, "The"), (0, "food"), (0, "was"), (0, "good"), (0, "."), (1, "The"), (1, "food"), (1, "!")]
@@ -109,7 +109,8 @@ def test_words_of_a_pair_have_their_side(tokenizer: transformers.PreTrainedToken
 def test_a_pair_is_explained_as_the_encoder_reads_it(
     scores: Make, tokenizer: transformers.PreTrainedTokenizerFast, architecture: str
 ) -> None:
-    label_scores, tokens = scores(architecture), split(("The food was good.", "The food!"), tokenizer, Reading(64))
+    label_scores = scores(architecture)
+    (tokens,) = split(("The food was good.", "The food!"), tokenizer, Reading(64))
     encoder, head = label_scores.network.encoder, label_scores.network.head
     encoded = tokenizer("The food was good.", "The food!", return_tensors="pt")
     inputs = {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
@@ -123,7 +124,7 @@ def test_a_pair_is_explained_as_the_encoder_reads_it(
 
 
 def test_other_scripts_have_words_too(tokenizer: transformers.PreTrainedTokenizerFast) -> None:
-    found = split("素晴 café नमस्ते …", tokenizer, Reading(64))
+    (found,) = split("素晴 café नमस्ते …", tokenizer, Reading(64))
     assert [found.text[slice(*span)] for span in found.spans.values()] == ["素", "晴", "café", "नमस्ते", "…"]
 
 
@@ -331,7 +332,7 @@ def planted(scores: Make, tokenizer: transformers.PreTrainedTokenizerFast) -> tu
         optimizer.step()
     assert float(loss.detach()) < 0.2
     optimizer.zero_grad()
-    return label_scores, [split(text(True), tokenizer, Reading(64)) for _ in range(5)]
+    return label_scores, [split(text(True), tokenizer, Reading(64))[0] for _ in range(5)]
 
 
 def test_a_planted_word_is_found_and_random_weights_forget_it(

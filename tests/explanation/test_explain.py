@@ -186,7 +186,7 @@ def test_several_texts_have_an_index_under_two_runs(run_tiny: RunTiny, tmp_path:
 
 
 def test_a_long_text_of_a_real_size_stays_small_and_a_huge_one_is_refused(tokenizer: Any, tmp_path: Path) -> None:
-    tokens = split("good food " * 70, tokenizer, Reading(128))
+    (tokens,) = split("good food " * 70, tokenizer, Reading(128))
     weights = torch.rand(6, 12, len(tokens.ids), len(tokens.ids)).softmax(-1)
     attended = Attention(weights, weights[0, 0], weights[:2, 0], 0.0)
     found = Explanation(tokens, {"a": 0.9, "b": 0.1}, ["a", "b"], {}, attended, range(6), range(12), {})

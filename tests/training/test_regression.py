@@ -211,3 +211,23 @@ def test_a_plan_and_advice(
     main("advise", [option for option in given if option != "model=bert_linear"] + [f"folder={tmp_path / 'advice'}"])
     found = json.loads((tmp_path / "advice" / "advise.json").read_text())
     assert found["backbones"][0]["metric"] == "pearson"
+
+
+@pytest.mark.parametrize("pooling", ["mean", "attention"])
+def test_documents_in_windows_have_a_number(
+    pooling: str, run_tiny: Run, prices: list[str], tmp_path: Path, said: Callable[..., str]
+) -> None:
+    windows = ["data.windows=true", "data.max_length=12", "data.stride=2", f"model.windows={pooling}"]
+    folder, result = run_tiny(*prices, *windows, "freeze=all")
+    _, numbers, texts = numbers_of(folder)
+    assert Predictor.load(folder.path).probabilities(texts) == pytest.approx(numbers, rel=1e-5)
+    longest = max(texts, key=len)
+    main(
+        "explain",
+        [f"run={folder.path}", f"text={longest}", "name=one", "methods=[occlusion]", "layers=[0]", "heads=[0]"],
+    )
+    record = json.loads((folder.path / "explanations" / "one" / "explanation.json").read_text())["runs"][0]
+    assert record["numbers"]["price"] == pytest.approx(numbers[texts.index(longest), 0], rel=1e-3)
+    assert record["window"]["of"] > 1
+    main("export", [f"run={folder.path}", "format=huggingface", f"output={tmp_path / 'out'}"])
+    assert result["metrics"]["test"]["rmse"] < 1000
