@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -210,9 +209,9 @@ def _with_texts(splits: dict[str, Split], texts: list[Text]) -> tuple[list[Text]
 
 
 def _warn_of_duplicates(splits: dict[str, Split]) -> None:
-    seen = {name: Counter(split.texts) for name, split in splits.items()}
+    seen = {name: {*split.texts} for name, split in splits.items()}
     names = list(seen)
-    pairs = [(a, b, len(seen[a].keys() & seen[b].keys())) for i, a in enumerate(names) for b in names[i + 1 :]]
+    pairs = [(a, b, len(seen[a] & seen[b])) for i, a in enumerate(names) for b in names[i + 1 :]]
     for a, b, count in pairs:
         if count:
             texts = "1 text occurs" if count == 1 else f"{count:,} texts occur"

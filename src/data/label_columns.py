@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Sequence
@@ -67,9 +68,15 @@ def read_labels(table: Table, cfg: Data, key: str = "data.label") -> Labels:
         values = [_parts(v, cfg.label_delimiter) for v in values]
     lists = [isinstance(v, list | tuple) for v in values]
     if not any(lists):
-        return Labels(table, [(value(v),) for v in values], "one")
+        return Labels(table, [_single(v) for v in values], "one")
     table.refuse([i for i, is_list in enumerate(lists) if not is_list], "one label where others have a list")
     return Labels(table, [tuple(map(value, row)) for row in values], "lists")
+
+
+@functools.lru_cache(maxsize=1 << 16, typed=True)
+def _single(label: Any) -> tuple[Value]:
+    """The one label of a row; the same object for all rows that have it."""
+    return (value(label),)
 
 
 def _check_kinds(table: Table, values: Sequence[Any], column: str) -> None:

@@ -102,7 +102,8 @@ def _indices(given: Labels, space: LabelSpace, cfg: Data) -> list[list[int]]:
                 raise _ambiguous(v, [space.names[label] for label in known[v]], given.place(i))
             if not known[v]:
                 raise _unknown(v, space, given.place(i), cfg)
-    return [[known[v][0] for v in row] for row in given.rows]
+    found = {row: [known[v][0] for v in row] for row in {*given.rows}}  # once for all rows that have the same labels
+    return [found[row] for row in given.rows]
 
 
 def _finder(space: LabelSpace) -> Callable[[Value], Sequence[int]]:

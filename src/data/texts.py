@@ -19,6 +19,8 @@ COLUMNS = ("text", "text_pair")
 
 def sides(texts: Sequence[Text]) -> list[list[str]]:
     """Returns the texts as one list; of pairs, the first texts and the second texts."""
+    if texts and isinstance(texts[0], str):
+        return [[text for text in texts if isinstance(text, str)]]
     return [list(side) for side in zip(*map(parts, texts), strict=True)] or [[]]
 
 
@@ -61,12 +63,13 @@ def read_texts(table: Table, cfg: Data, key: str) -> list[Text]:
         UserError: a column is missing, or a row has something there that is no text.
     """
     names = cfg.text_columns
-    form = "…" if isinstance(cfg.text, str) else f"[{','.join('…' for _ in names)}]"
-    rows = zip(*(table.texts(name, key, form) for name in names), strict=True)
+    if isinstance(cfg.text, str):
+        return [*table.texts(cfg.text, key)]
+    rows = zip(*(table.texts(name, key, f"[{','.join('…' for _ in names)}]") for name in names), strict=True)
     if cfg.join:
         named = (zip(names, row, strict=True) for row in rows)
         return ["\n".join(f"{name}: {value}" for name, value in row if value.strip()) for row in named]
-    return [(row[0], row[1]) if cfg.pairs else row[0] for row in rows]
+    return [(first, second) for first, second in rows]
 
 
 def check_kind(text: Text, cfg: Data) -> None:

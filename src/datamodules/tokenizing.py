@@ -89,12 +89,12 @@ def tokenize(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, reading:
     except OSError as error:
         log.warning("%s cannot be written (%s); tokens are kept in memory.", file, error.strerror or error)
         encoded = encode_all(None)
-    ids, lengths = _flat(encoded, "ids")
-    types = _flat(encoded, "types")[0].astype(np.int8) if "types" in encoded.column_names else None
-    whole = np.asarray(encoded[FULL_LENGTH], dtype=np.int64)
+    ids, lengths = _flat(encoded, "ids", np.int32)
+    types = _flat(encoded, "types", np.int8)[0] if "types" in encoded.column_names else None
+    whole = encoded.data.column(FULL_LENGTH).to_numpy()
     if reading.stride is not None:
-        return _windowed(ids.astype(np.int32), _flat(encoded, WINDOW_LENGTHS), whole, tokenizer, reading.stride)
-    return Tokens(ids.astype(np.int32), lengths, whole, types=types)
+        return _windowed(ids, _flat(encoded, WINDOW_LENGTHS, np.int64), whole, tokenizer, reading.stride)
+    return Tokens(ids, lengths, whole, types=types)
 
 
 def _windowed(
@@ -106,15 +106,20 @@ def _windowed(
 ) -> WindowedTokens:
     """Returns texts in windows, from the length of each window, and how many each text has."""
     lengths, counts = windows
-    lengths = lengths.astype(np.int64)
     return WindowedTokens(Tokens(ids, lengths, lengths), counts, full_lengths, sum(special_ends(tokenizer)) + stride)
 
 
-def _flat(encoded: Dataset, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Returns the values of a column of lists, concatenated, and the length of each list."""
-    column = encoded.data.column(name).combine_chunks()
-    lists = column.chunk(0) if hasattr(column, "chunk") else column
-    return np.asarray(lists.flatten()), np.asarray(lists.value_lengths()).astype(np.int64)
+def _flat(encoded: Dataset, name: str, dtype: type[np.integer[Any]]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Returns the values of a column of lists, concatenated, and the length of each list. The column, which is twice as
+    large or more, is never in memory as a whole."""
+    chunks = encoded.data.column(name).chunks
+    lengths = np.concatenate([np.asarray(chunk.value_lengths(), dtype=np.int64) for chunk in chunks])
+    values = np.empty(lengths.sum(), dtype=dtype)
+    end = 0
+    for chunk in chunks:
+        begin, end = end, end + len(chunk.flatten())
+        values[begin:end] = chunk.flatten()
+    return values, lengths
 
 
 def token_columns(

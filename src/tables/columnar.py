@@ -9,13 +9,15 @@ from typing import Any
 from src.errors import UserError, reason
 from src.tables.content import Content, Layout, Row, name_columns
 
+ROWS = 4_096  # that are in memory as mappings
+
 
 def read_parquet(path: Path, layout: Layout) -> Content:
     import pyarrow.parquet
 
     def opened() -> tuple[list[str], Iterable[Any]]:
         file = pyarrow.parquet.ParquetFile(path)
-        return file.schema_arrow.names, file.iter_batches()
+        return file.schema_arrow.names, file.iter_batches(ROWS)
 
     return _content(path, "a Parquet", opened)
 
@@ -37,14 +39,14 @@ def read_arrow(path: Path, layout: Layout) -> Content:
     return _content(path, "an Arrow", opened)
 
 
-def _whole(batch: Any) -> Any:
-    """Checks that no value of a record batch lies outside of its file, since nothing does so when it is read.
+def _parts(batch: Any) -> Iterator[Any]:
+    """Yields a record batch in parts of at most `ROWS` rows.
 
     Raises:
-        pyarrow.ArrowInvalid: one does.
+        pyarrow.ArrowInvalid: a value lies outside of the file, which nothing checks when the batch is read.
     """
     batch.validate(full=True)
-    return batch
+    yield from (batch.slice(first, ROWS) for first in range(0, batch.num_rows, ROWS))
 
 
 def _content(path: Path, kind: str, opened: Callable[[], tuple[list[str], Iterable[Any]]]) -> Content:
@@ -68,8 +70,8 @@ def _content(path: Path, kind: str, opened: Callable[[], tuple[list[str], Iterab
 
     def rows() -> Iterator[Row]:
         try:
-            batches = (_whole(batch).rename_columns(columns) for batch in found)
-            yield from enumerate((record for batch in batches for record in batch.to_pylist()), start=1)
+            parts = (part.rename_columns(columns) for batch in found for part in _parts(batch))
+            yield from enumerate((record for part in parts for record in part.to_pylist()), start=1)
         except Exception as error:
             raise refuse(error) from None
 

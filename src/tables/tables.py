@@ -6,7 +6,7 @@ import bisect
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ HALF = re.compile("[\ud800-\udfff]")  # of a character that takes two 16-bit uni
 
 
 MOST_WORDS = 4  # in the name of a column
+
+
+LONGEST_SHARED, MOST_SHARED = 40, 1 << 16  # characters of texts that are kept once, and how many these are
 
 
 LAYOUT = Layout()
@@ -186,8 +189,8 @@ def read_table(path: Path, layout: Layout = LAYOUT) -> Table:
         UserError: the file's kind is not known, or its content is not of that kind, or it holds no rows.
     """
     content = _open(path, layout)
-    kept = [(number, values) for number, values in _readable(path, content.rows) if values]
-    if not kept:
+    table = _table(path, content, ((number, values) for number, values in _readable(path, content.rows) if values))
+    if not table.rows:
         named = content.columns and kind_of(path) not in HEADLESS and layout.header
         what = (
             f"a header ({listed(content.columns or ())}) and nothing below"
@@ -195,7 +198,7 @@ def read_table(path: Path, layout: Layout = LAYOUT) -> Table:
             else f"nothing but blank {content.unit}s"
         )
         raise UserError(f"{path} must hold rows; it has {what}.\nIs it the right file?")
-    return _table(path, content, kept)
+    return table
 
 
 def stream_tables(path: Path, size: int, layout: Layout = LAYOUT) -> Iterator[Table]:
@@ -231,9 +234,9 @@ def _stream(path: Path, size: int, layout: Layout) -> Iterator[Table]:
     content = _open(path, layout)
     found = _readable(path, content.rows)
     empty = True
-    while part := list(itertools.islice(found, size)):
+    while (part := _table(path, content, itertools.islice(found, size))).rows:
         empty = False
-        yield _table(path, content, part)
+        yield part
     if empty:
         raise UserError(f"{name_of(path)} must hold rows; it has none.\nIs it the right file?")
 
@@ -266,7 +269,30 @@ def _unreadable(path: Path, error: OSError) -> UserError:
     return UserError(f"{path} cannot be read: {error.strerror or error}.\nCheck the file and its permissions.")
 
 
-def _table(path: Path, content: Content, rows: Sequence[Row]) -> Table:
-    names = dict.fromkeys([*(content.columns or ()), *(key for _, values in rows for key in values)])
-    columns = {name: [values.get(name) for _, values in rows] for name in names}
-    return Table(name_of(path), columns, [number for number, _ in rows], content.unit, content.repeated)
+def _table(path: Path, content: Content, rows: Iterable[Row]) -> Table:
+    """Gathers rows one by one: of millions of rows, the mappings would take several times the memory of the columns."""
+    columns: dict[str, list[Any]] = {name: [] for name in content.columns or ()}
+    numbers: list[int] = []
+    known: dict[str, str] = {}
+    for number, values in rows:
+        for name, value in values.items():
+            if name not in columns:
+                columns[name] = [None] * len(numbers)
+            columns[name].append(_shared(value, known))
+        numbers.append(number)
+        if len(values) < len(columns):
+            for column in columns.values():
+                column.extend([None] * (len(numbers) - len(column)))
+    return Table(name_of(path), columns, numbers, content.unit, content.repeated)
+
+
+def _shared(value: Any, known: dict[str, str]) -> Any:
+    """Returns a short text, such as a label, as the same object wherever it occurs.
+
+    Args:
+        value: of a cell.
+        known: the short texts so far, which grows.
+    """
+    if not isinstance(value, str) or len(value) > LONGEST_SHARED:
+        return value
+    return known.setdefault(value, value) if len(known) < MOST_SHARED else known.get(value, value)

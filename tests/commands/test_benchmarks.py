@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +16,20 @@ import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import answer, coverage, strategies
+from benchmarks import rows as many_rows
 from benchmarks import train as benchmark
 from benchmarks.generator import STRONG_SEEDS, Population
 from benchmarks.limit import forward_flops, matmul_flops_per_second
 from benchmarks.trainer import Classifier, freeze, groups
 from src.backbones.loading import load_encoder
 from src.backbones.stages import stages_of
+from src.config.folder import CONF
 from src.freezing.strategy import Stage
 from src.models.checks import read_config
 from src.models.heads import LinearHead
 from src.race.recorded import Ran, Recorded
 from src.race.rules import Exit, Goal, Reason, Rules
+from src.tables.tables import read_table
 from tests.backbones.test_backbones import source_of
 from tests.conftest import composed
 
@@ -158,3 +164,42 @@ def test_races_that_are_replayed_in_another_order_have_the_same_runs() -> None:
 def test_races_after_trials_are_seldom_wrong() -> None:
     wrong = answer.tuned(answer.FIELDS["equal"], answer.TRIALS["every second arm"], STRONG_SEEDS, 200, 30)
     assert wrong <= 6 / 30  # at most 5% each: more in one of 3,000 such tests
+
+
+def test_generated_rows_are_read_and_their_memory_measured(tmp_path: Path) -> None:
+    many_rows.generate(tmp_path, 120)
+    assert many_rows.read(tmp_path, "csv") > 0
+    tables = [read_table(tmp_path / f"rows.{kind}").columns for kind in ("csv", "parquet")]
+    assert tables[0] == tables[1]
+    assert len(tables[0]["text"]) == 120
+    assert set(tables[0]["label"]) == {*many_rows.LABELS}
+    assert {len(text.split()) for text in tables[0]["text"]} <= {*range(many_rows.SHORTEST, many_rows.LONGEST + 1)}
+    for arguments in list(many_rows.commands(tmp_path).values())[:2]:
+        composed(*(argument for argument in arguments if "=" in argument))
+
+
+MEASURED = """
+import pathlib
+from benchmarks.rows import measured
+for module in ("small", "big"):
+    print(*measured([module], pathlib.Path("."))[1:])
+"""
+
+
+def test_the_peak_of_a_command_is_its_own(tmp_path: Path) -> None:
+    (tmp_path / "small.py").write_text("print('small')")
+    (tmp_path / "big.py").write_text("print(len(b'x' * (200 << 20)))")
+    paths = os.pathsep.join([str(tmp_path), str(CONF.parent)])
+    # Not in this process, which is large itself.
+    ended = subprocess.run(
+        [sys.executable, "-c", MEASURED],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    small, said, big, length = ended.stdout.split()
+    assert (said, int(length)) == ("small", 200 << 20)
+    assert int(small) < 50e6
+    assert 200 << 20 < int(big) < 260e6

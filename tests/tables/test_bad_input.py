@@ -293,7 +293,7 @@ DATA: dict[str, tuple[Any, ...]] = {
     "bytes for texts": ("a.parquet", lambda: parquet(text=[b"a"] * 30), "bytes for a text .*: row 1, 2"),
     "bytes for labels": ("a.parquet", lambda: parquet(label=[b"a", b"b"] * 15), "bytes for a label .*: row 1, 2"),
     "nan for labels": ("a.parquet", lambda: parquet(label=[float("nan")] * 30), "no label .*: row 1, 2"),
-    "not utf-8 in parquet": ("a.parquet", not_utf8, "must be a Parquet file; .*utf-8"),
+    "not utf-8 in parquet": ("a.parquet", not_utf8, "must be a Parquet file; .*UTF8"),
     "no saved data set": (
         "d",
         saved_dataset(dataset_dict={"splits": ["train"]}),

@@ -8,6 +8,8 @@ import io
 import json
 import logging
 import re
+import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -420,3 +422,25 @@ def test_configs_of_earlier_versions_read_as_by_default(
     assert (found.header, found.quoting, found.ignore_splits) == (True, "auto", [])
     source = put(tmp_path / "in.csv", csv(ROWS[:3]))
     assert len(said(run=str(run.path), input=str(source)).splitlines()) == 3
+
+
+def test_rows_are_gathered_in_little_more_memory_than_their_texts(tmp_path: Path) -> None:
+    rows = [(f"{i} {'words ' * 12}", ("no", "maybe", "yes")[i % 3]) for i in range(20_000)]
+    for name, content in {"a.csv": csv(rows), "a.jsonl": jsonl(rows)}.items():
+        file = put(tmp_path / name, content)
+        tracemalloc.start()
+        try:
+            table = read_table(file)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        # The text of a row, a number, and four references; and a piece of the file, decoded and split into lines.
+        assert peak < len(rows) * (sys.getsizeof(rows[-1][0]) + 32 + 4 * 8) + (6 << 20)
+        assert len({id(label) for label in table.columns["label"]}) == 3
+
+
+def test_rows_may_have_different_keys(tmp_path: Path) -> None:
+    content = lines('{"text": "a", "n": 1}', "", '{"label": "x"}', '{"text": "b", "label": "y", "n": null}')
+    table = read_table(put(tmp_path / "a.jsonl", content))
+    assert table.columns == {"text": ["a", None, "b"], "n": [1, None, None], "label": [None, "x", "y"]}
+    assert table.rows == [1, 3, 4]
