@@ -4,7 +4,7 @@
     python -m benchmarks.long_documents --data ../shared/data --neutral 0   # others in each document
 
 A document is a review of Rotten Tomatoes at a random place among neutral sentences, the objective ones of Subj, with
-the label of the review. It has some 300 tokens, and the encoder reads 64 at once: a linear head on the frozen MiniLM,
+the label of the review. It has some 260 tokens, and the encoder reads 64 at once: a linear head on the frozen MiniLM,
 once for each way of reading, and on the reviews alone, which is the best that can be reached.
 """
 
