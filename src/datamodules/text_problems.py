@@ -154,10 +154,12 @@ def said_of_truncation(tokens: Mapping[str, Tokens], cfg: Data, longest: int) ->
         f"{part.texts:,} of {part.total:,} in {name} ({part.texts / part.total:.1%}) lose {part.lost:,} tokens"
         for name, part in found.items()
     )
-    limit = f"data.max_windows={cfg.max_windows} windows" if cfg.windows else f"data.max_length={cfg.reading}"
+    if cfg.windows:
+        return f"Texts are truncated at data.max_windows={cfg.max_windows} windows: {counts}. null reads all."
     lengths = np.concatenate([part.full_lengths for part in tokens.values()])
-    proposal = _proposal(lengths, cfg.max_length, longest)
-    return f"Texts are truncated at {limit}: {counts}. {proposal}"
+    whole = "" if cfg.pairs or cfg.label is None else " data.windows=true reads whole texts."
+    proposal = f"{_proposal(lengths, cfg.max_length, longest)}{whole if lengths.max() > longest else ''}"
+    return f"Texts are truncated at data.max_length={cfg.reading}: {counts}. {proposal}"
 
 
 def _proposal(lengths: NDArray[np.int64], max_length: int, longest: int) -> str:

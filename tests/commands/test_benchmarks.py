@@ -15,7 +15,7 @@ import torch
 import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import answer, coverage, strategies
+from benchmarks import answer, coverage, long_documents, strategies
 from benchmarks import rows as many_rows
 from benchmarks import train as benchmark
 from benchmarks.generator import STRONG_SEEDS, Population
@@ -32,6 +32,7 @@ from src.race.rules import Exit, Goal, Reason, Rules
 from src.tables.tables import read_table
 from tests.backbones.test_backbones import source_of
 from tests.conftest import composed
+from tests.data.test_data import write_csv
 
 
 @pytest.mark.parametrize("name", benchmark.JOBS)
@@ -58,6 +59,30 @@ def test_every_job_is_a_run(name: str) -> None:
     cfg = composed(*benchmark.JOBS[name].thaw)
     assert read_config(cfg)[1].name == benchmark.JOBS[name].freeze
     assert cfg.trainer.max_epochs == benchmark.JOBS[name].epochs
+
+
+def test_long_documents_have_one_review_at_any_place_and_every_reading_is_a_run(tmp_path: Path) -> None:
+    for name, other in (("rotten_tomatoes", "1"), ("subj", "subjective")):
+        (tmp_path / name).mkdir()
+        for split in ("train", "validation", "test"):
+            rows = [(f"{name}-{split}-{i}", other if i % 2 else {"1": "0"}.get(other, "objective")) for i in range(40)]
+            write_csv(tmp_path / name / f"{split}.csv", rows)
+    long_documents.write(tmp_path, tmp_path / "out", (30, 5, 5), 4, 0)
+    long_documents.write(tmp_path, tmp_path / "few", (30, 5, 5), 4, 6)
+    places = set()
+    for row in long_documents.rows(tmp_path / "out" / "train.csv"):
+        words = row["text"].split()
+        (place,) = [i for i, word in enumerate(words) if word.startswith("rotten_tomatoes-train")]
+        assert row["label"] == str(int(words.pop(place).rpartition("-")[2]) % 2)
+        assert {int(word.removeprefix("subj-train-")) % 2 for word in words} == {0}
+        assert len({*words}) == 4
+        places.add(place)
+    assert places == {*range(5)}
+    few = " ".join(row["text"] for row in long_documents.rows(tmp_path / "few" / "test.csv")).split()
+    assert {word for word in few if word.startswith("subj")} == {f"subj-train-{i}" for i in range(0, 12, 2)}
+    for name in (*long_documents.READINGS, long_documents.ALONE):
+        settings, _ = read_config(composed(*long_documents.overrides(name, 1, tmp_path, 2)))
+        assert settings.data.windows == name.startswith("windows")
 
 
 @pytest.mark.parametrize("name", strategies.STRATEGIES)

@@ -19,12 +19,14 @@ from src.config.folder import CONF
 from src.errors import UserError
 from src.grouping.groups import group
 from src.grouping.runs import read_runs
+from src.models.checks import read_training
 from src.predict import Predictor, format_prediction
 from src.runs.checkpoints import read_verified
 from src.runs.folder import RunFolder
+from src.runs.pretrain_config import stage_configs
 from tests.caching.test_store import FROZEN, losses
 from tests.commands.test_plan import numbers
-from tests.conftest import ARCHITECTURES, composed_for, power_cut, refusal, review_texts
+from tests.conftest import ARCHITECTURES, composed, composed_for, power_cut, refusal, review_texts
 from tests.exports.test_export import exported, run_card
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
@@ -201,6 +203,23 @@ def test_runs_with_and_without_windows_are_compared(run_tiny: Run, tmp_path: Pat
     for name, options in {"a": WINDOWS, "b": ("data.max_length=16", "data.batch_size=8")}.items():
         run_tiny(*LINEAR, *options, "trainer.max_epochs=1", name=f"runs/{name}")
     assert len(group(read_runs(tmp_path / "runs"))) == 2
+
+
+def test_a_pretraining_reads_single_sequences(tiny_bert: Path) -> None:
+    """A classification in windows may follow one that is told not to use them."""
+    both = ["experiment=mlm_then_classify", "data=reviews", "backbone/size=tiny", "data.windows=true"]
+    wrong, right = (composed(*both, *more) for more in ([], ["+pretrain.data.windows=false"]))
+    with pytest.raises(UserError, match=r"of a pretraining stage, \+pretrain\.data\.windows=false"):
+        read_training(stage_configs(wrong, RunFolder(tiny_bert))[0])
+    first, second = (read_training(cfg)[0].data for cfg in stage_configs(right, RunFolder(tiny_bert)))
+    assert (first.windows, second.windows) == (False, True)
+
+
+def test_windows_go_together_with_gradient_checkpointing(run_tiny: Run) -> None:
+    options = ("model=bert_linear", "freeze=none", *WINDOWS, "trainer.max_epochs=1")
+    _, plain = run_tiny(*options, name="plain")
+    _, again = run_tiny(*options, "trainer.gradient_checkpointing=true", name="again")
+    assert losses(again) == pytest.approx(losses(plain), abs=1e-5)
 
 
 MISTAKES = {

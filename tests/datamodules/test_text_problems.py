@@ -153,7 +153,7 @@ def test_a_file_is_labelled_with_what_was_not_read(
     ("text", "said"),
     [
         (NOTHING, "The tokenizer gives no token for the text (control"),
-        (STRANGE, "The tokenizer gives only unknown tokens for the text; its labels are meaningless"),
+        (STRANGE, "The tokenizer gives only unknown tokens for the text; its prediction is meaningless"),
         ("good " * 90, "The text is truncated from 92 to 32 tokens, as in training."),
         ("good", None),
     ],
