@@ -110,15 +110,20 @@ def backbone_folder(
     root = tmp_path_factory.mktemp("backbones")
 
     def make(architecture: str) -> Path:
-        folder = root / architecture
-        if not folder.exists():
-            torch.manual_seed(0)
-            settings = CONFIGS[architecture](len(tokenizer))
-            transformers.AutoModel.from_config(settings).save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
-        return folder
+        return saved_encoder(root / architecture, CONFIGS[architecture](len(tokenizer)), tokenizer)
 
     return make
+
+
+def saved_encoder(
+    folder: Path, settings: transformers.PretrainedConfig, tokenizer: transformers.PreTrainedTokenizerFast
+) -> Path:
+    """The folder, with a random encoder and a tokenizer in it."""
+    if not folder.exists():
+        torch.manual_seed(0)
+        transformers.AutoModel.from_config(settings).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from src import train as training
 from src.errors import UserError
 from src.predict import Predictor
 from src.runs.folder import RunFolder
-from tests.conftest import CONFIGS, composed, main, power_cut
+from tests.conftest import CONFIGS, composed, main, power_cut, saved_encoder
 
 REHEARSAL = os.environ.get("GPU_REHEARSAL") == "1"
 DEVICE = "gpu" if torch.cuda.is_available() else "cpu"
@@ -52,15 +52,11 @@ def without_dropout(
     root = tmp_path_factory.mktemp("without_dropout")
 
     def make(architecture: str) -> Path:
-        folder = root / architecture
-        if not folder.exists():
-            torch.manual_seed(0)
-            settings = CONFIGS[architecture](len(tokenizer))
-            for key in [key for key in settings.to_dict() if "dropout" in key]:
-                setattr(settings, key, 0.0 if isinstance(getattr(settings, key), float) else getattr(settings, key))
-            transformers.AutoModel.from_config(settings).save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
-        return folder
+        settings = CONFIGS[architecture](len(tokenizer))
+        for key, value in settings.to_dict().items():
+            if "dropout" in key and isinstance(value, float):
+                setattr(settings, key, 0.0)
+        return saved_encoder(root / architecture, settings, tokenizer)
 
     return make
 
