@@ -41,7 +41,9 @@ STRATEGIES = (
 LONG = " ".join(review_texts()[:4])
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize(
+    "strategy", [STRATEGIES[0], STRATEGIES[2], *(pytest.param(one, marks=pytest.mark.slow) for one in STRATEGIES[3:])]
+)
 def test_stored_windows_equal_live_ones(strategy: str, run_tiny: Run) -> None:
     options = [*strategy.split(), *WINDOWS, "optimizer.lr=1e-3"]
     _, live = run_tiny(*options, "activations=off", name="live")
@@ -51,6 +53,7 @@ def test_stored_windows_equal_live_ones(strategy: str, run_tiny: Run) -> None:
     assert stored["metrics"]["test"]["accuracy"] == live["metrics"]["test"]["accuracy"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["max", "attention"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_reads_windows(

@@ -16,7 +16,7 @@ import torch
 
 from src.predict import Predictor
 from src.runs.folder import RunFolder
-from tests.conftest import ARCHITECTURES, main, power_cut, refusal, review_texts
+from tests.conftest import main, power_cut, refusal, review_texts
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
 
@@ -56,7 +56,7 @@ def test_scores_are_those_of_the_predictions_in_their_units(run_tiny: Run, price
     assert Predictor.load(folder.path).probabilities(texts) == pytest.approx(said, rel=1e-5)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", ["bert", "modernbert"])
 def test_stored_and_computed_states_give_the_same(
     architecture: str, run_tiny: Run, prices: list[str], backbone_folder: Callable[[str], Path]
 ) -> None:
@@ -106,8 +106,7 @@ def test_files_get_numbers_and_are_evaluated(
     assert said(run=str(folder.path), text=texts[0]).split() == ["price", f"{predicted[0, 0]:.4g}"]
 
 
-@pytest.mark.parametrize("pooling", ["mean", "pooler"])
-@pytest.mark.parametrize("kind", ["huggingface", "onnx"])
+@pytest.mark.parametrize(("kind", "pooling"), [("huggingface", "mean"), ("huggingface", "pooler"), ("onnx", "mean")])
 def test_exports_give_the_same_numbers(
     kind: str, pooling: str, run_tiny: Run, prices: list[str], tmp_path: Path
 ) -> None:
