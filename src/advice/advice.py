@@ -186,9 +186,9 @@ def _deciding(metric: str | None, space: LabelSpace, texts: int) -> str:
     if metric not in (usual, other):
         raise UserError(f"metric must be {usual} or {other} for this task; got {metric}.\nChoose one, or leave it out.")
     if texts < FEWEST[metric]:
+        fix = "Add texts, or raise data.limit or data.train_size" if space.is_regression else f"Choose metric={usual}"
         raise UserError(
-            f"Advice by {metric} needs at least {FEWEST[metric]} different training texts; there are {texts:,}.\n"
-            f"{'Add texts.' if space.is_regression else f'Choose metric={usual}.'}"
+            f"Advice by {metric} needs at least {FEWEST[metric]} different training texts; there are {texts:,}.\n{fix}."
         )
     return metric
 

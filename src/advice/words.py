@@ -78,7 +78,7 @@ def _oddities(advice: Advice) -> list[str]:
         for name, part in advice.truncated.items()
         if part.texts
     ]:
-        found.append(f"data.max_length cuts off {', '.join(cut)}.")
+        found.append(f"Not read completely: {', '.join(cut)}.")
     return found
 
 

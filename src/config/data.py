@@ -42,7 +42,16 @@ SHORTEST_PAIR = 6  # tokens: RoBERTa puts four special ones around two texts
 Task = Literal["auto", "binary", "multiclass", "multilabel", "regression"]
 
 
-Label = Annotated[Annotated[Name, ONE] | Annotated[list[Name], Field(min_length=2), SEVERAL], one_or_several]
+def _different(names: list[str]) -> list[str]:
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"must list different columns; got {repeated[0]} twice.\nLeave one out")
+    return names
+
+
+Label = Annotated[
+    Annotated[Name, ONE] | Annotated[list[Name], Field(min_length=2), pydantic.AfterValidator(_different), SEVERAL],
+    one_or_several,
+]
 
 
 def _is_balanced(value: object) -> object:

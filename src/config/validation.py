@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeVar
 
 import pydantic
@@ -82,7 +83,10 @@ def value_problem(key: str, problem: Any) -> str:
         return f"{key} has no value.\nGive one: {key}=…"
     message = problem["msg"].removeprefix("Value error, ").replace("Input should", "It should")
     if problem["type"] == "value_error":
-        return f"{key} {message}.".lstrip()
+        # A message of a section may begin with one of its keys, such as `stride=8 is …`.
+        inner = re.match(r"\w+(?=[ =])", message)
+        joint = "." if key and inner and isinstance(problem["input"], dict) and inner[0] in problem["input"] else " "
+        return f"{key}{joint}{message}.".lstrip()
     return f"{key} has an invalid value: {problem['input']!r}.\n{message}."
 
 

@@ -51,6 +51,11 @@ def standardised(space: LabelSpace, train: NDArray[np.float32], source: str) -> 
     Raises:
         UserError: a target is constant.
     """
+    if len(train) < 2:
+        raise UserError(
+            f"Numbers need at least two training texts, to standardise them; {source} leaves one.\n"
+            "Add texts, or raise data.train_size or data.limit."
+        )
     numbers = train.astype(np.float64)
     mean, std = numbers.mean(0), numbers.std(0)
     for name, spread, largest in zip(space.names, std, np.abs(numbers).max(0), strict=True):
@@ -74,8 +79,10 @@ def _numbers(table: Table, column: str, key: str) -> list[float]:
         f"something other than a number in column {column!r}{shown}",
         "data.task=regression needs numbers such as 3.5, with a point.",
     )
-    unusable = [i for i, value in enumerate(found) if value is not None and not abs(value) <= LARGEST]
+    unusable = [i for i, value in enumerate(found) if value is not None and not math.isfinite(value)]
     table.refuse(unusable, f"NaN or an infinite number in column {column!r}")
+    large = [i for i, value in enumerate(found) if value is not None and abs(value) > LARGEST]
+    table.refuse(large, f"a number beyond {LARGEST:.2g} in column {column!r}", "Give it in a larger unit.")
     return [value for value in found if value is not None]
 
 

@@ -100,10 +100,10 @@ class Explanation:
         spans = [*self.tokens.spans.values()]
         begin, end = spans[0][0], spans[-1][1]
         first, last = len(self.tokens.text[:begin].split()) + 1, len(self.tokens.text[:end].split())
+        change = f"{window.label} would change" if self.regression else f"the probability of {window.label} would fall"
         return (
             f"The text is read in {len(window.logits)} windows; this explains window {window.index + 1}, words {first} "
-            f"to {last}, without which the probability of {window.label} would fall most. All values are changes of "
-            "the whole text's score."
+            f"to {last}, without which {change} most. All values are changes of the whole text's score."
         )
 
 

@@ -133,7 +133,7 @@ def _write_figures(side: Side, folder: Path, ending: str) -> str | None:
     words = [*map(tokens.label, tokens.spans)]
     for name, attribution in found.attributions.items():
         title = f"{name.replace('_', ' ')} of {found.labels[0]}, {side.title}"
-        figure = plots.importance(words, tokens.by_word(attribution.values[0]).tolist(), title)
+        figure = plots.importance(words, tokens.by_word(attribution.values[0]).tolist(), title, found.regression)
         save(figure, folder, f"{name}{ending}")
     if found.attention:
         weights = _chosen(found)
@@ -174,6 +174,7 @@ def _payload(side: Side) -> dict[str, Any]:
         "title": side.title,
         "text": tokens.text,
         "labels": found.labels,
+        "regression": found.regression,
         "tokens": tokens.names,
         "special": tokens.special.tolist(),
         "words": tokens.words,

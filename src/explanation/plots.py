@@ -28,9 +28,9 @@ MOST_WORDS = 300  # in a figure
 STYLES = ("o-", "s--", "^:")  # of methods, distinguishable without colour
 
 
-def importance(words: Sequence[str], values: Sequence[float], title: str) -> Figure:
-    """Draws one bar per word, in the order of the text; bars to the right support the label. Of a long text, the most
-    important words are shown."""
+def importance(words: Sequence[str], values: Sequence[float], title: str, regression: bool = False) -> Figure:
+    """Draws one bar per word, in the order of the text; bars to the right support the label, or raise the number. Of a
+    long text, the most important words are shown."""
     chosen = np.sort(np.argsort(-np.abs(values), kind="stable")[:MOST_WORDS])
     words, values = [words[i] for i in chosen], [values[i] for i in chosen]
     figure = Figure(figsize=(7, 1.2 + 0.2 * len(words)), layout="constrained")
@@ -41,7 +41,7 @@ def importance(words: Sequence[str], values: Sequence[float], title: str) -> Fig
     axes.set_yticks(range(len(words)), [_plain(word) for word in words], fontsize=8)
     axes.set_ylim(len(words) - 0.4, -0.6)
     axes.set_title(_plain(title), fontsize=10)
-    axes.set_xlabel("logits: left against the label, right for it")
+    axes.set_xlabel("change of the number" if regression else "logits: left against the label, right for it")
     axes.grid(alpha=0.3, axis="x")
     return figure
 

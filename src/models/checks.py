@@ -123,7 +123,8 @@ def check_monitor(settings: RunConfig, corpus: Corpus) -> None:
     Raises:
         UserError: a metric is not a score of this task.
     """
-    known = {"loss", *corpus.space.scores, *(f"{LABEL_F1}{name}" for name in corpus.space.names)}
+    space = corpus.space
+    known = {"loss", *space.scores, *(f"{LABEL_F1}{name}" for name in space.names if not space.is_regression)}
     if settings.race and (wrong := settings.race.deciding(settings.data.task)) not in known:
         raise UserError(f"race.metric must be a score of this task; got {wrong}.\n{nearest(wrong, known)}")
     for key, metric in _monitored(settings).items():

@@ -164,6 +164,8 @@ class _Records:
             fix += f" {self._no_quotes}"
         elif fields == 1 and (other := next((m for m in OTHERS if m in self.taken[0] and m != self.delimiter), None)):
             fix += f" If {other!r} is the delimiter: {delimiter_override(other, self.layout.section)}"
+        elif columns == 1:
+            fix += f" If the columns have another delimiter: {self.layout.section}delimiter=…"
         until = f", since a quote extends to line {self._last}" if len(self.taken) > 1 else ""
         return UserError(
             f"Every row of {self.path} must have the {'header' if self.layout.header else 'first row'}'s "

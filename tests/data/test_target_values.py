@@ -66,7 +66,7 @@ def test_quantiles() -> None:
         ("1,5", "something other than a number in column 'score', '1,5': line 4"),
         ("nan", "NaN or an infinite number in column 'score': line 4"),
         ("inf", "NaN or an infinite number in column 'score': line 4"),
-        ("1e39", "NaN or an infinite number in column 'score': line 4"),  # beyond float32
+        ("1e39", r"a number beyond 3.4e\+38 in column 'score': line 4"),  # of float32
     ],
 )
 def test_what_is_no_number_is_named_with_its_row(value: str, problem: str, tmp_path: Path) -> None:
@@ -94,6 +94,17 @@ def test_constant_targets_are_refused(tmp_path: Path) -> None:
     file = write_csv(tmp_path / "data.csv", [(t, "2.5", p) for t, _, p in ROWS], HEADER)
     with pytest.raises(UserError, match=r"must differ between texts; .* in column 'score' are all about 2\.5"):
         corpus.load(settings(file, **NUMBERS))
+
+
+def test_one_training_text_is_too_few(tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "data.csv", ROWS, HEADER)
+    with pytest.raises(UserError, match=r"at least two training texts.*\n.*data\.train_size"):
+        corpus.load(settings(file, **NUMBERS, train_size=1))
+
+
+def test_a_target_may_not_be_named_twice() -> None:
+    with pytest.raises(ValidationError, match="must list different columns; got score twice"):
+        settings(None, label=["score", "score"], task="regression")
 
 
 def test_regression_is_suggested_but_never_inferred(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

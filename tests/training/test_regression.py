@@ -191,6 +191,11 @@ def test_scores_without_spread() -> None:
             ["monitor.metric=validation/accuracy", "data.max_length=32"],
             "monitor.metric must be validation/ and a score of this task",
         ),
+        (
+            ["monitor.metric=validation/f1/price", "data.max_length=32"],
+            "and a score of this task; got validation/f1/price",
+        ),
+        (["data.class_weights=balanced"], "data.class_weights is for classes; task=regression predicts numbers"),
         (["data.label=text", "data.max_length=32"], "something other than a number in column 'text'"),
     ],
 )

@@ -105,7 +105,7 @@ const drawWords = () => {
     if (place < 0) return "";
     const sum = method.values[place].reduce((a, b) => a + b, 0);
     const steps = method.steps ? `, with ${method.steps} steps` : "";
-    return `${names[i]}: the sum of the values is ${signed(sum)} logits; from the fully masked text to the text, the ` +
+    return `${names[i]}: the sum of the values is ${signed(sum)}${side.regression ? "" : " logits"}; from the fully masked text to the text, the ` +
       `score of ${label} changes by ${signed(method.change[place])} (difference ${(100 * method.missing[place]).toFixed(1)}%${steps}).`;
   }).join(" ") + (name === "integrated_gradients" ? "" : " Only for integrated gradients must both be equal.");
 };
