@@ -209,11 +209,17 @@ class LastPhaseStopping(EarlyStopping):
     Args:
         monitor: the metric that must improve.
         mode: `auto`, or the one that the metric has in any case.
+        patience: validations without improvement.
         options: Lightning's.
+
+    Raises:
+        ValueError: the mode contradicts the metric, or the patience is no number of validations.
     """
 
-    def __init__(self, monitor: str, mode: str = "auto", **options: Any) -> None:
-        super().__init__(monitor, mode=resolved(mode, monitor), **options)
+    def __init__(self, monitor: str, mode: str = "auto", patience: int = 3, **options: Any) -> None:
+        if type(patience) is not int or patience < 0:
+            raise ValueError(f"patience must be a number of validations, such as 3; got {patience!r}")
+        super().__init__(monitor, mode=resolved(mode, monitor), patience=patience, **options)
 
     def _should_skip_check(self, trainer: Trainer) -> bool:
         module = _freezable(trainer.lightning_module)

@@ -322,6 +322,10 @@ CONFIG: dict[str, tuple[Any, ...]] = {
         r"race\.rates\.none\.lr is not a key of this config\.\nTo add it: \+race\.rates\.none\.lr=…",
         *("-m", "sweep=race", "race.rates.none.lr=[1e-5]"),
     ),
+    "patience that is no number": (
+        r"patience must be a number of validations, such as 3; got 'no'",
+        "callbacks.early_stopping.patience=no",
+    ),
     "key of nothing": (
         r"patience is not a key of this config\.\ncallbacks\.early_stopping has no keys, since it is null; remove this",
         *("callbacks=no_early_stopping", "callbacks.early_stopping.patience=3"),
