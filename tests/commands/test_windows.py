@@ -103,7 +103,7 @@ def by_hand(predictor: Predictor, text: str, pooling: str) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("pooling", ["mean", "max", "attention"])
-@pytest.mark.parametrize("head", ["bert_linear", "bert_bilstm"])
+@pytest.mark.parametrize("head", ["bert_linear", pytest.param("bert_bilstm", marks=pytest.mark.slow)])
 def test_predictions_and_exports_are_those_of_the_training(
     head: str, pooling: str, run_tiny: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,7 +129,9 @@ def test_predictions_and_exports_are_those_of_the_training(
     assert not (tmp_path / "onnx").exists()
 
 
-@pytest.mark.parametrize("pooling", ["mean", "max", "attention"])
+@pytest.mark.parametrize(
+    "pooling", ["attention", *(pytest.param(one, marks=pytest.mark.slow) for one in ("mean", "max"))]
+)
 def test_an_explanation_names_the_window_that_decides(pooling: str, run_tiny: Run) -> None:
     run, _ = run_tiny(*LINEAR, *WINDOWS, f"model.windows={pooling}", "optimizer.lr=0.05", "trainer.max_epochs=1")
     page = explaining.explain(composed_for("explain", run=str(run.path), text=LONG))
@@ -170,6 +172,7 @@ def document(predictor: Predictor, windows: list[list[int]], pooling: str) -> to
     return found.mean(0) if pooling == "mean" else found.amax(0)
 
 
+@pytest.mark.slow
 def test_a_plan_counts_windows_and_a_run_needs_its_flops(
     run_tiny: Run, tiny_bert: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -218,6 +221,7 @@ def test_a_pretraining_reads_single_sequences(tiny_bert: Path) -> None:
     assert (first.windows, second.windows) == (False, True)
 
 
+@pytest.mark.slow
 def test_windows_go_together_with_gradient_checkpointing(run_tiny: Run) -> None:
     options = ("model=bert_linear", "freeze=none", *WINDOWS, "trainer.max_epochs=1")
     _, plain = run_tiny(*options, name="plain")
