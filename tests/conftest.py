@@ -106,24 +106,22 @@ def tokenizer() -> transformers.PreTrainedTokenizerBase:
 def backbone_folder(
     tokenizer: transformers.PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Path]:
-    """The folder of a tiny random encoder of an architecture, made on first use."""
+    """The folder of a tiny random encoder of an architecture, with or without dropout, made on first use."""
     root = tmp_path_factory.mktemp("backbones")
 
-    def make(architecture: str) -> Path:
-        return saved_encoder(root / architecture, CONFIGS[architecture](len(tokenizer)), tokenizer)
+    def make(architecture: str, dropout: bool = True) -> Path:
+        folder = root / (architecture if dropout else f"{architecture}_without_dropout")
+        if not folder.exists():
+            torch.manual_seed(0)
+            settings = CONFIGS[architecture](len(tokenizer))
+            for key, value in settings.to_dict().items():
+                if not dropout and "dropout" in key and isinstance(value, float):
+                    setattr(settings, key, 0.0)
+            transformers.AutoModel.from_config(settings).save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+        return folder
 
     return make
-
-
-def saved_encoder(
-    folder: Path, settings: transformers.PretrainedConfig, tokenizer: transformers.PreTrainedTokenizerFast
-) -> Path:
-    """The folder, with a random encoder and a tokenizer in it."""
-    if not folder.exists():
-        torch.manual_seed(0)
-        transformers.AutoModel.from_config(settings).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

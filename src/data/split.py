@@ -53,9 +53,13 @@ def quantiles(targets: NDArray[np.float32], most: int) -> NDArray[np.int64]:
 
     Args:
         targets: float32 [examples, targets].
-        most: quantiles, ten at most; equal numbers are in the same one.
+        most: quantiles, ten at most. Equal numbers are in the same one, and one that is less than half as large as
+            those of different numbers becomes part of the one before.
     """
     from scipy.stats import rankdata
 
+    count = max(1, min(MOST_QUANTILES, most))
     ranks = rankdata(rankdata(targets, axis=0).mean(1), method="min") - 1
-    return np.unique(ranks * max(1, min(MOST_QUANTILES, most)) // len(targets), return_inverse=True)[1]
+    _, found = np.unique(ranks * count // len(targets), return_inverse=True)
+    large = np.bincount(found) * 2 * count >= len(targets)
+    return np.asarray(np.maximum(np.cumsum(large) - 1, 0)[found])

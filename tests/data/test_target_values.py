@@ -55,6 +55,8 @@ def test_quantiles() -> None:
     assert (np.diff(quantiles(np.sort(numbers, axis=0), 10)) >= 0).all()
     assert set(quantiles(numbers, 0)) == {0}
     assert len(set(quantiles(np.float32([[0]] * 9 + [[1]]), 10))) <= 2  # equal numbers are in one
+    few = np.float32([[0]] * 297 + [[1], [2], [3]])  # too few for a place in each of five folds
+    assert set(quantiles(few, 10)) == {0}
     assert np.bincount(divide(quantiles(numbers, 10), 5, 0)).tolist() == [40] * 5
 
 
