@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -58,13 +59,13 @@ def standardised(space: LabelSpace, train: NDArray[np.float32], source: str) -> 
         )
     numbers = train.astype(np.float64)
     mean, std = numbers.mean(0), numbers.std(0)
-    for name, spread, largest in zip(space.names, std, np.abs(numbers).max(0), strict=True):
-        if spread <= LEAST_SPREAD * largest:
+    for name, column, spread in zip(space.names, numbers.T, std, strict=True):
+        if spread <= LEAST_SPREAD * np.abs(column).max():
             raise UserError(
                 f"Targets must differ between texts; those of the training texts of {source} in column {name!r} are "
-                f"all about {numbers[0, space.names.index(name)]:g}.\nIs data.label the right column?"
+                f"all about {column[0]:g}.\nIs data.label the right column?"
             )
-    return LabelSpace(space.objective, space.names, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
+    return replace(space, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
 
 
 def _numbers(table: Table, column: str, key: str) -> list[float]:
