@@ -51,6 +51,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize("frozen", FROZEN[:2])
+@pytest.mark.slow
 def test_all_divisions_of_the_same_texts_encode_each_text_once(
     frozen: str, data: tuple[str, ...], encoded: list[int], run_tiny: Run, tmp_path: Path
 ) -> None:

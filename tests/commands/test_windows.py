@@ -70,8 +70,11 @@ def test_every_architecture_reads_windows(
 
 @pytest.mark.parametrize(
     "options",
-    [("model=bert_linear", "freeze=none"), (*LINEAR, "model.windows=attention"), ("freeze=bottom", "freeze.layers=2")],
-    ids=["live", "stored", "bilstm"],
+    [
+        pytest.param(("model=bert_linear", "freeze=none"), id="live", marks=pytest.mark.slow),
+        pytest.param((*LINEAR, "model.windows=attention"), id="stored"),
+        pytest.param(("freeze=bottom", "freeze.layers=2"), id="bilstm", marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_goes_on_bit_for_bit(options: tuple[str, ...], run_tiny: Run, tmp_path: Path) -> None:
     run_tiny(*options, *WINDOWS, name="whole")

@@ -701,6 +701,7 @@ def test_a_config_with_a_foreign_target_is_refused(made: Make) -> None:
         runs(last)
 
 
+@pytest.mark.slow
 def test_pictures_show_the_best_of_very_many_groups(made: Make) -> None:
     for number in range(45):
         last = made("freeze=all", f"optimizer.head_lr={number + 1}e-5", accuracy=0.5 + number / 100)

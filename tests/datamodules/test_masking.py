@@ -334,6 +334,7 @@ def test_bfloat16_and_packing_train(pretrain: Train) -> None:
     assert result["metrics"]["test"]["perplexity"] < 400
 
 
+@pytest.mark.slow
 def test_ten_sentences_are_learned_by_heart(pretrain: Train, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     for name in ("train", "validation", "test"):
@@ -352,6 +353,7 @@ def test_ten_sentences_are_learned_by_heart(pretrain: Train, tmp_path: Path) -> 
     assert result["history"][-1]["train/accuracy"] > 0.9
 
 
+@pytest.mark.slow
 def test_both_halves_in_one_command(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "both")
     cfg = composed(

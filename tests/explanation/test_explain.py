@@ -148,6 +148,7 @@ def test_the_command_knows_every_method() -> None:
     assert (*OF_IMPORTANCE, "attention") == METHODS
 
 
+@pytest.mark.slow
 def test_several_texts_have_an_index_under_two_runs(run_tiny: RunTiny, tmp_path: Path) -> None:
     rows = ["data=reviews_aspects", "freeze=lora", "freeze.rank=2", "model=bert_linear"]
     one, _ = run_tiny(*rows)

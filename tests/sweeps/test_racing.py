@@ -228,6 +228,7 @@ def test_each_arm_races_with_the_best_of_its_trials(
 
 
 @pytest.mark.parametrize("jobs", [1, 5, 6, 7])
+@pytest.mark.slow
 def test_a_race_that_is_interrupted_in_its_trials_goes_on(
     runs: dict[str, list[RunFolder]], trials: dict[str, list[RunFolder]], tmp_path: Path, jobs: int
 ) -> None:
@@ -239,6 +240,7 @@ def test_a_race_that_is_interrupted_in_its_trials_goes_on(
     assert [*interrupted.launched, *again.launched] == whole.launched
 
 
+@pytest.mark.slow
 def test_a_failed_trial_is_out_for_good(
     runs: dict[str, list[RunFolder]],
     trials: dict[str, list[RunFolder]],
@@ -258,6 +260,7 @@ def test_a_failed_trial_is_out_for_good(
     assert "ValueError: out of luck" in shown
 
 
+@pytest.mark.slow
 def test_an_arm_leaves_if_all_its_trials_fail(
     runs: dict[str, list[RunFolder]], trials: dict[str, list[RunFolder]], tmp_path: Path
 ) -> None:
@@ -429,6 +432,7 @@ def test_rates_that_are_given_are_kept(
     assert list(next(iter(arms.values())).trials) == settings
 
 
+@pytest.mark.slow
 def test_trials_of_folds_are_of_the_first_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folds = ("data.folds=3", "data.fold=range(0,3)", "data.repeat=0,1", "seed=1")
     arms = arms_of(monkeypatch, tmp_path, "freeze=none,bottom", *folds)

@@ -71,6 +71,7 @@ def test_the_last_group_of_an_epoch_counts_what_it_has(size: int, batches: int, 
     assert_same(joined, accumulated)
 
 
+@pytest.mark.slow
 def test_masked_tokens_count_over_the_whole_step(pretrain: Train) -> None:  # noqa: F811
     options = [
         "data.buckets=false",
@@ -175,6 +176,7 @@ def test_overfitting_takes_the_same_batches_in_every_epoch(run_tiny: Run, watch:
     assert result["texts"]["validation"] == 60 - result["texts_left_out"].get("validation", 0)
 
 
+@pytest.mark.slow
 def test_overfitting_learns_its_batches_by_heart(run_tiny: Run) -> None:
     options = ["trainer.overfit_batches=1", "trainer.max_epochs=60", "optimizer.lr=3e-3", "scheduler=constant"]
     _, result = run_tiny(*EXACT[:5], *options, "data.batch_size=8", "callbacks=no_early_stopping")

@@ -142,6 +142,7 @@ def test_an_explanation_is_about_the_number(run_tiny: Run, prices: list[str]) ->
     assert "probability" not in page.partition("<script")[0]
 
 
+@pytest.mark.slow
 def test_runs_are_compared_by_texts_and_seeds(run_tiny: Run, prices: list[str], tmp_path: Path) -> None:
     for freeze in ("all", "none"):
         for seed in (1, 2, 3):

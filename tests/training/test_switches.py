@@ -219,6 +219,7 @@ def test_a_profile_is_left_in_the_folder_of_the_run(kind: str, run_tiny: Run) ->
     assert any(kind in file.name and file.stat().st_size for file in files)
 
 
+@pytest.mark.slow
 def test_progress_and_summary_can_be_turned_off_and_on(
     run_tiny: Run,
     watch: Watch,  # noqa: F811
