@@ -32,6 +32,7 @@ from src import train as training
 from src.backbones.scratch import train_tokenizer
 from src.config.backbone import Scratch
 from src.config.folder import CONF
+from src.models import inference
 from src.models.checks import read_config
 from src.runs.folder import RunFolder
 from src.training import parts
@@ -74,6 +75,7 @@ CONFIGS: dict[str, Callable[[int], transformers.PretrainedConfig]] = {
 ARCHITECTURES = tuple(CONFIGS)
 TYPED = ("bert", "roberta", "xlm-roberta", "electra", "albert")  # those that tell the texts of a pair apart by type
 PAIRS = "[text,aspects]"  # columns of the reviews, as pairs
+BF16 = pytest.mark.skipif(inference.emulates_bf16("cpu"), reason="this processor has no bfloat16")
 SIZES = {"model=bert_linear": ["model.dropout=0.1"], "model=bert_mlm": []}  # of heads in short runs
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -47,3 +47,16 @@ def cast_matrices(network: nn.Module, dtype: torch.dtype) -> None:
     for layer in network.modules():
         if isinstance(layer, nn.Linear):
             layer.to(dtype)
+
+
+def emulates_bf16(device: str) -> bool:
+    """Whether a device computes in bfloat16 without instructions for it: on such a CPU a matrix product takes tens of
+    times as long as in float32, and there is no LSTM.
+
+    Args:
+        device: its type, such as `cpu` or `cuda`.
+    """
+    if device == "cuda":
+        return not torch.cuda.is_bf16_supported(including_emulation=False)
+    # Of oneDNN, which computes the products.
+    return device == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()

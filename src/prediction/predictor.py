@@ -67,7 +67,8 @@ class Predictor:
 
         Args:
             path: the run folder.
-            precision: of matrix products: float32 or bf16; None: as in training.
+            precision: of matrix products: float32 or bf16; None: as in training. Float32 on a device that only
+                emulates bf16, where it would be slower.
             device: the device to use; None: the accelerator if there is one, else the CPU.
 
         Raises:
@@ -89,9 +90,10 @@ class Predictor:
                 cfg.backbone.tokenizer = str(folder.model)
             elif commit := (result.get("backbone") or {}).get("revision"):
                 cfg.backbone.revision = commit  # branches on the hub may have changed since
+        device = device or _accelerator() or "cpu"
         with without_garbage_collection():
-            predictor = _load(cfg, folder, result, precision or str(cfg.trainer.precision))
-        predictor.network.to(device or _accelerator() or "cpu")
+            predictor = _load(cfg, folder, result, _fast(precision or str(cfg.trainer.precision), device))
+        predictor.network.to(device)
         return predictor
 
     def __call__(self, texts: Sequence[Text]) -> list[list[Scored]]:
@@ -213,6 +215,13 @@ class Predictor:
         with torch.inference_mode(), torch.autocast(device.type, self.dtype, enabled=mixed_precision):
             logits: torch.Tensor = self.network({name: tensor.to(device) for name, tensor in batch.items()})
         return logits
+
+
+def _fast(precision: str, device: str) -> str:
+    """The same, or float32 instead of bf16 where the device is slower at that."""
+    from src.models.inference import emulates_bf16
+
+    return "float32" if precision.startswith("bf16") and emulates_bf16(device.partition(":")[0]) else precision
 
 
 def _load(cfg: DictConfig, folder: RunFolder, result: dict[str, Any], precision: str) -> Predictor:

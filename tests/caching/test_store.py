@@ -27,7 +27,7 @@ from src.runs.folder import RunFolder
 from src.store import entries
 from src.store import store as store_store
 from src.store.store import Mapped, Shape, Store
-from tests.conftest import ARCHITECTURES, PAIRS
+from tests.conftest import ARCHITECTURES, BF16, PAIRS
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
 FROZEN = {
@@ -80,7 +80,7 @@ def test_every_architecture_continues_from_the_store_or_gives_the_reason(
     assert losses(stored) == pytest.approx(losses(live), abs=1e-4)
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("precision", ["32-true", pytest.param("bf16-mixed", marks=BF16)])
 def test_a_store_is_built_once_for_all_runs_with_the_same_prefix(
     precision: str, run_tiny: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,7 +95,10 @@ def test_a_store_is_built_once_for_all_runs_with_the_same_prefix(
 
 @pytest.mark.parametrize(
     "change",
-    ["backbone", "data.max_length=16", "freeze=embeddings", "model=bert_linear", "trainer.precision=bf16-mixed"],
+    [
+        *("backbone", "data.max_length=16", "freeze=embeddings", "model=bert_linear"),
+        pytest.param("trainer.precision=bf16-mixed", marks=BF16),
+    ],
 )
 def test_another_prefix_text_length_depth_or_dtype_has_another_store(
     change: str, run_tiny: Run, tmp_path: Path, tiny_bert: Path, tokenizer: Any

@@ -27,7 +27,7 @@ from src.runs.folder import RunFolder
 from src.training import parts
 from tests.backbones.test_backbones import source_of
 from tests.commands.test_commands import run as command
-from tests.conftest import composed
+from tests.conftest import BF16, composed
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
 ARCHITECTURES = ("bert", "roberta", "distilbert", "electra", "deberta-v2", "modernbert")
@@ -311,6 +311,7 @@ def test_phases_show_in_tensorboard(run_tiny: Run) -> None:
     assert {"freezing/phase/text_summary", "freezing/audit/text_summary"} <= set(events.Tags()["tensors"])
 
 
+@BF16
 def test_phases_go_with_accumulation_and_bfloat16(run_tiny: Run, watch: Watch) -> None:
     mixed = ["trainer.accumulate_grad_batches=3", "trainer.precision=bf16-mixed", "data.batch_size=8"]
     _, result = run_tiny("freeze=lp_ft", "freeze.epochs=1", *FEW, *mixed)

@@ -22,6 +22,7 @@ import torch
 from src.config.folder import CONF
 from src.data.labels import LabelSpace
 from src.errors import UserError
+from src.models import inference
 from src.predict import Predictor
 from src.prediction import label_file
 from src.runs.find import find_run
@@ -94,7 +95,7 @@ def test_predictions_are_those_of_the_run_itself(
         assert float(score) == pytest.approx(np.nan if expected is None else expected, abs=6e-4, nan_ok=True), name
 
 
-def test_the_predictor_gives_each_text_its_labels(run_tiny: Run) -> None:
+def test_the_predictor_gives_each_text_its_labels(run_tiny: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, result = run_tiny("model=bert_linear", "freeze=all")
     predictor = Predictor.load(folder.path)
     texts = ["Good camera.", "Bad.", "Good camera and a battery that lasts for days, which is rare.", ""]
@@ -108,6 +109,7 @@ def test_the_predictor_gives_each_text_its_labels(run_tiny: Run) -> None:
     assert predictor.decide(together) == [[scored[0][0]] for scored in predictor(texts)]
     with pytest.raises(UserError, match="a list of texts; got a single one"):  # not a label for each letter
         predictor(texts[0])
+    monkeypatch.setattr(inference, "emulates_bf16", lambda device: False)
     quick = Predictor.load(folder.path, "bf16")
     assert quick.dtype == torch.bfloat16
     assert quick.probabilities(texts) == pytest.approx(together, abs=0.02)

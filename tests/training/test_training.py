@@ -22,12 +22,14 @@ from src import train as training
 from src.backbones.loading import load_encoder
 from src.backbones.stages import stages_of
 from src.errors import UserError
+from src.models import inference
 from src.modules import freezable
 from src.modules.classifier import TextClassifier
+from src.prediction.predictor import Predictor
 from src.runs.folder import RunFolder
 from src.training import parts
 from tests.backbones.test_backbones import source_of
-from tests.conftest import LAYERS, composed, refusal
+from tests.conftest import BF16, LAYERS, composed, refusal
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
 EVERYTHING = {"embeddings", *(f"layer.{i}" for i in range(LAYERS)), "head"}
@@ -298,9 +300,26 @@ def test_accumulation_counts_steps_of_the_optimizer(run_tiny: Run, watch: Watch)
     assert watch.module.trainer.lr_scheduler_configs[0].scheduler.last_epoch == 4
 
 
+@BF16
 def test_bfloat16_trains(run_tiny: Run) -> None:
     _, result = run_tiny("freeze=none", "trainer.precision=bf16-mixed", "trainer.max_epochs=1")
     assert math.isfinite(result["metrics"]["test"]["loss"])
+
+
+@pytest.mark.parametrize("emulated", [True, False])
+def test_bfloat16_that_is_only_emulated_is_named_and_not_predicted_in(
+    emulated: bool, run_tiny: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(inference, "emulates_bf16", lambda device: emulated)
+    folder, _ = run_tiny("model=bert_linear", "trainer.precision=bf16-mixed", "trainer.max_epochs=1")
+    assert ("bf16-mixed needs a processor with instructions for bfloat16" in caplog.text) is emulated
+    assert Predictor.load(folder.path).dtype == (torch.float32 if emulated else torch.bfloat16)
+
+
+def test_an_lstm_needs_real_bfloat16(run_tiny: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "emulates_bf16", lambda device: True)
+    with pytest.raises(UserError, match=r"cannot compute an LSTM without\.\nChoose trainer\.precision=32-true\."):
+        run_tiny("model=bert_bilstm", "trainer.precision=bf16")
 
 
 @pytest.mark.parametrize(
