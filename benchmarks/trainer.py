@@ -30,8 +30,9 @@ from transformers import (
 
 from src.config.backbone import Pretrained
 from src.models.heads import BiLSTMHead, LinearHead, pool_states
+from src.modules.optimizers import HEAD_LR, PROBE_LR
 
-LR, HEAD_LR, DECAY, WARMUP = 5e-5, 1e-3, 0.01, 0.06  # conf/optimizer/adamw.yaml and conf/scheduler/linear.yaml
+LR, DECAY, WARMUP = 5e-5, 0.01, 0.06  # conf/optimizer/adamw.yaml and conf/scheduler/linear.yaml
 
 
 class Classifier(nn.Module):
@@ -74,7 +75,8 @@ def freeze(encoder: Any, strategy: str) -> None:
 def groups(model: Classifier) -> list[dict[str, Any]]:
     """Returns an optimizer with the learning rates and weight decay of Thaw's."""
     found = []
-    for part, rate in ((model.encoder, LR), (model.head, HEAD_LR)):
+    is_probe = isinstance(model.head, LinearHead) and not any(p.requires_grad for p in model.encoder.parameters())
+    for part, rate in ((model.encoder, LR), (model.head, PROBE_LR if is_probe else HEAD_LR)):
         parameters = [p for p in part.parameters() if p.requires_grad]
         found.append({"params": [p for p in parameters if p.ndim > 1], "lr": rate, "weight_decay": DECAY})
         found.append({"params": [p for p in parameters if p.ndim <= 1], "lr": rate, "weight_decay": 0.0})

@@ -12,7 +12,7 @@ from src.advice.advice import Advice
 from src.config.quoting import quoted, quoted_path
 
 # A head on stored vectors: epochs cost next to nothing, and with fewer it is not trained to the end.
-HEAD_EPOCHS, HEAD_LR = 50, 5e-3
+HEAD_EPOCHS = 50
 
 
 # Of the strategies that train layers, the one that was least below the best in benchmarks/results/table.csv: gradual
@@ -50,7 +50,7 @@ class Experiment:
         if self.settings:
             lines += ["", "freeze:", *(f"  {key}: {json.dumps(value)}" for key, value in self.settings.items())]
         if self.freeze in ("all", "cut", "mix"):
-            lines += ["", "optimizer:", f"  head_lr: {HEAD_LR}", "trainer:", f"  max_epochs: {HEAD_EPOCHS}"]
+            lines += ["", "trainer:", f"  max_epochs: {HEAD_EPOCHS}"]
         return "\n".join(lines) + "\n"
 
 

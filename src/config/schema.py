@@ -30,7 +30,7 @@ class Monitor(Section):
 
 class Optimizer(Component):
     lr: LearningRate
-    head_lr: LearningRate | None = None
+    head_lr: LearningRate | Literal["auto"] | None = None
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     thaw_warmup: Annotated[float, Field(ge=0, le=1)] = 0.0
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0

@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from src.config.schema import Optimizer as Rates
 from src.freezing.strategy import HEAD, Stage
 
 if TYPE_CHECKING:
@@ -21,12 +22,29 @@ if TYPE_CHECKING:
 OWN_KEYS = ("_target_", "lr", "head_lr", "weight_decay", "layer_decay", "thaw_warmup")
 
 
+# For `head_lr: auto`. A linear head on vectors that stay as they are is a convex problem, which takes a high rate: at
+# 1e-3 it is far from its minimum after ten epochs.
+HEAD_LR, PROBE_LR = 1e-3, 5e-3
+
+
+def head_rate(chosen: Rates, is_probe: bool) -> float:
+    """Returns the peak learning rate of the head.
+
+    Args:
+        chosen: the optimizer section of the config.
+        is_probe: whether the head is linear, and nothing else trains.
+    """
+    if chosen.head_lr == "auto":
+        return PROBE_LR if is_probe else HEAD_LR
+    return chosen.lr if chosen.head_lr is None else chosen.head_lr
+
+
 def parameter_groups(
     stages: Sequence[Stage],
     parameters: Mapping[str, nn.Parameter],
     trained: frozenset[str],
     lr: float,
-    head_lr: float | None,
+    head_lr: float,
     weight_decay: float,
     layer_decay: float = 1.0,
 ) -> list[dict[str, Any]]:
@@ -36,7 +54,7 @@ def parameter_groups(
         parameters: by their names in the stages.
         trained: the names of all parameters that train in any phase; no other enters the optimizer.
         lr: learning rate of the backbone.
-        head_lr: learning rate of the head; None means `lr`.
+        head_lr: learning rate of the head.
         layer_decay: layer-wise learning-rate decay (Clark et al. 2020): the learning rate of each layer is that of the
             layer above it times this factor; that of the embeddings follows likewise from the first layer's.
         weight_decay: of matrices. Vectors (biases, norm weights) get none, since shrinking them does not regularise.
@@ -46,7 +64,7 @@ def parameter_groups(
     for index, stage in enumerate(stages):
         group_lr = lr * layer_decay ** max(0, last - index)
         if stage.name == HEAD:
-            group_lr = lr if head_lr is None else head_lr
+            group_lr = head_lr
         members = [parameters[n] for n in stage.parameters if n in trained]
         for suffix, decay, chosen in (
             ("", weight_decay, [p for p in members if p.ndim > 1]),
@@ -57,11 +75,12 @@ def parameter_groups(
     return groups
 
 
-def build_optimizer(cfg: DictConfig, precision: str | int, module: FreezableModule) -> Optimizer:
+def build_optimizer(cfg: DictConfig, head_lr: float, precision: str | int, module: FreezableModule) -> Optimizer:
     """Builds the optimizer for all parameters that train in any phase.
 
     Args:
         cfg: the optimizer section: a `_target_`, the project's own keys and arguments of the target.
+        head_lr: the learning rate of the head.
         precision: of the trainer.
         module: the network.
     """
@@ -74,7 +93,7 @@ def build_optimizer(cfg: DictConfig, precision: str | int, module: FreezableModu
         module.named_stage_parameters(),
         module.trained,
         cfg.lr,
-        cfg.head_lr,
+        head_lr,
         cfg.weight_decay,
         cfg.layer_decay,
     )

@@ -20,7 +20,6 @@ CHOSEN = (
     "data.batch_size",
     "data.max_length",
     "optimizer.lr",
-    "optimizer.head_lr",
     "trainer.max_epochs",
     "trainer.precision",
 )
@@ -56,6 +55,7 @@ def show(trainer: Trainer, cfg: DictConfig, folder: RunFolder, result: dict[str,
         "backbone": check(cfg).backbone.title,
         **{key: target.rpartition(".")[2] for key, target in built.items()},
         **{key: OmegaConf.select(cfg, key) for key in CHOSEN},
+        "optimizer.head_lr": trainer.lightning_module.optimization.head_lr,
     }
     trainer.logger.log_hyperparams(chosen, _scalars(result))
     board, step = trainer.logger.experiment, trainer.global_step

@@ -6,6 +6,7 @@ Torch and what stands on it are imported inside functions: a mistake in the conf
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +17,14 @@ from src.backbones.source import Source
 from src.config.backbone import Scratch
 from src.config.instantiate import build_errors, instantiate
 from src.config.length import length
-from src.config.model import BiLSTMHead, MaskedLanguageHead
+from src.config.model import BiLSTMHead, LinearHead, MaskedLanguageHead
 from src.config.monitor import best_mode
 from src.config.schema import RunConfig
 from src.data.corpus import Corpus
 from src.data.texts import parts
 from src.errors import UserError
 from src.freezing.reached_phases import fitted
-from src.freezing.strategy import Strategy, depth
+from src.freezing.strategy import HEAD, Phase, Strategy, depth, trained_in
 from src.freezing.whole_stages import Cut
 from src.models.build import build_network, stages_and_phases
 from src.models.checks import watched_labels
@@ -65,7 +66,7 @@ def build(
     if isinstance(settings.backbone, Scratch) and depth(stages, phases):
         log.warning("The backbone starts from random weights, and freeze=%s leaves some as they are.", strategy.name)
     _warn_of_pooler(settings, strategy, source)
-    network = (encoder, head, stages, phases, _optimization(cfg, settings))
+    network = (encoder, head, stages, phases, _optimization(cfg, settings, phases))
     data = (corpus, tokenizer, settings.data, settings.seed, Path(settings.cache))
     if isinstance(settings.model, MaskedLanguageHead):
         return _checked(MaskedLanguageModel(*network)), MaskedDataModule(*data, settings.model.masking)
@@ -133,17 +134,19 @@ def _checked(module: FreezableModule) -> FreezableModule:
     return module
 
 
-def _optimization(cfg: DictConfig, settings: RunConfig) -> Optimization:
+def _optimization(cfg: DictConfig, settings: RunConfig, phases: Sequence[Phase]) -> Optimization:
     """How optimizer and schedule are built, once the number of steps is known."""
     import torch
 
     from src.modules import optimizers
     from src.modules.optimizing import Optimization
 
-    def optimizer(module: FreezableModule) -> torch.optim.Optimizer:
-        return optimizers.build_optimizer(cfg.optimizer, settings.trainer.precision, module)
-
     chosen, schedule = settings.optimizer, settings.scheduler
+    alone = all(name.startswith(f"{HEAD}.") for name in trained_in(phases))
+    head_lr = optimizers.head_rate(chosen, isinstance(settings.model, LinearHead) and alone)
+
+    def optimizer(module: FreezableModule) -> torch.optim.Optimizer:
+        return optimizers.build_optimizer(cfg.optimizer, head_lr, settings.trainer.precision, module)
 
     def scheduler(built: torch.optim.Optimizer, moves: int) -> Any:
         known = {"mode": best_mode(schedule.monitor or "")} if schedule.is_plateau else {"steps": moves}
@@ -156,6 +159,6 @@ def _optimization(cfg: DictConfig, settings: RunConfig) -> Optimization:
         schedule.interval,
         schedule.monitor,
         chosen.lr,
-        chosen.head_lr or chosen.lr,
+        head_lr,
         chosen.thaw_warmup,
     )

@@ -27,6 +27,7 @@ from src.config.folder import CONF
 from src.freezing.strategy import Stage
 from src.models.checks import read_config
 from src.models.heads import LinearHead
+from src.modules.optimizers import head_rate
 from src.race.recorded import Ran, Recorded
 from src.race.rules import Exit, Goal, Reason, Rules
 from src.tables.tables import read_table
@@ -50,7 +51,7 @@ def test_both_sides_train_the_same_parameters_at_the_same_rates(name: str, tiny_
     assert {n for n, p in named.items() if p.requires_grad} == {n for n in phase.trainable if n in named}
     rates = {id(p): group["lr"] for group in groups(Classifier(encoder, head)) for p in group["params"]}
     assert rates.keys() == {id(p) for p in [*named.values(), *head.parameters()] if p.requires_grad}
-    assert {rates[id(p)] for p in head.parameters()} == {settings.optimizer.head_lr}
+    assert {rates[id(p)] for p in head.parameters()} == {head_rate(settings.optimizer, is_probe=kind == "all")}
     assert {rates[id(p)] for p in named.values() if p.requires_grad} <= {settings.optimizer.lr}
 
 

@@ -294,6 +294,23 @@ def test_losses_and_weights_that_cannot_be(
     assert said in refusal("train", [*data, *given], capsys)
 
 
+@pytest.mark.parametrize(
+    ("given", "rate"),
+    [
+        (("freeze=all", "model=bert_linear"), 5e-3),
+        (("freeze=mix", "model=bert_linear"), 5e-3),
+        (("freeze=all", "model=bert_linear", "optimizer.head_lr=1e-4"), 1e-4),
+        (("freeze=all", "model=bert_linear", "optimizer.head_lr=null"), 5e-5),
+        (("freeze=all", "model=bert_bilstm"), 1e-3),
+        (("freeze=bottom", "freeze.layers=1", "model=bert_linear"), 1e-3),
+        (("freeze=lp_ft", "freeze.epochs=1", "model=bert_linear"), 1e-3),
+    ],
+)
+def test_a_lone_linear_head_has_a_higher_rate(given: tuple[str, ...], rate: float, run_tiny: Run, watch: Watch) -> None:
+    run_tiny(*given, "scheduler=constant", "data.limit=30")
+    assert {g["lr"] for g in watch.module.trainer.optimizers[0].param_groups if g["name"].startswith("head")} == {rate}
+
+
 def test_accumulation_counts_steps_of_the_optimizer(run_tiny: Run, watch: Watch) -> None:
     run_tiny("freeze=all", "data.batch_size=8", "trainer.accumulate_grad_batches=4")
     assert watch.module.trainer.global_step == 4  # 8 batches an epoch, 2 epochs
