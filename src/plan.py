@@ -109,11 +109,21 @@ def _plan_training(cfg: DictConfig, trial: bool, source: Source | None = None, s
         f"\n{as_text(_stages(module, trained))}\n",
         "Costs in TFLOP, MB and seconds: forward and backward per epoch; encoding once, to fill the activation store",
         f"{as_text(_costs(module.phases, begun, trained, costs))}\n",
+        f"Disk for checkpoints: {_disk(module) / 1e6:,.1f} MB while it trains\n",
     ]
     if save_to:  # last, since merged adapters are no longer in the stages
         merge_adapters(module.encoder)
         masked_language.save_model(save_to, module.encoder, module.head, datamodule.tokenizer)
     return "\n".join(lines)
+
+
+def _disk(module: FreezableModule) -> int:
+    """Returns the bytes of two checkpoints, the best and the last, with the state of the optimizer."""
+    from src.caching.costs import moments
+
+    named = module.named_stage_parameters()
+    trained = sum(named[name].numel() * named[name].element_size() for name in module.trained)
+    return 2 * (1 + moments(module)) * trained
 
 
 def _stages(module: FreezableModule, trained: Sequence[Sequence[int]]) -> Table:

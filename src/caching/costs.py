@@ -141,10 +141,13 @@ def _memory(module: FreezableModule, batch: Batch, settings: RunConfig) -> int:
         _loss(module, batch, settings)
     trainable = sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
     own = sum(p.numel() * p.element_size() for p in module.parameters())
+    return own + (1 + moments(module)) * trainable + sum(kept.values())
+
+
+def moments(module: FreezableModule) -> int:
+    """Returns how many numbers the optimizer keeps per parameter: Adam two moments, SGD one."""
     assert module.optimization is not None
-    # Adam keeps two moments per parameter, SGD one.
-    moments = 1 if isinstance(module.optimization.optimizer(module), torch.optim.SGD) else 2
-    return own + (1 + moments) * trainable + sum(kept.values())
+    return 1 if isinstance(module.optimization.optimizer(module), torch.optim.SGD) else 2
 
 
 def _timed(

@@ -22,7 +22,8 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from src.config.monitor import resolved, sign
 from src.errors import UserError
-from src.runs.checkpoints import hard_link, read_verified, write
+from src.runs.checkpoints import hard_link, keep_weights, read_verified, write
+from src.runs.folder import JOB
 
 log = logging.getLogger(__name__)
 
@@ -61,14 +62,23 @@ class Saving(Checkpoint):
         monitor: the metric that says which epoch is the best.
         mode: `auto`, or the one that the metric has in any case.
         every_minutes: of training, between two checkpoints within an epoch.
+        weights_only: once the training has its results, keep only the best weights; None: of jobs of a multirun.
     """
 
-    def __init__(self, folder: str, monitor: str, mode: str = "auto", every_minutes: float = 15.0) -> None:
+    def __init__(
+        self,
+        folder: str,
+        monitor: str,
+        mode: str = "auto",
+        every_minutes: float = 15.0,
+        weights_only: bool | None = None,
+    ) -> None:
         if not every_minutes >= 0:
             raise ValueError(f"every_minutes must be a number of minutes, at least 0; got {every_minutes}.")
         self.last, self.best = Path(folder) / "last.ckpt", Path(folder) / "best.ckpt"
         resolved(mode, monitor)
         self.monitor, self.sign, self.every = monitor, sign(monitor), 60 * every_minutes
+        self.weights_only = JOB in os.environ if weights_only is None else weights_only
         self.best_value, self.best_step = math.nan, -1
         self.validated = False  # in this epoch
         self.saved_at = 0.0
@@ -138,6 +148,17 @@ class Saving(Checkpoint):
             # Half of a validation is worth nothing: as if its first batch had just been handed out.
             first = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
             checkpoint["loops"]["fit_loop"][VALIDATION] |= {"total": first, "current": dict(first)}
+
+    def keep_best(self) -> None:
+        """Takes the state of the training out of best.ckpt, where only weights are to be kept."""
+        if self.weights_only:
+            keep_weights(self.best)
+
+    def forget_last(self) -> None:
+        """Deletes last.ckpt, where only weights are to be kept: when nothing is left that could be interrupted."""
+        if self.weights_only:
+            self.last.unlink(missing_ok=True)
+            self.last.with_name(f"{self.last.name}.sha256").unlink(missing_ok=True)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_value": self.best_value, "best_step": self.best_step}

@@ -21,7 +21,8 @@ from pytorch_lightning import Trainer
 
 import src
 from src.callbacks.audit import count
-from src.callbacks.ending import sentence
+from src.callbacks.ending import find, sentence
+from src.callbacks.saving import Saving
 from src.datamodules.datamodule import MaskedDataModule, TextDataModule
 from src.files.atomic import FULL
 from src.freezing.reached_phases import trained_phases
@@ -106,6 +107,8 @@ def finish(
         save_model(folder.model, module.encoder, module.head, datamodule.tokenizer)
     if state := convergence(result):
         result["convergence"] = {**dataclasses.asdict(state), "undertrained": state.undertrained}
+    saving = find(trainer, Saving)
+    saving.keep_best()
     result["sha256"] = folder.digests()
     folder.write_json("result.json", result)
     # The rest only presents the result, which must survive, say, a figure that runs out of memory.
@@ -117,6 +120,7 @@ def finish(
         with _only_warn("tensorboard"):
             dashboard.show(trainer, cfg, folder, result, shown)
     folder.write_status("finished", epoch=last["epoch"], step=last["step"])
+    saving.forget_last()
     _log_outputs(folder, result, outcome.headline, cfg.trainer.max_epochs)
     if state and state.undertrained:
         log.warning("%s", state.warning)

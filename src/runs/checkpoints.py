@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 TRAINING = {"callbacks", "global_step", "loops", "optimizer_states"}  # needed to resume, besides the weights
 
 
+WEIGHTS = ("state_dict", "epoch", "global_step", "phase")  # what is kept of a checkpoint that no training resumes from
+
+
 def write(content: dict[str, Any], target: Path) -> None:
     """Writes a checkpoint atomically.
 
@@ -40,6 +43,16 @@ def write(content: dict[str, Any], target: Path) -> None:
             f"The checkpoint {target} cannot be written: {_first_line(error)}\n"
             "The previous one is unchanged. Free some space, then continue with resume=true."
         ) from error
+
+
+def keep_weights(file: Path) -> None:
+    """Leaves in a checkpoint only the weights and where in the training they are from, mostly a third of its size.
+
+    Raises:
+        UserError: it is damaged, or cannot be written.
+    """
+    content = read_verified(file)
+    write({name: content[name] for name in WEIGHTS}, file)
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -95,18 +108,25 @@ def newest_valid(files: Iterable[Path]) -> tuple[Path, dict[str, Any]] | None:
         The file and its content; None if there is no checkpoint at all.
 
     Raises:
-        UserError: there are checkpoints, but all are damaged or lack the training state.
+        UserError: there are checkpoints, but all are damaged or have weights only.
     """
-    found, problems = [], []
+    found, problems, weights = [], [], None
     for file in files:
         if file.exists():
             try:
                 content = read_verified(file)
-                if TRAINING - content.keys():
-                    raise UserError(f"{file} must be a checkpoint of a training; it has weights only.")
-                found.append((file, content))
             except UserError as error:
                 problems.append(str(error).splitlines()[0])
+            else:
+                if TRAINING - content.keys():
+                    weights = file
+                else:
+                    found.append((file, content))
+    if weights and not found:
+        raise UserError(
+            f"{weights} must have the state of a training; it has weights only, as finished jobs of a multirun keep "
+            "them.\nStart a new run; with callbacks.checkpoint.weights_only=false it can be trained for longer."
+        )
     if problems and not found:
         raise UserError("\n".join([*problems, "No checkpoint is left to resume from. Start a new run."]))
     if not found:

@@ -22,6 +22,8 @@ from src.files.atomic import json_values, sha256, write_atomic
 from src.runs import saved_config
 from src.runs.results import check_result, monitored_value
 
+JOB = "THAW_JOB"  # environment variable of the jobs of a multirun
+
 
 class RunFolder:
     """The files of a run: `config.yaml`, `status.json`, `result.json`, `train.log`, and the folders `predictions`,

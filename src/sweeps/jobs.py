@@ -26,7 +26,7 @@ from src.config.monitor import best_mode
 from src.config.quoting import quoted
 from src.errors import UserError
 from src.runs.find import runs_in
-from src.runs.folder import RunFolder
+from src.runs.folder import JOB, RunFolder
 from src.runs.identity import config_hash
 from src.runs.write_guard import changeable
 from src.sweeps.folders import WARNINGS
@@ -102,7 +102,7 @@ def _train(cfg: DictConfig, folder: RunFolder, resume: bool) -> tuple[int, str]:
     arguments = [*config_folders(), *overrides, f"run={quoted(str(folder.path))}", "hydra.mode=RUN"]
     jobs = int(os.environ[JOBS].split()[0]) if JOBS in os.environ else 1
     warm = is_launcher(hydra, "BasicLauncher", "JoblibLauncher")  # others start one process per job as it is
-    return run_process(["-m", "src.train", *arguments], share_of_cores(cfg, hydra, jobs), warm)
+    return run_process(["-m", "src.train", *arguments], {**share_of_cores(cfg, hydra, jobs), JOB: "1"}, warm)
 
 
 def config_folders() -> list[str]:

@@ -13,8 +13,9 @@ from pytorch_lightning import Callback
 
 from src import train as training
 from src.errors import UserError
+from src.prediction.predictor import Predictor
 from src.report.plots import curves
-from src.runs.folder import RunFolder
+from src.runs.folder import JOB, RunFolder
 from tests.callbacks.test_phases import Watch as Rates
 from tests.callbacks.test_phases import add
 from tests.conftest import composed, longer, main, power_cut, refusal
@@ -84,6 +85,23 @@ def test_a_finished_run_with_nothing_left_says_what_to_raise(run_tiny: Run, caps
     epochs = refusal("train", [*place, "trainer.max_epochs=2"], capsys)
     assert "trainer.max_epochs must be more than what the run has done, 2 epochs; got 2" in epochs
     assert (folder.state(), folder.read_result()) == ("finished", before)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_run_can_keep_its_weights_alone(
+    asked: bool, run_tiny: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, _ = run_tiny(*SMALL, "freeze=none", name="whole")
+    if not asked:
+        monkeypatch.setenv(JOB, "1")
+    folder, result = run_tiny(*SMALL, "freeze=none", *["callbacks.checkpoint.weights_only=true"] * asked)
+    assert {file.name for file in (folder.path / "checkpoints").iterdir()} == {"best.ckpt", "best.ckpt.sha256"}
+    assert folder.best_checkpoint.stat().st_size < whole.best_checkpoint.stat().st_size / 2
+    folder.check_weights(result)
+    wanted = Predictor.load(whole.path).probabilities(["Good camera."])
+    assert Predictor.load(folder.path).probabilities(["Good camera."]).tolist() == wanted.tolist()
+    said = refusal("train", [f"run={folder.path}", "resume=true", "trainer.max_epochs=9"], capsys)
+    assert "it has weights only, as finished jobs of a multirun keep them.\nStart a new run; with callbacks." in said
 
 
 @pytest.mark.parametrize("steps", [1, 3, 8, 11, 16])

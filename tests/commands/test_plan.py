@@ -52,6 +52,9 @@ def test_phases_stand_side_by_side_and_nothing_is_written(shown: Shown, tmp_path
     assert shares["total"] == [percent(share) for share in of_all]
     assert all(min(numbers(text, cost)) > 0 for cost in ("forward", "backward", "encoding"))
     assert len(numbers(text, "memory")) == 3
+    (disk,) = re.findall(r"^Disk for checkpoints: ([\d.]+) MB while it trains$", text, re.MULTILINE)
+    most = max(numbers(text, "trainable"))
+    assert float(disk) == pytest.approx(2 * 3 * 4 * most / 1e6, abs=0.05)  # two files, Adam's moments, four bytes
     assert {folder.name for folder in (tmp_path / "cache").iterdir()} == {"tokens"}
 
 
