@@ -67,7 +67,7 @@ def run_command(
         print("Interrupted.", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        fail(_explained(error, main, config_name))
+        fail(_explained(error, main, config_name, next(iter((*verbatim, *paths)), "run")))
 
 
 def _refuse_lists(arguments: Sequence[str]) -> None:
@@ -83,10 +83,20 @@ def _described(config_name: str) -> str:
     return re.sub(r"^(?:defaults|hydra):\n(?: .*\n|\n)*", "\n", text, flags=re.MULTILINE).strip()
 
 
-def _explained(error: Exception, main: Callable[[], object], config_name: str) -> str:
-    """Returns the message for an error that is not a `UserError`. A bug is raised again, with its traceback."""
+def _explained(error: Exception, main: Callable[[], object], config_name: str, folder: str) -> str:
+    """Returns the message for an error that is not a `UserError`. A bug is raised again, with its traceback.
+
+    Args:
+        error: that has ended the command.
+        main: the command.
+        config_name: the config that it composes.
+        folder: the key of the folder that it reads or writes.
+    """
     task: Any = inspect.unwrap(main)
     begun = any(frame.f_code is task.__code__ for frame, _ in traceback.walk_tb(error.__traceback__))
+    if isinstance(error, OverrideParseException) and "=" not in str(error.override):
+        bare = str(error.override)
+        return f"Write each argument as KEY=VALUE; got {bare}.\nDid you mean {_meant(bare, folder)}?"
     if isinstance(error, OverrideParseException):
         return (
             f"{error}\nWrite each argument as KEY=VALUE, with quotes around values that contain spaces or special "
@@ -103,6 +113,14 @@ def _explained(error: Exception, main: Callable[[], object], config_name: str) -
     if isinstance(error, yaml.YAMLError | UnicodeDecodeError | RecursionError):
         return f"A config file must be YAML in UTF-8 without duplicate keys; {error}.\nCorrect the file."
     return "\n".join(_unknown_names(config_name)) or f"The config cannot be composed: {error}.\nCorrect the overrides."
+
+
+def _meant(bare: str, folder: str) -> str:
+    """Returns what an argument without a key, or without a value, may have been meant to be."""
+    if os.sep in bare or Path(bare).exists():
+        return f"{folder}={bare}"
+    groups = sorted(f"{group}={bare}" for group, options in _options(CONF).items() if bare in options)
+    return " or ".join(groups) or f"{bare}=VALUE"
 
 
 def _for_hydra(arguments: Sequence[str], quoting: Mapping[str, Callable[[str], str]]) -> list[str]:
