@@ -30,7 +30,7 @@ from src.errors import UserError, nearest
 
 # A key named `sweep` would select a file of conf/sweep.
 ALIASES = {"sweep": "sweep_folder"}
-OVERLAYS = {"experiment", "sweep"}  # groups of which several options may be chosen
+OVERLAYS = {"experiment", "sweep", "logger"}  # groups of which several options may be chosen
 # Their values are names of columns or files, or delimiters, which may contain characters that are special to Hydra.
 NAMES = {"data.text", "data.label", "text_column", "label_column", "data.path", "data.delimiter", "delimiter"}
 OPEN = ("race.rates.", "race.training.")  # sections with keys of the user's own

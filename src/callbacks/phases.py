@@ -153,8 +153,8 @@ class Phases(Callback):
         if not trainer.is_global_zero:
             return
         log.info("Audit of phase %d\n%s", module.phase + 1, table := audit_table(rows))
-        if trainer.logger:
-            trainer.logger.log_metrics(self._point(module), trainer.global_step)
+        for logger in trainer.loggers:
+            logger.log_metrics(self._point(module), trainer.global_step)
         self._show(trainer, "freezing/audit", f"Phase {module.phase + 1}", table, trainer.global_step)
 
     def _open_store(self, trainer: Trainer, module: FreezableModule) -> None:
@@ -181,14 +181,15 @@ class Phases(Callback):
         if len(module.phases) > 1:
             log.info("Phase %d of %d, from step %d", module.phase + 1, len(module.phases), first)
         log.info("%s", table)
-        if trainer.logger:
-            trainer.logger.log_metrics(self._point(module), first)
+        for logger in trainer.loggers:
+            logger.log_metrics(self._point(module), first)
         self._show(trainer, "freezing/phase", f"Phase {module.phase + 1} of {len(module.phases)}", table, first)
 
     def _show(self, trainer: Trainer, tag: str, title: str, table: str, step: int) -> None:
-        if isinstance(trainer.logger, TensorBoardLogger):
-            indented = "\n".join(f"    {line}" for line in table.splitlines())  # as code, in a fixed width
-            trainer.logger.experiment.add_text(tag, f"{title}\n\n{indented}", step)
+        indented = "\n".join(f"    {line}" for line in table.splitlines())  # as code, in a fixed width
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_text(tag, f"{title}\n\n{indented}", step)
 
     def state_dict(self) -> dict[str, Any]:
         names = ("epochs", "best", "waited", "over_at", "done", "current")

@@ -248,7 +248,7 @@ def check_places(trainer: Trainer, run: Path) -> None:
         if reason:
             raise UserError(
                 f"{place} must be a folder that can be made and written; it cannot: {reason}.\n"
-                "Choose another: logger.save_dir=… or callbacks.checkpoint.folder=…, or leave these out."
+                "Choose another: logger.NAME.save_dir=… or callbacks.checkpoint.folder=…, or leave these out."
             )
 
 

@@ -92,7 +92,7 @@ class RunConfig(Section):
     scheduler: Scheduler
     trainer: Trainer
     callbacks: dict[str, Component | None]
-    logger: Component
+    logger: dict[str, Component | None]
     pretrain: dict[str, Any] | None = None
     sweep: Sweep
     race: Race | None = None

@@ -157,7 +157,7 @@ ONLY: dict[str, tuple[Any, str, str]] = {
     ),
     "default_root_dir": (None, "a run writes into its run folder only", "Choose that: run=FOLDER."),
     "model_registry": (None, "checkpoints stay in the run's folder", "To share a model: python -m src.export."),
-    "logger": (None, "it is a config group", "Choose logger=tensorboard or logger=csv."),
+    "logger": (None, "it is a config group", "Choose logger=tensorboard, csv, wandb or mlflow."),
     "callbacks": (
         None,
         "they are a config group of their own",

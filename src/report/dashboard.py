@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a finished run besides the curves logged during training."""
+"""What TensorBoard and other loggers show of a finished run besides the curves logged during training."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from src.config.validation import check
 from src.pages import markdown
 from src.report.outcome import Shown
 from src.runs.folder import RunFolder
+from src.training.loggers import log_result
 
 # Keys in the HParams tab, the same for all runs so that they share its columns.
 CHOSEN = (
@@ -37,8 +38,8 @@ LAYOUT = {
 
 
 def show(trainer: Trainer, cfg: DictConfig, folder: RunFolder, result: dict[str, Any], shown: Shown) -> None:
-    """Adds test scores and costs, the run's row in the HParams tab, figures, precision-recall curves and the worst
-    errors; does nothing if TensorBoard is not the logger.
+    """Adds test scores, costs and figures to all loggers that keep more than curves; to TensorBoard also the run's row
+    in the HParams tab, precision-recall curves and the worst errors.
 
     Args:
         trainer: the trainer of the run.
@@ -47,8 +48,20 @@ def show(trainer: Trainer, cfg: DictConfig, folder: RunFolder, result: dict[str,
         result: the content of result.json.
         shown: curves and errors of the run.
     """
-    if not isinstance(trainer.logger, TensorBoardLogger):
-        return
+    log_result(trainer.loggers, _scalars(result), trainer.global_step, folder)
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            _show_on_board(logger, trainer, cfg, folder, result, shown)
+
+
+def _show_on_board(
+    logger: TensorBoardLogger,
+    trainer: Trainer,
+    cfg: DictConfig,
+    folder: RunFolder,
+    result: dict[str, Any],
+    shown: Shown,
+) -> None:
     built = {"model": cfg.model._target_, "scheduler": cfg.scheduler.schedule._target_}
     chosen = {
         "freeze": result["strategy"],
@@ -57,8 +70,8 @@ def show(trainer: Trainer, cfg: DictConfig, folder: RunFolder, result: dict[str,
         **{key: OmegaConf.select(cfg, key) for key in CHOSEN},
         "optimizer.head_lr": trainer.lightning_module.optimization.head_lr,
     }
-    trainer.logger.log_hyperparams(chosen, _scalars(result))
-    board, step = trainer.logger.experiment, trainer.global_step
+    logger.log_hyperparams(chosen, _scalars(result))
+    board, step = logger.experiment, trainer.global_step
     board.add_custom_scalars(LAYOUT)
     for file in sorted((folder.path / "report").glob("*.png")):
         # From the file, since drawing a figure again takes as long as the first time.
@@ -68,7 +81,7 @@ def show(trainer: Trainer, cfg: DictConfig, folder: RunFolder, result: dict[str,
     if shown.errors:
         rows = [list(row.values()) for row in shown.errors]
         board.add_text("test/worst_errors", "\n".join(markdown.table(list(shown.errors[0]), rows)), step)
-    trainer.logger.save()
+    logger.save()
 
 
 def _scalars(result: dict[str, Any]) -> dict[str, float]:

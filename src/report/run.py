@@ -9,7 +9,6 @@ import logging
 import os
 import platform
 import resource
-import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -39,6 +38,7 @@ from src.runs.convergence import convergence
 from src.runs.folder import RunFolder
 from src.runs.identity import config_hash
 from src.runs.results import FORMAT
+from src.training.loggers import where
 
 log = logging.getLogger(__name__)
 
@@ -117,11 +117,13 @@ def finish(
     with _only_warn("report"):
         shown = outcome.show()
         _write_report(module, (len(corpus.splits["test"]), sizes["test"]), folder, result, shown, outcome)
-        with _only_warn("tensorboard"):
+        with _only_warn("loggers"):
             dashboard.show(trainer, cfg, folder, result, shown)
     folder.write_status("finished", epoch=last["epoch"], step=last["step"])
     saving.forget_last()
     _log_outputs(folder, result, outcome.headline, cfg.trainer.max_epochs)
+    for look in where(trainer.loggers, folder):
+        log.info("         %s", look)
     if state and state.undertrained:
         log.warning("%s", state.warning)
     return result
@@ -197,7 +199,6 @@ def _log_outputs(folder: RunFolder, result: dict[str, Any], headline: str, epoch
     folders = [folder.path / name for name in ("adapter", "model") if (folder.path / name).exists()]
     for file in [*sorted((folder.path / "report").glob("*")), *folders]:
         log.info("         %s", file)
-    log.info("         tensorboard --logdir %s", shlex.quote(str(folder.path.parent)))
 
 
 def _peak_memory() -> int:

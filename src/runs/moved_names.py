@@ -1,4 +1,4 @@
-"""The `_target_` names of earlier versions and their current names."""
+"""What earlier versions called otherwise in a config: `_target_` names, and the section of a single logger."""
 
 from __future__ import annotations
 
@@ -23,10 +23,16 @@ MOVED = {
 }
 
 
+LOGGERS = {"TensorBoardLogger": "tensorboard", "CSVLogger": "csv"}
+
+
 def with_current_names(config: DictConfig) -> DictConfig:
-    """Returns the config with the current name of each `_target_`; the config itself where all are current."""
+    """Returns the config with current names; the config itself where all are current."""
     content: Any = OmegaConf.to_container(config, resolve=False)
     renamed = _renamed(content)
+    logger = renamed.get("logger")
+    if isinstance(logger, dict) and "_target_" in logger:  # of a time when there could be only one
+        renamed["logger"] = {LOGGERS.get(str(logger["_target_"]).rpartition(".")[2], "logger"): logger}
     return config if renamed == content else OmegaConf.create(renamed)
 
 

@@ -17,7 +17,7 @@ from src.errors import UserError
 from src.runs.moved_names import with_current_names
 
 # The sections from which something is built; also below `pretrain`.
-BUILT = re.compile(r"model|freeze|optimizer|scheduler\.schedule|trainer|logger|callbacks\.\w+")
+BUILT = re.compile(r"model|freeze|optimizer|scheduler\.schedule|trainer|(?:logger|callbacks)\.\w+")
 
 
 WORD = re.compile(r"_\w*_")  # keys with a meaning for Hydra, such as _target_

@@ -15,11 +15,12 @@ from src.runs.saved_config import _values, is_outside
 WRITING = re.compile(r"(?:pretrain\.)?(?:trainer|callbacks|logger)\b")  # sections that decide where a training writes
 
 
-FOLDERS = ("folder", "save_dir", "dirpath", "default_root_dir")  # their keys that name a folder
+# Their keys that name a folder or a server.
+FOLDERS = ("folder", "save_dir", "dir", "dirpath", "default_root_dir", "tracking_uri", "artifact_location")
 
 
-# Of a file, a metric or an option. TensorBoardLogger expands environment variables and ~.
-NAME = re.compile(r"(?![/~])[^\x00-\x1f\\$]*")
+# Of a file, a metric or an option, but no address. TensorBoardLogger expands environment variables and ~.
+NAME = re.compile(r"(?![/~])(?!.*://)[^\x00-\x1f\\$]*")
 
 
 def changeable(config: DictConfig, overrides: Iterable[str]) -> list[str]:

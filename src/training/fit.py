@@ -18,6 +18,7 @@ from src.models.networks import check_state
 from src.runs.checkpoints import read_verified
 from src.runs.folder import RunFolder
 from src.training.clock import Clock
+from src.training.loggers import log_config
 from src.training.memory import is_out_of_memory, out_of_memory
 from src.training.parts import Parts
 
@@ -36,6 +37,8 @@ def fit_and_test(parts: Parts, folder: RunFolder, clock: Clock) -> dict[str, Any
         The best checkpoint.
     """
     trainer, module, datamodule = parts.trainer, parts.module, parts.datamodule
+    if is_main_process():
+        log_config(trainer.loggers, parts.inputs.cfg, parts.inputs.strategy)
     with clock("fit"):
         _fit(parts)
     with clock("test"):

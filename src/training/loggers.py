@@ -1,17 +1,194 @@
-"""Arguments of a logger that the config does not have."""
+"""The loggers of a run. What fails in one that is not a file of the run, such as a service, never costs the run."""
 
 from __future__ import annotations
 
+import importlib.util
+import logging
+import os
 import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
+from src.config.instantiate import instantiate
 from src.freezing.strategy import Strategy
+from src.runs.folder import JOB, RunFolder
+
+log = logging.getLogger(__name__)
+
+PACKAGES = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow", "CometLogger": "comet_ml", "NeptuneLogger": "neptune"}
 
 
-def options(cfg: DictConfig, strategy: Strategy) -> dict[str, str]:
-    """Returns arguments of the logger besides those of the config: TensorBoard names runs by folders, and the last
-    folder names the strategy and the seed."""
-    if not cfg.logger._target_.endswith("TensorBoardLogger"):
-        return {}
-    return {"sub_dir": f"{re.sub('[^0-9A-Za-z.+-]+', '_', strategy.name)}_seed_{cfg.seed}"}
+OUTPUTS = Path("outputs")
+
+
+class Tolerant(Logger):
+    """Another logger, which is left alone after its first failure.
+
+    Args:
+        inner: the other one.
+        name: of the option that chooses it.
+    """
+
+    def __init__(self, inner: Logger, name: str) -> None:
+        super().__init__()
+        self.inner, self.title, self.failed = inner, name, False
+
+    def attempt(self, what: Callable[[Any], Any]) -> Any:
+        """Returns what a function of the other logger returns; None if that fails, or something has failed before."""
+        if self.failed:
+            return None
+        try:
+            return what(self.inner)
+        except Exception as error:  # whatever a client of a service raises
+            self.failed = True
+            reason = (str(error) or repr(error)).splitlines()[0]
+            log.warning("logger=%s has failed and logs no more: %s: %s", self.title, type(error).__name__, reason)
+            return None
+
+    @property
+    def name(self) -> str:
+        return self.title
+
+    @property
+    def version(self) -> str | int | None:
+        found: str | int | None = self.attempt(lambda inner: inner.version)
+        return found
+
+    @property
+    def experiment(self) -> Any:
+        return self.attempt(lambda inner: getattr(inner, "experiment", None))
+
+    @property
+    def save_dir(self) -> str | None:
+        found: str | None = self.attempt(lambda inner: inner.save_dir)
+        return found
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self.attempt(lambda inner: inner.log_metrics(metrics, step))
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        self.attempt(lambda inner: inner.log_hyperparams(params))
+
+    def save(self) -> None:
+        self.attempt(lambda inner: inner.save())
+
+    def finalize(self, status: str) -> None:
+        self.attempt(lambda inner: inner.finalize(status))
+
+
+def build_loggers(cfg: DictConfig, strategy: Strategy, folder: RunFolder) -> list[Logger]:
+    """Builds the loggers of a config. One whose package is missing is left out, with a warning.
+
+    Args:
+        cfg: of the run.
+        strategy: its freezing strategy.
+        folder: of the run.
+
+    Raises:
+        UserError: a logger does not accept a value.
+    """
+    found = []
+    for name, node in cfg.logger.items():
+        if node is None:
+            continue
+        kind = node._target_.rpartition(".")[2]
+        if kind in PACKAGES and importlib.util.find_spec(PACKAGES[kind]) is None:
+            log.warning("logger=%s is left out: its package is not installed. pip install %s", name, PACKAGES[kind])
+            continue
+        given = _options(kind, f"{strategy.name}_seed_{cfg.seed}", cfg, folder)
+        given = {key: value for key, value in given.items() if node.get(key) is None}
+        built = instantiate(node, f"logger.{name}", **given)
+        found.append(built if isinstance(built, TensorBoardLogger | CSVLogger) else Tolerant(built, str(name)))
+    return found
+
+
+def _options(kind: str, title: str, cfg: DictConfig, folder: RunFolder) -> Mapping[str, Any]:
+    """Returns arguments for what the config of a logger may leave open: how services call the run and its multirun.
+    TensorBoard names runs by folders, so the last one names strategy and seed."""
+    group = folder.path.resolve().parent.name if JOB in os.environ else None
+    if kind == "TensorBoardLogger":
+        return {"sub_dir": re.sub("[^0-9A-Za-z.+-]+", "_", title)}
+    if kind == "WandbLogger":
+        return {"name": title, "group": group, "id": _wandb_id(folder.path) if cfg.resume else None}
+    if kind == "MLFlowLogger":
+        tags = {"run": str(folder.path), **({"multirun": group} if group else {})}
+        return {"run_name": title, "tags": tags, **_mlflow_place()}
+    return {}
+
+
+def _mlflow_place() -> dict[str, str]:
+    """Returns where MLflow keeps runs and their files: on the server of the environment, or else below outputs/."""
+    if server := os.environ.get("MLFLOW_TRACKING_URI"):
+        return {"tracking_uri": server}
+    OUTPUTS.mkdir(exist_ok=True)  # SQLite makes no folders
+    return {
+        "tracking_uri": f"sqlite:///{OUTPUTS / 'mlflow.db'}",
+        "artifact_location": (OUTPUTS / "mlruns").absolute().as_uri(),
+    }
+
+
+def _wandb_id(folder: Path) -> str | None:
+    """Returns the name that Weights & Biases has given to a run, from the folder that it has left."""
+    left = sorted((folder / "wandb").glob("*run-*-*"))
+    return left[-1].name.rpartition("-")[2] if left else None
+
+
+def log_config(loggers: Sequence[Logger], cfg: DictConfig, strategy: Strategy) -> None:
+    """Gives the whole config of a run that begins to the services."""
+    content: Any = OmegaConf.to_container(cfg, resolve=True)
+    for logger in loggers:
+        if isinstance(logger, Tolerant):
+            logger.log_hyperparams({"strategy": strategy.name, **content})
+
+
+def log_result(loggers: Sequence[Logger], scores: Mapping[str, float], step: int, folder: RunFolder) -> None:
+    """Gives the scores, the figures and result.json of a finished run to the services.
+
+    Args:
+        loggers: of the run.
+        scores: by their names.
+        step: the last of the training.
+        folder: of the run.
+    """
+    figures = sorted(str(file) for file in (folder.path / "report").glob("*.png"))
+    result = str(folder.path / "result.json")
+
+    def give(inner: Logger) -> None:
+        inner.log_metrics(dict(scores), step)
+        if isinstance(inner, WandbLogger):
+            for figure in figures:
+                inner.log_image(f"report/{Path(figure).stem}", [figure])
+            inner.experiment.log_artifact(result, name=f"result-{inner.experiment.id}", type="result")
+        elif isinstance(inner, MLFlowLogger):
+            for file, place in [*((figure, "report") for figure in figures), (result, None)]:
+                inner.experiment.log_artifact(inner.run_id, file, place)
+
+    for logger in loggers:
+        if isinstance(logger, Tolerant):
+            logger.attempt(give)
+
+
+def where(loggers: Sequence[Logger], folder: RunFolder) -> list[str]:
+    """Returns how to look at what loggers have: a file, a command or an address each."""
+    return [look for logger in loggers if (look := _where(logger, folder))]
+
+
+def _where(logger: Logger, folder: RunFolder) -> str | None:
+    if isinstance(logger, CSVLogger):
+        return str(Path(logger.log_dir) / "metrics.csv")
+    if isinstance(logger, TensorBoardLogger):
+        return f"tensorboard --logdir {shlex.quote(str(folder.path.parent))}"
+    if not isinstance(logger, Tolerant):
+        return None
+    if isinstance(inner := logger.inner, MLFlowLogger):
+        return f"mlflow ui --backend-store-uri {shlex.quote(inner._tracking_uri)}"
+    if isinstance(inner, WandbLogger):
+        offline = f"wandb sync {shlex.quote(str(folder.path / 'wandb'))}/offline-run-*"
+        found: str | None = logger.attempt(lambda wandb: offline if wandb.experiment.offline else wandb.experiment.url)
+        return found
+    return None

@@ -49,7 +49,7 @@ def build_trainer(
     from src.callbacks.progress import Status
     from src.callbacks.random_states import RandomStates
     from src.callbacks.saving import CheckpointFiles
-    from src.training import loggers
+    from src.training.loggers import build_loggers
 
     chosen = settings.trainer
     shown = chosen.enable_progress_bar and cfg.callbacks.get("progress") is not None
@@ -60,7 +60,7 @@ def build_trainer(
         **{name: getattr(chosen, name) for name in Switches.model_fields.keys() - HANDLED},
         "callbacks": [*own, *callbacks],
         "plugins": [CheckpointFiles()],
-        "logger": instantiate(cfg.logger, "logger", **loggers.options(cfg, strategy)),
+        "logger": build_loggers(cfg, strategy, folder),
         "profiler": _profiler(chosen.profiler, folder),
         "default_root_dir": str(folder.path),
         "use_distributed_sampler": False,  # the batch plan shares rows out, and keeps every row once

@@ -35,7 +35,7 @@ PAGES = [
 ]
 CONTENT = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
 README = CONTENT["README.md"]
-EXAMPLES = ("conf/data/tickets.yaml", "conf/logger/wandb.yaml")  # files that a user may add
+EXAMPLES = ("conf/data/tickets.yaml", "conf/logger/comet.yaml")  # files that a user may add
 STRATEGIES = [option.choice.partition("=")[2] for option in config_reference.options("freeze")]
 
 

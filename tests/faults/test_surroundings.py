@@ -73,7 +73,7 @@ def test_a_disk_that_is_too_small_is_refused_before_the_training(disk: Path, mak
 def test_a_full_disk_of_the_log_ends_the_run_in_order(
     disk: Path, make: Make, untouched: Callable[[str], Ended]
 ) -> None:
-    training = make("unfrozen", f"logger.save_dir={disk}")
+    training = make("unfrozen", f"logger.tensorboard.save_dir={disk}")
     ended = training(Moment("on_train_batch_start", 12, instead=partial(fill, disk)))
     assert ended.code == 2, ended.output
     assert "No space left on device" in ended.output.splitlines()[-2]

@@ -98,7 +98,7 @@ CALLS: dict[str, Content] = {
     "torch.utils.collect_env.run": {"command": "touch CANARY"},
     "pytorch_lightning.LightningModule.load_from_checkpoint": {"checkpoint_path": "PICKLE", "weights_only": False},
     "pytorch_lightning.core.saving._load_from_checkpoint": {"_args_": [None, "PICKLE"]},
-    "pytorch_lightning.loggers.WandbLogger": {"save_dir": "CANARY"},
+    "pytorch_lightning.loggers.CometLogger": {"offline_directory": "CANARY"},
     "pytorch_lightning.utilities.model_registry.download_model_from_registry": {"ckpt_path": "registry:x"},
     "lightning_fabric.utilities.cloud_io._load": {"path_or_url": "PICKLE", "weights_only": False},
     "lightning_fabric.utilities.cloud_io.get_filesystem": {"path": "CANARY"},

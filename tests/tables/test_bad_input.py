@@ -432,8 +432,8 @@ CONFIG: dict[str, tuple[Any, ...]] = {
         "/proc/no must be a folder that can be",
         "callbacks.checkpoint.folder=/proc/no",
     ),
-    "logs where nothing can be made": ("/proc/no must be a folder that can be", "logger.save_dir=/proc/no"),
-    "logs below a file": ("must be a folder that can be made and written", "logger.save_dir=input/below"),
+    "logs where nothing can be made": ("/proc/no must be a folder that can be", "logger.tensorboard.save_dir=/proc/no"),
+    "logs below a file": ("must be a folder that can be made and written", "logger.tensorboard.save_dir=input/below"),
     "run with a long name": ("The run folder must be writable", f"run={'a' * 300}"),
     "run here": (r"run must be a folder of its own; \. is the current one", "run="),
 }
