@@ -11,6 +11,7 @@ from rich.console import Console
 from src.runs.write_guard import refuse_links
 
 if TYPE_CHECKING:
+    from src.comparison.comparison import Comparison
     from src.config.sections import Cost
 
 
@@ -22,11 +23,8 @@ def compare(
     margin: float,
     mixed: bool,
     cost: Cost = "time",
-) -> int:
+) -> Comparison:
     """Prints the comparison of the runs in a folder and writes it there as Markdown, CSV, JSON and an HTML page.
-
-    Returns:
-        The number of runs without a result.
 
     Raises:
         UserError: the runs cannot be compared.
@@ -63,4 +61,4 @@ def compare(
     console.print(found.sentence, markup=False)
     for file in [*write(found, root), write_comparison(found, groups, root)]:
         console.print(f"Written: {file}", soft_wrap=True, markup=False)
-    return len(found.problems)
+    return found

@@ -53,7 +53,7 @@ def own_folder(folder: RunFolder) -> RunFolder:
         folder: made by Hydra.
     """
     if not is_named() and all(os.environ.get(name, "1") == "1" for name in PROCESSES):
-        folder = _reserved(folder)
+        folder = reserved(folder)
     # Lightning passes it, in quotes, to the processes that it starts for the same run.
     run: Any = HydraConfig.get().run
     with read_write(run):
@@ -61,8 +61,8 @@ def own_folder(folder: RunFolder) -> RunFolder:
     return folder
 
 
-def _reserved(first: RunFolder) -> RunFolder:
-    """Returns the folder, or if another run has it, the first free one with a number appended to its name."""
+def reserved(first: RunFolder) -> RunFolder:
+    """Makes and returns the folder, or if another run has it, the first free one with a number appended to its name."""
     later = (RunFolder(first.path.with_name(f"{first.name}_{number}")) for number in itertools.count(2))
     for folder in itertools.chain([first], later):
         with contextlib.suppress(FileExistsError):

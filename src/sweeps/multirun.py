@@ -44,11 +44,11 @@ class Multirun(Callback):
         try:
             chosen = OmegaConf.merge(defaults, config.get("race") or {})  # metric, margin and cost
             metric, margin, cost = chosen.metric, chosen.margin, chosen.cost
-            failed = compare(root, metric, defaults.baseline, config.sweep.by, margin, mixed=True, cost=cost)
+            found = compare(root, metric, defaults.baseline, config.sweep.by, margin, mixed=True, cost=cost)
         except UserError as error:
             print(error, file=sys.stderr)
-            failed = 1
-        if failed:
+            sys.exit(1)
+        if found.problems:
             sys.exit(1)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from src.config.data import Data
+from src.config.folder import CONF
 from src.errors import UserError
 from src.files.paths import user_path
 from src.tables.content import Layout
@@ -29,7 +30,7 @@ def read_splits(cfg: Data) -> dict[str, Table]:
     Raises:
         UserError: it does not exist or cannot be read.
     """
-    found = _read_path(user_path(cfg.path), cfg) if cfg.path else read_hub(cfg)
+    found = _read_path(_found(user_path(cfg.path)), cfg) if cfg.path else read_hub(cfg)
     if not cfg.header:
         for table in found.values():
             _warn_of_header(table, cfg)
@@ -39,6 +40,13 @@ def read_splits(cfg: Data) -> dict[str, Table]:
         name: table if name == "train" else dataclasses.replace(table, remedy=remedies[name])
         for name, table in found.items()
     }
+
+
+def _found(path: Path) -> Path:
+    """Returns the same, or where there is none, the file of that name that comes with the project, such as
+    `src/data/reviews.csv`: commands can be started in any folder."""
+    included = CONF.parent / path
+    return included if path.parts[:2] == ("src", "data") and not path.exists() and included.exists() else path
 
 
 def _read_path(path: Path, cfg: Data) -> dict[str, Table]:

@@ -124,10 +124,10 @@ def test_runs_are_found_however_deep_and_their_halves_are_not(tmp_path: Path) ->
 
 def test_each_run_of_a_second_gets_a_folder(tmp_path: Path) -> None:
     first = RunFolder(tmp_path / "12-00-00_bottom_2")
-    found = [new_folder._reserved(first) for _ in range(3)]
+    found = [new_folder.reserved(first) for _ in range(3)]
     assert [folder.name for folder in found] == [first.name, f"{first.name}_2", f"{first.name}_3"]
     found[1].discard_if_empty()  # it was refused
-    assert new_folder._reserved(first).path == found[1].path
+    assert new_folder.reserved(first).path == found[1].path
     assert len(list(tmp_path.iterdir())) == 3
 
 
@@ -155,7 +155,7 @@ def test_runs_that_begin_in_the_same_second_both_finish(tmp_path: Path, tiny_ber
 @pytest.mark.parametrize(
     ("subdir", "place"),
     [
-        ("""'"it\\'s" [$x], lr=${optimizer.head_lr}, seed=${seed}'""", """"it's" [$x], lr=0.001, seed=1"""),
+        ("""'"it\\'s" [$x], lr=${optimizer.layer_decay}, seed=${seed}'""", """"it's" [$x], lr=1.0, seed=1"""),
         ("${hydra.job.override_dirname}", None),
     ],
 )

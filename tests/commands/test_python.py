@@ -1,0 +1,107 @@
+"""The package `thaw`: training, comparing and advising from Python, with data in memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import datasets
+import pandas
+import pytest
+
+import thaw
+from src.config.folder import CONF
+from thaw import __main__ as command
+from thaw._config import kept
+
+SMALL = ("model=bert_linear", "trainer.max_epochs=1", "data.max_length=32", "data.limit=60", "callbacks.progress=null")
+
+
+@pytest.fixture
+def frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pandas.DataFrame:
+    """The reviews, in a folder where runs may be written."""
+    monkeypatch.chdir(tmp_path)
+    return pandas.read_csv(CONF.parent / "src" / "data" / "reviews.csv").rename(columns={"sentiment": "label"})
+
+
+@pytest.fixture
+def backbone(tiny_bert: Path) -> str:
+    return f"backbone.name={tiny_bert}"
+
+
+def test_runs_of_one_process_are_trained_compared_and_used(frame: pandas.DataFrame, backbone: str) -> None:
+    runs = [thaw.train(*SMALL, backbone, f"freeze={freeze}", data=frame) for freeze in ("all", "none")]
+    assert [run.strategy for run in runs] == ["all", "none"]
+    assert runs[0].folder != runs[1].folder
+    assert 0 <= runs[0].scores["accuracy"] <= 1
+    assert runs[1].validation_scores["loss"] > 0
+    ((label, probability), *_) = runs[1].predictor()(["Good camera."])[0]
+    assert label in {"negative", "neutral", "positive"}
+    assert 0 < probability <= 1
+    assert runs[0].predictions().num_rows == len(runs[0].predictions("test")["text"])
+    assert thaw.Run.load(runs[0].folder) == runs[0]
+    found = thaw.compare("outputs/runs")
+    assert {row.name for row in found.rows} == {"all", "none"}
+    assert (Path("outputs/runs") / "compare.html").exists()
+
+
+def test_the_same_data_is_kept_once_whatever_holds_it(frame: pandas.DataFrame) -> None:
+    first = kept(frame)
+    assert kept(frame.copy()) == first
+    assert kept(frame.head(9)) != first
+    assert kept({"train": datasets.Dataset.from_pandas(frame)}).is_dir()
+    assert {path.name for path in kept({"train": frame, "test": frame.head(9)}).iterdir()} == {
+        "train.parquet",
+        "test.parquet",
+    }
+    assert all(path.is_dir() and list(path.iterdir()) for path in first.parent.iterdir())  # nothing unfinished
+
+
+@pytest.mark.parametrize(
+    ("overrides", "data", "message"),
+    [
+        (("fre=all",), None, "Could not override 'fre'"),
+        (("freeze=bottm",), None, "freeze/bottm"),
+        ((), 3, "data must be a DataFrame, a Dataset, or a mapping of such by split; got int"),
+        (("data=table", "data.path=nowhere.csv"), None, "No such file"),
+    ],
+)
+def test_mistakes_are_one_message(
+    overrides: tuple[str, ...], data: object, message: str, frame: pandas.DataFrame
+) -> None:
+    with pytest.raises(thaw.UserError, match=message):
+        thaw.train(*overrides, data=data)
+    assert not list(Path("outputs/runs").glob("*"))
+
+
+def test_advice_without_a_command(frame: pandas.DataFrame, backbone: str) -> None:
+    advice = thaw.advise("data.max_length=32", backbone, data=frame)
+    assert advice.metric == "accuracy"
+    assert not Path("outputs/runs").exists()
+
+
+def test_the_command_takes_the_name_of_another(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["thaw", "tain"])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 2
+    assert "thaw must be followed by one of train, plan," in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["thaw"])
+    command.main()
+    assert "thaw {train,plan,advise," in capsys.readouterr().out
+
+
+def test_another_package_src_is_named(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "__init__.py").touch()
+    environment = {**os.environ, "PYTHONPATH": str(CONF.parent)}
+    for flags, code in (((), 1), (("-P",), 0)):
+        ended = subprocess.run(
+            [sys.executable, *flags, "-c", "import thaw"], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert ended.returncode == code, ended.stderr
+        assert ("thaw needs the package src that it was installed with" in ended.stderr) is bool(code)

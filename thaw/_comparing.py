@@ -1,0 +1,39 @@
+"""Comparing finished runs from Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from src.comparison.comparison import Comparison
+    from src.config.sections import Cost
+
+
+def compare(
+    runs: Path | str,
+    *,
+    metric: str | None = None,
+    baseline: str | None = None,
+    by: str | None = None,
+    margin: float = 0.01,
+    cost: Cost = "time",
+    mixed: bool = False,
+) -> Comparison:
+    """Compares the runs in a folder, prints the tables and the answer, and writes them and the page there.
+
+    Args:
+        runs: the folder.
+        metric: the test score that is compared; None: accuracy, or of numbers pearson.
+        baseline: a strategy, such as none or bottom:4; None: none, if present.
+        by: a column; of each of its values, only the group with the best validation score is compared.
+        margin: which loss of the score is acceptable.
+        cost: what is cheap: time, memory, parameters or inference.
+        mixed: compare also runs on different data.
+
+    Raises:
+        UserError: the runs cannot be compared.
+    """
+    from src.comparison.compare_runs import compare as compare_runs
+
+    return compare_runs(Path(runs), metric, baseline, by, margin, mixed, cost)

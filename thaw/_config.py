@@ -1,0 +1,80 @@
+"""Configs from Python: what a command line would give, and data that is in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from src.config.folder import CONF
+from src.config.quoting import quoted
+from src.errors import UserError
+
+KEPT = Path("outputs/data")  # where data from memory is kept, since runs and their configs refer to files
+
+
+def composed(name: str, overrides: Sequence[str], data: Any) -> DictConfig:
+    """Returns the config of a command.
+
+    Args:
+        name: of the command.
+        overrides: as on its command line.
+        data: a DataFrame or a Dataset, or several by the names of their splits; None: the overrides choose it.
+
+    Raises:
+        UserError: an override is wrong, or the data cannot be kept in a file.
+    """
+    chosen = [] if data is None else ["data=table", f"data.path={quoted(str(kept(data)))}"]
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return OmegaConf.create(compose(name, [*chosen, *overrides]))
+    except HydraException as error:
+        raise UserError(
+            f"{error}\nGive each override as on the command line: freeze=all, trainer.max_epochs=3."
+        ) from None
+
+
+def kept(data: Any) -> Path:
+    """Writes data from memory into Parquet files, once for the same content.
+
+    Args:
+        data: has `to_parquet`, as a pandas DataFrame and a Dataset of datasets have, or is a mapping of such by split.
+
+    Returns:
+        The folder with a file for each split.
+
+    Raises:
+        UserError: it is something else.
+    """
+    splits = data if isinstance(data, Mapping) else {"train": data}
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=KEPT) as folder:
+        digest = hashlib.sha256()
+        for name, rows in sorted(splits.items()):
+            if not hasattr(rows, "to_parquet"):
+                raise UserError(
+                    f"data must be a DataFrame, a Dataset, or a mapping of such by split; got {type(rows).__name__}.\n"
+                    "Make it one: pandas.DataFrame({'text': texts, 'label': labels})."
+                )
+            file = Path(folder) / f"{name}.parquet"
+            _write(rows, file)
+            digest.update(f"{name} ".encode() + file.read_bytes())
+        place = KEPT / digest.hexdigest()[:16]
+        if not place.exists():
+            Path(folder).rename(place)
+            Path(folder).mkdir()  # which the end of the block deletes
+    return place
+
+
+def _write(rows: Any, file: Path) -> None:
+    """Writes a table without an index, which only a DataFrame has."""
+    if hasattr(rows, "index"):
+        rows.to_parquet(file, index=False)
+    else:
+        rows.to_parquet(str(file))

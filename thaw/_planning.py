@@ -1,0 +1,26 @@
+"""Advice before any training, from Python."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from thaw._config import composed
+
+if TYPE_CHECKING:
+    from src.advice.advice import Advice
+
+
+def advise(*overrides: str, data: Any = None) -> Advice:
+    """Says before any training how far frozen layers go. The command also proposes experiments and writes a page.
+
+    Args:
+        overrides: as on the command line of `python -m src.advise`.
+        data: as for `train`.
+
+    Raises:
+        UserError: something that was given cannot be used.
+    """
+    from src.advise import advise as advise_config
+
+    # Nothing is written there; the name that a command line gives the folder of a run needs Hydra.
+    return advise_config(composed("advise", [*overrides, "run=outputs/runs/none"], data))

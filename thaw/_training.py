@@ -1,0 +1,99 @@
+"""Training a run from Python, and what a finished run knows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from src.config.quoting import quoted
+from src.runs.folder import RunFolder
+from src.runs.new_folder import reserved
+from thaw._config import composed
+
+if TYPE_CHECKING:
+    import pyarrow
+
+    from src.prediction.predictor import Predictor
+
+RUNS = Path("outputs/runs")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Args:
+        folder: of the run.
+        result: the content of its result.json.
+    """
+
+    folder: Path
+    result: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Run:
+        """Reads a finished run.
+
+        Raises:
+            UserError: the folder has none.
+        """
+        return cls(Path(folder), RunFolder(Path(folder)).read_result())
+
+    @property
+    def strategy(self) -> str:
+        """The freezing strategy, such as `bottom:4`."""
+        return str(self.result["strategy"])
+
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """The test scores by name, and the loss."""
+        scores: Mapping[str, float] = self.result["metrics"]["test"]
+        return scores
+
+    @property
+    def validation_scores(self) -> Mapping[str, float]:
+        """The validation scores of the best epoch."""
+        scores: Mapping[str, float] = self.result["metrics"]["validation"]
+        return scores
+
+    def predictor(self, precision: str | None = None, device: str | None = None) -> Predictor:
+        """Loads the model.
+
+        Args:
+            precision: of matrix products: float32 or bf16; None: as in training.
+            device: the device to use; None: the accelerator if there is one, else the CPU.
+        """
+        from src.prediction.predictor import Predictor
+
+        return Predictor.load(self.folder, precision, device)
+
+    def predictions(self, split: str = "test") -> pyarrow.Table:
+        """Returns what the run has predicted for a split, a row a text: `to_pandas()` makes a DataFrame of it."""
+        import pyarrow.parquet
+
+        return pyarrow.parquet.read_table(self.folder / "predictions" / f"{split}.parquet")
+
+
+def train(*overrides: str, data: Any = None, folder: Path | str | None = None) -> Run:
+    """Trains one run.
+
+    Args:
+        overrides: as on the command line of `python -m src.train`: "freeze=all", "trainer.max_epochs=3".
+        data: a pandas DataFrame or a Dataset with the columns that `data.text` and `data.label` name (default: text and
+            label), or several by the names of their splits: train, validation, test. None: the overrides choose it.
+        folder: for the run; None: a new one in outputs/runs, named after the time.
+
+    Raises:
+        UserError: something that was given cannot be used; says what must hold, and how to mend it.
+    """
+    from src.train import train as train_config
+
+    place = RunFolder(Path(folder)) if folder else reserved(RunFolder(RUNS / time.strftime("%Y-%m-%d_%H-%M-%S")))
+    try:
+        cfg = composed("train", [*overrides, f"run={quoted(str(place.path))}"], data)
+        return Run(place.path, train_config(cfg, place))
+    finally:
+        place.discard_if_empty()
