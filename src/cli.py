@@ -33,7 +33,7 @@ ALIASES = {"sweep": "sweep_folder"}
 OVERLAYS = {"experiment", "sweep", "logger"}  # groups of which several options may be chosen
 # Their values are names of columns or files, or delimiters, which may contain characters that are special to Hydra.
 NAMES = {"data.text", "data.label", "text_column", "label_column", "data.path", "data.delimiter", "delimiter"}
-OPEN = ("race.rates.", "race.training.")  # sections with keys of the user's own
+OPEN = ("race.rates.", "race.training.", "freeze.options.")  # sections with keys of the user's own
 # Commands with config groups, which --help lists; for the others it prints the keys.
 GROUPED = {"train", "plan", "advise"}
 RUN_FOLDER = "The run folder must be writable"

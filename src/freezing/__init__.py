@@ -1,7 +1,7 @@
 """Freezing strategies: which parameters of a network train, and when. Pure: they know names, not models."""
 
 from src.freezing.multi_phase import Chain, Gradual, LpFt
-from src.freezing.parameter_efficient import Biases, Lora, Mix, Norms
+from src.freezing.parameter_efficient import Biases, Lora, Mix, Norms, Peft
 from src.freezing.strategy import Phase, Stage, Strategy
 from src.freezing.whole_stages import Bottom, Cut, Embeddings, Everything, Nothing, Pattern, Surgical, Top
 
@@ -19,6 +19,7 @@ __all__ = [
     "Norms",
     "Nothing",
     "Pattern",
+    "Peft",
     "Phase",
     "Stage",
     "Strategy",

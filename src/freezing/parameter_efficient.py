@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import field
+from typing import Any
 
 from pydantic.dataclasses import dataclass
 
 from src.config.sections import Positive, Probability
-from src.errors import UserError
+from src.errors import UserError, nearest
 from src.freezing.strategy import HEAD, STRICT, Patterns, Phase, Stage, Strategy, single_phase
 
 NORM = re.compile(r"(^|[._])(layer_?norm|ln|norm\d?)\.(weight|bias)$", re.IGNORECASE)
-
-
-ADAPTER = ".lora_"  # in the names of adapter parameters
 
 
 def _matching(stages: Sequence[Stage], pattern: re.Pattern[str], option: str, what: str) -> list[Phase]:
@@ -48,8 +48,46 @@ class Norms(Strategy):
         return _matching(stages, NORM, self.kind, "layer norms")
 
 
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class Adapters(Strategy):
+    """Adapters of PEFT within a frozen backbone, and the head, train."""
+
+    by_name = True
+
+    @property
+    @abstractmethod
+    def prefix(self) -> str:
+        """With what the names of the adapters' parameters begin."""
+
+    @abstractmethod
+    def find(self, stages: Sequence[Stage]) -> list[str] | None:
+        """Returns the names of the layers that get an adapter; None: those that PEFT knows for the architecture.
+
+        Raises:
+            UserError: there are none.
+        """
+
+    def phases(self, stages: Sequence[Stage]) -> list[Phase]:
+        self.find(stages)
+        adapter = f".{self.prefix}"
+        names = {n for stage in stages for n in stage.parameters if stage.name == HEAD or adapter in n}
+        return [Phase(frozenset(names))]
+
+    def _matching(self, stages: Sequence[Stage], targets: Sequence[str]) -> list[str]:
+        names = [n for stage in stages if stage.name != HEAD for n in stage.parameters]
+        layers = [n.removesuffix(".weight").removesuffix(".base_layer") for n in names if n.endswith(".weight")]
+        plain = [layer for layer in layers if f".{self.prefix}" not in layer]
+        found = [layer for layer in plain if any(re.search(pattern, layer) for pattern in targets)]
+        if not found:
+            raise UserError(
+                f"freeze.targets must match linear layers of the backbone; {targets} matches none.\n"
+                f"Examples of their names: {', '.join(n for n in plain if '.0.' in n and 'norm' not in n.lower())}."
+            )
+        return found
+
+
 @dataclass(frozen=True, config=STRICT)
-class Lora(Strategy):
+class Lora(Adapters):
     """Low-rank adapters beside frozen matrices (Hu et al. 2022), and the head.
 
     Args:
@@ -59,37 +97,67 @@ class Lora(Strategy):
         targets: regular expressions, searched in the names of the backbone's linear layers.
     """
 
-    by_name = True
     rank: Positive
     alpha: Positive
     dropout: Probability
     targets: Patterns
+    prefix = "lora_"
 
     @property
     def kind(self) -> str:
         return f"lora:{self.rank}"
 
     def find(self, stages: Sequence[Stage]) -> list[str]:
-        """Returns the names of the layers that get an adapter.
+        return self._matching(stages, self.targets)
 
-        Raises:
-            UserError: none of the patterns matches.
-        """
-        names = [n for stage in stages if stage.name != HEAD for n in stage.parameters]
-        layers = [n.removesuffix(".weight").removesuffix(".base_layer") for n in names if n.endswith(".weight")]
-        plain = [layer for layer in layers if ADAPTER not in layer]
-        found = [layer for layer in plain if any(re.search(pattern, layer) for pattern in self.targets)]
-        if not found:
-            raise UserError(
-                f"freeze.targets must match linear layers of the backbone; {self.targets} matches none.\n"
-                f"Examples of their names: {', '.join(n for n in plain if '.0.' in n and 'norm' not in n.lower())}."
-            )
-        return found
 
-    def phases(self, stages: Sequence[Stage]) -> list[Phase]:
-        self.find(stages)
-        names = {n for stage in stages for n in stage.parameters if stage.name == HEAD or ADAPTER in n}
-        return [Phase(frozenset(names))]
+@dataclass(frozen=True, config=STRICT)
+class Peft(Adapters):
+    """Another method of PEFT that adds parameters to layers.
+
+    Args:
+        method: PEFT's name of it, in lower case, or dora.
+        targets: regular expressions, searched in the names of the backbone's linear layers; None: PEFT's own choice for
+            the architecture.
+        options: arguments of PEFT's config of the method.
+    """
+
+    method: str
+    targets: Patterns | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        return f"peft:{self.method}"
+
+    @property
+    def prefix(self) -> str:
+        return peft_method(self.method)[1]
+
+    def find(self, stages: Sequence[Stage]) -> list[str] | None:
+        peft_method(self.method)
+        return None if self.targets is None else self._matching(stages, self.targets)
+
+
+def peft_method(name: str) -> tuple[Any, str]:
+    """Returns PEFT's config class of a method, and with what the names of its parameters begin.
+
+    Raises:
+        UserError: PEFT has no such method, or this project another name for it.
+    """
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_PREFIX_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
+
+    if name == "lora":
+        raise UserError("freeze=peft is for other methods than LoRA.\nChoose freeze=lora.")
+    if name == "adalora":
+        raise UserError("freeze.method=adalora sets ranks in a step of its own, which a training here does not take.")
+    kinds = {kind.value.lower(): kind for kind in PEFT_TYPE_TO_TUNER_MAPPING if kind in PEFT_TYPE_TO_PREFIX_MAPPING}
+    kinds["dora"] = kinds["lora"]
+    if name not in kinds:
+        raise UserError(
+            f"freeze.method must be a method of PEFT that changes layers; got {name}.\n{nearest(name, kinds)}"
+        )
+    return PEFT_TYPE_TO_CONFIG_MAPPING[kinds[name]], PEFT_TYPE_TO_PREFIX_MAPPING[kinds[name]]
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from src.errors import UserError
-from src.freezing.parameter_efficient import Lora, Mix
+from src.freezing.parameter_efficient import Adapters, Lora, Mix, Peft, peft_method
 from src.freezing.strategy import Stage, Strategy
 from src.freezing.whole_stages import Cut
 from src.models.frozen_prefix import CutError, truncate
@@ -41,7 +41,7 @@ def adapt(
         stages = strategy.kept(stages)
     if strategy.reinit_top:
         reinitialise(encoder, [stage for stage in stages if stage.is_layer][-strategy.reinit_top :])
-    if isinstance(strategy, Lora):
+    if isinstance(strategy, Adapters):
         add_adapters(encoder, strategy, strategy.find(stages))
     if isinstance(strategy, Mix):
         if isinstance(head, MaskedLanguageHead):
@@ -84,28 +84,40 @@ def reinitialise(encoder: PreTrainedModel, layers: Iterable[Stage]) -> None:
             model._init_weights(module)
 
 
-def add_adapters(encoder: PreTrainedModel, strategy: Lora, targets: Sequence[str]) -> None:
-    """Adds a low-rank adapter to each of these layers, in place.
+def add_adapters(encoder: PreTrainedModel, strategy: Adapters, targets: Sequence[str] | None) -> None:
+    """Adds an adapter to each of these layers, in place.
 
     Raises:
-        UserError: one of them cannot have an adapter.
+        UserError: one of them cannot have an adapter, or the method does not fit the backbone.
     """
-    # Imported here because only this strategy needs it, and it takes a second.
-    from peft import LoraConfig, inject_adapter_in_model
+    # Imported here because only these strategies need it, and it takes a second.
+    from peft import get_peft_model_state_dict, inject_adapter_in_model
 
-    cfg = LoraConfig(
-        r=strategy.rank,
-        lora_alpha=strategy.alpha,
-        lora_dropout=strategy.dropout,
-        target_modules=list(targets),
-        base_model_name_or_path=encoder.name_or_path,
-    )
     try:
-        inject_adapter_in_model(cfg, encoder)
-    except ValueError as error:
+        inject_adapter_in_model(_config(encoder, strategy, targets), encoder)
+    except (ValueError, TypeError, NotImplementedError, KeyError) as error:
+        key = "freeze.options" if isinstance(error, TypeError) else "freeze.targets"
         raise UserError(
-            f"freeze.targets must match linear layers: {str(error).splitlines()[0]}\nUse more specific expressions."
+            f"{key} must fit {strategy.kind} and this backbone: {str(error).splitlines()[0]}\n"
+            "freeze.targets are regular expressions for names of linear layers, freeze.options arguments of PEFT."
         ) from None
+    state = get_peft_model_state_dict(encoder, save_embedding_layers=False)
+    if len(state) != sum(f".{strategy.prefix}" in name for name, _ in encoder.named_parameters()):
+        raise UserError(
+            f"freeze={strategy.kind} must keep all it adds in parameters; it has buffers, which checkpoints lack.\n"
+            "Choose another method: dora, ia3, loha, lokr, oft, boft or hra."
+        )
+
+
+def _config(encoder: PreTrainedModel, strategy: Adapters, targets: Sequence[str] | None) -> Any:
+    from peft import LoraConfig
+
+    shared = {"target_modules": targets and list(targets), "base_model_name_or_path": encoder.name_or_path}
+    if isinstance(strategy, Lora):
+        return LoraConfig(r=strategy.rank, lora_alpha=strategy.alpha, lora_dropout=strategy.dropout, **shared)
+    assert isinstance(strategy, Peft)
+    more = {"use_dora": True} if strategy.method == "dora" else {}
+    return peft_method(strategy.method)[0](**{**shared, **more, **strategy.options})
 
 
 def save_adapters(encoder: PreTrainedModel, folder: Path) -> None:
@@ -123,10 +135,10 @@ def save_adapters(encoder: PreTrainedModel, folder: Path) -> None:
 
 def merge_adapters(encoder: nn.Module) -> None:
     """Merges each adapter into the weights of its layer, in place; the output of the network stays the same."""
-    from peft.tuners.lora import LoraLayer
+    from peft.tuners.tuners_utils import BaseTunerLayer
 
     for name, module in list(encoder.named_modules()):
-        if isinstance(module, LoraLayer):
+        if isinstance(module, BaseTunerLayer):
             merged: Any = module
             merged.merge()
             parent, _, last = name.rpartition(".")

@@ -320,17 +320,31 @@ def test_phases_go_with_accumulation_and_bfloat16(run_tiny: Run, watch: Watch) -
 
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # within PEFT
-def test_adapters_are_small_can_be_loaded_by_peft_and_merged(run_tiny: Run, watch: Watch, tiny_bert: Path) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "prefix"),
+    [
+        ("freeze=lora freeze.dropout=0", "lora_"),
+        ("freeze=peft freeze.method=dora +freeze.options.r=2", "lora_"),
+        ("freeze=peft freeze.method=ia3", "ia3_"),
+        ("freeze=peft freeze.method=loha +freeze.options.r=2 freeze.targets=[query]", "hada_"),
+        ("freeze=peft freeze.method=lokr +freeze.options.r=2", "lokr_"),
+        ("freeze=peft freeze.method=oft +freeze.options.oft_block_size=4", "oft_"),
+    ],
+)
+def test_adapters_are_small_can_be_loaded_by_peft_and_merged(
+    strategy: str, prefix: str, run_tiny: Run, watch: Watch, tiny_bert: Path
+) -> None:
     import transformers
     from peft import PeftModel
 
-    folder, _ = run_tiny("freeze=lora", "freeze.dropout=0", *FEW)
+    folder, _ = run_tiny(*strategy.split(), *FEW)
     saved = folder.path / "adapter" / "adapter_model.safetensors"
     assert saved.stat().st_size < 20_000 < (tiny_bert / "model.safetensors").stat().st_size
     about = json.loads(saved.with_name("adapter_config.json").read_text())
     assert about["base_model_name_or_path"] == str(tiny_bert)
     state = torch.load(folder.best_checkpoint, weights_only=True)["state_dict"]
-    assert all("lora_" in name or name.startswith("head.") for name in state)
+    assert all(prefix in name or name.startswith("head.") for name in state)
+    assert any(prefix in name for name in state)
     encoder = watch.module.encoder.eval()
     ids = torch.arange(5, 25).view(2, 10)
     plain = transformers.AutoModel.from_pretrained(tiny_bert, add_pooling_layer=False)
@@ -340,7 +354,7 @@ def test_adapters_are_small_can_be_loaded_by_peft_and_merged(run_tiny: Run, watc
         assert not torch.allclose(plain.base_model(input_ids=ids).last_hidden_state, 0 * expected)
         assert torch.allclose(loaded(input_ids=ids).last_hidden_state, expected, atol=1e-5)
         merge_adapters(encoder)
-        assert not any("lora_" in name for name, _ in encoder.named_parameters())
+        assert not any(prefix in name for name, _ in encoder.named_parameters())
         assert torch.allclose(encoder(input_ids=ids).last_hidden_state, expected, atol=1e-5)
 
 
@@ -409,7 +423,12 @@ BAD = {
     "freeze=cut freeze.layers=2 freeze.train=2 freeze.reinit_top=3": r"must lie in 0\.\.2",
     "freeze=gradual freeze.down_to=layer.7": r"must be a stage of the backbone; got layer\.7",
     "freeze=lora freeze.targets=[nothing]": r"\[.nothing.\] matches none",
-    "freeze=lora freeze.targets=[LayerNorm]": "must match linear layers",
+    "freeze=lora freeze.targets=[LayerNorm]": r"freeze\.targets must fit lora:8 and this backbone",
+    "freeze=peft freeze.method=ia4": r"must be a method of PEFT that changes layers; got ia4\.\nDid you mean ia3\?",
+    "freeze=peft freeze.method=lora": r"Choose freeze=lora\.",
+    "freeze=peft freeze.method=adalora": "sets ranks in a step of its own",
+    "freeze=peft freeze.method=randlora": "it has buffers, which checkpoints lack",
+    "freeze=peft +freeze.options.rank=3": r"freeze\.options must fit peft:ia3 and this backbone: .*rank",
     "freeze=chain freeze.links=[{train:[head,head]}]": "head occurs more than once",
     "freeze=chain freeze.links=[{train:[layer.0-1,layer.1]}]": r"layer\.1 occurs more than once",
     "freeze=chain freeze.links=[{train:[layer.0-9]}]": r"must name layers of this backbone; got layer\.0-9",

@@ -64,10 +64,11 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
         ("model=bert_linear", "freeze=all"),
         ("freeze=none",),
         ("model=bert_linear", "freeze=lora"),
+        ("model=bert_linear", "freeze=peft", "freeze.method=dora"),
         ("data=reviews_aspects", "freeze=bottom", "freeze.layers=1"),
         (f"data.text={PAIRS}", "freeze=bottom", "freeze.layers=1"),
     ],
-    ids=["linear", "bilstm", "lora", "multilabel", "pairs"],
+    ids=["linear", "bilstm", "lora", "dora", "multilabel", "pairs"],
 )
 def test_predictions_are_those_of_the_run_itself(
     run_tiny: Run, said: Callable[..., str], overrides: tuple[str, ...], tmp_path: Path, small_parts: None
