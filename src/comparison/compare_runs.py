@@ -19,7 +19,7 @@ def compare(
     metric: str | None,
     baseline: str | None,
     by: str | None,
-    margin: float,
+    margin: float | None,
     mixed: bool,
     cost: Cost = "time",
 ) -> int:

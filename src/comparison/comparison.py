@@ -18,7 +18,7 @@ from src.comparison.rows import BASELINE, IDENTICAL, UNDERTRAINED, Contrast, Row
 from src.comparison.settling import Plan, plan
 from src.comparison.summary import learned, listed, raced, summarise
 from src.comparison.verdicts import verdict
-from src.config.monitor import LESS_IS_BETTER
+from src.config.monitor import IN_UNITS, MARGIN, NOT_COMPARED, sign
 from src.config.sections import Cost
 from src.errors import UserError, nearest
 from src.grouping.comparable import changed_backbones, differing_settings
@@ -54,7 +54,7 @@ def with_learning(comparison: Comparison, found: LearningCurves | None, smaller:
         found: the curves.
         smaller: the groups with fewer training texts, whose failed runs are listed too.
     """
-    said = [comparison.sentence, *learned(found)]
+    said = [comparison.sentence, *learned(found, comparison.metric)]
     if missing := _problems(smaller):
         said.append(f"{len(missing)} runs with fewer training texts have no result.")
     return with_problems(replace(comparison, learning=found, sentence=" ".join(said)), smaller)
@@ -69,7 +69,7 @@ def compare(
     groups: Sequence[Group],
     metric: str | None,
     baseline: str | None,
-    margin: float,
+    margin: float | None = None,
     cost: Cost = "time",
     race: Race | None = None,
 ) -> Comparison:
@@ -77,9 +77,10 @@ def compare(
 
     Args:
         groups: at least one with a result.
-        metric: the test score to compare; higher is better. None: accuracy; of numbers, the Pearson correlation.
+        metric: the test score to compare. None: accuracy; of numbers, the Pearson correlation.
         baseline: the name of a strategy or group; None: `none` if it exists, else the first group.
-        margin: how much lower is still as good.
+        margin: how much worse is still as good. None: that of the race, or else 0.01; of an error in the units of the
+            targets, 0.01 of their standard deviations in training.
         cost: what makes a group cheaper.
         race: that these runs were made for; what it has chosen, by its own cost, is the answer.
 
@@ -93,11 +94,14 @@ def compare(
         raise UserError(_nothing_finished(groups, problems))
     metric = _metric(metric, [run.result["metrics"]["test"] for g in finished for run in g.finished if run.result])
     base = _baseline(finished, baseline)
-    finished.sort(key=lambda g: (-building.mean_scores(g, metric)[metric], g is not base, g.name))
+    if margin is None:
+        margin = race.rules.margin if race and race.rules.metric == metric else _usual_margin(finished, metric)
+    direction = sign(metric)
+    finished.sort(key=lambda g: (-direction * building.mean_scores(g, metric)[metric], g is not base, g.name))
     scores = [building.mean_scores(group, metric) for group in finished]
     evidence = {name: gather(finished, name) for name in scores[0] if all(name in found for found in scores)}
     trained = {
-        group.name: found[metric]
+        group.name: direction * found[metric]
         for group, found in zip(finished, scores, strict=True)
         if building.advice(group.complete) is None
     }
@@ -140,14 +144,20 @@ def _metric(wanted: str | None, scores: Sequence[Mapping[str, float | None]]) ->
     Raises:
         UserError: runs lack the score.
     """
-    known = {name for name in scores[0] if all(found.get(name) is not None for found in scores)} - LESS_IS_BETTER
+    known = {name for name in scores[0] if all(found.get(name) is not None for found in scores)} - NOT_COMPARED
     metric = wanted or next((name for name in building.METRICS if name in known), building.METRICS[0])
     if metric not in known:
         raise UserError(
-            f"metric must be a test score that all runs have and that is better when higher; got {metric}.\n"
-            f"{nearest(metric, known)}"
+            f"metric must be a test score that all runs have, and no loss; got {metric}.\n{nearest(metric, known)}"
         )
     return metric
+
+
+def _usual_margin(groups: Sequence[Group], metric: str) -> float:
+    """Returns the margin where none is given; it does not depend on what the runs predict."""
+    if metric not in IN_UNITS:
+        return MARGIN
+    return MARGIN * float(np.mean([run.result["target_std"] for g in groups for run in g.finished if run.result]))
 
 
 def _baseline(groups: Sequence[Group], wanted: str | None) -> Group:

@@ -25,8 +25,9 @@ class Look:
 
     Args:
         block: the number of blocks so far.
-        scores: the mean validation score of each arm.
-        behind: by how much each arm is below the one that is chosen in the end, with its interval; None: not known yet.
+        scores: the mean validation score of each arm; errors are negative, so that higher is better.
+        behind: by how much each arm is worse than the one that is chosen in the end, with its interval; None: not known
+            yet.
     """
 
     block: int
@@ -45,7 +46,7 @@ class Race:
         exits: of the arms that have left.
         racing: the arms that are left.
         chosen: the arm to choose; None if no run has a result.
-        loss: by how much it is below the best at most; None if that is not known.
+        loss: by how much it is worse than the best at most; None if that is not known.
         end: why the race has ended; None while it goes on.
         needed: after how many blocks it is expected to be settled; None: that is not known, or no number helps.
         texts: the number of validation texts that are expected to settle it, with the blocks that there are.

@@ -23,7 +23,7 @@ class Rules:
     """What a race is about.
 
     Args:
-        margin: how much lower a score is still as good.
+        margin: how much worse a score is still as good.
         goal: `cheapest`: the cheapest arm that is at most the margin below the best; `best`: the best arm.
         blocks: how many blocks there are at most.
         budget: for how many seconds runs may be running; None: as long as it takes.

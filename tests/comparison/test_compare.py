@@ -436,7 +436,7 @@ def test_a_score_that_cannot_decide_is_refused(made: Make, metric: str) -> None:
     result = last.read_result()
     result["metrics"]["test"] |= {"auroc": None}
     (last.path / "result.json").write_text(json.dumps(result))
-    with pytest.raises(UserError, match="that is better when higher"):
+    with pytest.raises(UserError, match="that all runs have, and no loss; got"):
         compare(group(runs(last)), metric, None, 0.01)
 
 

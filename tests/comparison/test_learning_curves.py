@@ -90,6 +90,8 @@ def test_strategies_cross_only_where_both_sides_are_shown() -> None:
         {100: evidence(0.7, 0.6), 400: evidence(0.75, 0.85)}, [curve("a", 0.7, 0.75), curve("b", 0.6, 0.85)]
     )
     assert [(c.texts, c.below, c.above) for c in found] == [(200, "a", "b")]
+    errors = [curve("a", 0.3, 0.25), curve("b", 0.4, 0.15)]
+    assert crossings({100: evidence(0.7, 0.6), 400: evidence(0.75, 0.85)}, errors, direction=-1) == found
     slight = crossings(
         {100: evidence(0.7, 0.6), 400: evidence(0.75, 0.75)}, [curve("a", 0.7, 0.75), curve("b", 0.6, 0.76)]
     )
