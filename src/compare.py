@@ -25,7 +25,7 @@ class Options(Section):
     baseline: str | None
     by: str | None
     margin: Margin | None
-    cost: Cost
+    cost: Cost | None
     mixed: bool
 
     @model_validator(mode="after")

@@ -21,7 +21,7 @@ def compare(
     by: str | None,
     margin: float | None,
     mixed: bool,
-    cost: Cost = "time",
+    cost: Cost | None = None,
 ) -> int:
     """Prints the comparison of the runs in a folder and writes it there as Markdown, CSV, JSON and an HTML page.
 

@@ -70,7 +70,7 @@ def compare(
     metric: str | None,
     baseline: str | None,
     margin: float | None = None,
-    cost: Cost = "time",
+    cost: Cost | None = None,
     race: Race | None = None,
 ) -> Comparison:
     """Compares groups with each other and with a baseline.
@@ -81,13 +81,13 @@ def compare(
         baseline: the name of a strategy or group; None: `none` if it exists, else the first group.
         margin: how much worse is still as good. None: that of the race, or else 0.01; of an error in the units of the
             targets, 0.01 of their standard deviations in training.
-        cost: what makes a group cheaper.
+        cost: what makes a group cheaper. None: that of the race, or else time.
         race: that these runs were made for; what it has chosen, by its own cost, is the answer.
 
     Raises:
-        UserError: no run has finished, or the metric or baseline does not exist.
+        UserError: no run has finished, the metric or baseline does not exist, or the race was by another cost.
     """
-    cost = race.rules.cost if race else cost
+    cost = _cost(cost, race)
     problems = _problems(groups)
     finished = [group for group in groups if group.blocks]
     if not finished:
@@ -118,6 +118,19 @@ def compare(
     found = Comparison(metric, base.name, margin, cost, rows, decision, settling, problems, "", race=race)
     answer = raced(found) if race else summarise(found, pairs, _common_folder(finished))
     return replace(found, sentence=" ".join([answer, *_remarks(groups, evidence[metric], problems)]))
+
+
+def _cost(wanted: Cost | None, race: Race | None) -> Cost:
+    """
+    Raises:
+        UserError: it is not that of the race.
+    """
+    if race and wanted not in (None, race.rules.cost):
+        raise UserError(
+            f"cost must be {race.rules.cost}, by which this race has chosen who stays; got {wanted}.\n"
+            f"Leave it out, or run another race: race.cost={wanted}"
+        )
+    return race.rules.cost if race else wanted or "time"
 
 
 def _problems(groups: Sequence[Group]) -> list[dict[str, str]]:

@@ -318,6 +318,8 @@ def test_the_comparison_answers_with_the_race(
 ) -> None:
     root = tmp_path / "race"
     Launcher(runs, root).race()
+    with pytest.raises(UserError, match="cost must be time, by which this race has chosen who stays; got memory"):
+        compare(root, "accuracy", None, None, 0.03, mixed=True, cost="memory")
     assert compare(root, "accuracy", None, None, 0.03, mixed=True) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "Choose bottom:4 (25.0% of the weights train): test accuracy 0." in shown
