@@ -33,7 +33,7 @@ from src.sweeps.checking import refuse_shared_mistakes
 from src.sweeps.folders import WARNINGS
 from src.sweeps.processes import run_process
 from src.sweeps.sharing import is_launcher, share_of_cores
-from src.training.effects import TOLD
+from src.training.effects import TOLD, not_told
 
 JOBS = "THAW_SWEEP"  # environment variable of the jobs: the number of jobs and the start time of the sweep
 
@@ -74,7 +74,10 @@ def run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
             "hydra.job.config.override_dirname.exclude_keys=[data.path]."
         )
     value = _run_job(cfg, _job_folder(cfg, folder, root))
-    print(progress(root), flush=True)
+    said = progress(root)
+    # Of jobs side by side that end together, the first to come here counts all, and the others would repeat it.
+    if not_told([said.partition(" failed")[0]]):
+        print(said, flush=True)
     return value
 
 
@@ -169,7 +172,7 @@ def _reason(code: int, folder: RunFolder, errors: str) -> str:
 
 def begin_sweep(config: DictConfig) -> None:
     """Puts the number of jobs and the start time into the environment, so that jobs of any launcher can print progress,
-    and where they find which warnings others have given.
+    and where they find what others have told.
 
     Args:
         config: of the multirun, before it is split into jobs.

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 OF_LABELS = tuple(f"data.{key}" for key in ("task", "label_delimiter", "label_names", "class_weights"))
 
 
-TOLD = "THAW_TOLD"  # environment variable of the jobs of a sweep: the file with the warnings that they have given
+TOLD = "THAW_TOLD"  # environment variable of the jobs of a sweep: the file with what they have told
 
 
 def given_keys() -> list[str]:
@@ -49,22 +49,22 @@ def warn_of_idle(
     frozen = {key: f"freeze={name} {why}" for key, why in find_idle(settings, stages, phases).items()}
     idle = frozen | find_idle_data(settings)
     warnings = [f"{key} has no effect: with {idle[key]}." for key in dict.fromkeys(keys) if key in idle]
-    for warning in _not_told(warnings):
+    for warning in not_told(warnings):
         log.warning(warning)
 
 
-def _not_told(warnings: Sequence[str]) -> Sequence[str]:
-    """Returns the warnings that no other job of this sweep has given, and writes them down for the next."""
-    if not warnings or TOLD not in os.environ:
-        return warnings
+def not_told(lines: Sequence[str]) -> Sequence[str]:
+    """Returns the lines that no other job of this sweep has printed, and writes them down for the next."""
+    if not lines or TOLD not in os.environ:
+        return lines
     try:
         with Path(os.environ[TOLD]).open("a+", encoding="utf-8") as file:
             file.seek(0)
             told = file.read().splitlines()
-            new = [warning for warning in warnings if warning not in told]
-            file.writelines(f"{warning}\n" for warning in new)
+            new = [line for line in lines if line not in told]
+            file.writelines(f"{line}\n" for line in new)
     except OSError:  # a job on another machine, or a full disk: told once too often is no harm
-        return warnings
+        return lines
     return new
 
 

@@ -132,6 +132,23 @@ def test_only_the_jobs_of_this_command_are_counted(
     )
 
 
+def test_jobs_that_end_together_tell_their_progress_once(
+    started: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, began = tmp_path / "sweep", time.time() - 60
+    sweep(monkeypatch, root, [1])
+    monkeypatch.setenv(sweeps_jobs.JOBS, f"3 {began}")
+    monkeypatch.setenv(sweeps_jobs.TOLD, str(tmp_path / "told"))
+    capsys.readouterr()
+    RunFolder(root / "9").claim(composed("seed=9"))
+    RunFolder(root / "9").write_status("finished")  # meanwhile, by a job whose process has not ended
+    for _ in range(2):  # both processes end
+        sweep(monkeypatch, root, [1])
+    assert capsys.readouterr().out.count("Sweep: 2 of 3 jobs done, 0 failed") == 1
+    sweep(monkeypatch, root, [1, 2])
+    assert "Sweep: 2 of 3 jobs done, 1 failed" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143), SystemExit(1)])
 def test_an_interrupted_multirun_says_what_is_left(
     error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
