@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from src.race.costs import levels
 from src.race.differences import Differences, all_pairs, expected
 from src.race.recorded import Recorded, seconds_running
 from src.race.rules import Exit, Known, Rules, Standing, choice, leave, question
@@ -110,7 +111,7 @@ def _play(recorded: Recorded, rules: Rules, blocks: int, last: bool = False) -> 
 
 def _standing(runs: Recorded, arms: Sequence[str], rules: Rules, block: int, looks: bool, last: bool) -> Standing:
     pairs = all_pairs(runs, arms, block, rules.blocks, last) if looks else Differences({}, 0.0, 2)
-    return Standing({arm: runs.score(arm) for arm in arms}, {arm: runs.cost(arm) for arm in arms}, pairs)
+    return Standing({arm: runs.score(arm) for arm in arms}, levels(runs, arms, rules.cost), pairs)
 
 
 def _raced(recorded: Recorded, exits: Sequence[Exit], blocks: int) -> Recorded:

@@ -93,7 +93,7 @@ def _left(one: Exit, race: Race) -> str:
         return f"{one.arm} {after}, none of its runs has finished"
     if one.reason == "worse":
         return f"{one.arm} {after}, {_bounded(one.difference, race)} {one.other}"
-    return f"{one.arm} {after}, dearer than {one.other} and at most {_margin(race)} better"
+    return f"{one.arm} {after}, no cheaper than {one.other} and at most {_margin(race)} better"
 
 
 def _margin(race: Race) -> str:

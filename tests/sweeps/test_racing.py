@@ -326,7 +326,7 @@ def test_the_comparison_answers_with_the_race(
     assert "it is the cheapest of those that are as good as the best, at most 0.0" in shown
     assert "after 2 of 4 seeds no other arm is left." in shown
     assert "Out: all after 2 seeds, 0.1" in shown
-    assert "none after 2 seeds, dearer than bottom" in shown
+    assert "none after 2 seeds, no cheaper than bottom" in shown
     assert "The runs took 4 minutes, 50% of the 8 minutes that all 12 of them would take." in shown
     found = json.loads((root / "comparison.json").read_text())
     assert found["decision"]["chosen"] == found["race"]["chosen"]
