@@ -21,6 +21,7 @@ from src.models.checks import check_both, read_training
 from src.runs import pretrain_config
 from src.runs.find import runs_in
 from src.runs.folder import RunFolder
+from src.runs.moved_names import with_current_names
 from src.sweeps.sharing import is_launcher
 from src.training.inputs import read_inputs
 
@@ -86,10 +87,10 @@ def _check_job(cfg: DictConfig, here: bool) -> None:
     """
     with open_dict(cfg):
         cfg.hydra.job.id, cfg.hydra.job.num = "0", 0
-    HydraConfig.instance().set_config(cfg)
-    cfg = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-    check_references(cfg)
-    with _silent():
+    with _alone(cfg):
+        cfg = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+        check_references(cfg)
+        cfg = with_current_names(cfg)
         if cfg.pretrain:
             first, second = pretrain_config.stage_configs(cfg, RunFolder(Path(cfg.run)))
             if here:
@@ -104,11 +105,14 @@ def _check_job(cfg: DictConfig, here: bool) -> None:
 
 
 @contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Keeps what is logged to the jobs, which say it themselves."""
-    before = logging.root.manager.disable
+def _alone(cfg: DictConfig) -> Iterator[None]:
+    """Lets references to Hydra's section be those of a job, and leaves what is logged to the jobs, which say it too."""
+    hydra, level = HydraConfig.instance(), logging.root.manager.disable
+    before = hydra.cfg
+    hydra.set_config(cfg)
     logging.disable(logging.CRITICAL)
     try:
         yield
     finally:
-        logging.disable(before)
+        logging.disable(level)
+        hydra.cfg = before

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
@@ -40,15 +39,11 @@ def test_a_mistake_that_all_jobs_share_is_told_once(
 def check(root: Path, *given: str) -> None:
     """Checks the jobs of a multirun of the included reviews, as its command would."""
     own = [f"hydra.sweep.dir={root}"]
-    before = HydraConfig.instance().cfg
-    try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            loader = GlobalHydra.instance().config_loader()
-            config = loader.load_configuration("train", [*own, *given], run_mode=RunMode.MULTIRUN)
-            parsed = OverridesParser.create(loader).parse_overrides([one for one in given if "launcher" not in one])
-            refuse_shared_mistakes(config, parsed, loader)
-    finally:
-        HydraConfig.instance().cfg = before
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        config = loader.load_configuration("train", [*own, *given], run_mode=RunMode.MULTIRUN)
+        parsed = OverridesParser.create(loader).parse_overrides([one for one in given if "launcher" not in one])
+        refuse_shared_mistakes(config, parsed, loader)
 
 
 def test_a_multirun_begins_if_one_job_can(tmp_path: Path) -> None:
@@ -58,6 +53,10 @@ def test_a_multirun_begins_if_one_job_can(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"optimizer\.lr has an invalid value: -2\.0"):
         check(tmp_path, "optimizer.lr=interval(-2, -1)")
     check(tmp_path, "optimizer.lr=interval(0, 1)")
+
+
+def test_a_race_of_pretrained_classifiers_is_by_a_score_of_theirs(tmp_path: Path) -> None:
+    check(tmp_path, "sweep=race", "race.metric=f1_macro", "experiment=mlm_then_classify")
 
 
 def test_data_of_jobs_that_run_elsewhere_is_not_read_here(tmp_path: Path) -> None:
