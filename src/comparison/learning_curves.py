@@ -128,21 +128,20 @@ def learning_curves(runs: Sequence[Run], names: Sequence[str], metric: str) -> L
 def _curve(name: str, by_size: Mapping[int, Sequence[Run]], metric: str) -> Curve:
     points = [_point(texts, by_size[texts], metric) for texts in sorted(by_size)]
     trained = {point.texts for point in points if not point.undertrained}
-    best, direction = (
-        (1, -1) if sign(metric) > 0 else (0, 1)
-    )  # a score is 1 - error, which falls by a power of the texts
-    pairs = [
-        (texts, best + direction * score) for texts in sorted(trained) for score in _scores(by_size[texts], metric)
-    ]
+    pairs = [(texts, _turned(score, metric)) for texts in sorted(trained) for score in _scores(by_size[texts], metric)]
     if len(trained) < 3:
         return Curve(name, points, None, "a curve needs three numbers of texts with runs that were trained to the end")
     numbers, errors = (np.array(side, dtype=np.float64) for side in zip(*pairs, strict=True))
     found = power_law(numbers, errors).interval(2 * int(numbers.max()))
     if isinstance(found, str):
         return Curve(name, points, None, found)
-    mirrored = found.times(direction)
-    doubled = Interval(best + mirrored.value, best + mirrored.low, best + mirrored.high)
-    return Curve(name, points, bounded(doubled, metric), "")
+    low, high = sorted((_turned(found.low, metric), _turned(found.high, metric)))
+    return Curve(name, points, bounded(Interval(_turned(found.value, metric), low, high), metric), "")
+
+
+def _turned(value: float, metric: str) -> float:
+    """Returns the error of a score, or the score of an error; what is an error already stays."""
+    return 1 - value if sign(metric) > 0 else value
 
 
 def _scores(runs: Sequence[Run], metric: str) -> list[float]:
