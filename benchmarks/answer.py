@@ -20,6 +20,7 @@ from benchmarks.coverage import spread, table
 from benchmarks.generator import REALISTIC, STRONG_SEEDS, Population, differences, equal
 from src.grouping.groups import Group, group
 from src.grouping.runs import read_runs
+from src.race.costs import levels
 from src.race.differences import all_pairs
 from src.race.recorded import Ran, Recorded
 from src.race.replay import Race, replay
@@ -230,7 +231,7 @@ def play(runs: Recorded, rules: Rules) -> Race:
 
 def chosen_by_all(runs: Recorded, rules: Rules) -> str:
     """Returns the arm to choose by all runs."""
-    scores, costs = ({name: of(name) for name in runs.names} for of in (runs.score, runs.cost))
+    scores, costs = {name: runs.score(name) for name in runs.names}, levels(runs, runs.names, rules.cost)
     pairs = all_pairs(runs, runs.names, rules.blocks, rules.blocks)
     return choice(Known(), Standing(scores, costs, pairs), rules)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from benchmarks.cross_validated import experiment, two_layers
 from benchmarks.generator import REALISTIC, STRONG_SEEDS, Population, differences, equal
 from src.advice.probes import estimate, metrics_of, probe
 from src.data.labels import LabelSpace
+from src.statistics import number_influence
 from src.statistics.best import AllPairs
 from src.statistics.crossed import crossed
 from src.statistics.estimate import Estimate
@@ -26,6 +28,9 @@ TEXTS, SEEDS = (96, 400, 1_066, 3_000), (2, 3, 6)
 
 
 SCORES = ("accuracy", "f1_macro", "mcc", "auroc", "average_precision")
+
+
+ERRORS = {"mae": math.sqrt(2 / math.pi), "rmse": 1.0}  # of standard normal ones
 
 
 TITLES = ("this probe on new texts", "such probes on new texts", "labels at random", "difference", "of macro F1")
@@ -41,6 +46,7 @@ def main() -> None:
     count = parser.parse_args().experiments
     table("Intervals of a difference of 0", null(count))
     table("Other scores, from the influence of each text", other_scores(count // 2))
+    table("Errors of predicted numbers, likewise", of_errors(count // 2))
     table("How often a difference is found", power(count // 2))
     table("The best of several groups, one of them worse, 1,066 texts", of_best(count // 2))
     table("5-fold cross-validation of equally good strategies", folds(count // 2))
@@ -186,6 +192,35 @@ def other_scores(count: int) -> Iterator[Sequence[object]]:
                 limits = [bounds(crossed(one[name])) for one in found]
                 held[name].append(float(np.mean([low <= 0 <= high for low, high in limits])))
         yield texts, seeds, *(f"{100 * np.mean(held[name]):.1f}%" for name in SCORES)
+
+
+def of_errors(count: int) -> Iterator[Sequence[object]]:
+    """Yields the coverage of intervals of mean errors and of their differences, where errors are normal with variance 1
+    and strategies are equally good."""
+    yield "texts", "seeds", *(f"{what} {name}" for name in ERRORS for what in ("difference of", "mean"))
+    for texts, seeds in itertools.product((96, 400, 1_066), (3, 6)):
+        held: list[list[bool]] = []
+        for kind in REALISTIC[1:]:
+            random, population = np.random.default_rng(1), Population(equal(0.5, 2), *kind)
+            for _ in range(count // 4):
+                errors = population.margins(seeds, texts, random)[0].astype(np.float64)
+                held.append([holds for name, true in ERRORS.items() for holds in _held(name, true, errors)])
+        yield texts, seeds, *(f"{100 * share:.1f}%" for share in np.mean(held, axis=0))
+
+
+def _held(name: str, true: float, errors: NDArray[np.float64]) -> tuple[bool, bool]:
+    """Returns whether the intervals of a difference, and of a mean, hold the true values.
+
+    Args:
+        name: of the score.
+        true: its true value.
+        errors: [strategies, seeds, texts].
+    """
+    zero = np.zeros((errors.shape[2], 1))
+    found = [[number_influence.contributions(name, e[:, None], zero, (1.0,)) for e in of_one] for of_one in errors]
+    one, other = np.array(found)
+    (low, high), (least, most) = bounds(crossed(one - other)), bounds(crossed(one))
+    return low <= 0 <= high, least <= true <= most
 
 
 def scored(

@@ -14,6 +14,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from src.config.monitor import IN_UNITS, MARGIN
 from src.config.race import Race
 from src.config.sections import Section
 from src.config.validation import check_options
@@ -70,8 +71,9 @@ class RaceSweeper(BasicSweeper):
         root.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, root / "multirun.yaml")
         metric = race.deciding(self.config.data.task)
-        rules = Rules(race.margin, race.goal, len(blocks), race.seconds, metric, race.cost)
-        run_race(arms, rules, root, self._launch, _repeats(blocks))
+        margin, relative = (MARGIN, metric in IN_UNITS) if race.margin is None else (race.margin, False)
+        rules = Rules(margin, race.goal, len(blocks), race.seconds, metric, race.cost)
+        run_race(arms, rules, root, self._launch, _repeats(blocks), relative)
 
     @property
     def _loader(self) -> Any:

@@ -3,14 +3,15 @@ with a comparison too."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
 import hydra
 from omegaconf import DictConfig
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from src.cli import exit_codes, run_command
 from src.comparison.compare_runs import compare
+from src.config.race import Margin, check_margin
 from src.config.sections import Cost, Section
 from src.config.validation import check_options
 from src.files.paths import user_path
@@ -23,9 +24,14 @@ class Options(Section):
     metric: str | None
     baseline: str | None
     by: str | None
-    margin: Annotated[float, Field(ge=0, lt=1)]
-    cost: Cost
+    margin: Margin | None
+    cost: Cost | None
     mixed: bool
+
+    @model_validator(mode="after")
+    def has_its_margin(self) -> Self:
+        check_margin(self.margin, self.metric)
+        return self
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="compare")

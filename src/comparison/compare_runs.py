@@ -20,9 +20,9 @@ def compare(
     metric: str | None,
     baseline: str | None,
     by: str | None,
-    margin: float,
+    margin: float | None,
     mixed: bool,
-    cost: Cost = "time",
+    cost: Cost | None = None,
 ) -> Comparison:
     """Prints the comparison of the runs in a folder and writes it there as Markdown, CSV, JSON and an HTML page.
 

@@ -18,7 +18,7 @@ from src.comparison.rows import BASELINE, IDENTICAL, UNDERTRAINED, Contrast, Row
 from src.comparison.settling import Plan, plan
 from src.comparison.summary import learned, listed, raced, summarise
 from src.comparison.verdicts import verdict
-from src.config.monitor import LESS_IS_BETTER
+from src.config.monitor import IN_UNITS, MARGIN, NOT_COMPARED, sign
 from src.config.sections import Cost
 from src.errors import UserError, nearest
 from src.grouping.comparable import changed_backbones, differing_settings
@@ -54,7 +54,7 @@ def with_learning(comparison: Comparison, found: LearningCurves | None, smaller:
         found: the curves.
         smaller: the groups with fewer training texts, whose failed runs are listed too.
     """
-    said = [comparison.sentence, *learned(found)]
+    said = [comparison.sentence, *learned(found, comparison.metric)]
     if missing := _problems(smaller):
         said.append(f"{len(missing)} runs with fewer training texts have no result.")
     return with_problems(replace(comparison, learning=found, sentence=" ".join(said)), smaller)
@@ -69,35 +69,39 @@ def compare(
     groups: Sequence[Group],
     metric: str | None,
     baseline: str | None,
-    margin: float,
-    cost: Cost = "time",
+    margin: float | None = None,
+    cost: Cost | None = None,
     race: Race | None = None,
 ) -> Comparison:
     """Compares groups with each other and with a baseline.
 
     Args:
         groups: at least one with a result.
-        metric: the test score to compare; higher is better. None: accuracy; of numbers, the Pearson correlation.
+        metric: the test score to compare. None: accuracy; of numbers, the Pearson correlation.
         baseline: the name of a strategy or group; None: `none` if it exists, else the first group.
-        margin: how much lower is still as good.
-        cost: what makes a group cheaper.
+        margin: how much worse is still as good. None: that of the race, or else 0.01; of an error in the units of the
+            targets, 0.01 of their standard deviations in training.
+        cost: what makes a group cheaper. None: that of the race, or else time.
         race: that these runs were made for; what it has chosen, by its own cost, is the answer.
 
     Raises:
-        UserError: no run has finished, or the metric or baseline does not exist.
+        UserError: no run has finished, the metric or baseline does not exist, or the race was by another cost.
     """
-    cost = race.rules.cost if race else cost
+    cost = _cost(cost, race)
     problems = _problems(groups)
     finished = [group for group in groups if group.blocks]
     if not finished:
         raise UserError(_nothing_finished(groups, problems))
     metric = _metric(metric, [run.result["metrics"]["test"] for g in finished for run in g.finished if run.result])
     base = _baseline(finished, baseline)
-    finished.sort(key=lambda g: (-building.mean_scores(g, metric)[metric], g is not base, g.name))
+    if margin is None:
+        margin = race.rules.margin if race and race.rules.metric == metric else _usual_margin(finished, metric)
+    direction = sign(metric)
+    finished.sort(key=lambda g: (-direction * building.mean_scores(g, metric)[metric], g is not base, g.name))
     scores = [building.mean_scores(group, metric) for group in finished]
     evidence = {name: gather(finished, name) for name in scores[0] if all(name in found for found in scores)}
     trained = {
-        group.name: found[metric]
+        group.name: direction * found[metric]
         for group, found in zip(finished, scores, strict=True)
         if building.advice(group.complete) is None
     }
@@ -114,6 +118,19 @@ def compare(
     found = Comparison(metric, base.name, margin, cost, rows, decision, settling, problems, "", race=race)
     answer = raced(found) if race else summarise(found, pairs, _common_folder(finished))
     return replace(found, sentence=" ".join([answer, *_remarks(groups, evidence[metric], problems)]))
+
+
+def _cost(wanted: Cost | None, race: Race | None) -> Cost:
+    """
+    Raises:
+        UserError: it is not that of the race.
+    """
+    if race and wanted not in (None, race.rules.cost):
+        raise UserError(
+            f"cost must be {race.rules.cost}, by which this race has chosen who stays; got {wanted}.\n"
+            f"Leave it out, or run another race: race.cost={wanted}"
+        )
+    return race.rules.cost if race else wanted or "time"
 
 
 def _problems(groups: Sequence[Group]) -> list[dict[str, str]]:
@@ -140,14 +157,20 @@ def _metric(wanted: str | None, scores: Sequence[Mapping[str, float | None]]) ->
     Raises:
         UserError: runs lack the score.
     """
-    known = {name for name in scores[0] if all(found.get(name) is not None for found in scores)} - LESS_IS_BETTER
+    known = {name for name in scores[0] if all(found.get(name) is not None for found in scores)} - NOT_COMPARED
     metric = wanted or next((name for name in building.METRICS if name in known), building.METRICS[0])
     if metric not in known:
         raise UserError(
-            f"metric must be a test score that all runs have and that is better when higher; got {metric}.\n"
-            f"{nearest(metric, known)}"
+            f"metric must be a test score that all runs have, and no loss; got {metric}.\n{nearest(metric, known)}"
         )
     return metric
+
+
+def _usual_margin(groups: Sequence[Group], metric: str) -> float:
+    """Returns the margin where none is given; it does not depend on what the runs predict."""
+    if metric not in IN_UNITS:
+        return MARGIN
+    return MARGIN * float(np.mean([run.result["target_std"] for g in groups for run in g.finished if run.result]))
 
 
 def _baseline(groups: Sequence[Group], wanted: str | None) -> Group:

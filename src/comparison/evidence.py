@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from scipy import stats
 
+from src.config.monitor import sign
 from src.data.texts import Text, sides
 from src.grouping.groups import Group
 from src.grouping.runs import Block, Run
@@ -37,7 +38,8 @@ Scores = Float[NDArray[np.float64], " texts"]
 
 @dataclass(frozen=True)
 class Evidence:
-    """The scores of some groups, text by text.
+    """The scores of some groups, text by text. Errors, which are better when lower, are negative here, so that higher
+    is better in whatever follows from it.
 
     Args:
         scores: without folds: of each text, by group and block; their mean is the score of the block. Empty for a group
@@ -116,7 +118,7 @@ def gather(groups: Sequence[Group], metric: str, split: str = "test") -> Evidenc
     Raises:
         UserError: a file of predictions cannot be read.
     """
-    totals = {group.name: group.values("metrics", split, metric) for group in groups}
+    totals = {group.name: _signed(group.values("metrics", split, metric), metric) for group in groups}
     folds = max(run.folds for group in groups for run in group.complete)
     if folds > 1:  # single texts do not matter
         return Evidence({}, totals, None, folds, {group.name: _by_fold(group, metric, split) for group in groups})
@@ -134,9 +136,13 @@ def gather(groups: Sequence[Group], metric: str, split: str = "test") -> Evidenc
     return Evidence(scores, totals, units(*sides([text for _, text in texts])), unread=unread)
 
 
+def _signed(values: Mapping[Block, float], metric: str) -> dict[Block, float]:
+    return {block: sign(metric) * value for block, value in values.items()}
+
+
 def _by_fold(group: Group, metric: str, split: str) -> dict[tuple[Block, int], float]:
     return {
-        (block, run.fold): float(run.result["metrics"][split][metric])
+        (block, run.fold): sign(metric) * float(run.result["metrics"][split][metric])
         for block, runs in group.blocks.items()
         for run in runs
         if run.result
@@ -172,7 +178,7 @@ def _scores(run: Run, metric: str, split: str) -> tuple[Texts, Scores] | None:
     reported = result["metrics"][split][metric]
     if scores is None or not math.isclose(float(scores.mean()), reported, rel_tol=1e-4, abs_tol=1e-3):
         return None  # measured by the rule of another version
-    return list(zip(columns["row"], columns["text"], strict=True)), scores
+    return list(zip(columns["row"], columns["text"], strict=True)), sign(metric) * scores
 
 
 def _of_labels(result: Mapping[str, Any], columns: Mapping[str, Sequence[Any]], metric: str) -> Scores | None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.comparison.evidence import Evidence, gather
-from src.comparison.rows import advice
+from src.comparison.rows import advice, bounded
+from src.config.monitor import sign
 from src.grouping.groups import Group, group
 from src.grouping.runs import Run
 from src.statistics.estimate import Estimate
@@ -98,7 +99,7 @@ def learning_curves(runs: Sequence[Run], names: Sequence[str], metric: str) -> L
     Args:
         runs: of all sizes.
         names: of the groups with the largest size, in the order of the curves.
-        metric: a score whose best value is 1.
+        metric: a score whose best value is 1, or an error.
 
     Raises:
         UserError: a file of predictions cannot be read.
@@ -119,20 +120,28 @@ def learning_curves(runs: Sequence[Run], names: Sequence[str], metric: str) -> L
     curves = [_curve(name, runs_of[name], metric) for name in names if len(runs_of[name]) > 1]
     if not curves:
         return None
-    return LearningCurves(curves, crossings({size: gather(sizes[size], metric) for size in sorted(sizes)}, curves))
+    return LearningCurves(
+        curves, crossings({size: gather(sizes[size], metric) for size in sorted(sizes)}, curves, sign(metric))
+    )
 
 
 def _curve(name: str, by_size: Mapping[int, Sequence[Run]], metric: str) -> Curve:
     points = [_point(texts, by_size[texts], metric) for texts in sorted(by_size)]
     trained = {point.texts for point in points if not point.undertrained}
-    pairs = [(texts, 1 - score) for texts in sorted(trained) for score in _scores(by_size[texts], metric)]
+    pairs = [(texts, _turned(score, metric)) for texts in sorted(trained) for score in _scores(by_size[texts], metric)]
     if len(trained) < 3:
         return Curve(name, points, None, "a curve needs three numbers of texts with runs that were trained to the end")
     numbers, errors = (np.array(side, dtype=np.float64) for side in zip(*pairs, strict=True))
     found = power_law(numbers, errors).interval(2 * int(numbers.max()))
     if isinstance(found, str):
         return Curve(name, points, None, found)
-    return Curve(name, points, Interval(1 - found.value, max(0.0, 1 - found.high), 1 - found.low), "")
+    low, high = sorted((_turned(found.low, metric), _turned(found.high, metric)))
+    return Curve(name, points, bounded(Interval(_turned(found.value, metric), low, high), metric), "")
+
+
+def _turned(value: float, metric: str) -> float:
+    """Returns the error of a score, or the score of an error; what is an error already stays."""
+    return 1 - value if sign(metric) > 0 else value
 
 
 def _scores(runs: Sequence[Run], metric: str) -> list[float]:
@@ -141,24 +150,21 @@ def _scores(runs: Sequence[Run], metric: str) -> list[float]:
 
 def _point(texts: int, runs: Sequence[Run], metric: str) -> Point:
     scores = np.array(_scores(runs, metric))
-    return Point(texts, float(scores.mean()), _within(mean_interval(scores)), advice(runs) is not None)
+    return Point(texts, float(scores.mean()), bounded(mean_interval(scores), metric), advice(runs) is not None)
 
 
-def _within(found: Interval | None) -> Interval | None:
-    """Returns an interval of a score without what no score can be."""
-    return found and Interval(found.value, max(found.low, 0.0), min(found.high, 1.0))
-
-
-def crossings(evidence: Mapping[int, Evidence], curves: Sequence[Curve]) -> list[Crossing]:
+def crossings(evidence: Mapping[int, Evidence], curves: Sequence[Curve], direction: int = 1) -> list[Crossing]:
     """Returns where two strategies cross: the first is shown to be better with fewer texts and the second with more,
     all of these claims together with 95% confidence.
 
     Args:
         evidence: by the number of training texts, in their order.
         curves: of the strategies.
+        direction: 1, or -1 for errors, which are better when lower.
     """
     scores = {
-        curve.name: {point.texts: point.score for point in curve.points if not point.undertrained} for curve in curves
+        curve.name: {point.texts: direction * point.score for point in curve.points if not point.undertrained}
+        for curve in curves
     }
     comparisons = max(1, math.comb(len(curves), 2) * len(evidence))
     found = []

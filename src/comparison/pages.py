@@ -8,6 +8,7 @@ from pathlib import Path
 from src.comparison import differences, plots
 from src.comparison.comparison import Comparison
 from src.comparison.tables import tables
+from src.config.monitor import worse_side
 from src.grouping.groups import Group
 from src.pages.figures import MOST
 from src.pages.html import render, save
@@ -73,6 +74,7 @@ def write_comparison(comparison: Comparison, groups: Sequence[Group], folder: Pa
         "compare.html",
         "sort.js",
         comparison=comparison,
+        behind=worse_side(metric),
         groups=groups,
         runs=sum(len(group.runs) for group in groups),
         tables=tables(comparison),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from src.config.monitor import sign
 from src.pages.figures import BLUE, ORANGE, short
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def tradeoffs(rows: Sequence[Row], metric: str, chosen: str | None) -> Figure:
     )
     for axes, (cost, unit, title) in zip(figure.subplots(1, 3, sharey=True), costs, strict=True):
         points = [(float(getattr(row, cost)) / unit, row.scores[metric]) for row in rows]
-        best = pareto(points)
+        best = pareto(points, sign(metric))
         axes.plot(*zip(*sorted(best), strict=True), "-", color=ORANGE, linewidth=1, drawstyle="steps-post")
         for number, (point, row) in enumerate(zip(points, rows, strict=True), start=1):
             # Names next to the points could overlap, so they are in the legend.
@@ -120,9 +121,12 @@ def tradeoffs(rows: Sequence[Row], metric: str, chosen: str | None) -> Figure:
     return figure
 
 
-def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Returns the Pareto-optimal points (cost, score): no other costs at most as much and scores at least as high."""
-    return [(x, y) for x, y in points if not any((a <= x and b >= y) and (a, b) != (x, y) for a, b in points)]
+def pareto(points: Sequence[tuple[float, float]], direction: int = 1) -> list[tuple[float, float]]:
+    """Returns the Pareto-optimal points (cost, score): no other costs at most as much and scores at least as high, or
+    with direction -1, as low."""
+    gains = [(cost, direction * score) for cost, score in points]
+    found = [(x, y) for x, y in gains if not any((a <= x and b >= y) and (a, b) != (x, y) for a, b in gains)]
+    return [(cost, direction * gain) for cost, gain in found]
 
 
 def learning(groups: Sequence[Group], score: str) -> Figure:

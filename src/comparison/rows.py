@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from src.comparison.decision import Decision
 from src.comparison.evidence import Evidence, Kind
+from src.config.monitor import IN_UNITS, sign
 from src.grouping.groups import Group
 from src.grouping.runs import Block, Run
 from src.runs.convergence import convergence
@@ -22,6 +23,7 @@ from src.statistics.intervals import Interval, mean_interval, paired_interval, r
 # Shown where runs have them; the first of these is the default metric.
 METRICS = ("accuracy", "f1_macro", "pearson", "r2")
 LOWEST = {"mcc": -1.0, "pearson": -1.0, "spearman": -1.0, "r2": -math.inf}  # of a score; of the others it is 0
+HIGHEST = dict.fromkeys(IN_UNITS, math.inf)  # of the others it is 1
 UNDERTRAINED = "not trained to the end"
 BASELINE = "baseline"
 IDENTICAL = "identical"  # to the baseline, in every prediction
@@ -53,7 +55,7 @@ class Row:
     improving: bool  # at least half of the runs were still improving in their last epoch
     undertrained: str | None  # what to try, if at least half of the runs were not trained to the end
     may_be_best: bool | None  # None: not decided, for a group that was not trained to the end or has an identical one
-    loss: float | None  # by how much it may be below the best at most
+    loss: float | None  # by how much it may be worse than the best at most
     pairs: int  # number of seeds (in cross-validation: repeats) shared with the baseline
     evidence: Kind | None  # what the next three draw anew
     difference: float | None  # mean difference to the baseline
@@ -72,7 +74,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Contrast:
-    """The simultaneous interval and the corrected p of the difference to the baseline, with the verdict on it."""
+    """The simultaneous interval and the corrected p of the difference to the baseline, where higher is better, with the
+    verdict on it."""
 
     interval: Interval | None
     p: float | None
@@ -177,8 +180,15 @@ def interval(group: Group, evidence: Evidence | None, name: str) -> Interval | N
         return wilson(round(float(scores[0].sum())), len(scores[0]))
     else:
         estimate = evidence.mean(group.name)
-        found = None if estimate is None else estimate.interval()
-    return found and Interval(found.value, max(found.low, LOWEST.get(name, 0.0)), min(found.high, 1.0))
+        found = None if estimate is None else estimate.interval().times(sign(name))
+    return bounded(found, name)
+
+
+def bounded(found: Interval | None, name: str) -> Interval | None:
+    """Returns the interval of a score without what it cannot be."""
+    return found and Interval(
+        found.value, max(found.low, LOWEST.get(name, 0.0)), min(found.high, HIGHEST.get(name, 1.0))
+    )
 
 
 def _difference(group: Group, base: Group, evidence: Evidence, contrast: Contrast, metric: str) -> dict[str, Any]:
@@ -186,12 +196,13 @@ def _difference(group: Group, base: Group, evidence: Evidence, contrast: Contras
     mine, theirs = _paired(group, base, "seconds", "without_encoding")
     compared = group is not base and len(one) > 0
     estimate = evidence.difference(group.name, base.name) if compared else None
-    wins = significance.wins(one, other)
+    direction = sign(metric)
+    wins = significance.wins(direction * one, direction * other)
     return {
         "pairs": len(one),
         "evidence": evidence.kind(group.name, base.name) if compared else None,
         "difference": float((one - other).mean()) if compared else None,
-        "difference_interval": contrast.interval,
+        "difference_interval": contrast.interval and contrast.interval.times(direction),
         "p": contrast.p,
         "components": estimate and estimate.components,
         "seeds_interval": paired_interval(one, other) if compared else None,

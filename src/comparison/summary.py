@@ -10,9 +10,10 @@ from src.comparison.learning_curves import LearningCurves
 from src.comparison.rows import UNDERTRAINED, Row
 from src.comparison.settling import Plan
 from src.comparison.verdicts import seeds_needed
+from src.config.monitor import shown, worse_side
 from src.config.quoting import shell_argument
 from src.freezing.strategy import percent
-from src.race.words import answer
+from src.race.words import answer, bounded
 from src.statistics.best import AllPairs
 from src.statistics.intervals import Interval
 
@@ -53,7 +54,7 @@ def summarise(comparison: Comparison, pairs: AllPairs, folder: str) -> str:
     if decision.chosen is None:
         best = next(row for row in rows if row.name in decision.loss)
         sentences.append(
-            f"{_described(best)} has the highest test {metric}, {_score(best, comparison.metric)}, but these runs do "
+            f"{_described(best)} has the best test {metric}, {_score(best, comparison.metric)}, but these runs do "
             "not say how far the differences can be trusted."
         )
     else:
@@ -69,15 +70,15 @@ def raced(comparison: Comparison) -> str:
     chosen = next((row for row in comparison.rows if race and row.name == race.chosen), None)
     if race is None or chosen is None:
         return "The runs of this folder have changed since the race; the same command again goes on with it."
-    bounds = chosen.intervals[metric]
-    score = f"{chosen.scores[metric]:.3f}" + (f" [{bounds.low:.3f}, {bounds.high:.3f}]" if bounds else "")
+    interval = chosen.intervals[metric]
+    score = bounded(interval, metric) if interval else shown(chosen.scores[metric], metric)
     warnings = _undertrained(comparison.rows, "the race is one over so many steps")
     return " ".join([*warnings, answer(race, _described(chosen), score, metric.replace("_", " "))])
 
 
 def _score(row: Row, metric: str) -> str:
     count = len(row.seeds)
-    return f"{row.scores[metric]:.3f} " + ("with 1 seed" if count == 1 else f"on average over {count} seeds")
+    return f"{shown(row.scores[metric], metric)} " + ("with 1 seed" if count == 1 else f"on average over {count} seeds")
 
 
 def _alone(row: Row) -> str:
@@ -117,7 +118,7 @@ def _identical(decision: Decision) -> list[str]:
 
 
 def _choice(comparison: Comparison, metric: str) -> str:
-    decision, margin = comparison.decision, comparison.margin
+    decision, margin, side = comparison.decision, float(f"{comparison.margin:.3g}"), worse_side(comparison.metric)
     chosen = next(row for row in comparison.rows if row.name == decision.chosen)
     score, cost = _score(chosen, comparison.metric), COSTS[comparison.cost].format(chosen, round(chosen.memory / 1e6))
     if len(decision.loss) == 1 and not decision.identical:
@@ -127,12 +128,12 @@ def _choice(comparison: Comparison, metric: str) -> str:
     if decision.sure:
         return (
             f"Choose {_described(chosen)}: test {metric} {score}. It is the cheapest ({cost}) that is shown to be at "
-            f"most {margin:g} below the best."
+            f"most {margin:g} {side} the best."
         )
-    most = "" if chosen.loss is None else f", at most {chosen.loss:.3f} below the best"
+    most = "" if chosen.loss is None else f", at most {shown(chosen.loss, comparison.metric)} {side} the best"
     return (
-        f"Not settled: no group is shown to be at most {margin:g} below the best in test {metric}. Until it is, choose "
-        f"{_described(chosen, cost)}: {score}{most}."
+        f"Not settled: no group is shown to be at most {margin:g} {side} the best in test {metric}. Until it is, "
+        f"choose {_described(chosen, cost)}: {score}{most}."
     )
 
 
@@ -144,17 +145,15 @@ def _candidates(comparison: Comparison, pairs: AllPairs) -> list[str]:
     if len(decision.candidates) > 1:
         sentences.append(f"May be the best: {', '.join(decision.candidates)}.")
     elif best.name != decision.chosen:
-        sentences.append(f"The best is {best.name}, with {best.scores[comparison.metric]:.3f}.")
+        sentences.append(f"The best is {best.name}, with {shown(best.scores[comparison.metric], comparison.metric)}.")
     if decision.worse:
-        worse = [f"{name} by {_bounded(pairs.interval(best.name, name))}" for name in decision.worse]
+        worse = [f"{name} by {_bounded(pairs.interval(best.name, name), comparison.metric)}" for name in decision.worse]
         sentences.append(f"Worse than {best.name}: {', '.join(worse)}.")
     return [*sentences, "All of this holds with 95% confidence."]
 
 
-def _bounded(difference: Interval | None) -> str:
-    if difference is None:
-        return "an unknown difference"
-    return f"{difference.value:.3f} [{difference.low:.3f}, {difference.high:.3f}]"
+def _bounded(found: Interval | None, metric: str) -> str:
+    return "an unknown difference" if found is None else bounded(found, metric)
 
 
 def _scope(rows: Sequence[Row]) -> list[str]:
@@ -239,7 +238,7 @@ def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def learned(found: LearningCurves | None) -> list[str]:
+def learned(found: LearningCurves | None, metric: str) -> list[str]:
     """Returns where strategies cross, and what twice as many training texts should bring, in words."""
     if found is None:
         return []
@@ -248,7 +247,7 @@ def learned(found: LearningCurves | None) -> list[str]:
         "above that worse."
         for crossing in found.crossings
     ]
-    if told := [f"{curve.name} to {_bounded(curve.doubled)}" for curve in found.curves if curve.doubled]:
+    if told := [f"{curve.name} to {_bounded(curve.doubled, metric)}" for curve in found.curves if curve.doubled]:
         said.append(f"Twice as many training texts should bring {', '.join(told)}.")
     unknown = [curve for curve in found.curves if curve.doubled is None]
     return said + [f"What more texts bring to {curve.name} cannot be said: {curve.reason}." for curve in unknown]

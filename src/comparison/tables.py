@@ -11,6 +11,7 @@ from pathlib import Path
 
 from src.comparison.comparison import Comparison
 from src.comparison.rows import METRICS
+from src.config.monitor import shown, worse_side
 from src.config.values import flat
 from src.freezing.strategy import percent
 from src.pages import markdown
@@ -30,8 +31,16 @@ def _scores(comparison: Comparison) -> Cells:
     metric = comparison.metric
     others = [m for m in METRICS if m != metric and all(m in row.scores for row in comparison.rows)]
     labels = list(comparison.rows[0].label)
-    shown = [metric, *others]
-    header = [*labels, "seeds", *(f"test {m}" for m in shown), "difference", "p", "below best", "verdict"]
+    names = [metric, *others]
+    header = [
+        *labels,
+        "seeds",
+        *(f"test {m}" for m in names),
+        "difference",
+        "p",
+        f"{worse_side(metric)} best",
+        "verdict",
+    ]
     rows = []
     for row in comparison.rows:
         missing = f" (without {', '.join(map(str, row.missing))})" if row.missing else ""
@@ -39,10 +48,10 @@ def _scores(comparison: Comparison) -> Cells:
             [
                 *row.label.values(),
                 f"{len(row.seeds)}{missing}",
-                *(f"{row.scores[m]:.3f}{_bounds(row.intervals[m])}" for m in shown),
-                "" if row.difference is None else f"{row.difference:+.3f}{_bounds(row.difference_interval, '+.3f')}",
+                *(f"{shown(row.scores[m], m)}{_of_score(row.intervals[m], m)}" for m in names),
+                "" if row.difference is None else _difference(row.difference, row.difference_interval, metric),
                 "" if row.p is None else "<0.001" if row.p < 0.001 else f"{row.p:.3f}",
-                "" if row.loss is None else f"≤ {row.loss:.3f}",
+                "" if row.loss is None else f"≤ {shown(row.loss, metric)}",
                 row.verdict,
             ]
         )
@@ -61,7 +70,7 @@ def _costs(comparison: Comparison) -> Cells:
             f"{row.trainable:,} ({percent(row.share)})",
             f"{row.epoch_seconds:.1f} s",
             f"{row.seconds:.0f} s",
-            "" if row.time_ratio is None else f"{row.time_ratio:.2f}{_bounds(row.time_interval, '.2f')}",
+            "" if row.time_ratio is None else _ratio(row.time_ratio, row.time_interval),
             f"{row.encoding_seconds:.0f} s" if row.encoding_seconds >= 0.5 else "",
             _teraflop(row.operations),
             sized(row.memory),
@@ -73,8 +82,16 @@ def _costs(comparison: Comparison) -> Cells:
     return Cells("Costs", header, len(labels), rows)
 
 
-def _bounds(interval: Interval | None, form: str = ".3f") -> str:
-    return f" [{interval.low:{form}}, {interval.high:{form}}]" if interval else " [n/a]"
+def _of_score(interval: Interval | None, metric: str, plus: bool = False) -> str:
+    return f" [{shown(interval.low, metric, plus)}, {shown(interval.high, metric, plus)}]" if interval else " [n/a]"
+
+
+def _difference(value: float, interval: Interval | None, metric: str) -> str:
+    return f"{shown(value, metric, plus=True)}{_of_score(interval, metric, plus=True)}"
+
+
+def _ratio(value: float, interval: Interval | None) -> str:
+    return f"{value:.2f}" + (f" [{interval.low:.2f}, {interval.high:.2f}]" if interval else " [n/a]")
 
 
 def _teraflop(flops: float | None) -> str:

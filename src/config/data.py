@@ -194,6 +194,11 @@ class Data(Section):
                     "Choose data.windows=true, or leave out data.stride"
                 )
             return self
+        if self.stride is not None and self.stride >= self.max_length:
+            raise ValueError(
+                f"stride={self.stride} is how many of the tokens of a window are in the next one too; it must be less "
+                f"than data.max_length={self.max_length}.\nLower it, or leave it out"
+            )
         if self.pairs:
             raise ValueError(
                 "windows=true needs single texts; data.text names two columns, a pair.\n"

@@ -1,10 +1,22 @@
-"""Whether lower or higher is better for a metric; used by checkpoints, early stopping, plateaus and searches."""
+"""Whether lower or higher is better for a metric; used by checkpoints, early stopping, plateaus, searches and
+comparisons."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 LESS_IS_BETTER = frozenset({"loss", "ece", "hamming", "mae", "rmse", "perplexity", "unigram_perplexity"})
+
+
+# Losses of different kinds, and perplexities of different tokenizers, are no measure of which model is better.
+NOT_COMPARED = frozenset({"loss", "perplexity", "unigram_perplexity"})
+
+
+# Errors in the units of the targets, without an upper bound.
+IN_UNITS = frozenset({"mae", "rmse"})
+
+
+MARGIN = 0.01  # of a score; of an error in the units of the targets, this many of their standard deviations
 
 
 Mode = Literal["min", "max"]
@@ -22,6 +34,26 @@ def best_mode(metric: str) -> Mode:
 def sign(metric: str) -> int:
     """Returns the factor that makes higher values of the metric better: 1 or -1."""
     return 1 if best_mode(metric) == "max" else -1
+
+
+def worse_side(metric: str) -> str:
+    """Returns on which side of the best score the others are: `below` or `above`."""
+    return "below" if best_mode(metric) == "max" else "above"
+
+
+def shown(value: float, metric: str, plus: bool = False) -> str:
+    """Returns a score, or a difference of two, as text: with three decimals, or where the targets decide how large it
+    is, with four digits.
+
+    Args:
+        value: the score.
+        metric: its name.
+        plus: put a plus before positive values.
+    """
+    mark = "+" if plus else ""
+    if metric not in IN_UNITS:
+        return f"{value:{mark}.3f}"
+    return f"{value:{mark},.0f}" if abs(value) >= 1_000 else f"{value:{mark}.4g}"
 
 
 def resolved(mode: str, metric: str) -> Mode:

@@ -5,21 +5,35 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from src.config.monitor import LESS_IS_BETTER
+from src.config.monitor import IN_UNITS, NOT_COMPARED
 from src.config.sections import Cost, LearningRate, Section
 from src.config.values import flat
 
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
-def _is_higher_better(metric: str | None) -> str | None:
-    if metric in LESS_IS_BETTER:
-        raise ValueError(f"must be a score that is better when higher; got {metric}")
+def _is_compared(metric: str | None) -> str | None:
+    if metric in NOT_COMPARED:
+        raise ValueError(f"must be a score, which all runs measure alike, and no loss; got {metric}")
     return metric
+
+
+Margin = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def check_margin(margin: float | None, metric: str | None) -> None:
+    """
+    Raises:
+        ValueError: no two scores differ by so much.
+    """
+    if margin is not None and margin >= 1 and metric not in IN_UNITS:
+        raise ValueError(
+            f"margin must be less than 1, unless metric is {' or '.join(sorted(IN_UNITS))}; got {margin:g}"
+        )
 
 
 def _is_time(budget: object) -> object:
@@ -32,14 +46,19 @@ Rates = dict[Literal["lr", "head_lr"], Annotated[list[LearningRate], Field(min_l
 
 
 class Race(Section):
-    metric: Annotated[str | None, AfterValidator(_is_higher_better)]
-    margin: Annotated[float, Field(ge=0, lt=1)]
+    metric: Annotated[str | None, AfterValidator(_is_compared)]
+    margin: Margin | None
     goal: Literal["cheapest", "best"]
     cost: Cost
     budget: Annotated[str, BeforeValidator(_is_time)] | None
     rates: dict[str, Rates] | None = None  # by strategy, as the next; runs of earlier versions have neither
     training: dict[str, dict[str, Any]] = Field(default_factory=dict)
     trial: bool = False
+
+    @model_validator(mode="after")
+    def has_its_margin(self) -> Self:
+        check_margin(self.margin, self.metric)
+        return self
 
     def deciding(self, task: str) -> str:
         """Returns the score that decides.

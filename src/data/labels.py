@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from src.config.data import Task
 from src.config.schema import Objective
 
 SCORES = (
@@ -24,7 +25,21 @@ REGRESSION_SCORES = ("pearson", "spearman", "r2", "mae", "rmse")
 MASKED_SCORES = ("perplexity", "accuracy", "accuracy_top5")
 
 
+SEVERAL_LABELS_SCORES = ("subset_accuracy", "hamming")
+
+
 LABEL_F1 = "f1/"  # before a label's name: the score that is its F1
+
+
+def possible_scores(task: Task) -> tuple[str, ...]:
+    """Returns the scores that a classifier or regressor may have, before its data is read.
+
+    Args:
+        task: `data.task`.
+    """
+    if task == "regression":
+        return REGRESSION_SCORES
+    return SCORES if task in ("binary", "multiclass") else (*SCORES, *SEVERAL_LABELS_SCORES)
 
 
 @dataclass(frozen=True)
@@ -89,7 +104,7 @@ class LabelSpace:
             return MASKED_SCORES
         if self.is_regression:
             return REGRESSION_SCORES
-        return (*SCORES, "subset_accuracy", "hamming") if self.objective == "multilabel" else SCORES
+        return possible_scores("multilabel") if self.objective == "multilabel" else SCORES
 
     @property
     def outputs(self) -> int:

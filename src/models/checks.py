@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -14,7 +16,7 @@ from src.config.schema import RunConfig
 from src.config.trainer_switches import refusals
 from src.config.validation import check
 from src.data.corpus import Corpus
-from src.data.labels import LABEL_F1
+from src.data.labels import LABEL_F1, MASKED_SCORES, possible_scores
 from src.errors import UserError, nearest
 from src.freezing.reached_phases import fitted
 from src.freezing.strategy import HEAD, Stage, Strategy, check_reinit
@@ -78,6 +80,7 @@ def read_training(cfg: DictConfig) -> tuple[RunConfig, Strategy]:
     problems = list(refusals(settings.trainer))
     if mode not in ("auto", best_mode(metric)):
         problems.append(f"monitor.{contradiction(mode, metric)}.\nLeave out monitor.mode: it follows from the metric.")
+    problems += _no_scores(settings, _possible_scores(settings))
     if problems:
         raise UserError("\n".join(problems))
     return settings, strategy
@@ -124,20 +127,36 @@ def check_monitor(settings: RunConfig, corpus: Corpus) -> None:
         UserError: a metric is not a score of this task.
     """
     space = corpus.space
-    known = {"loss", *space.scores, *(f"{LABEL_F1}{name}" for name in space.names if not space.is_regression)}
+    labels = [] if space.is_regression else [f"{LABEL_F1}{name}" for name in space.names]
+    if problem := next(_no_scores(settings, {"loss", *space.scores, *labels}), None):
+        raise UserError(problem)
+
+
+def _possible_scores(settings: RunConfig) -> set[str]:
+    """The scores that the run may have, as far as the config says; that of any label is one of them."""
+    if settings.is_mlm:
+        return {"loss", *MASKED_SCORES}
+    watched = [] if settings.data.task == "regression" else watched_labels(settings)
+    return {"loss", *possible_scores(settings.data.task), *(f"{LABEL_F1}{name}" for name in watched)}
+
+
+def _no_scores(settings: RunConfig, known: set[str]) -> Iterator[str]:
+    """Yields a message for each metric of the config that is none of the known scores."""
     if settings.race and (wrong := settings.race.deciding(settings.data.task)) not in known:
-        raise UserError(f"race.metric must be a score of this task; got {wrong}.\n{nearest(wrong, known)}")
+        yield f"race.metric must be a score of this task; got {wrong}.\n{nearest(wrong, known)}"
     for key, metric in _monitored(settings).items():
         split, _, score = metric.partition("/")
         if split not in ("train", "validation") or score not in known:
             place = split if split == "train" else "validation"
             fix = nearest(score or split, known, prefix=f"{place}/")
-            raise UserError(f"{key} must be {place}/ and a score of this task; got {metric}.\n{fix}")
+            yield f"{key} must be {place}/ and a score of this task; got {metric}.\n{fix}"
 
 
 def watched_labels(settings: RunConfig) -> list[str]:
-    """Returns the labels whose F1 the monitor, the scheduler or a callback watches."""
+    """Returns the labels whose F1 a race, the monitor, the scheduler or a callback watches."""
     scores = {metric.partition("/")[2] for metric in _monitored(settings).values()}
+    if settings.race:
+        scores.add(settings.race.deciding(settings.data.task))
     return sorted(score.removeprefix(LABEL_F1) for score in scores if score.startswith(LABEL_F1))
 
 

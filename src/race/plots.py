@@ -5,6 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from src.config.monitor import sign
 from src.pages.figures import BLUE, short
 from src.race.replay import Race
 
@@ -18,7 +19,7 @@ def course(race: Race) -> Figure:
     """Draws by how much each arm is above the chosen one after each block, with its interval, and where it left."""
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
-    margin = race.rules.margin
+    margin, direction = race.rules.margin, sign(race.rules.metric)
     axes.axhspan(-margin, margin, color=BLUE, alpha=0.1)
     axes.axhline(0, color="grey", linewidth=1, label=f"{short(str(race.chosen))} (chosen)")
     others = [arm for arm in race.arms if arm != race.chosen]
@@ -26,11 +27,12 @@ def course(race: Race) -> Figure:
     for index, arm in enumerate(others):
         points = [(look.block, look) for look in race.looks if arm in look.scores and race.chosen in look.scores]
         x = [block + APART * (index - (len(others) - 1) / 2) for block, _ in points]
-        y = [look.scores[arm] - look.scores[str(race.chosen)] for _, look in points]
+        y = [direction * (look.scores[arm] - look.scores[str(race.chosen)]) for _, look in points]
         axes.plot(x, y, "o-", color=f"C{index % 10}", markersize=4, linewidth=1, label=short(arm))
         for at, (_, look) in zip(x, points, strict=True):
             if found := look.behind.get(arm):
-                axes.plot([at, at], [-found.high, -found.low], "-", color=f"C{index % 10}", alpha=0.5)
+                apart = found.times(-direction)
+                axes.plot([at, at], [apart.low, apart.high], "-", color=f"C{index % 10}", alpha=0.5)
         if points and arm in left:
             axes.plot(x[-1], y[-1], MARKERS[left[arm].reason], color="black", markersize=9)
     axes.set(xlabel="blocks", ylabel=f"validation {race.rules.metric}: difference\nto {short(str(race.chosen))}")

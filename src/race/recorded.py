@@ -16,7 +16,7 @@ class Ran:
 
     Args:
         scores: of each unit, which is a text or several near copies; their mean is the validation score. A single one
-            where the scores of texts are not known, or do not matter.
+            where the scores of texts are not known, or do not matter. Higher is better: errors are negative.
         cost: by which arms are cheaper or dearer.
         seconds: that it took.
         end: when it ended, in seconds since the epoch.
@@ -39,12 +39,14 @@ class Recorded:
     Args:
         arms: the runs with a result of each arm, by the number of their block, from 0; those that failed are missing.
         folds: of the cross-validation whose folds are the blocks; 1 without.
+        spread: the standard deviation of the targets in training, averaged over them; 1 for classes.
         trials: the runs that an arm's learning rates are chosen by, by arm and setting; None: it has failed. They are
             no evidence, since the highest of several scores is high by chance too, but they take time.
     """
 
     arms: Mapping[str, Mapping[int, Ran]]
     folds: int = 1
+    spread: float = 1.0
     trials: Mapping[str, Mapping[str, Ran | None]] = field(default_factory=dict)
 
     @property

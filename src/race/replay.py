@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from src.race.costs import levels
 from src.race.differences import Differences, all_pairs, expected
 from src.race.recorded import Recorded, seconds_running
 from src.race.rules import Exit, Known, Rules, Standing, choice, leave, question
@@ -25,8 +26,9 @@ class Look:
 
     Args:
         block: the number of blocks so far.
-        scores: the mean validation score of each arm.
-        behind: by how much each arm is below the one that is chosen in the end, with its interval; None: not known yet.
+        scores: the mean validation score of each arm; errors are negative, so that higher is better.
+        behind: by how much each arm is worse than the one that is chosen in the end, with its interval; None: not known
+            yet.
     """
 
     block: int
@@ -45,7 +47,7 @@ class Race:
         exits: of the arms that have left.
         racing: the arms that are left.
         chosen: the arm to choose; None if no run has a result.
-        loss: by how much it is below the best at most; None if that is not known.
+        loss: by how much it is worse than the best at most; None if that is not known.
         end: why the race has ended; None while it goes on.
         needed: after how many blocks it is expected to be settled; None: that is not known, or no number helps.
         texts: the number of validation texts that are expected to settle it, with the blocks that there are.
@@ -109,7 +111,7 @@ def _play(recorded: Recorded, rules: Rules, blocks: int, last: bool = False) -> 
 
 def _standing(runs: Recorded, arms: Sequence[str], rules: Rules, block: int, looks: bool, last: bool) -> Standing:
     pairs = all_pairs(runs, arms, block, rules.blocks, last) if looks else Differences({}, 0.0, 2)
-    return Standing({arm: runs.score(arm) for arm in arms}, {arm: runs.cost(arm) for arm in arms}, pairs)
+    return Standing({arm: runs.score(arm) for arm in arms}, levels(runs, arms, rules.cost), pairs)
 
 
 def _raced(recorded: Recorded, exits: Sequence[Exit], blocks: int) -> Recorded:

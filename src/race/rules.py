@@ -23,7 +23,7 @@ class Rules:
     """What a race is about.
 
     Args:
-        margin: how much lower a score is still as good.
+        margin: how much worse a score is still as good.
         goal: `cheapest`: the cheapest arm that is at most the margin below the best; `best`: the best arm.
         blocks: how many blocks there are at most.
         budget: for how many seconds runs may be running; None: as long as it takes.
@@ -46,8 +46,8 @@ class Exit:
     Args:
         arm: its name.
         block: after how many blocks.
-        reason: `worse` than another arm, with goal=cheapest by more than the margin; `dearer` than another arm and at
-            most the margin better; `failed`: none of its runs has a result.
+        reason: `worse` than another arm, with goal=cheapest by more than the margin; `dearer` than another arm, or as
+            dear with a lower score, and at most the margin better; `failed`: none of its runs has a result.
         other: that arm.
         difference: by how much the other arm scores higher.
     """
@@ -65,7 +65,7 @@ class Standing:
 
     Args:
         scores: their mean scores.
-        costs: their mean costs.
+        costs: what they cost, from `costs.levels`: arms that are about as dear cost the same.
         pairs: their differences at this look.
     """
 
@@ -79,8 +79,9 @@ class Standing:
         return max(self.scores, key=lambda arm: self.scores[arm])
 
     def by_cost(self, arms: Iterable[str]) -> list[str]:
-        """Returns arms from the cheapest on; of equal ones the first is taken to be cheaper."""
-        return sorted(arms, key=lambda arm: self.costs[arm])
+        """Returns arms from the cheapest on; of those that cost the same, from the highest score on, and then the
+        first of them."""
+        return sorted(arms, key=lambda arm: (self.costs[arm], -self.scores[arm]))
 
     def among(self, arms: Sequence[str]) -> Standing:
         """Returns the same without other arms."""

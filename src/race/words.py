@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from src.config.monitor import shown, worse_side
 from src.race.replay import Race
 from src.race.rules import Exit
 from src.race.tuning import best
@@ -31,7 +32,8 @@ def answer(race: Race, described: str, score: str, metric: str) -> str:
         score: its test score with the interval.
         metric: the name of the score.
     """
-    loss = "" if race.loss is None else f", at most {race.loss:.3f} below the best"
+    side = worse_side(race.rules.metric)
+    loss = "" if race.loss is None else f", at most {shown(race.loss, race.rules.metric)} {side} the best"
     after = f"after {len(race.looks)} of {_blocks(race, race.rules.blocks)}"
     if race.settled:
         found = "the best" if race.rules.goal == "best" else "the cheapest of those that are as good as the best"
@@ -40,7 +42,7 @@ def answer(race: Race, described: str, score: str, metric: str) -> str:
             f"In validation {metric} it is {found}{loss}: {after} {ended(race)}.",
         ]
     else:
-        below = loss.removeprefix(", ") or "how far below the best is not known"
+        below = loss.removeprefix(", ") or f"how far {side} the best is not known"
         said = [
             f"Not settled in validation {metric} {after}: {ended(race)}.",
             f"Until it is, choose {described}: test {metric} {score}; in validation {below}.",
@@ -71,7 +73,7 @@ def ended(race: Race) -> str:
     if race.end == "one left":
         return "no other arm is left"
     if race.end == "as good as the best":
-        return f"it is shown to be at most {race.rules.margin:g} below the best"
+        return f"it is shown to be at most {_margin(race)} {worse_side(race.rules.metric)} the best"
     if race.end == "blocks":
         return "the race is over"
     if race.end == "budget":
@@ -90,13 +92,23 @@ def _left(one: Exit, race: Race) -> str:
     if one.reason == "failed":
         return f"{one.arm} {after}, none of its runs has finished"
     if one.reason == "worse":
-        return f"{one.arm} {after}, {_bounded(one.difference)} below {one.other}"
-    return f"{one.arm} {after}, dearer than {one.other} and at most {race.rules.margin:g} better"
+        return f"{one.arm} {after}, {_bounded(one.difference, race)} {one.other}"
+    return f"{one.arm} {after}, no cheaper than {one.other} and at most {_margin(race)} better"
 
 
-def _bounded(difference: Interval | None) -> str:
+def _margin(race: Race) -> str:
+    return f"{float(f'{race.rules.margin:.3g}'):g}"
+
+
+def _bounded(difference: Interval | None, race: Race) -> str:
     assert difference is not None
-    return f"{difference.value:.3f} [{difference.low:.3f}, {difference.high:.3f}]"
+    return f"{bounded(difference, race.rules.metric)} {worse_side(race.rules.metric)}"
+
+
+def bounded(found: Interval, metric: str) -> str:
+    """Returns a score or a difference of two with its interval, as text."""
+    value, low, high = (shown(number, metric) for number in (found.value, found.low, found.high))
+    return f"{value} [{low}, {high}]"
 
 
 def _blocks(race: Race, count: int) -> str:

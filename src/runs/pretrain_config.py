@@ -33,6 +33,8 @@ def stage_configs(cfg: DictConfig, folder: RunFolder) -> tuple[DictConfig, DictC
         kept = ("attention", "dropout", "lr")
         second.backbone = {"run": first.run, **{key: cfg.backbone[key] for key in kept}}
         first.pretrain = second.pretrain = None
+        if "race" in first:
+            first.race = None  # it is between classifiers, and its metric is one of theirs
     if "masking" not in first.model:
         raise UserError(
             "pretrain must be masked language modelling, whose backbone the classification stage starts from; "

@@ -27,6 +27,11 @@ class Interval:
     low: float
     high: float
 
+    def times(self, factor: float) -> Interval:
+        """Returns the interval of so many times the value."""
+        low, high = sorted((factor * self.low, factor * self.high))
+        return Interval(factor * self.value, low, high)
+
 
 def mean_interval(values: Values) -> Interval | None:
     """Returns the mean with Student's t interval; None for a single value or values without spread."""

@@ -1,6 +1,7 @@
 """Multiruns: one process per job, one folder per sweep."""
 
 __all__ = [
+    "checking",
     "folders",
     "jobs",
     "multirun",

@@ -28,7 +28,7 @@ COMMAND = "command.json"  # in a sweep's folder: the overrides that it was start
 LOCK = ".lock"  # in the same folder, while the sweep runs
 
 
-WARNINGS = ".warnings"  # in the same folder: the warnings that jobs have given and others do not repeat
+WARNINGS = ".warnings"  # in the same folder: warnings and progress that jobs have told and others do not repeat
 
 
 def is_sweep(arguments: Sequence[str]) -> bool:

@@ -29,10 +29,11 @@ from src.runs.find import runs_in
 from src.runs.folder import JOB, RunFolder
 from src.runs.identity import config_hash
 from src.runs.write_guard import changeable
+from src.sweeps.checking import refuse_shared_mistakes
 from src.sweeps.folders import WARNINGS
 from src.sweeps.processes import run_process
 from src.sweeps.sharing import is_launcher, share_of_cores
-from src.training.effects import TOLD
+from src.training.effects import TOLD, not_told
 
 JOBS = "THAW_SWEEP"  # environment variable of the jobs: the number of jobs and the start time of the sweep
 
@@ -73,7 +74,10 @@ def run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
             "hydra.job.config.override_dirname.exclude_keys=[data.path]."
         )
     value = _run_job(cfg, _job_folder(cfg, folder, root))
-    print(progress(root), flush=True)
+    said = progress(root)
+    # Of jobs side by side that end together, the first to come here counts all, and the others would repeat it.
+    if not_told([said.partition(" failed")[0]]):
+        print(said, flush=True)
     return value
 
 
@@ -168,13 +172,14 @@ def _reason(code: int, folder: RunFolder, errors: str) -> str:
 
 def begin_sweep(config: DictConfig) -> None:
     """Puts the number of jobs and the start time into the environment, so that jobs of any launcher can print progress,
-    and where they find which warnings others have given.
+    and where they find what others have told.
 
     Args:
         config: of the multirun, before it is split into jobs.
 
     Raises:
-        UserError: a search would look for the worst value of the monitored metric, or a swept key has no values.
+        UserError: a search would look for the worst value of the monitored metric, a swept key has no values, or no
+            job could start.
     """
     sweeper, given = config.hydra.sweeper, list(config.hydra.overrides.task)
     chosen = getattr(sweeper.get("direction"), "name", sweeper.get("direction"))
@@ -183,18 +188,20 @@ def begin_sweep(config: DictConfig) -> None:
             f"The direction of a search must match the monitored metric; monitor.metric is {config.monitor.metric}, "
             f"hydra.sweeper.direction is {chosen}.\nChoose sweep=search, which derives it from the metric."
         )
+    values = {key: f"{key}={value}" for key, value in (sweeper.params or {}).items()}
+    values |= {override.partition("=")[0]: override for override in given}
+    loader = GlobalHydra.instance().config_loader()
+    parsed = OverridesParser.create(loader).parse_overrides(list(values.values()))
     if "n_trials" in sweeper:
         jobs = int(sweeper.n_trials)
     else:
-        values = {key: f"{key}={value}" for key, value in (sweeper.params or {}).items()}
-        values |= {override.partition("=")[0]: override for override in given}
-        parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(list(values.values()))
         counts = {o.get_key_element(): len(list(o.sweep_iterator())) for o in parsed if o.is_sweep_override()}
         if empty := [key for key, count in counts.items() if not count]:
             raise UserError(
                 f"A sweep needs values to try; there are none for {', '.join(empty)}.\nFor example: -m freeze=none,all"
             )
         jobs = math.prod(counts.values())
+    refuse_shared_mistakes(config, parsed, loader)
     os.environ[JOBS] = f"{jobs} {time.time()}"
     warnings = (Path(config.hydra.sweep.dir) / WARNINGS).resolve()
     warnings.unlink(missing_ok=True)

@@ -55,7 +55,14 @@ class Arm:
     jobs: Callable[[str], Sequence[Job]]
 
 
-def run_race(arms: Sequence[Arm], rules: Rules, root: Path, launch: Launch, repeats: Sequence[str] = ()) -> Race:
+def run_race(
+    arms: Sequence[Arm],
+    rules: Rules,
+    root: Path,
+    launch: Launch,
+    repeats: Sequence[str] = (),
+    relative: bool = False,
+) -> Race:
     """Runs a race to its end, and leaves its course in race.json. Jobs that have finished before are not repeated.
 
     Args:
@@ -66,6 +73,7 @@ def run_race(arms: Sequence[Arm], rules: Rules, root: Path, launch: Launch, repe
         repeats: of a cross-validation: the seed and repeat that each block is a fold of. Blocks of one follow each
             other, and when the race ends within one, the chosen arm runs its other folds too: only all of them
             together have a test score.
+        relative: the margin is in standard deviations of the targets.
 
     Raises:
         UserError: what the runs have left, or an earlier race in this folder, cannot be read.
@@ -90,7 +98,7 @@ def run_race(arms: Sequence[Arm], rules: Rules, root: Path, launch: Launch, repe
         _launch([jobs[arm][block - 1] for arm in racing], root, launch)
         found = recorded(identities, rules.metric, rules.cost, root)
         found = replace(found, trials={name: own for name, own in zip(found.names, trials, strict=True) if own})
-        race = replay(found, rules, block)
+        race = replay(found, replace(rules, margin=rules.margin * found.spread) if relative else rules, block)
         write_race(race, root)
         print(f"\n{course(race)}\n", flush=True)
         if race.end:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from src.comparison.comparison import cost_of
 from src.comparison.evidence import gather
+from src.config.monitor import sign
 from src.config.sections import Cost
 from src.grouping.groups import Group, group
 from src.grouping.runs import Run, read_runs
@@ -26,7 +27,7 @@ def recorded(arms: Mapping[str, Sequence[str]], metric: str, cost: Cost, root: P
 
     Args:
         arms: the hashes of the configs of each arm, one per block, by what the arm is called before it has a run.
-        metric: the validation score that decides; higher is better.
+        metric: the validation score that decides.
         cost: what makes an arm cheaper.
         root: the folder of the runs.
 
@@ -45,7 +46,16 @@ def recorded(arms: Mapping[str, Sequence[str]], metric: str, cost: Cost, root: P
         }
         for name, arm in arms.items()
     }
-    return Recorded(found, max((run.folds for one in groups for run in one.runs), default=1))
+    return Recorded(found, max((run.folds for one in groups for run in one.runs), default=1), _spread(arms, runs))
+
+
+def _spread(arms: Mapping[str, Sequence[str]], runs: Mapping[str, Run]) -> float:
+    """Returns the standard deviation of the targets that the first block was trained on."""
+    for block in zip(*arms.values(), strict=False):
+        for run in (runs[identity] for identity in block if identity in runs):
+            if run.result:
+                return float(np.mean(run.result.get("target_std") or 1.0))
+    return 1.0
 
 
 def tried(arms: Sequence[Mapping[str, str]], metric: str, cost: Cost, root: Path) -> list[dict[str, Ran | None]]:
@@ -77,7 +87,7 @@ def _ran(run: Run, scores: Float[NDArray[np.float64], " units"], cost: Cost) -> 
 
 def _score(run: Run, metric: str) -> Float[NDArray[np.float64], " one"]:
     assert run.result is not None
-    return np.array([float(run.result["metrics"]["validation"][metric])])
+    return np.array([sign(metric) * float(run.result["metrics"]["validation"][metric])])
 
 
 def _scores(groups: Sequence[Group], metric: str) -> Scores:

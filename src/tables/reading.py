@@ -35,6 +35,18 @@ READERS: dict[str, Callable[[Path, Layout], Content]] = {
 BINARY = (".xlsx", ".parquet", ".arrow", ".feather")  # which are packed already
 
 
+DELIMITED = (".csv", ".tsv")
+
+
+# What the keys that say how files are written apply to.
+LAYOUT: dict[str, tuple[str, ...]] = {
+    "delimiter": DELIMITED,
+    "quoting": DELIMITED,
+    "header": (*DELIMITED, ".xlsx"),
+    "encoding": tuple(kind for kind in READERS if kind not in BINARY),
+}
+
+
 HEADLESS = (".jsonl", ".json", ".txt")  # whose first line is a row
 
 

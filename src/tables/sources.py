@@ -14,7 +14,7 @@ from src.files.paths import user_path
 from src.tables.content import Layout
 from src.tables.folders import read_folder
 from src.tables.patterns import matched
-from src.tables.reading import stem
+from src.tables.reading import kind_of, stem
 from src.tables.saved_datasets import read_hub, read_saved
 from src.tables.splits import part_named
 from src.tables.tables import Table, join, read_table
@@ -47,6 +47,15 @@ def _found(path: Path) -> Path:
     `src/data/reviews.csv`: commands can be started in any folder."""
     included = CONF.parent / path
     return included if path.parts[:2] == ("src", "data") and not path.exists() and included.exists() else path
+
+
+def kinds_read(cfg: Data) -> set[str]:
+    """Returns the kinds of the files of a data set that has been read, such as `.csv`; none for one of the hub."""
+    if not cfg.path:
+        return set()
+    path = _found(user_path(cfg.path))
+    files = path.rglob("*") if path.is_dir() else matched(path, "data.path")
+    return {kind for file in files if (kind := kind_of(file))}
 
 
 def _read_path(path: Path, cfg: Data) -> dict[str, Table]:

@@ -11,13 +11,18 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from src.config.data import Data
 from src.config.schema import RunConfig
+from src.errors import listed
 from src.freezing.strategy import HEAD, Phase, Stage, depth, trained_in
+from src.tables.reading import LAYOUT
+from src.tables.sources import kinds_read
 
 log = logging.getLogger(__name__)
 
-TOLD = "THAW_TOLD"  # environment variable of the jobs of a sweep: the file with the warnings that they have given
+OF_LABELS = tuple(f"data.{key}" for key in ("task", "label_delimiter", "label_names", "class_weights"))
+
+
+TOLD = "THAW_TOLD"  # environment variable of the jobs of a sweep: the file with what they have told
 
 
 def given_keys() -> list[str]:
@@ -42,24 +47,24 @@ def warn_of_idle(
         phases: of the strategy on this network.
     """
     frozen = {key: f"freeze={name} {why}" for key, why in find_idle(settings, stages, phases).items()}
-    idle = frozen | find_idle_data(settings.data)
+    idle = frozen | find_idle_data(settings)
     warnings = [f"{key} has no effect: with {idle[key]}." for key in dict.fromkeys(keys) if key in idle]
-    for warning in _not_told(warnings):
+    for warning in not_told(warnings):
         log.warning(warning)
 
 
-def _not_told(warnings: Sequence[str]) -> Sequence[str]:
-    """Returns the warnings that no other job of this sweep has given, and writes them down for the next."""
-    if not warnings or TOLD not in os.environ:
-        return warnings
+def not_told(lines: Sequence[str]) -> Sequence[str]:
+    """Returns the lines that no other job of this sweep has printed, and writes them down for the next."""
+    if not lines or TOLD not in os.environ:
+        return lines
     try:
         with Path(os.environ[TOLD]).open("a+", encoding="utf-8") as file:
             file.seek(0)
             told = file.read().splitlines()
-            new = [warning for warning in warnings if warning not in told]
-            file.writelines(f"{warning}\n" for warning in new)
+            new = [line for line in lines if line not in told]
+            file.writelines(f"{line}\n" for line in new)
     except OSError:  # a job on another machine, or a full disk: told once too often is no harm
-        return warnings
+        return lines
     return new
 
 
@@ -89,11 +94,22 @@ def find_idle(settings: RunConfig, stages: Sequence[Stage], phases: Sequence[Pha
     return found
 
 
-def find_idle_data(cfg: Data) -> dict[str, str]:
+def find_idle_data(settings: RunConfig) -> dict[str, str]:
     """The keys of the data section whose values change nothing, each with what causes it and the reason."""
+    cfg, found = settings.data, dict[str, str]()
     if cfg.folds is None:
-        return {"data.repeat": "data.folds=null the texts are not divided into folds"}
-    return {"data.test_fraction": f"data.folds={cfg.folds} the test split is a fold"}
+        found["data.repeat"] = "data.folds=null the texts are not divided into folds"
+    else:
+        found["data.test_fraction"] = f"data.folds={cfg.folds} the test split is a fold"
+    if not cfg.windows:
+        found["data.max_windows"] = "data.windows=false texts are not read in windows"
+    if settings.is_mlm:
+        found |= dict.fromkeys(OF_LABELS, "model=bert_mlm no labels are read")
+    source, kinds = f"data.path={cfg.path}" if cfg.path else f"data.name={cfg.name}", kinds_read(cfg)
+    for key, readers in LAYOUT.items():
+        if kinds.isdisjoint(readers):
+            found[f"data.{key}"] = f"{source} no file is one of {listed(readers)}"
+    return found
 
 
 def _training(stages: Iterable[Stage], phases: Iterable[Phase]) -> set[str]:

@@ -436,7 +436,7 @@ def test_a_score_that_cannot_decide_is_refused(made: Make, metric: str) -> None:
     result = last.read_result()
     result["metrics"]["test"] |= {"auroc": None}
     (last.path / "result.json").write_text(json.dumps(result))
-    with pytest.raises(UserError, match="that is better when higher"):
+    with pytest.raises(UserError, match="that all runs have, and no loss; got"):
         compare(group(runs(last)), metric, None, 0.01)
 
 
@@ -645,7 +645,7 @@ def test_intervals_of_scores_stay_where_scores_can_be(made: Make) -> None:
 def test_equal_scores_share_the_first_place(made: Make) -> None:
     made("freeze=none")
     sentence = compare(group(runs(made("freeze=all"))), "accuracy", None, 0.01).sentence
-    assert "none (25.0% of the weights train) has the highest test accuracy, 0.800 with 1 seed, but" in sentence
+    assert "none (25.0% of the weights train) has the best test accuracy, 0.800 with 1 seed, but" in sentence
 
 
 def test_other_tests_are_refused_or_told(made: Make) -> None:

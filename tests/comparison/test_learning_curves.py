@@ -48,7 +48,7 @@ def test_a_curve_says_what_twice_as_many_texts_bring(swept: list[Run]) -> None:
     assert doubled.low < 1 - 2 * 1600**-0.5 < doubled.high
     assert doubled.high - doubled.low < 0.03
     assert curves["all"].doubled is None
-    text = " ".join(learned(found))
+    text = " ".join(learned(found, "accuracy"))
     assert "Twice as many training texts should bring none to 0.9" in text
     assert "What more texts bring to all cannot be said: the error does not clearly fall" in text
 
@@ -90,6 +90,8 @@ def test_strategies_cross_only_where_both_sides_are_shown() -> None:
         {100: evidence(0.7, 0.6), 400: evidence(0.75, 0.85)}, [curve("a", 0.7, 0.75), curve("b", 0.6, 0.85)]
     )
     assert [(c.texts, c.below, c.above) for c in found] == [(200, "a", "b")]
+    errors = [curve("a", 0.3, 0.25), curve("b", 0.4, 0.15)]
+    assert crossings({100: evidence(0.7, 0.6), 400: evidence(0.75, 0.85)}, errors, direction=-1) == found
     slight = crossings(
         {100: evidence(0.7, 0.6), 400: evidence(0.75, 0.75)}, [curve("a", 0.7, 0.75), curve("b", 0.6, 0.76)]
     )

@@ -14,6 +14,8 @@ from src.datamodules.pieces import piece_slices
 from src.datamodules.tokenizing import fingerprint, read_tokens, tokenize
 from src.datamodules.windows import WindowedTokens
 from src.errors import UserError
+from src.models.checks import read_config
+from tests.conftest import composed
 from tests.datamodules.test_tokenizing import LENGTH, long_texts, rows_of
 
 
@@ -79,6 +81,13 @@ def test_every_token_is_in_a_window_and_neighbours_share_the_stride(length: int,
     assert sorted({token for piece in own for token in piece}) == [*range(1, length - 1)]
     assert all(len(piece) == 6 for piece in own[:-1])
     assert all(len({*left} & {*right}) == stride for left, right in itertools.pairwise(own))
+
+
+def test_a_stride_of_whole_windows_is_refused_by_the_config() -> None:
+    windows = ("data.windows=true", "data.max_length=64")
+    read_config(composed(*windows, "data.stride=63"))
+    with pytest.raises(UserError, match=r"^data\.stride=64 .* must be less than data\.max_length=64\.\nLower it"):
+        read_config(composed(*windows, "data.stride=64"))
 
 
 @pytest.mark.parametrize(("length", "stride"), [(16, 14), (16, 200), (3, 1)])

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.generator import Population, equal
+from src.race.costs import levels
 from src.race.differences import Differences
 from src.race.recorded import Ran, Recorded, seconds_running
 from src.race.replay import Race, replay
@@ -69,6 +70,43 @@ def test_what_is_worse_or_dearer_leaves_after_two_blocks() -> None:
     assert race.loss is not None
     assert 0.002 <= race.loss <= 0.02
     assert (race.seconds, race.full_seconds) == (2 * 160, 5 * 160)
+
+
+def timed(runs: Recorded, **seconds: Sequence[float]) -> Recorded:
+    """Returns the same runs with other costs, by block."""
+    arms = {
+        arm: {block: replace(ran, cost=seconds[arm][block]) for block, ran in own.items()}
+        for arm, own in runs.arms.items()
+    }
+    return Recorded(arms)
+
+
+ABOUT_10 = (10.0, 10.2, 9.9, 10.1, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("other", "stays"),
+    [
+        ((9.9, 10.0, 9.8, 10.0, 9.9), "high"),  # in every block, but by 1%
+        ((7.0, 10.3, 7.0, 7.0, 7.0), "high"),  # by far, but not in every block
+        ((9.4, 9.6, 9.3, 9.5, 9.4), "low"),  # by 6% in every block
+    ],
+)
+def test_arms_that_are_about_as_dear_are_told_apart_by_their_scores(other: Sequence[float], stays: str) -> None:
+    runs = recorded({"high": (0, 1.0), "low": (2, 1.0), "all": (90, 1.0)})
+    runs = timed(runs, high=ABOUT_10, low=other, all=(1.0,) * 5)
+    race = played(runs, CHEAPEST)
+    assert (race.chosen, len(race.looks)) == (stays, 2)
+    assert left(race)["low" if stays == "high" else "high"] == (2, "dearer", stays)
+    assert levels(runs, ["high", "low"], "parameters")["high"] > levels(runs, ["low"], "parameters")["low"]
+
+
+def test_arms_cost_what_the_cheapest_of_those_about_as_dear_costs() -> None:
+    runs = recorded({arm: (0, cost) for arm, cost in (("a", 100.0), ("b", 103.0), ("c", 106.0), ("d", 200.0))})
+    assert levels(runs, runs.names, "time") == {"a": 100.0, "b": 100.0, "c": 106.0, "d": 200.0}
+    assert levels(runs, runs.names, "inference") == {"a": 100.0, "b": 103.0, "c": 106.0, "d": 200.0}
+    apart = Recorded({"a": {0: runs.arms["a"][0]}, "c": {1: runs.arms["c"][1]}, "d": {1: runs.arms["d"][1]}})
+    assert levels(apart, apart.names, "memory") == {"a": 100.0, "c": 106.0, "d": 200.0}
 
 
 def test_the_best_is_chosen_whatever_it_costs() -> None:

@@ -31,7 +31,7 @@ from src.runs.identity import config_hash
 from src.sweeps.jobs import JOBS
 from src.sweeps.racing import Arm, Job, run_race
 from src.sweeps.recorded import recorded
-from tests.comparison.results import finished
+from tests.comparison.results import finished, numbers
 from tests.conftest import Command
 
 TEXTS, BLOCKS = 400, 4
@@ -111,9 +111,9 @@ class Launcher:
                 (target / "result.json").unlink()
                 RunFolder(target).write_status("failed", error="ValueError: out of luck")
 
-    def race(self, rules: Rules = RULES, repeats: Sequence[str] = ()) -> Race:
+    def race(self, rules: Rules = RULES, repeats: Sequence[str] = (), relative: bool = False) -> Race:
         self.root.mkdir(exist_ok=True)
-        return run_race([self._arm(arm) for arm in ARMS], rules, self.root, self, repeats)
+        return run_race([self._arm(arm) for arm in ARMS], rules, self.root, self, repeats, relative)
 
     def _arm(self, arm: str) -> Arm:
         trials = {
@@ -150,6 +150,25 @@ def test_only_arms_in_the_race_are_launched(
     said = capsys.readouterr().out
     assert "Race, 1 of 4 seeds: in the race: none, bottom:4, all." in said
     assert "it ends, since no other arm is left." in said
+
+
+def test_arms_race_by_errors_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random, runs = np.random.default_rng(0), dict[str, list[RunFolder]]()
+    true, base = random.normal(3, 2, TEXTS), random.normal(size=TEXTS)
+    for number, (arm, size) in enumerate({"none": 0.5, "bottom": 0.502, "all": 0.6}.items()):
+        said = [true + size * (base + 0.03 * random.normal(size=TEXTS)) for _ in range(BLOCKS)]
+        places = enumerate(said, start=1)
+        runs[arm] = [numbers(tmp_path, arm, seed, true, one, 60.0 - 20 * number) for seed, one in places]
+    rules = replace(RULES, margin=0.01, metric="mae")
+    launcher = Launcher(runs, tmp_path / "race")
+    race = launcher.race(rules, relative=True)
+    assert race.rules.margin == 0.02  # of targets with a standard deviation of 2
+    assert [(one.arm, one.reason) for one in race.exits] == [("all", "worse"), ("none", "dearer")]
+    assert race.chosen == "bottom:4"
+    assert race.looks[0].scores["all"] < race.looks[0].scores["none"] < 0
+    assert "all after 2 seeds, 0.0" in (said_ := capsys.readouterr().out)
+    assert "] above none;" in said_
+    assert read_race(tmp_path / "race") == race
 
 
 def test_the_chosen_arm_completes_its_repeat(runs: dict[str, list[RunFolder]], tmp_path: Path) -> None:
@@ -299,13 +318,15 @@ def test_the_comparison_answers_with_the_race(
 ) -> None:
     root = tmp_path / "race"
     Launcher(runs, root).race()
+    with pytest.raises(UserError, match="cost must be time, by which this race has chosen who stays; got memory"):
+        compare(root, "accuracy", None, None, 0.03, mixed=True, cost="memory")
     assert compare(root, "accuracy", None, None, 0.03, mixed=True) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "Choose bottom:4 (25.0% of the weights train): test accuracy 0." in shown
     assert "it is the cheapest of those that are as good as the best, at most 0.0" in shown
     assert "after 2 of 4 seeds no other arm is left." in shown
     assert "Out: all after 2 seeds, 0.1" in shown
-    assert "none after 2 seeds, dearer than bottom" in shown
+    assert "none after 2 seeds, no cheaper than bottom" in shown
     assert "The runs took 4 minutes, 50% of the 8 minutes that all 12 of them would take." in shown
     found = json.loads((root / "comparison.json").read_text())
     assert found["decision"]["chosen"] == found["race"]["chosen"]
@@ -363,7 +384,7 @@ def test_a_small_race_from_the_command_line(multirun: Command, tmp_path: Path) -
         (("freeze=all,all",), "A race needs at least two arms"),
         (("freeze=none,all", "seed=1,2"), "A race of 2 arms needs at least 3 blocks"),
         (("race.budget=soon",), "race.budget must be a time such as 90s, 30min or 2h; got soon"),
-        (("race.metric=loss",), "race.metric must be a score that is better when higher; got loss"),
+        (("race.metric=loss",), "race.metric must be a score, which all runs measure alike, and no loss; got loss"),
     ],
 )
 def test_a_race_that_cannot_answer_is_refused(multirun: Command, arguments: Sequence[str], message: str) -> None:

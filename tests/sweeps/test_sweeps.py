@@ -132,6 +132,23 @@ def test_only_the_jobs_of_this_command_are_counted(
     )
 
 
+def test_jobs_that_end_together_tell_their_progress_once(
+    started: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, began = tmp_path / "sweep", time.time() - 60
+    sweep(monkeypatch, root, [1])
+    monkeypatch.setenv(sweeps_jobs.JOBS, f"3 {began}")
+    monkeypatch.setenv(sweeps_jobs.TOLD, str(tmp_path / "told"))
+    capsys.readouterr()
+    RunFolder(root / "9").claim(composed("seed=9"))
+    RunFolder(root / "9").write_status("finished")  # meanwhile, by a job whose process has not ended
+    for _ in range(2):  # both processes end
+        sweep(monkeypatch, root, [1])
+    assert capsys.readouterr().out.count("Sweep: 2 of 3 jobs done, 0 failed") == 1
+    sweep(monkeypatch, root, [1, 2])
+    assert "Sweep: 2 of 3 jobs done, 1 failed" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143), SystemExit(1)])
 def test_an_interrupted_multirun_says_what_is_left(
     error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -290,12 +307,12 @@ def test_a_search_leaves_its_best_values_as_an_experiment(multirun: Command, tmp
 @pytest.mark.slow
 def test_a_search_of_which_all_trials_fail_ends_like_any_other_multirun(multirun: Command, tmp_path: Path) -> None:
     pytest.importorskip("optuna")
-    command = ("sweep=search", "hydra.sweeper.n_trials=2", "freeze=bottom", "freeze.layers=choice(8,9)")
+    command = ("sweep=search", "hydra.sweeper.n_trials=2", "+optimizer.momentums=choice(8,9)")
     ended = multirun(*command)
     assert ended.returncode == 1, ended.stderr
     *_, last = ended.stderr.strip().split("None of these runs has finished:\n")
     assert len(last.splitlines()) == 2
-    assert all("train.log: freeze.layers must lie in 0..3 for this backbone" in line for line in last.splitlines())
+    assert all("train.log: optimizer cannot be built" in line for line in last.splitlines())
     assert "cannot be composed" not in ended.stderr
     assert "Traceback" not in ended.stderr
 

@@ -13,7 +13,8 @@ from src.freezing.strategy import Stage
 from src.models.build import build_network, stages_and_phases
 from src.models.checks import find_backbone, read_config
 from src.runs.folder import RunFolder
-from src.training.effects import TOLD, find_idle, warn_of_idle
+from src.tables.reading import LAYOUT
+from src.training.effects import TOLD, find_idle, find_idle_data, warn_of_idle
 from tests.conftest import Command, composed
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
@@ -117,11 +118,47 @@ def test_jobs_of_a_sweep_warn_once_of_each_strategy(
             ("data.folds=3", "data.fold=1"),
             "data.test_fraction has no effect: with data.folds=3 the test split is a fold.",
         ),
+        (
+            ("data.max_windows=2",),
+            "data.max_windows has no effect: with data.windows=false texts are not read in windows.",
+        ),
+        (
+            ("model=bert_mlm", "data.task=regression"),
+            "data.task has no effect: with model=bert_mlm no labels are read.",
+        ),
+        (
+            ("data=hub", "data.name=org/name", "data.label=x", "data.encoding=cp1252"),
+            "data.encoding has no effect: with data.name=org/name no file is one of .csv, .tsv, .jsonl, .json, .txt.",
+        ),
     ],
 )
 def test_keys_of_the_data_without_effect_are_named(
     overrides: tuple[str, ...], idle: str, tiny_bert: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings, strategy = read_config(composed("model=bert_linear", f"backbone.name={tiny_bert}", *overrides))
-    warn_of_idle(["data.repeat", "data.test_fraction", "data.fold"], strategy.name, settings, (), ())
+    stages = [Stage(name, (name,)) for name in ("embeddings", "layer.0", "head")]
+    keys = [override.partition("=")[0] for override in overrides if override != "data.folds=3"]
+    keys += ["data.repeat", "data.test_fraction"] if not overrides or "data.folds=3" in overrides else []
+    warn_of_idle(keys, strategy.name, settings, stages, strategy.phases(stages))
     assert caplog.messages == [idle]
+
+
+@pytest.mark.parametrize(
+    ("name", "idle"),
+    [
+        ("texts.csv", ()),
+        ("texts.tsv.gz", ()),
+        ("texts.jsonl", ("delimiter", "quoting", "header")),
+        ("texts.parquet", ("delimiter", "quoting", "header", "encoding")),
+        ("texts.xlsx", ("delimiter", "quoting", "encoding")),
+        ("*.arrow", ("delimiter", "quoting", "header", "encoding")),
+        ("data", ("header", "delimiter", "quoting")),
+    ],
+)
+def test_how_files_are_written_has_no_effect_on_other_kinds(name: str, idle: tuple[str, ...], tmp_path: Path) -> None:
+    for file in ("texts.csv", "texts.parquet", "texts.jsonl", "texts.xlsx", "a.arrow", "data/a.parquet", "data/b.txt"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    settings, _ = read_config(composed(f"data.path={tmp_path / name}"))
+    found = {key for key in find_idle_data(settings) if key.removeprefix("data.") in LAYOUT}
+    assert found == {f"data.{key}" for key in idle}
