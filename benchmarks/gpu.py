@@ -38,7 +38,7 @@ def run_parts(bench: Bench, chosen: argparse.Namespace, results: dict[str, Found
         wanted = not chosen.parts or any(text in name for text in chosen.parts)
         if not wanted or (done and "failed" not in done):
             continue
-        bench.most = min(most, chosen.seconds - (time.monotonic() - begin))
+        bench.most = min(most * bench.scale.patience, chosen.seconds - (time.monotonic() - begin))
         if bench.most < LEAST:
             print(f"{name}: no time left; the same command again goes on here", flush=True)
             continue

@@ -32,6 +32,7 @@ class Scale:
     runs: int  # of a sweep
     beside: int  # of them at a time
     profiled: int  # the step from which on some are profiled
+    patience: int  # how many times as long a part may take
     trainer: tuple[str, ...]  # Thaw's
     other: tuple[str, ...]  # the same for the other side
 
@@ -39,8 +40,8 @@ class Scale:
 GPU = ("--accelerator", "gpu", "--precision", "bf16")
 BASE = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
 TINY = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
-FULL = Scale(BASE, 4_000, 1_024, 512, 2, 12, 4, 40, ("trainer=gpu",), GPU)
-REHEARSAL = Scale(TINY, 480, 64, 64, 2, 2, 2, 5, ("trainer=cpu",), ("--accelerator", "cpu"))
+FULL = Scale(BASE, 4_000, 1_024, 512, 2, 12, 4, 40, 1, ("trainer=gpu",), GPU)
+REHEARSAL = Scale(TINY, 480, 64, 64, 2, 2, 2, 5, 5, ("trainer=cpu",), ("--accelerator", "cpu"))
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,9 @@ class Predictor:
             elif commit := (result.get("backbone") or {}).get("revision"):
                 cfg.backbone.revision = commit  # branches on the hub may have changed since
         with without_garbage_collection():
-            predictor = _load(cfg, folder, result, precision or str(cfg.trainer.precision))
+            # Configs may leave the precision to the device; older results do not say which it was.
+            trained = result.get("environment", {}).get("precision", cfg.trainer.precision)
+            predictor = _load(cfg, folder, result, precision or str(trained))
         predictor.network.to(device or _accelerator() or "cpu")
         return predictor
 

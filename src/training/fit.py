@@ -18,7 +18,7 @@ from src.models.networks import check_state
 from src.runs.checkpoints import read_verified
 from src.runs.folder import RunFolder
 from src.training.clock import Clock
-from src.training.memory import is_out_of_memory, out_of_memory
+from src.training.memory import begin_peak, is_out_of_memory, out_of_memory
 from src.training.parts import Parts
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ def fit_and_test(parts: Parts, folder: RunFolder, clock: Clock) -> dict[str, Any
         The best checkpoint.
     """
     trainer, module, datamodule = parts.trainer, parts.module, parts.datamodule
+    begin_peak(trainer)
     with clock("fit"):
         _fit(parts)
     with clock("test"):

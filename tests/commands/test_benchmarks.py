@@ -74,7 +74,7 @@ def test_every_job_of_a_gpu_is_a_run_of_what_the_other_side_trains(name: str, tm
 def test_a_part_that_fails_costs_only_itself_and_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bench = gpu_parts.Bench(gpu_parts.REHEARSAL, tmp_path, tmp_path, tmp_path)
+    bench = gpu_parts.Bench(gpu_parts.FULL, tmp_path, tmp_path, tmp_path)
     calls = []
 
     def second() -> dict[str, float]:
