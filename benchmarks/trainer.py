@@ -2,9 +2,12 @@
 
     python -m benchmarks.trainer --data ../shared/data/rotten_tomatoes --freeze all --epochs 10
     python -m benchmarks.trainer --data ../shared/data/sick --text sentence_a sentence_b --label entailment
+    python -m benchmarks.trainer --data DIR --accelerator gpu --best --precision bf16 [--compile]
 
 As a practitioner would write it: tokenize with `datasets`, pad each batch to its longest text, freeze with
-`requires_grad = False`, keep the epoch with the lowest validation loss, test it.
+`requires_grad = False`, keep the epoch with the lowest validation loss, test it. With `--best` also with all that makes
+it fast: texts of similar length together, batches made by other processes, nothing read from the device within an
+epoch, no optimizer state on disk.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import load_dataset
+from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 from transformers import (
     AutoModel,
@@ -28,11 +32,22 @@ from transformers import (
     set_seed,
 )
 
+from benchmarks.measured import InTrainer
 from src.config.backbone import Pretrained
 from src.models.heads import BiLSTMHead, LinearHead, pool_states
 from src.modules.optimizers import HEAD_LR, PROBE_LR
 
 LR, DECAY, WARMUP = 5e-5, 0.01, 0.06  # conf/optimizer/adamw.yaml and conf/scheduler/linear.yaml
+
+
+BEST = {
+    "train_sampling_strategy": "group_by_length",
+    "logging_strategy": "epoch",
+    "logging_nan_inf_filter": False,  # would look at the loss of each step
+    "save_only_model": True,
+    "dataloader_num_workers": 2,
+    "dataloader_persistent_workers": True,
+}
 
 
 class Classifier(nn.Module):
@@ -63,13 +78,16 @@ class Classifier(nn.Module):
 
 
 def freeze(encoder: Any, strategy: str) -> None:
-    """`none`, `all`, or `bottom:K`."""
+    """`none`, `all`, `bottom:K`, or `lora` with the adapters of conf/freeze/lora.yaml."""
     kind, _, count = strategy.partition(":")
-    frozen = {"none": [], "all": [encoder]}.get(kind)
+    frozen = {"none": [], "all": [encoder], "lora": [encoder]}.get(kind)
     if frozen is None:
         frozen = [encoder.embeddings, *encoder.encoder.layer[: int(count)]]
     for module in frozen:
         module.requires_grad_(False)
+    if kind == "lora":
+        targets = ["query", "value"]
+        inject_adapter_in_model(LoraConfig(r=8, lora_alpha=16, lora_dropout=0.05, target_modules=targets), encoder)
 
 
 def groups(model: Classifier) -> list[dict[str, Any]]:
@@ -125,11 +143,13 @@ def run(chosen: argparse.Namespace, folder: str) -> dict[str, Any]:
         load_best_model_at_end=True,
         metric_for_best_model="eval_loss",
         greater_is_better=False,
-        logging_steps=10,
+        logging_steps=10,  # unless the logs are by epoch
         report_to="none",
         bf16=chosen.precision == "bf16",
-        use_cpu=True,
+        use_cpu=chosen.accelerator == "cpu",
+        torch_compile=chosen.compile,
         seed=chosen.seed,
+        **(BEST if chosen.best else {}),
     )
     trainer = Trainer(
         model,
@@ -139,6 +159,7 @@ def run(chosen: argparse.Namespace, folder: str) -> dict[str, Any]:
         data_collator=DataCollatorWithPadding(tokenizer),
         compute_metrics=lambda found: {"accuracy": float((predicted(found.predictions) == found.label_ids).mean())},
         optimizers=(torch.optim.AdamW(groups(model), fused=True), None),
+        callbacks=[InTrainer(chosen.epochs_file, chosen.profile)] if chosen.epochs_file else None,
     )
     fitted = trainer.train()
     scores = trainer.evaluate(data["test"], metric_key_prefix="test")
@@ -153,12 +174,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="a folder with train, validation and test CSV")
     parser.add_argument("--text", nargs="+", default=["text"], help="the column with the texts, or two for pairs")
     parser.add_argument("--label", default="label", help="the column with the labels")
-    parser.add_argument("--freeze", default="all", help="none, all or bottom:K")
+    parser.add_argument("--freeze", default="all", help="none, all, bottom:K or lora")
     parser.add_argument("--head", default="bilstm", choices=("bilstm", "linear"))
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--max-length", type=int, default=64)
     parser.add_argument("--precision", default="32", choices=("32", "bf16"))
+    parser.add_argument("--accelerator", default="cpu", choices=("cpu", "gpu"))
+    parser.add_argument("--best", action="store_true", help="everything that makes the Trainer fast")
+    parser.add_argument("--compile", action="store_true", help="torch.compile")
+    parser.add_argument("--epochs-file", help="a JSON file for the seconds of each epoch")
+    parser.add_argument("--profile", type=int, help="profile steps from this one on into that file")
     parser.add_argument("--backbone", default=None, help="a model folder; the embedded MiniLM unless given")
     parser.add_argument("--output", type=Path, help="a JSON file for the result")
     chosen = parser.parse_args()

@@ -89,12 +89,13 @@ def _trainer(chosen: Settings) -> Trainer:
 
     log = logging.getLogger("pytorch_lightning.utilities.rank_zero")
     level = log.level
+    precision: Any = chosen.precision  # not `auto`, for which the inputs have what it is here
     log.setLevel(logging.ERROR)
     try:
         return Trainer(
             accelerator=chosen.accelerator,
             devices=1,
-            precision=chosen.precision,
+            precision=precision,
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=chosen.enable_progress_bar,

@@ -117,12 +117,13 @@ def _as_stored(batch: Batch, recipe: Recipe | None) -> Batch:
     rest = {key: value for key, value in batch.items() if key != "input_ids"}
     texts, tokens = batch["mask"].shape
     if recipe.pooling:
-        return {**rest, "pooled": torch.zeros(texts, recipe.width)}
-    return {**rest, "states": torch.zeros(texts, tokens, recipe.width)}
+        return {**rest, "pooled": torch.zeros(texts, recipe.width, dtype=recipe.dtype)}
+    return {**rest, "states": torch.zeros(texts, tokens, recipe.width, dtype=recipe.dtype)}
 
 
 def _loss(module: FreezableModule, batch: Batch, settings: RunConfig) -> torch.Tensor:
-    with torch.autocast("cpu", torch.bfloat16, enabled=settings.trainer.precision == "bf16-mixed"):
+    # What 16-mixed computes in takes as many bytes.
+    with torch.autocast("cpu", torch.bfloat16, enabled=settings.trainer.precision in ("bf16-mixed", "16-mixed")):
         return module.step(batch)[0]
 
 

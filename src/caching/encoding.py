@@ -125,8 +125,8 @@ def _build(
 ) -> None:
     """One pass over the texts, longest first, in batches of a limited number of tokens, padding included.
 
-    With n processes, each takes every n-th chunk. On a CPU several batches are computed in parallel, one per thread,
-    since small operations alone do not use all cores; while a chunk is written, the next is computed.
+    With n processes, each takes every n-th chunk. Several batches are computed in parallel, one per thread; while a
+    chunk is written, the next is computed.
     """
     device = trainer.strategy.root_device
     recipe = _for_inference(recipe, device)

@@ -19,7 +19,7 @@ STATE = {"steps": "steps", "counted": "counted", "counted_places": "counted_toke
 
 
 def counter() -> FlopCounterMode:
-    """Returns PyTorch's FLOP counter, extended by LSTMs and by attention on a CPU."""
+    """Returns PyTorch's FLOP counter, extended by LSTMs, and by attention on a CPU."""
     return FlopCounterMode(display=False, custom_mapping=_unknown_to_pytorch())
 
 
@@ -72,6 +72,9 @@ def _unknown_to_pytorch() -> dict[Any, Any]:
     ) -> int:
         return int(2 * math.prod(states[:2]) * (math.prod(input_weights) + math.prod(state_weights)))
 
+    def cuda_lstm(states: Any, size: int) -> int:  # of one layer in one direction, as all are here
+        return int(2 * math.prod(states[:2]) * 4 * size * (states[2] + size))
+
     def attention(query: Any, key: Any, *rest: Any, out_shape: Any = None, **options: Any) -> int:
         return int(4 * math.prod(query) * key[-2])
 
@@ -79,6 +82,8 @@ def _unknown_to_pytorch() -> dict[Any, Any]:
     return {
         aten.mkldnn_rnn_layer: lstm,
         aten.mkldnn_rnn_layer_backward: lambda *shapes, **options: 2 * lstm(*shapes, **options),
+        aten._cudnn_rnn: lambda states, *rest, **options: cuda_lstm(states, rest[6]),
+        aten._cudnn_rnn_backward: lambda states, *rest, **options: 2 * cuda_lstm(states, rest[10]),
         aten._scaled_dot_product_flash_attention_for_cpu: attention,
         # Five matrix products instead of two: the backward pass recomputes the attention weights.
         aten._scaled_dot_product_flash_attention_for_cpu_backward: (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -47,22 +47,17 @@ class Audit:
         if not waiting:
             return
         named = module.named_stage_parameters()
-        grads = {
-            name: grad for name in waiting if (grad := named[name].grad) is not None and bool(grad.count_nonzero())
-        }
-        if not grads:
+        grads = {name: grad for name in waiting if (grad := named[name].grad) is not None}
+        graded = _where(grads, lambda name: grads[name].count_nonzero())
+        if not graded:
             return
         norm = float(torch.nn.utils.get_total_norm([p.grad for p in named.values() if p.grad is not None]))
         if not math.isfinite(norm):  # a float16 scaler leaves the step out
             return
         rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
-        clip = min(1.0, module.trainer.gradient_clip_val or 1.0)
-        self.graded |= grads.keys()
-        self.due |= {
-            name
-            for name, grad in grads.items()
-            if _moves(named[name], rates[id(named[name])] * min(1.0, clip / norm) * grad)
-        }
+        scale = min(1.0, min(1.0, module.trainer.gradient_clip_val or 1.0) / norm)
+        self.graded |= graded
+        self.due |= _where(graded, lambda name: _moves(named[name], rates[id(named[name])] * scale * grads[name]))
 
     def check_frozen(self, module: FreezableModule) -> dict[str, int]:
         """The fingerprints as they are now.
@@ -130,10 +125,17 @@ class Audit:
         self.steps = state.get("steps", LOOKS)
 
 
-def _moves(parameter: Tensor, step: Tensor) -> bool:
+def _where(names: Iterable[str], holds: Callable[[str], Tensor]) -> set[str]:
+    """The names of which something holds; a GPU is waited for once, not for each of them."""
+    asked = [*names]
+    answers = torch.stack([holds(name) for name in asked]).tolist() if asked else []
+    return {name for name, answer in zip(asked, answers, strict=True) if answer}
+
+
+def _moves(parameter: Tensor, step: Tensor) -> Tensor:
     """Whether a step is large enough to change a parameter in its precision. Those of Adam and of SGD are no smaller
     than the rate times the gradient, clipped to a norm of 1."""
-    return not torch.equal(parameter.detach() - step, parameter.detach())
+    return (parameter.detach() - step != parameter.detach()).any()
 
 
 def fingerprints(module: FreezableModule) -> dict[str, int]:

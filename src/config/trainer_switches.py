@@ -53,6 +53,7 @@ Batches = Annotated[int | float, PlainValidator(_batches)]
 
 Precision = Annotated[
     Literal[
+        "auto",
         "32-true",
         "bf16-mixed",
         "16-mixed",

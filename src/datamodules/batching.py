@@ -173,10 +173,11 @@ class BatchLoader:
         split: the rows.
         plan: the order.
         workers: processes that prepare batches.
+        pinned: put batches where a GPU copies them from while it computes.
     """
 
-    def __init__(self, split: Dataset[Batch], plan: BatchPlan, workers: int = 0) -> None:
-        self.split, self.plan, self.workers = split, plan, workers
+    def __init__(self, split: Dataset[Batch], plan: BatchPlan, workers: int = 0, pinned: bool = False) -> None:
+        self.split, self.plan, self.workers, self.pinned = split, plan, workers, pinned
         # Lightning calls `set_epoch` of `sampler`, and expects a `batch_sampler` beside it.
         self.sampler, self.batch_sampler = plan, None
 
@@ -185,9 +186,13 @@ class BatchLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         # This runs at the first batch, after Lightning has set the epoch.
-        for batch in self._in_workers() if self.workers else map(self.split.__getitem__, self.plan):
+        for batch in self._in_workers() if self.workers else map(self._prepared, self.plan):
             self.plan.position += 1
             yield batch
+
+    def _prepared(self, item: Item) -> Batch:
+        batch = self.split[item]
+        return {name: tensor.pin_memory() for name, tensor in batch.items()} if self.pinned else batch
 
     def _in_workers(self) -> DataLoader[Batch]:
         # With its own generator the loader does not draw from the global one; otherwise dropout would depend on how
@@ -198,7 +203,7 @@ class BatchLoader:
             batch_size=None,
             num_workers=self.workers,
             generator=torch.Generator(),
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self.pinned,
         )
 
     def state_dict(self) -> dict[str, int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pytorch_lightning import LightningDataModule
 
@@ -18,8 +19,9 @@ from src.data.corpus import Corpus
 from src.data.split import Split
 from src.datamodules.batching import BatchLoader, BatchPlan, EncodedSplit
 from src.datamodules.masking import MaskedSplit, Masking, pack, read_vocabulary
-from src.datamodules.ragged import StoredStates, Tokens
+from src.datamodules.ragged import Batch, StoredStates, Tokens
 from src.datamodules.tokenizing import tokenize
+from src.datamodules.windows import WINDOWS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -69,6 +71,11 @@ class TextDataModule(LightningDataModule, ABC):
     def test_dataloader(self) -> BatchLoader:
         return self._loader("test", self.cfg.eval_batch_size, shuffle=False)
 
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Moves all but the numbers of windows, which the host reads: it would wait for the device."""
+        kept = {WINDOWS: batch[WINDOWS]} if WINDOWS in batch else {}
+        return {**super().transfer_batch_to_device(batch, device, dataloader_idx), **kept}
+
     def evaluated_corpus(self) -> Corpus:
         """Returns the corpus with only those texts of validation and test that are evaluated."""
         texts = {name: self.split(name).texts(self.evaluated(name)) for name in ("validation", "test")}
@@ -105,7 +112,8 @@ class TextDataModule(LightningDataModule, ABC):
             repeat=bool(given and shuffle and given.overfit_batches),
             labels=self.corpus.splits[name].targets if shuffle and self.cfg.sampling else None,
         )
-        return BatchLoader(split, plan, self.cfg.workers)
+        pinned = bool(given and given.strategy.root_device.type == "cuda")
+        return BatchLoader(split, plan, self.cfg.workers, pinned)
 
     def evaluated(self, name: str) -> NDArray[np.intp]:
         """Returns the rows of validation or test that are evaluated, in ascending order."""

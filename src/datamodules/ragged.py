@@ -133,8 +133,9 @@ class StoredStates:
         return dataclasses.replace(self, rows=self.rows.take(texts))
 
     def batch(self, rows: NDArray[np.intp]) -> Batch:
-        """Returns `pooled` [rows, width], or `states` [rows, longest, width] with their `mask`, in float32."""
+        """Returns `pooled` [rows, width], or `states` [rows, longest, width] with their `mask`, as they are stored: the
+        network widens them, on its device, so that no more than this travels there."""
         values, mask = self.rows.padded(rows, padding=0)
         tensor = torch.from_numpy(values)
-        tensor = (tensor.view(torch.bfloat16) if self.dtype == torch.bfloat16 else tensor).float()
+        tensor = tensor.view(torch.bfloat16) if self.dtype == torch.bfloat16 else tensor
         return {"pooled": tensor[:, 0]} if self.pooled else {"states": tensor, "mask": torch.from_numpy(mask)}

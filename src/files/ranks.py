@@ -9,7 +9,9 @@ from typing import Any
 def is_main_process() -> bool:
     """Whether this process has rank 0 and so writes files. Known before the process group is initialised."""
     names = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
-    return next((os.environ[name] for name in names if name in os.environ), "0") == "0"
+    first = next((os.environ[name] for name in names if name in os.environ), "0") == "0"
+    # Where the command is started by hand on each node, the first process of each has no other rank.
+    return first and ("RANK" in os.environ or os.environ.get("NODE_RANK", "0") == "0")
 
 
 def gather(mine: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Fast inference over many texts: batches of similar length, several at a time on a CPU."""
+"""Fast inference over many texts: batches of similar length, several at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from torch import nn
 BATCH_TOKENS = {"cpu": 1_024, "cuda": 16_384}
 
 
-THREADS = 4  # batches computed in parallel on a CPU
+# Batches in parallel: on a CPU single operations do not use all cores, and while a GPU computes one batch, the next is
+# padded and launched.
+THREADS = {"cpu": 4, "cuda": 2}
 
 
 def batches(lengths: NDArray[np.int64], device: torch.device) -> Iterator[slice]:
@@ -30,10 +32,10 @@ def batches(lengths: NDArray[np.int64], device: torch.device) -> Iterator[slice]
 
 @contextlib.contextmanager
 def batch_threads(device: torch.device) -> Iterator[ThreadPoolExecutor]:
-    """Yields a pool of threads that compute one batch each: small operations alone do not use all cores of a CPU."""
+    """Yields a pool of threads that compute one batch each."""
     cores = torch.get_num_threads()
-    threads = min(THREADS, cores) if device.type == "cpu" else 1
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(cores // threads,)) as pool:
+    threads = min(THREADS["cpu"], cores) if device.type == "cpu" else THREADS.get(device.type, 1)
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(max(1, cores // threads),)) as pool:
         try:
             yield pool
         finally:

@@ -67,8 +67,13 @@ def in_units(outputs: Float[Tensor, "rows columns"], space: LabelSpace) -> Float
     if not space.is_regression:
         return outputs
     targets = len(space.std)
-    numbers = outputs[:, :targets] * outputs.new_tensor(space.std) + outputs.new_tensor(space.mean)
+    numbers = outputs[:, :targets] * constants(space.std, outputs) + constants(space.mean, outputs)
     return torch.cat([numbers, outputs[:, targets:]], dim=1)  # a window may have a score besides
+
+
+def constants(values: Sequence[float], like: Tensor) -> Float[Tensor, " values"]:
+    """Returns numbers in the dtype and on the device of a tensor, without waiting for that device."""
+    return torch.tensor(values, dtype=like.dtype).to(like.device, non_blocking=True)
 
 
 def label_logits(
@@ -98,15 +103,15 @@ def _sequence_logits(
 ) -> Float[Tensor, "texts outputs"]:
     """As `label_logits`, of texts that are one sequence each."""
     if "pooled" in batch:
-        logits: Tensor = head(batch["pooled"])
+        logits: Tensor = head(batch["pooled"].float())
         return logits.float()
     mask = batch["mask"]
     if "states" not in batch:
         output = encoder(**encoder_inputs(encoder, batch))
     elif suffix:
-        output = suffix(inputs_embeds=batch["states"], attention_mask=mask.long())
+        output = suffix(inputs_embeds=batch["states"].float(), attention_mask=mask.long())
     else:
-        output = BaseModelOutput(last_hidden_state=batch["states"])
+        output = BaseModelOutput(last_hidden_state=batch["states"].float())
     # For a head that reads all layers, the states in a store are concatenated already.
     return logits_of(head, output, mask, reads_all_layers(head) and "states" not in batch).float()
 

@@ -29,11 +29,11 @@ def combine_windows(
     Args:
         logits: of all windows, those of each document together; with `attention`, the last column is the score whose
             softmax over a document's windows weights their logits (as in Ilse et al. 2018, with a linear score).
-        counts: windows of each document.
+        counts: windows of each document; on a CPU, or this waits for the device that they are on.
         pooling: mean, max or attention.
     """
     rows = pad_sequence([*torch.split(logits, counts.tolist())], batch_first=True)
-    mask = torch.arange(rows.shape[1], device=rows.device) < counts.to(rows.device)[:, None]
+    mask = torch.arange(rows.shape[1], device=rows.device) < counts.to(rows.device, non_blocking=True)[:, None]
     if pooling == "attention":
         weights = rows[..., -1].masked_fill(~mask, -torch.inf).softmax(1)
         return (weights.unsqueeze(-1) * rows[..., :-1]).sum(1)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from src.data.labels import LabelSpace
+from src.models.networks import constants
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Loss:
             label_weights: multi-label only: of each label's positive term.
         """
         if self.space.is_regression:
-            errors = (logits - targets) / logits.new_tensor(self.space.std)
+            errors = (logits - targets) / constants(self.space.std, logits)
             if self.huber:
                 return F.huber_loss(errors, torch.zeros_like(errors), reduction="none").mean(1)
             return (errors**2).mean(1)

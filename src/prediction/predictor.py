@@ -92,7 +92,9 @@ class Predictor:
                 cfg.backbone.revision = commit  # branches on the hub may have changed since
         device = device or _accelerator() or "cpu"
         with without_garbage_collection():
-            predictor = _load(cfg, folder, result, _fast(precision or str(cfg.trainer.precision), device))
+            # Configs may leave the precision to the device; older results do not say which it was.
+            trained = result.get("environment", {}).get("precision", cfg.trainer.precision)
+            predictor = _load(cfg, folder, result, _fast(precision or str(trained), device))
         predictor.network.to(device)
         return predictor
 

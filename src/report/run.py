@@ -39,6 +39,7 @@ from src.runs.folder import RunFolder
 from src.runs.identity import config_hash
 from src.runs.results import FORMAT
 from src.training.loggers import where
+from src.training.memory import peak_gpu_memory
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ def finish(
             "trainable": count(module, trained_in(trained_phases(module.phases, known["phases"]))),
         },
         "peak_memory_bytes": _peak_memory(),
+        "peak_gpu_memory_bytes": peak_gpu_memory(trainer),
         "operations": _flops(known["phases"]),
         "environment": _environment(trainer),
         "seed": cfg.seed,
@@ -217,6 +219,7 @@ def _environment(trainer: Trainer) -> dict[str, Any]:
         "device": str(trainer.strategy.root_device),
         "devices": trainer.world_size,
         "gpu": gpu,
+        "precision": trainer.precision,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -1,9 +1,10 @@
-"""Whether there is the device that a config asks for, before anything is read or loaded for it."""
+"""Whether there is the device that a config asks for, before anything is read or loaded for it; its best precision."""
 
 from __future__ import annotations
 
 from omegaconf import DictConfig, OmegaConf
 
+from src.config.schema import RunConfig
 from src.config.trainer_switches import ALIASES
 from src.errors import UserError
 
@@ -28,6 +29,25 @@ def check_device(cfg: DictConfig) -> None:
         )
     if half and (accelerator == "cpu" or not _has("gpu")):
         raise UserError("trainer.precision=16-mixed needs a GPU; this is a processor.\nChoose bf16-mixed.")
+
+
+def with_precision(settings: RunConfig) -> RunConfig:
+    """The same settings, with the fastest precision of this machine's device where they leave the choice to it."""
+    if settings.trainer.precision != "auto":
+        return settings
+    trainer = settings.trainer.model_copy(update={"precision": _fastest(str(settings.trainer.accelerator))})
+    return settings.model_copy(update={"trainer": trainer})
+
+
+def _fastest(accelerator: str) -> str:
+    import torch
+
+    if accelerator in ("cpu", "mps") or not torch.cuda.is_available():
+        return "32-true"
+    if torch.cuda.is_bf16_supported(including_emulation=False):
+        return "bf16-mixed"
+    # From 7.0 on, matrix units multiply in float16; before, it is no faster than float32.
+    return "16-mixed" if torch.cuda.get_device_capability() >= (7, 0) else "32-true"
 
 
 def _has(accelerator: str) -> bool:

@@ -19,7 +19,7 @@ from src.runs.checkpoints import read_verified
 from src.runs.folder import RunFolder
 from src.training.clock import Clock
 from src.training.loggers import log_config
-from src.training.memory import is_out_of_memory, out_of_memory
+from src.training.memory import begin_peak, is_out_of_memory, out_of_memory
 from src.training.parts import Parts
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ def fit_and_test(parts: Parts, folder: RunFolder, clock: Clock) -> dict[str, Any
     trainer, module, datamodule = parts.trainer, parts.module, parts.datamodule
     if is_main_process():
         log_config(trainer.loggers, parts.inputs.cfg, parts.inputs.strategy)
+    begin_peak(trainer)
     with clock("fit"):
         _fit(parts)
     with clock("test"):

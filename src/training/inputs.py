@@ -12,6 +12,7 @@ from src.data import corpus as corpora
 from src.data.corpus import Corpus
 from src.freezing.strategy import Strategy
 from src.models.checks import check_fit, check_monitor, find_backbone, read_training
+from src.training.devices import with_precision
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Inputs:
 
     Args:
         cfg: the whole config.
-        settings: the same, typed.
+        settings: the same, typed, and with the precision that `auto` is here.
         strategy: the freezing strategy.
         source: the backbone's files.
         corpus: the texts and labels.
@@ -44,6 +45,7 @@ def read_inputs(cfg: DictConfig, source: Source | None = None) -> Inputs:
         UserError: the config, the strategy, the backbone or the data cannot be used.
     """
     settings, strategy = read_training(cfg)
+    settings = with_precision(settings)
     source = source or find_backbone(settings.backbone)
     check_fit(settings, strategy, source)
     corpus = corpora.load(settings.data, settings.is_mlm)

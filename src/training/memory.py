@@ -1,4 +1,4 @@
-"""What to do when a step does not fit into memory."""
+"""The memory of a GPU that a training takes at most, and what to do when a step does not fit."""
 
 from __future__ import annotations
 
@@ -7,6 +7,22 @@ from pytorch_lightning import Trainer
 
 from src.config.schema import RunConfig
 from src.errors import UserError
+
+
+def begin_peak(trainer: Trainer) -> None:
+    """Forgets what this process has taken before; `peak_gpu_memory` is of what comes now."""
+    if _has_gpu(trainer):
+        torch.cuda.reset_peak_memory_stats(trainer.strategy.root_device)
+
+
+def peak_gpu_memory(trainer: Trainer) -> int | None:
+    """The most bytes that tensors have taken at once on the GPU of this process; None without one. PyTorch itself takes
+    some hundred megabytes more, and keeps what it may need again."""
+    return torch.cuda.max_memory_allocated(trainer.strategy.root_device) if _has_gpu(trainer) else None
+
+
+def _has_gpu(trainer: Trainer) -> bool:
+    return trainer.strategy.root_device.type == "cuda"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -43,6 +43,8 @@ def build_trainer(
     Raises:
         UserError: Lightning refuses a value, such as a number of devices that are not there.
     """
+    import torch
+
     from src.callbacks.divergence import Divergence
     from src.callbacks.ending import Ending
     from src.callbacks.phases import Phases
@@ -73,6 +75,8 @@ def build_trainer(
         # In each phase some of the parameters that the processes share have no gradient.
         arguments["strategy"] = "ddp_find_unused_parameters_true"
         trainer = instantiate(node, "trainer", **arguments)
+    if (device := trainer.strategy.root_device).type == "cuda":
+        log.info("Computing in %s on %s", chosen.precision, torch.cuda.get_device_name(device))
     return trainer
 
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import torch
 import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import answer, coverage, long_documents, strategies
+from benchmarks import answer, coverage, gpu, gpu_parts, long_documents, strategies
 from benchmarks import rows as many_rows
 from benchmarks import train as benchmark
 from benchmarks.generator import STRONG_SEEDS, Population
@@ -60,6 +61,51 @@ def test_every_job_is_a_run(name: str) -> None:
     cfg = composed(*benchmark.JOBS[name].thaw)
     assert read_config(cfg)[1].name == benchmark.JOBS[name].freeze
     assert cfg.trainer.max_epochs == benchmark.JOBS[name].epochs
+
+
+@pytest.mark.parametrize("name", gpu_parts.JOBS)
+def test_every_job_of_a_gpu_is_a_run_of_what_the_other_side_trains(name: str, tmp_path: Path) -> None:
+    bench, job = gpu_parts.Bench(gpu_parts.FULL, tmp_path, tmp_path, tmp_path), gpu_parts.JOBS[name]
+    assert len({part for part, *_ in bench.parts()}) == len([*bench.parts()])
+    cfg = composed(*job.thaw, *bench.options("BERT-base", "documents"))
+    assert read_config(cfg)[1].name.startswith(job.freeze)
+    assert (cfg.trainer.accelerator, cfg.data.max_length) == ("gpu", 512)
+
+
+def test_a_part_that_fails_costs_only_itself_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = gpu_parts.Bench(gpu_parts.FULL, tmp_path, tmp_path, tmp_path)
+    calls = []
+
+    def second() -> dict[str, float]:
+        calls.append(bench.most)
+        return bench.run("benchmarks.absent") if len(calls) == 1 else {"seconds": 2.0}  # type: ignore[return-value]
+
+    monkeypatch.setattr(bench, "parts", lambda: [("first", 60, lambda: {"seconds": 1.0}), ("second", 60, second)])
+    chosen = argparse.Namespace(parts=None, seconds=100, results=tmp_path / "gpu.json")
+    results: dict[str, Any] = {}
+    gpu.run_parts(bench, chosen, results)
+    assert "second: failed: RuntimeError: benchmarks.absent failed with 1" in capsys.readouterr().out
+    gpu.run_parts(bench, chosen, results)
+    assert calls == [60, 60]
+    assert [json.loads(chosen.results.read_text())[name]["seconds"] for name in ("first", "second")] == [1, 2]
+
+
+@pytest.mark.slow
+def test_both_sides_of_a_gpu_benchmark_are_rehearsed_on_a_cpu(tmp_path: Path) -> None:
+    for split in ("train", "validation", "test"):
+        write_csv(tmp_path / f"{split}.csv", [(f"{split} text {i}", i % 2) for i in range(160)])
+    results = tmp_path / "results" / "gpu.json"
+    given = ["--data", str(tmp_path), "--rehearse", "--results", str(results), "--parts", "encode, BERT", "bottom"]
+    command = [sys.executable, "-m", "benchmarks.gpu", *given]
+    subprocess.run(command, cwd=CONF.parent, check=True, stdout=subprocess.DEVNULL)
+    found = json.loads(results.read_text())
+    assert {name: part.get("failed") for name, part in found.items()} == dict.fromkeys(found)
+    assert len(found) == 4 + 4
+    both = [found[f"bottom 8 of 12, BERT-base, documents, {side}"] for side in ("Thaw", "Trainer")]
+    assert [len(part["epochs"]) for part in both] == [2, 2]
+    assert all(0 < epoch["train_seconds"] < epoch["seconds"] for part in both for epoch in part["epochs"])
 
 
 def test_long_documents_have_one_review_at_any_place_and_every_reading_is_a_run(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -69,6 +70,27 @@ def test_two_processes_see_every_row_once_and_come_to_the_result_of_one(tmp_path
     for first, second in zip(result(one)["history"], result(two)["history"], strict=True):
         assert second["train/loss"] == pytest.approx(first["train/loss"], abs=1e-4)
     assert result(two)["environment"]["devices"] == 2
+
+
+@pytest.mark.slow
+def test_two_processes_that_are_killed_go_on_as_if_they_had_not_been(tmp_path: Path, tiny_bert: Path) -> None:
+    options = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "model=bert_linear", "freeze=bottom"]
+    options += ["freeze.layers=1", "data.limit=100", "trainer.max_epochs=6", "callbacks=no_early_stopping"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    run(tmp_path, f"run={whole}", *options, tiny=tiny_bert)
+    given = [*options, f"run={cut}", f"cache={tmp_path}", f"backbone.name={tiny_bert}", "data.max_length=32"]
+    command = [sys.executable, "-m", "src.train", *given, "callbacks.progress=null"]
+    with (tmp_path / "log").open("w") as log:
+        both = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+    while not (cut / "checkpoints" / "last.ckpt").exists() and both.poll() is None:
+        time.sleep(0.01)
+    os.killpg(both.pid, signal.SIGKILL)
+    both.wait()
+    assert not (cut / "result.json").exists()
+    run(tmp_path, f"run={cut}", "resume=true", plain=True)
+    assert result(cut)["resumed"]
+    assert result(cut)["history"] == result(whole)["history"]
+    assert result(cut)["metrics"] == result(whole)["metrics"]
 
 
 @pytest.mark.slow

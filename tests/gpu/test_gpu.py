@@ -8,17 +8,22 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow.parquet
 import pytest
 import torch
 from numpy.typing import NDArray
+from pytorch_lightning import Callback
 
 from src import train as training
+from src.config.folder import CONF
 from src.errors import UserError
 from src.predict import Predictor
 from src.runs.folder import RunFolder
@@ -56,21 +61,24 @@ def run_on(tmp_path: Path, backbone_folder: Callable[..., Path]) -> Run:
     """Trains 20 steps on a device, without dropout, whose random numbers would differ between devices."""
 
     def run(device: str, *overrides: str, architecture: str = "bert", name: str = "") -> tuple[RunFolder, Any]:
-        folder = RunFolder(tmp_path / (name or device))
-        data = ["data.train_size=160", "data.limit=160", "data.batch_size=8", "data.max_length=32"]
-        given = [
-            f"backbone.name={backbone_folder(architecture, dropout=False)}",
-            *data,
-            f"trainer={device}",
-            "trainer.max_epochs=1",
-        ]
-        given += ["trainer.precision=32-true", "callbacks.progress=null", "optimizer.lr=1e-3"]
+        folder, backbone = RunFolder(tmp_path / (name or device)), backbone_folder(architecture, dropout=False)
         cache = [] if any(one.startswith("cache=") for one in overrides) else [f"cache={tmp_path / 'cache' / device}"]
-        keys = {one.partition("=")[0] for one in overrides}
-        kept = [one for one in given if one.partition("=")[0] not in keys]
-        return folder, training.train(composed(*kept, *cache, *overrides), folder)
+        given = without(overrides, [f"trainer={device}", *small(backbone), *cache])
+        return folder, training.train(composed(*given, *overrides), folder)
 
     return run
+
+
+def small(backbone: Path) -> list[str]:
+    data = ["data.train_size=160", "data.limit=160", "data.batch_size=8", "data.max_length=32"]
+    training = ["trainer.max_epochs=1", "trainer.precision=32-true", "callbacks.progress=null", "optimizer.lr=1e-3"]
+    return [f"backbone.name={backbone}", *data, *training]
+
+
+def without(overrides: Sequence[str], given: Sequence[str]) -> list[str]:
+    """Returns what is given of keys that are not overridden."""
+    keys = {one.partition("=")[0] for one in overrides}
+    return [one for one in given if one.partition("=")[0] not in keys]
 
 
 def losses(result: dict[str, Any]) -> list[float]:
@@ -92,9 +100,12 @@ def test_losses_are_those_of_the_cpu(strategy: str, head: str, architecture: str
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", pytest.param("16-mixed", marks=CUDA_ONLY)])
-@pytest.mark.parametrize("strategy", ["none", "all", "lora"])
-def test_mixed_precision_trains_nearly_alike(strategy: str, precision: str, run_on: Run) -> None:
-    options = [*HEADS["linear"], *STRATEGIES[strategy]]
+@pytest.mark.parametrize(
+    ("strategy", "head"),
+    [("none", "linear"), ("all", "linear"), ("lora", "linear"), pytest.param("all", "bilstm", marks=CUDA_ONLY)],
+)
+def test_mixed_precision_trains_nearly_alike(strategy: str, head: str, precision: str, run_on: Run) -> None:
+    options = [*HEADS[head], *STRATEGIES[strategy]]
     _, mixed = run_on(DEVICE, *options, f"trainer.precision={precision}", name="mixed")
     _, full = run_on(DEVICE, *options, name="full")
     assert losses(mixed) == pytest.approx(losses(full), rel=3e-2)
@@ -150,6 +161,67 @@ def test_a_run_is_used_on_a_cpu(run_on: Run, tmp_path: Path) -> None:
     main("export", [f"run={folder.path}", "format=safetensors", f"output={tmp_path / 'exported'}"])
     main("explain", [f"run={folder.path}", "text=A very good phone", "name=one", "layers=[0]", "heads=[0]"])
     assert json.loads((folder.path / "explanations" / "one" / "explanation.json").read_text())["runs"]
+
+
+@CUDA_ONLY
+def test_trainer_gpu_says_its_precision_and_each_run_its_own_peak(run_on: Run) -> None:
+    _, large = run_on(DEVICE, *HEADS["bilstm"], "trainer.precision=auto", "model.hidden_size=512", name="large")
+    _, small = run_on(DEVICE, *HEADS["linear"], "freeze=all", name="small")
+    best = "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+    assert [run["environment"]["precision"] for run in (large, small)] == [best, "32-true"]
+    weights = [4 * run["parameters"]["total"] for run in (large, small)]
+    assert weights[0] < large["peak_gpu_memory_bytes"]
+    assert weights[1] < small["peak_gpu_memory_bytes"] < large["peak_gpu_memory_bytes"]
+
+
+class Watch(Callback):
+    """Counts in ten steps how often the host waits for the GPU, after those at the start that are looked at."""
+
+    steps: ClassVar = range(22, 32)
+    found: ClassVar[list[list[str]]] = []
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step == self.steps.start:
+            self.caught = warnings.catch_warnings(record=True)
+            self.warnings = self.caught.__enter__()
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step == self.steps.stop:
+            torch.cuda.set_sync_debug_mode("default")
+            self.caught.__exit__(None, None, None)
+            self.found.append([f"{w.filename}:{w.lineno}" for w in self.warnings if "synchroniz" in str(w.message)])
+
+
+@CUDA_ONLY
+@pytest.mark.parametrize(
+    ("options", "waits"),
+    [
+        (["freeze=none", *HEADS["linear"]], 10),  # transformers looks whether a batch has padding
+        (["freeze=all", *HEADS["bilstm"]], 0),
+        (["freeze=all", *HEADS["linear"], "data.windows=true", "data.stride=4"], 0),
+    ],
+)
+def test_steps_do_not_wait_for_the_gpu(options: list[str], waits: int, run_on: Run) -> None:
+    Watch.found.clear()
+    watched = "+callbacks.watch._target_=tests.gpu.test_gpu.Watch"
+    run_on(DEVICE, *options, "data.batch_size=4", "trainer.log_every_n_steps=0", watched)
+    [found] = Watch.found
+    assert len(found) == waits, found
+
+
+def test_processes_with_a_device_each_train_as_one_does(
+    run_on: Run, tmp_path: Path, backbone_folder: Callable[..., Path]
+) -> None:
+    """On a machine with a single GPU that is one process, in a group of its own."""
+    options = [*HEADS["linear"], *STRATEGIES["none"]]
+    _, one = run_on(DEVICE, *options)
+    devices = [] if DEVICE == "gpu" else ["trainer.accelerator=cpu", "trainer.devices=2"]
+    places = [f"run={tmp_path / 'group'}", f"cache={tmp_path}"]
+    given = ["trainer=ddp", *devices, *small(backbone_folder("bert", dropout=False)), *options, *places]
+    subprocess.run([sys.executable, "-m", "src.train", *given], check=True, cwd=CONF.parent, stdout=subprocess.DEVNULL)
+    assert losses(RunFolder(tmp_path / "group").read_result()) == pytest.approx(losses(one), rel=1e-3)
 
 
 @CUDA_ONLY
