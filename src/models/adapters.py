@@ -112,7 +112,8 @@ def add_adapters(encoder: PreTrainedModel, strategy: Adapters, targets: Sequence
 def _config(encoder: PreTrainedModel, strategy: Adapters, targets: Sequence[str] | None) -> Any:
     from peft import LoraConfig
 
-    shared = {"target_modules": targets and list(targets), "base_model_name_or_path": encoder.name_or_path}
+    layers = list(targets) if targets else None
+    shared: dict[str, Any] = {"target_modules": layers, "base_model_name_or_path": encoder.name_or_path}
     if isinstance(strategy, Lora):
         return LoraConfig(r=strategy.rank, lora_alpha=strategy.alpha, lora_dropout=strategy.dropout, **shared)
     assert isinstance(strategy, Peft)

@@ -62,13 +62,14 @@ def _show_on_board(
     result: dict[str, Any],
     shown: Shown,
 ) -> None:
+    module: Any = trainer.lightning_module
     built = {"model": cfg.model._target_, "scheduler": cfg.scheduler.schedule._target_}
     chosen = {
         "freeze": result["strategy"],
         "backbone": check(cfg).backbone.title,
         **{key: target.rpartition(".")[2] for key, target in built.items()},
         **{key: OmegaConf.select(cfg, key) for key in CHOSEN},
-        "optimizer.head_lr": trainer.lightning_module.optimization.head_lr,
+        "optimizer.head_lr": module.optimization.head_lr,
     }
     logger.log_hyperparams(chosen, _scalars(result))
     board, step = logger.experiment, trainer.global_step

@@ -92,7 +92,7 @@ def build_loggers(cfg: DictConfig, strategy: Strategy, folder: RunFolder) -> lis
     Raises:
         UserError: a logger does not accept a value.
     """
-    found = []
+    found: list[Logger] = []
     for name, node in cfg.logger.items():
         if node is None:
             continue
