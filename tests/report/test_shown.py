@@ -47,7 +47,7 @@ def test_a_picture_that_takes_too_much_memory_is_a_warning(
     for line in (
         "report/curves.png could not be written: MemoryError: 10.9 GB",
         "report/confusion_matrix.png could not be written: MemoryError: 10.9 GB",
-        "tensorboard could not be written: ValueError: no board",
+        "loggers could not be written: ValueError: no board",
     ):
         assert line in caplog.text
         assert line in folder.log.read_text()

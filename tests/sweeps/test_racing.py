@@ -239,7 +239,7 @@ def test_each_arm_races_with_the_best_of_its_trials(
     assert replace(race, tuning={}, tuning_seconds=0.0, seconds=plain.seconds) == plain
     assert read_race(root) == race
     capsys.readouterr()
-    assert compare(root, "accuracy", None, None, 0.03, mixed=True) == 0
+    assert not compare(root, "accuracy", None, None, 0.03, mixed=True).problems
     shown = " ".join(capsys.readouterr().out.split())
     assert "are no evidence: none optimizer.lr=2e-05 (of 3), bottom:4 optimizer.lr=2e-05 (of 3)." in shown
     assert "88% of the 8 minutes that all 12 of them would take; 3 minutes of it went to trials" in shown
@@ -273,7 +273,7 @@ def test_a_failed_trial_is_out_for_good(
     again = Launcher(runs | trials, root)  # in which it would not fail
     assert again.race() == race
     assert not again.launched
-    assert compare(root, "accuracy", None, None, 0.03, mixed=True) == 1
+    assert len(compare(root, "accuracy", None, None, 0.03, mixed=True).problems) == 1
     shown = " ".join(capsys.readouterr().out.split())
     assert "none optimizer.lr=0.0001 (of 3, 1 failed)" in shown
     assert "ValueError: out of luck" in shown
@@ -320,7 +320,7 @@ def test_the_comparison_answers_with_the_race(
     Launcher(runs, root).race()
     with pytest.raises(UserError, match="cost must be time, by which this race has chosen who stays; got memory"):
         compare(root, "accuracy", None, None, 0.03, mixed=True, cost="memory")
-    assert compare(root, "accuracy", None, None, 0.03, mixed=True) == 0
+    assert not compare(root, "accuracy", None, None, 0.03, mixed=True).problems
     shown = " ".join(capsys.readouterr().out.split())
     assert "Choose bottom:4 (25.0% of the weights train): test accuracy 0." in shown
     assert "it is the cheapest of those that are as good as the best, at most 0.0" in shown
