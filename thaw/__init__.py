@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Predictor", "Run", "UserError", "advise", "compare", "train"]
 
-found = find_spec("src")
-if found is None or found.origin is None or Path(found.origin).parents[1] != Path(__file__).parents[1]:
+_src = find_spec("src")
+if _src is None or _src.origin is None or Path(_src.origin).parents[1] != Path(__file__).parents[1]:
     raise ImportError(
-        f"thaw needs the package src that it was installed with; {found.origin if found else 'nothing'} was found "
+        f"thaw needs the package src that it was installed with; {_src.origin if _src else 'nothing'} was found "
         "instead. Start Python in another folder, or with -P."
     )
 
-PLACES = {
+_PLACES = {
     "Predictor": "src.prediction.predictor",
     "UserError": "src.errors",
     "Run": "thaw._training",
@@ -43,9 +43,9 @@ PLACES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in PLACES:
+    if name not in _PLACES:
         raise AttributeError(f"module 'thaw' has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(import_module(PLACES[name]), name)
+    return getattr(import_module(_PLACES[name]), name)
 
 
 def __dir__() -> list[str]:

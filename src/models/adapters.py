@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from src.errors import UserError
+from src.errors import UserError, reason
 from src.freezing.parameter_efficient import Adapters, Lora, Mix, Peft, peft_method
 from src.freezing.strategy import Stage, Strategy
 from src.freezing.whole_stages import Cut
@@ -95,10 +95,10 @@ def add_adapters(encoder: PreTrainedModel, strategy: Adapters, targets: Sequence
 
     try:
         inject_adapter_in_model(_config(encoder, strategy, targets), encoder)
-    except (ValueError, TypeError, NotImplementedError, KeyError) as error:
+    except (ValueError, TypeError) as error:
         key = "freeze.options" if isinstance(error, TypeError) else "freeze.targets"
         raise UserError(
-            f"{key} must fit {strategy.kind} and this backbone: {str(error).splitlines()[0]}\n"
+            f"{key} must fit {strategy.kind} and this backbone: {reason(error)}.\n"
             "freeze.targets are regular expressions for names of linear layers, freeze.options arguments of PEFT."
         ) from None
     state = get_peft_model_state_dict(encoder, save_embedding_layers=False)

@@ -17,17 +17,17 @@ from src.backbones.source import Source
 from src.config.backbone import Scratch
 from src.config.instantiate import build_errors, instantiate
 from src.config.length import length
-from src.config.model import BiLSTMHead, LinearHead, MaskedLanguageHead
+from src.config.model import LinearHead, MaskedLanguageHead
 from src.config.monitor import best_mode
 from src.config.schema import RunConfig
 from src.data.corpus import Corpus
 from src.data.texts import parts
-from src.errors import UserError
 from src.freezing.reached_phases import fitted
 from src.freezing.strategy import HEAD, Phase, Strategy, depth, trained_in
 from src.freezing.whole_stages import Cut
 from src.models.build import build_network, stages_and_phases
 from src.models.checks import watched_labels
+from src.training.devices import check_bf16
 from src.training.threads import use_threads
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def build(
     from src.modules.masked_language_model import MaskedLanguageModel
 
     use_threads(settings.trainer)
-    _check_bf16(settings)
+    check_bf16(settings)
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     texts = [part for text in corpus.splits["train"].texts for part in parts(text)]
     encoder, head, tokenizer = build_network(cfg, settings, strategy, source, corpus.space.outputs, texts)
@@ -79,37 +79,6 @@ def build(
     windows = settings.pooled_windows or "mean"
     module = TextClassifier(*network, corpus.space, watched_labels(settings), loss, terms, windows)
     return _checked(module), datamodule
-
-
-def _check_bf16(settings: RunConfig) -> None:
-    """Warns of a device that has no instructions for bfloat16.
-
-    Raises:
-        UserError: PyTorch has no LSTM in bfloat16 there.
-    """
-    import torch
-
-    from src.models.inference import emulates_bf16
-
-    chosen = settings.trainer
-    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    device = "cpu" if chosen.accelerator == "cpu" or found is None else found.type
-    if not (str(chosen.precision).startswith("bf16") and emulates_bf16(device)):
-        return
-    name, better = ("processor", "32-true") if device == "cpu" else ("GPU", "16-mixed")
-    lacks = f"needs a {name} with instructions for bfloat16; this one has none"
-    if device == "cpu" and isinstance(settings.model, BiLSTMHead):
-        raise UserError(
-            f"trainer.precision={chosen.precision} {lacks}, and PyTorch cannot compute an LSTM without.\n"
-            f"Choose trainer.precision={better}."
-        )
-    log.warning(
-        "trainer.precision=%s %s, and takes up to tens of times as long as in float32.\n"
-        "Rather choose trainer.precision=%s.",
-        chosen.precision,
-        lacks,
-        better,
-    )
 
 
 def _warn_of_pooler(settings: RunConfig, strategy: Strategy, source: Source) -> None:

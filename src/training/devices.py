@@ -1,12 +1,18 @@
-"""Whether there is the device that a config asks for, before anything is read or loaded for it; its best precision."""
+"""Whether there is the device that a config asks for, before anything is read or loaded for it; which precision suits
+it."""
 
 from __future__ import annotations
 
+import logging
+
 from omegaconf import DictConfig, OmegaConf
 
+from src.config.model import BiLSTMHead
 from src.config.schema import RunConfig
 from src.config.trainer_switches import ALIASES
 from src.errors import UserError
+
+log = logging.getLogger(__name__)
 
 GPUS = ("gpu", "cuda", "mps")  # the accelerators that need one
 
@@ -39,12 +45,36 @@ def with_precision(settings: RunConfig) -> RunConfig:
     return settings.model_copy(update={"trainer": trainer})
 
 
+def check_bf16(settings: RunConfig) -> None:
+    """Warns of a device that has no instructions for bfloat16.
+
+    Raises:
+        UserError: PyTorch has no LSTM in bfloat16 there.
+    """
+    import torch
+
+    from src.models.inference import emulates_bf16
+
+    chosen = settings.trainer
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    device = "cpu" if chosen.accelerator == "cpu" or found is None else found.type
+    if not (str(chosen.precision).startswith("bf16") and emulates_bf16(device)):
+        return
+    name, better = ("processor", "32-true") if device == "cpu" else ("GPU", "16-mixed")
+    lacks = f"trainer.precision={chosen.precision} needs a {name} with instructions for bfloat16; this one has none"
+    if device == "cpu" and isinstance(settings.model, BiLSTMHead):
+        raise UserError(f"{lacks}, and PyTorch cannot compute an LSTM without.\nChoose trainer.precision={better}.")
+    log.warning("%s, and takes up to tens of times as long.\nRather choose trainer.precision=%s.", lacks, better)
+
+
 def _fastest(accelerator: str) -> str:
     import torch
 
+    from src.models.inference import emulates_bf16
+
     if accelerator in ("cpu", "mps") or not torch.cuda.is_available():
         return "32-true"
-    if torch.cuda.is_bf16_supported(including_emulation=False):
+    if not emulates_bf16("cuda"):
         return "bf16-mixed"
     # From 7.0 on, matrix units multiply in float16; before, it is no faster than float32.
     return "16-mixed" if torch.cuda.get_device_capability() >= (7, 0) else "32-true"

@@ -15,8 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from src.config.instantiate import instantiate
+from src.errors import reason
 from src.freezing.strategy import Strategy
 from src.runs.folder import JOB, RunFolder
+from src.runs.saved_config import as_read, as_written
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +48,9 @@ class Tolerant(Logger):
             return what(self.inner)
         except Exception as error:  # whatever a client of a service raises
             self.failed = True
-            reason = (str(error) or repr(error)).splitlines()[0]
-            log.warning("logger=%s has failed and logs no more: %s: %s", self.title, type(error).__name__, reason)
+            log.warning(
+                "logger=%s has failed and logs no more: %s: %s", self.title, type(error).__name__, reason(error)
+            )
             return None
 
     @property
@@ -96,18 +99,20 @@ def build_loggers(cfg: DictConfig, strategy: Strategy, folder: RunFolder) -> lis
     for name, node in cfg.logger.items():
         if node is None:
             continue
-        kind = node._target_.rpartition(".")[2]
+        kind = str(node._target_).rpartition(".")[2]
         if kind in PACKAGES and importlib.util.find_spec(PACKAGES[kind]) is None:
             log.warning("logger=%s is left out: its package is not installed. pip install %s", name, PACKAGES[kind])
             continue
-        given = _options(kind, f"{strategy.name}_seed_{cfg.seed}", cfg, folder)
-        given = {key: value for key, value in given.items() if node.get(key) is None}
-        built = instantiate(node, f"logger.{name}", **given)
+        usual = _options(kind, f"{strategy.name}_seed_{cfg.seed}", cfg, folder)
+        if node.get("tracking_uri"):  # which also says where MLflow keeps files
+            usual.pop("artifact_location", None)
+        left_open = {key: value for key, value in usual.items() if node.get(key) is None}
+        built = instantiate(node, f"logger.{name}", **left_open)
         found.append(built if isinstance(built, TensorBoardLogger | CSVLogger) else Tolerant(built, str(name)))
     return found
 
 
-def _options(kind: str, title: str, cfg: DictConfig, folder: RunFolder) -> Mapping[str, Any]:
+def _options(kind: str, title: str, cfg: DictConfig, folder: RunFolder) -> dict[str, Any]:
     """Returns arguments for what the config of a logger may leave open: how services call the run and its multirun.
     TensorBoard names runs by folders, so the last one names strategy and seed."""
     group = folder.path.resolve().parent.name if JOB in os.environ else None
@@ -139,8 +144,9 @@ def _wandb_id(folder: Path) -> str | None:
 
 
 def log_config(loggers: Sequence[Logger], cfg: DictConfig, strategy: Strategy) -> None:
-    """Gives the whole config of a run that begins to the services."""
-    content: Any = OmegaConf.to_container(cfg, resolve=True)
+    """Gives the config of a run that begins to the services, as the run saves it: what comes from the environment may
+    be a secret, and stays a reference."""
+    content: Any = OmegaConf.to_container(as_read(as_written(cfg)), resolve=True)
     for logger in loggers:
         if isinstance(logger, Tolerant):
             logger.log_hyperparams({"strategy": strategy.name, **content})
@@ -183,7 +189,7 @@ def _where(logger: Logger, folder: RunFolder) -> str | None:
         return str(Path(logger.log_dir) / "metrics.csv")
     if isinstance(logger, TensorBoardLogger):
         return f"tensorboard --logdir {shlex.quote(str(folder.path.parent))}"
-    if not isinstance(logger, Tolerant):
+    if not isinstance(logger, Tolerant) or logger.failed:
         return None
     if isinstance(inner := logger.inner, MLFlowLogger):
         return f"mlflow ui --backend-store-uri {shlex.quote(inner._tracking_uri)}"

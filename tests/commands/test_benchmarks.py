@@ -80,7 +80,7 @@ def test_a_part_that_fails_costs_only_itself_and_is_tried_again(
 
     def second() -> dict[str, float]:
         calls.append(bench.most)
-        return bench.run("benchmarks.absent") if len(calls) == 1 else {"seconds": 2.0}  # type: ignore[return-value]
+        return bench.run("benchmarks.absent") if len(calls) == 1 else {"seconds": 2.0}
 
     monkeypatch.setattr(bench, "parts", lambda: [("first", 60, lambda: {"seconds": 1.0}), ("second", 60, second)])
     chosen = argparse.Namespace(parts=None, seconds=100, results=tmp_path / "gpu.json")

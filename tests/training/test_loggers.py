@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 from pytorch_lightning.loggers import CSVLogger, Logger
 
 from src.runs.folder import RunFolder
@@ -75,6 +76,30 @@ def test_a_service_gets_config_curves_and_scores(run_tiny: Run) -> None:
     assert scores["test/accuracy"] == result["metrics"]["test"]["accuracy"]
     assert "validation/loss" in scores
     assert ("finalize", "success") in Service.calls
+
+
+def test_a_service_is_not_told_what_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "hunter2")
+    cfg = OmegaConf.create({"cache": "${oc.env:SECRET}", "run": "r", "save_dir": "${run}"})
+    loggers.log_config([loggers.Tolerant(Service(), "own")], cfg, _Named("all"))
+    assert Service.calls == [
+        ("log_hyperparams", {"strategy": "all", "cache": "$(oc.env:SECRET)", "run": "r", "save_dir": "r"})
+    ]
+
+
+def test_a_server_of_mlflow_keeps_its_own_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    built: list[dict[str, Any]] = []
+    monkeypatch.setattr(loggers, "PACKAGES", {})
+    monkeypatch.setattr(loggers, "instantiate", lambda node, key, **given: built.append(given) or Service())
+    for uri in ("http://server", None):
+        cfg = OmegaConf.create(
+            {"seed": 1, "resume": False, "logger": {"mlflow": {"_target_": "x.MLFlowLogger", "tracking_uri": uri}}}
+        )
+        loggers.build_loggers(cfg, _Named("all"), RunFolder(Path("r")))
+    left_open = ["run_name", "tags"]
+    assert [sorted(given) for given in built] == [left_open, ["artifact_location", *left_open, "tracking_uri"]]
 
 
 @pytest.mark.parametrize("broken", ["log_hyperparams", "log_metrics", "finalize"])
