@@ -25,7 +25,7 @@ def forest(rows: Sequence[Row], metric: str, baseline: str, margin: float, chose
     others = [(row, row.difference) for row in rows if row.difference is not None][::-1]
     figure = Figure(figsize=(8, 1.2 + 0.4 * len(others)), layout="constrained")
     axes = figure.subplots()
-    axes.axvspan(-margin, margin, color=BLUE, alpha=0.1, label=f"within {margin:g}")
+    axes.axvspan(-margin, margin, color=BLUE, alpha=0.1, label=f"within {margin:.3g}")
     axes.axvline(0, color="grey", linewidth=1)
     for position, (row, difference) in enumerate(others):
         if interval := row.difference_interval:
