@@ -12,13 +12,13 @@ import numpy as np
 from src.comparison import rows as building
 from src.comparison.decision import Decision, all_pairs, decide, find_identical
 from src.comparison.differences import identical
-from src.comparison.evidence import Evidence, gather
+from src.comparison.evidence import Chooser, Evidence, choosing, gather
 from src.comparison.learning_curves import LearningCurves
 from src.comparison.rows import BASELINE, IDENTICAL, UNDERTRAINED, Contrast, Row
 from src.comparison.settling import Plan, plan
 from src.comparison.summary import learned, listed, raced, summarise
 from src.comparison.verdicts import verdict
-from src.config.monitor import IN_UNITS, MARGIN, NOT_COMPARED, sign
+from src.config.monitor import IN_UNITS, MARGIN, NOT_COMPARED
 from src.config.sections import Cost
 from src.errors import UserError, nearest
 from src.grouping.comparable import changed_backbones, differing_settings
@@ -37,6 +37,7 @@ class Comparison:
     baseline: str
     margin: float
     cost: Cost
+    chooser: Chooser  # whose texts decide; differences to the baseline are always of test texts
     rows: list[Row]
     decision: Decision
     plan: Plan | None
@@ -73,7 +74,7 @@ def compare(
     cost: Cost | None = None,
     race: Race | None = None,
 ) -> Comparison:
-    """Compares groups with each other and with a baseline.
+    """Compares groups with each other, by validation scores where that is possible, and by test scores with a baseline.
 
     Args:
         groups: at least one with a result.
@@ -96,28 +97,27 @@ def compare(
     base = _baseline(finished, baseline)
     if margin is None:
         margin = race.rules.margin if race and race.rules.metric == metric else _usual_margin(finished, metric)
-    direction = sign(metric)
-    finished.sort(key=lambda g: (-direction * building.mean_scores(g, metric)[metric], g is not base, g.name))
     scores = [building.mean_scores(group, metric) for group in finished]
     evidence = {name: gather(finished, name) for name in scores[0] if all(name in found for found in scores)}
-    trained = {
-        group.name: direction * found[metric]
-        for group, found in zip(finished, scores, strict=True)
-        if building.advice(group.complete) is None
-    }
-    pairs = all_pairs(evidence[metric], [group.name for group in finished])
+    chooser, chosen_by = choosing(finished, metric, evidence[metric])
+    deciding = {name: float(np.mean(list(found.values()))) for name, found in chosen_by.totals.items()}
+    finished.sort(key=lambda group: (-deciding[group.name], group is not base, group.name))
+    names = [group.name for group in finished]
+    trained = {group.name: deciding[group.name] for group in finished if building.advice(group.complete) is None}
+    tested = all_pairs(evidence[metric], names)
+    pairs = tested if chooser == "test" else all_pairs(chosen_by, names)
     costs = {group.name: cost_of(group.complete, cost) for group in finished}
     same = find_identical([group for group in finished if group.name in trained], costs, pairs)
     decision = decide(trained, costs, pairs, margin, same)
     if race and race.chosen in costs:
         decision = replace(decision, chosen=race.chosen, sure=race.settled)
-    contrasts = _contrasts(finished, base, evidence[metric], pairs, margin, trained)
+    contrasts = _contrasts(finished, base, evidence[metric], tested, margin, trained)
     seeds = sorted({block.seed for group in finished for block in group.blocks})
     rows = [building.build(g, base, evidence, decision, contrasts[g.name], metric, seeds) for g in finished]
     settling = None if race else plan(decision, pairs, margin, {row.name: row.seconds for row in rows})
-    found = Comparison(metric, base.name, margin, cost, rows, decision, settling, problems, "", race=race)
+    found = Comparison(metric, base.name, margin, cost, chooser, rows, decision, settling, problems, "", race=race)
     answer = raced(found) if race else summarise(found, pairs, _common_folder(finished))
-    return replace(found, sentence=" ".join([answer, *_remarks(groups, evidence[metric], problems)]))
+    return replace(found, sentence=" ".join([answer, *_remarks(groups, evidence[metric], problems, chooser)]))
 
 
 def _cost(wanted: Cost | None, race: Race | None) -> Cost:
@@ -225,11 +225,14 @@ def _common_folder(groups: Sequence[Group]) -> str:
     return os.path.commonpath([run.folder.path.parent for group in groups for run in group.runs])
 
 
-def _remarks(groups: Sequence[Group], evidence: Evidence, problems: Sequence[Any]) -> list[str]:
-    """Returns what else a reader must know: trials, runs that differ in their test, runs without predictions or without
-    a result."""
+def _remarks(groups: Sequence[Group], evidence: Evidence, problems: Sequence[Any], chooser: Chooser) -> list[str]:
+    """Returns what else a reader must know: who chose, trials, runs that differ in their test, runs without predictions
+    or without a result."""
     found, runs = [], [run for group in groups for run in group.runs]
-    if max(tried := {g.tried for g in groups}) > 1:
+    tried = {g.tried for g in groups}
+    if chooser == "test" and evidence.folds == max(tried) == 1 and any(evidence.scores.values()):
+        found.append("The test scores chose, since not all runs have predictions of their validation texts.")
+    if max(tried) > 1:
         counts = ", ".join(f"{g.name} {g.tried}" for g in groups)
         unequal = "" if len(tried) == 1 else " Unequal numbers of trials favour groups with more of them."
         found.append(f"Each group is its trial with the best validation score (number of trials: {counts}).{unequal}")

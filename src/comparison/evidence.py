@@ -33,6 +33,7 @@ FEW_SEEDS = 3
 
 
 Kind = Literal["seeds and texts", "texts", "seeds", "folds"]
+Chooser = Literal["validation", "test"]  # the split whose scores choose a group
 Scores = Float[NDArray[np.float64], " texts"]
 
 
@@ -107,13 +108,36 @@ def _of_seeds(values: Float[NDArray[np.float64], " seeds"]) -> Estimate | None:
     return Estimate(float(values.mean()), float(stats.sem(values)), float(len(values) - 1))
 
 
-def gather(groups: Sequence[Group], metric: str, split: str = "test") -> Evidence:
+def choosing(groups: Sequence[Group], metric: str, tested: Evidence) -> tuple[Chooser, Evidence]:
+    """Returns which split chooses among groups, with its evidence.
+
+    Validation does, so that the test scores of what is chosen had no part in the choice. Test does where validation has
+    chosen already (the best of several trials of each group), where each text is a test text once (folds), and where
+    runs have no predictions of validation texts.
+
+    Args:
+        groups: with at least one result each.
+        metric: the score that decides.
+        tested: the evidence of the test texts.
+
+    Raises:
+        UserError: a file of predictions cannot be read.
+    """
+    results = [run.result for group in groups for run in group.complete if run.result]
+    measured = all((result["metrics"].get("validation") or {}).get(metric) is not None for result in results)
+    if tested.folds > 1 or max(group.tried for group in groups) > 1 or not measured:
+        return "test", tested
+    found = gather(groups, metric, "validation")
+    return ("validation", found) if all(found.scores.values()) else ("test", tested)
+
+
+def gather(groups: Sequence[Group], metric: str, split: Chooser = "test") -> Evidence:
     """Reads the predictions of all finished runs.
 
     Args:
         groups: with at least one result each.
         metric: the score to compare.
-        split: of which texts: test, or validation where no test score must be seen yet.
+        split: of which texts.
 
     Raises:
         UserError: a file of predictions cannot be read.

@@ -36,7 +36,7 @@ def write_comparison(comparison: Comparison, groups: Sequence[Group], folder: Pa
         "differences": (
             "Differences to the baseline",
             "95% intervals that hold together. Right of the band: higher by more than the margin; left: lower. Filled: "
-            "may be the best; star: the chosen one. n: number of paired seeds.",
+            f"may be the best by {comparison.chooser}; star: the chosen one. n: number of paired seeds.",
             plots.forest(rows, metric, comparison.baseline, comparison.margin, chosen),
         ),
         "components": (

@@ -40,6 +40,7 @@ class Row:
     runs: int  # with a result
     missing: list[int]  # seeds with a result in other groups, but not in this one
     scores: dict[str, float]  # mean test scores
+    validation: float | None  # the mean validation score
     intervals: dict[str, Interval | None]  # of these means, for other seeds and other test texts
     trainable: int  # mean number of parameters that trained in the phases that were reached
     share: float  # trainable as a fraction of all parameters
@@ -55,7 +56,7 @@ class Row:
     improving: bool  # at least half of the runs were still improving in their last epoch
     undertrained: str | None  # what to try, if at least half of the runs were not trained to the end
     may_be_best: bool | None  # None: not decided, for a group that was not trained to the end or has an identical one
-    loss: float | None  # by how much it may be worse than the best at most
+    loss: float | None  # by how much it may be worse than the best at most, by the texts that choose
     pairs: int  # number of seeds (in cross-validation: repeats) shared with the baseline
     evidence: Kind | None  # what the next three draw anew
     difference: float | None  # mean difference to the baseline
@@ -113,6 +114,7 @@ def build(
         missing=[seed for seed in seeds if seed not in own],
         scores=scores,
         intervals={name: interval(group, evidence.get(name), name) for name in scores},
+        validation=_validation(results, metric),
         **_costs(group, results),
         epochs=_mean([len(result["history"]) for result in results]),
         steps=_mean([0 if state is None else state.steps for state in states]),
@@ -130,6 +132,13 @@ def mean_scores(group: Group, metric: str) -> dict[str, float]:
     results = [run.result["metrics"]["test"] for run in group.complete if run.result]
     names = [name for name in dict.fromkeys((metric, *METRICS)) if all(r.get(name) is not None for r in results)]
     return {name: _mean([result[name] for result in results]) for name in names}
+
+
+def _validation(results: Sequence[Mapping[str, Any]], metric: str) -> float | None:
+    """Returns the mean validation score; None where a run lacks it."""
+    found = [(result["metrics"].get("validation") or {}).get(metric) for result in results]
+    known = [float(score) for score in found if score is not None]
+    return _mean(known) if len(known) == len(found) else None
 
 
 def advice(runs: Sequence[Run]) -> str | None:

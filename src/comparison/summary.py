@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from src.comparison.evidence import FEW_SEEDS
+from src.comparison.evidence import FEW_SEEDS, Chooser
 from src.comparison.learning_curves import LearningCurves
 from src.comparison.rows import UNDERTRAINED, Row
 from src.comparison.settling import Plan
@@ -123,17 +123,18 @@ def _choice(comparison: Comparison, metric: str) -> str:
     score, cost = _score(chosen, comparison.metric), COSTS[comparison.cost].format(chosen, round(chosen.memory / 1e6))
     if len(decision.loss) == 1 and not decision.identical:
         return f"Only {_described(chosen)} was trained to the end: test {metric} {score}."
+    by = f" in validation {metric}" if comparison.chooser == "validation" else ""
     if decision.candidates == [decision.chosen]:
-        return f"Choose {_described(chosen)}: test {metric} {score}, the best ({cost})."
+        return f"Choose {_described(chosen)}: test {metric} {score}. It is the best{by} ({cost})."
     if decision.sure:
         return (
             f"Choose {_described(chosen)}: test {metric} {score}. It is the cheapest ({cost}) that is shown to be at "
-            f"most {margin:g} {side} the best."
+            f"most {margin:g} {side} the best{by}."
         )
-    most = "" if chosen.loss is None else f", at most {shown(chosen.loss, comparison.metric)} {side} the best"
+    most = "" if chosen.loss is None else f", at most {shown(chosen.loss, comparison.metric)} {side} the best{by}"
     return (
-        f"Not settled: no group is shown to be at most {margin:g} {side} the best in test {metric}. Until it is, "
-        f"choose {_described(chosen, cost)}: {score}{most}."
+        f"Not settled: no group is shown to be at most {margin:g} {side} the best in {comparison.chooser} {metric}. "
+        f"Until it is, choose {_described(chosen, cost)}: test {metric} {score}{most}."
     )
 
 
@@ -141,15 +142,18 @@ def _candidates(comparison: Comparison, pairs: AllPairs) -> list[str]:
     decision, sentences = comparison.decision, []
     if len(decision.loss) < 2:
         return []
+    by = " in validation" if comparison.chooser == "validation" else ""
     best = next(row for row in comparison.rows if row.name in decision.candidates)
     if len(decision.candidates) > 1:
-        sentences.append(f"May be the best: {', '.join(decision.candidates)}.")
+        sentences.append(f"May be the best{by}: {', '.join(decision.candidates)}.")
     elif best.name != decision.chosen:
-        sentences.append(f"The best is {best.name}, with {shown(best.scores[comparison.metric], comparison.metric)}.")
+        score = best.validation if by and best.validation is not None else best.scores[comparison.metric]
+        sentences.append(f"The best{by} is {best.name}, with {shown(score, comparison.metric)}.")
     if decision.worse:
         worse = [f"{name} by {_bounded(pairs.interval(best.name, name), comparison.metric)}" for name in decision.worse]
-        sentences.append(f"Worse than {best.name}: {', '.join(worse)}.")
-    return [*sentences, "All of this holds with 95% confidence."]
+        sentences.append(f"Worse than {best.name}{by}: {', '.join(worse)}.")
+    sentences.append("All of this holds with 95% confidence.")
+    return [*sentences, "Test scores had no part in the choice."] if by else sentences
 
 
 def _bounded(found: Interval | None, metric: str) -> str:
@@ -197,7 +201,7 @@ def _settling(comparison: Comparison, folder: str) -> str:
             f"What would settle it: {_counted(plan.runs, 'run')} more, of {listed(plan.groups)} up to {plan.seeds} "
             f"seeds, about {_counted(minutes, 'minute')} ({command})."
         )
-    return _more_texts(plan)
+    return _more_texts(plan, comparison.chooser)
 
 
 def _more_repeats(repeats: int, folder: str) -> str:
@@ -207,16 +211,17 @@ def _more_repeats(repeats: int, folder: str) -> str:
     return "More texts with labels would settle it; more repeats hardly make the intervals narrower."
 
 
-def _more_texts(plan: Plan) -> str:
+def _more_texts(plan: Plan, split: Chooser) -> str:
     if plan.texts is not None:
         return (
-            f"More seeds will not settle it: about {_rounded(plan.texts)} test texts would, for example by "
+            f"More seeds will not settle it: about {_rounded(plan.texts)} {split} texts would, for example by "
             "cross-validation (sweep=cross_validation), if there are so many texts with labels."
         )
     if plan.both is not None:
         seeds, texts = plan.both
         return (
-            f"Neither more seeds nor more texts alone settle it: {seeds} seeds and {_rounded(texts)} test texts would."
+            f"Neither more seeds nor more texts alone settle it: {seeds} seeds and {_rounded(texts)} {split} texts "
+            "would."
         )
     return "No number of runs that could be made would settle it: as far as they can tell these groups are equal."
 

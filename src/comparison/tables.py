@@ -32,26 +32,31 @@ def _scores(comparison: Comparison) -> Cells:
     others = [m for m in METRICS if m != metric and all(m in row.scores for row in comparison.rows)]
     labels = list(comparison.rows[0].label)
     names = [metric, *others]
+    validated, best = comparison.chooser == "validation", f"{worse_side(metric)} best"
     header = [
         *labels,
         "seeds",
+        *([f"validation {metric}", best] if validated else []),
         *(f"test {m}" for m in names),
         "difference",
         "p",
-        f"{worse_side(metric)} best",
+        *([] if validated else [best]),
         "verdict",
     ]
     rows = []
     for row in comparison.rows:
         missing = f" (without {', '.join(map(str, row.missing))})" if row.missing else ""
+        below = "" if row.loss is None else f"≤ {shown(row.loss, metric)}"
+        validation = "" if row.validation is None else shown(row.validation, metric)
         rows.append(
             [
                 *row.label.values(),
                 f"{len(row.seeds)}{missing}",
+                *([validation, below] if validated else []),
                 *(f"{shown(row.scores[m], m)}{_of_score(row.intervals[m], m)}" for m in names),
                 "" if row.difference is None else _difference(row.difference, row.difference_interval, metric),
                 "" if row.p is None else "<0.001" if row.p < 0.001 else f"{row.p:.3f}",
-                "" if row.loss is None else f"≤ {shown(row.loss, metric)}",
+                *([] if validated else [below]),
                 row.verdict,
             ]
         )

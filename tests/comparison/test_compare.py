@@ -53,6 +53,7 @@ def made(tmp_path: Path) -> Make:
         encoding: float = 0.0,
         objective: str = "binary",
         right: Sequence[bool] | None = None,
+        validated: Sequence[bool] | None = None,
     ) -> RunFolder:
         folder = RunFolder(tmp_path / "sweep" / str(len(list(tmp_path.glob("sweep/*")))))
         folder.claim(composed(*overrides, f"seed={seed}"))
@@ -65,7 +66,7 @@ def made(tmp_path: Path) -> Make:
             "format": 1,
             "objective": objective,
             "labels": [] if objective == "mlm" else ["no", "yes"],
-            "metrics": {"validation": scores, "test": scores},
+            "metrics": {"validation": scores.copy(), "test": scores.copy()},
             "parameters": {"trainable": 10, "total": 40},
             "seconds": {"fit": seconds / 2, "encode": encoding, "total": seconds + encoding},
             "history": [{}, {}],
@@ -73,23 +74,24 @@ def made(tmp_path: Path) -> Make:
             "environment": {"gpu": None, "device": "cpu"},
             "seed": seed,
         }
-        if right is not None:
-            predict(folder, right)
-            result["metrics"]["test"] |= {"accuracy": float(np.mean(right))}
+        for split, hits in (("test", right), ("validation", validated)):
+            if hits is not None:
+                predict(folder, hits, split)
+                result["metrics"][split] |= {"accuracy": float(np.mean(hits))}
         folder.write_json("result.json", result)
         return folder
 
     return make
 
 
-def predict(folder: RunFolder, right: Sequence[bool]) -> None:
-    """Writes test predictions of which these are right."""
+def predict(folder: RunFolder, right: Sequence[bool], split: str = "test") -> None:
+    """Writes predictions of which these are right."""
     rows = range(len(right))
     true = ["yes" if row % 2 else "no" for row in rows]
     predicted = [name if hit else {"yes": "no", "no": "yes"}[name] for name, hit in zip(true, right, strict=True)]
     table = {"row": list(rows), "text": [f"text {row}" for row in rows], "true": true, "predicted": predicted}
     table["probabilities"] = [[0.9, 0.1] if name == "no" else [0.1, 0.9] for name in predicted]
-    pyarrow.parquet.write_table(pyarrow.table(table), folder.file("predictions", "test.parquet"))
+    pyarrow.parquet.write_table(pyarrow.table(table), folder.file("predictions", f"{split}.parquet"))
 
 
 def learned(share: float, texts: int = 1000, seed: int = 0, noise: float = 0.05) -> list[bool]:
@@ -223,7 +225,7 @@ def test_three_seeds_decide_what_many_texts_show(made: Make) -> None:
     assert frozen.loss is not None
     assert 0.07 < frozen.loss < 0.12
     assert comparison.sentence.startswith("Choose none")
-    assert ", the best (100 s a run). Worse than none: all by 0.0" in comparison.sentence
+    assert "It is the best (100 s a run). Worse than none: all by 0.0" in comparison.sentence
     assert comparison.plan is None
 
 
@@ -253,6 +255,27 @@ def test_the_cheapest_of_those_that_are_as_good_is_chosen(made: Make) -> None:
     assert sorted(comparison.decision.candidates) == ["embeddings", "none"]
     assert "It is the cheapest (60 s a run) that is shown to be at most 0.03 below the best." in comparison.sentence
     assert compare(group(runs(last)), "accuracy", None, 0.2).decision.chosen == "all"
+
+
+def test_validation_chooses_and_test_reports(made: Make) -> None:
+    for seed in (1, 2, 3):
+        better, worse = learned(0.85, 2000, seed), learned(0.75, 2000, 10 + seed)
+        made("freeze=none", right=better, validated=worse, seed=seed)
+        last = made("freeze=all", right=worse, validated=better, seed=seed)
+    found = compare(group(runs(last)), "accuracy", None, 0.01)
+    assert [row.name for row in found.rows] == ["all", "none"]
+    assert (found.chooser, found.decision.chosen, found.decision.worse) == ("validation", "all", ["none"])
+    assert found.rows[0].validation == pytest.approx(0.85, abs=0.02)
+    assert found.rows[0].verdict == "inferior"  # to the baseline, on test texts
+    assert "test accuracy 0.75" in found.sentence
+    assert "It is the best in validation accuracy (100 s a run). Worse than all in validation: none" in found.sentence
+    assert "Test scores had no part in the choice." in found.sentence
+    shown = FORMATS["md"](found)
+    assert "| validation accuracy | below best | test accuracy" in shown
+    (runs(last)[0].folder.path / "predictions" / "validation.parquet").unlink()
+    found = compare(group(runs(last)), "accuracy", None, 0.01)
+    assert (found.chooser, found.decision.chosen) == ("test", "none")
+    assert "The test scores chose, since not all runs have predictions of their validation texts." in found.sentence
 
 
 def test_the_run_that_comes_first_does_not_pay_for_the_store_of_all(made: Make) -> None:

@@ -76,11 +76,11 @@ def test_the_lowest_error_is_the_best(runs: tuple[Path, Errors], capsys: pytest.
         {"value": interval.value, "low": interval.low, "high": interval.high}
     )
     assert (rows["all"]["better"], rows["bottom:4"]["better"]) == (0.0, 0.0)
-    assert "shown to be at most 0.02 above the best." in shown_
+    assert "shown to be at most 0.02 above the best in validation mae." in shown_
     assert "above best" in shown_
-    assert "Worse than none: all by 0.0" in shown_
+    assert "Worse than none in validation: all by 0.0" in shown_
     page = (root / "compare.html").read_text()
-    assert "Above best: by how much the group may be above the best group at most." in page
+    assert "Above best: by how much the group may be above the best group at most, on validation texts." in page
 
 
 def test_the_root_of_squared_errors_decides_too(root: Path) -> None:
