@@ -6,8 +6,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics.functional import classification as tm
 from torchmetrics.functional import regression
@@ -201,14 +203,34 @@ def measure_masked(sums: Float[Tensor, "batches 4"]) -> dict[str, float]:
 
 
 def _areas(probs: Float[Tensor, "rows labels"], targets: Int[Tensor, "rows labels"]) -> dict[str, float]:
+    """Returns the means over the labels of the areas under the ROC curve and of the average precisions.
+
+    All labels at once, since 77 of them one after the other take longer than an epoch of a frozen run. AUROC is the
+    Mann-Whitney statistic, the average precision the mean of the precision down to each row that has the label; rows of
+    equal probability count as in scikit-learn.
+    """
     usable = (targets.sum(0) > 0) & (targets.sum(0) < len(targets))
     if not usable.any():
         return {"auroc": float("nan"), "average_precision": float("nan")}
-    columns = [(probs[:, i], targets[:, i]) for i in usable.nonzero().flatten().tolist()]
-    return {
-        "auroc": sum(float(tm.binary_auroc(p, t)) for p, t in columns) / len(columns),
-        "average_precision": sum(float(tm.binary_average_precision(p, t)) for p, t in columns) / len(columns),
-    }
+    scores, hits = probs[:, usable].numpy(), targets[:, usable].double().numpy()
+    order = np.argsort(-scores, axis=0)
+    scores, hits = (np.take_along_axis(side, order, axis=0) for side in (scores, hits))
+    first, last = _ties(scores)
+    positive, rows = hits.sum(0), len(hits)
+    ranks = rows - (first + last) / 2
+    auroc = ((ranks * hits).sum(0) - positive * (positive + 1) / 2) / (positive * (rows - positive))
+    precision = np.take_along_axis(hits.cumsum(0), last, axis=0) / (last + 1)
+    return {"auroc": float(auroc.mean()), "average_precision": float(((precision * hits).sum(0) / positive).mean())}
+
+
+def _ties(ordered: Float[NDArray[np.floating], "rows labels"]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns int64 [rows, labels] twice: the first and the last row with the same value, in ordered columns."""
+    rows = np.arange(len(ordered))[:, None]
+    other = ordered[1:] != ordered[:-1]
+    end = np.ones_like(ordered[:1], dtype=bool)
+    first = np.maximum.accumulate(np.where(np.concatenate([end, other]), rows, 0), axis=0)
+    last = np.minimum.accumulate(np.where(np.concatenate([other, end]), rows, len(rows))[::-1], axis=0)[::-1]
+    return first, last
 
 
 def _matthews(score: Tensor, *sides: Tensor) -> float:

@@ -131,6 +131,14 @@ def test_area_scores_leave_out_labels_without_both_kinds_of_rows() -> None:
     assert math.isnan(metrics.measure(probs, torch.zeros(2, 3), LABELS)["auroc"])
 
 
+def test_areas_count_equal_probabilities_as_scikit_learn_does(random: torch.Generator) -> None:
+    probs = torch.rand(300, 77, generator=random).round(decimals=1)
+    targets = (torch.rand(300, 77, generator=random) < 0.1 + 0.5 * probs).float()
+    found = metrics.measure(probs, targets, LabelSpace("multilabel", [str(label) for label in range(77)]))
+    assert found["auroc"] == pytest.approx(sk.roc_auc_score(targets, probs))
+    assert found["average_precision"] == pytest.approx(sk.average_precision_score(targets, probs))
+
+
 def test_tuned_thresholds_have_the_highest_f1_of_all_thresholds(random: torch.Generator) -> None:
     targets = (torch.rand(80, 3, generator=random) < 0.2).float()
     probs = (0.3 * targets + 0.7 * torch.rand(80, 3, generator=random)).round(decimals=1)
