@@ -16,10 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.config.monitor import IN_UNITS, MARGIN
 from src.config.race import Race
-from src.config.sections import Section
-from src.config.validation import check_options
 from src.errors import UserError
 from src.runs.identity import config_hash
+from src.sweeps.combinations import key_of, race_of, suited
 from src.sweeps.jobs import count_more
 from src.sweeps.racing import Arm, Job, run_race
 
@@ -29,12 +28,6 @@ BLOCKS = ("seed", "data.repeat", FOLD)
 
 
 TRIAL_SEED = 1_000_000  # no seed that a block is likely to have, or to get later
-
-
-class Options(Section):
-    """What the sweeper reads of the config."""
-
-    race: Race
 
 
 class RaceSweeper(BasicSweeper):
@@ -55,9 +48,9 @@ class RaceSweeper(BasicSweeper):
         from src.race.rules import Rules
 
         assert self.config is not None
-        if "race" not in self.config:
+        race = race_of(self.config)
+        if race is None:
             raise UserError("hydra/sweeper=race needs the keys of a race.\nChoose it with sweep=race.")
-        race = check_options(OmegaConf.masked_copy(self.config, "race"), Options).race
         parser = OverridesParser.create(config_loader=self._loader)
         given = {one.get_key_element(): one for one in parser.parse_overrides([*self._parse_config(), *arguments])}
         blocks = self.split_arguments([given[key] for key in BLOCKS if key in given], None)[0]
@@ -89,12 +82,9 @@ class RaceSweeper(BasicSweeper):
             blocks: of the race.
             race: the section of the config.
         """
-        given = {override.lstrip("+").partition("=")[0] for override in own}
         strategy = self._loader.load_sweep_config(self.config, own).hydra.runtime.choices.freeze
-        base = [*own, *(f"{key}={value}" for key, value in race.training_of(strategy) if key not in given)]
-        rates = () if "optimizer" in given else race.rates_of(strategy)
-        values = [[f"{key}={rate}" for rate in found] for key, found in rates if key not in given]
-        settings = {" ".join(setting): [*base, *setting] for setting in itertools.product(*values)}
+        training, rates = suited(race, strategy, {key_of(override) for override in own})
+        settings = {" ".join(setting): [*own, *training, *setting] for setting in itertools.product(*rates)}
         shared = set.intersection(*(set(one) for one in combinations))
         return Arm(
             " ".join(override for override in own if override not in shared),

@@ -1,15 +1,20 @@
-"""Shows what each phase of a run would train and cost. The entry point of `python -m src.plan`; trains nothing."""
+"""Shows what each phase of a run would train and cost, and what a multirun would. The entry point of `python -m
+src.plan`; trains nothing."""
 
 from __future__ import annotations
 
+import logging
+import math
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import hydra
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
-from rich.table import Table
 
 from src.backbones.source import Source, read_source
 from src.cli import exit_codes, run_command
@@ -19,31 +24,42 @@ from src.config.validation import check_options, check_references
 from src.datamodules.text_problems import said_of_truncation, said_of_windows
 from src.errors import UserError
 from src.freezing.reached_phases import reached, unreached_warning
-from src.freezing.strategy import Phase, percent
 from src.models import checks, masked_language
+from src.planning.tables import counted, phase_costs, stages, sweep_costs
+from src.planning.totals import Total, encoded, in_words, total
 from src.runs import pretrain_config
 from src.runs.folder import RunFolder
 from src.runs.moved_names import with_current_names
+from src.sweeps.combinations import Combination, as_params, combinations, key_of, race_of, suited
 from src.training.build import build
 from src.training.inputs import read_inputs
 from src.training.trainer import check_length
 
 if TYPE_CHECKING:
-    from src.caching.costs import Cost
     from src.modules.freezable import FreezableModule
+
+log = logging.getLogger(__name__)
 
 
 class Options(Section):
     """What conf/plan.yaml adds to a run's config."""
 
-    trial: bool
+    trial: bool | None
 
 
-def plan(cfg: DictConfig) -> str:
-    """Returns the phases of a run as text, with what they train and cost; for pretrain-then-classify runs, of both.
+class Planned(NamedTuple):
+    """A run as text, and what it costs."""
+
+    text: str
+    total: Total
+
+
+def plan(cfg: DictConfig, trial: bool = False) -> Planned:
+    """Returns the phases of a run, with what they train and cost; for pretrain-then-classify runs, of both.
 
     Args:
         cfg: composed from conf/plan.yaml.
+        trial: time a few steps, unless the config says.
 
     Raises:
         UserError: the config or the data is invalid.
@@ -51,24 +67,27 @@ def plan(cfg: DictConfig) -> str:
     check_references(cfg)
     if not isinstance(cfg.get("plan"), DictConfig):
         raise UserError("plan must be a section of the config with the key trial.\nGive plan.trial=true or false.")
-    trial = check_options(cfg.plan, Options).trial
+    wanted = check_options(cfg.plan, Options).trial
+    trial = trial if wanted is None else wanted
     with open_dict(cfg):
         del cfg.plan
     cfg = with_current_names(cfg)
-    return _plan_both(cfg, trial) if cfg.pretrain else _plan_training(cfg, trial)
+    found = _plan_both(cfg, trial) if cfg.pretrain else _plan_training(cfg, trial)
+    return found._replace(text=f"{found.text}\nIn all: {in_words(found.total.all)}\n")
 
 
-def _plan_both(cfg: DictConfig, trial: bool) -> str:
+def _plan_both(cfg: DictConfig, trial: bool) -> Planned:
     """Plans pretraining and classification; the latter with the untrained backbone, which costs the same."""
     first, second = pretrain_config.stage_configs(cfg, RunFolder(Path(cfg.run)))
     checks.check_both(first, second)
     with tempfile.TemporaryDirectory() as folder:
         before = _plan_training(first, trial, save_to=Path(folder))
         after = _plan_training(second, trial, read_source(Path(folder), first.run))
-    return f"Pretraining of the backbone\n\n{before}\nClassification with the pretrained backbone\n\n{after}"
+    text = f"Pretraining of the backbone\n\n{before.text}\nClassification with the pretrained backbone\n\n{after.text}"
+    return Planned(text, before.total + after.total)
 
 
-def _plan_training(cfg: DictConfig, trial: bool, source: Source | None = None, save_to: Path | None = None) -> str:
+def _plan_training(cfg: DictConfig, trial: bool, source: Source | None = None, save_to: Path | None = None) -> Planned:
     """Plans one training.
 
     Args:
@@ -87,18 +106,19 @@ def _plan_training(cfg: DictConfig, trial: bool, source: Source | None = None, s
     datamodule.setup()
     check_length(settings, datamodule)
     whole = length(settings.trainer, len(datamodule.train_dataloader()))
-    trained, costs = [], []
+    trained, costs, stores = [], [], []
     for index in range(len(module.phases)):
         module.enter_phase(index)
-        recipe = plan_store(module, datamodule, settings)
+        recipe, store = plan_store(module, datamodule, settings)
+        stores.append(store.folder.name if store else None)
         module.read_store(recipe.suffix if recipe else None)
         trained.append([stage_counts(module, stage)[1] for stage in module.stages])
         costs.append(measure(module, datamodule, settings, recipe, trial))
     begun = reached(module.phases, whole.epochs, settings.trainer.check_val_every_n_epoch)
     phases, steps = len(module.phases), whole.epochs * whole.epoch_steps
-    duration = f"at most {_counted(whole.epochs, 'epoch')} of {_counted(whole.epoch_steps, 'step')}"
-    cut = f", {_counted(whole.steps, 'step')} in all" if whole.steps < steps else ""
-    lines = [f"{strategy.name}: {_counted(phases, 'phase')}, {duration}{cut}"]
+    duration = f"at most {counted(whole.epochs, 'epoch')} of {counted(whole.epoch_steps, 'step')}"
+    cut = f", {counted(whole.steps, 'step')} in all" if whole.steps < steps else ""
+    lines = [f"{strategy.name}: {counted(phases, 'phase')}, {duration}{cut}"]
     if left := unreached_warning(begun, phases, "max_steps" if cut else "max_epochs"):
         lines.append(left)
     if said := said_of_windows(datamodule.tokens, settings.data):
@@ -106,15 +126,18 @@ def _plan_training(cfg: DictConfig, trial: bool, source: Source | None = None, s
     if said := said_of_truncation(datamodule.tokens, settings.data, inputs.source.longest):
         lines.append(said)
     lines += [
-        f"\n{as_text(_stages(module, trained))}\n",
+        f"\n{as_text(stages(module, trained))}\n",
         "Costs in TFLOP, MB and seconds: forward and backward per epoch; encoding once, to fill the activation store",
-        f"{as_text(_costs(module.phases, begun, trained, costs))}\n",
+        f"{as_text(phase_costs(module.phases, begun, trained, costs))}\n",
         f"Disk for checkpoints: {_disk(module) / 1e6:,.1f} MB while it trains\n",
     ]
     if save_to:  # last, since merged adapters are no longer in the stages
         merge_adapters(module.encoder)
         masked_language.save_model(save_to, module.encoder, module.head, datamodule.tokenizer)
-    return "\n".join(lines)
+    tokens = {split: int(found.lengths.sum()) for split, found in datamodule.tokens.items()}
+    share = tokens["validation"] / tokens["train"], tokens["test"] / tokens["train"]
+    cost = total(module.phases[:begun], costs[:begun], stores[:begun], whole.epochs, share)
+    return Planned("\n".join(lines), cost)
 
 
 def _disk(module: FreezableModule) -> int:
@@ -126,57 +149,53 @@ def _disk(module: FreezableModule) -> int:
     return 2 * (1 + moments(module)) * trained
 
 
-def _stages(module: FreezableModule, trained: Sequence[Sequence[int]]) -> Table:
-    """Returns a table of stages by phases: how much of each stage trains."""
-    from src.callbacks.audit import count
+def plan_sweep(chosen: Sequence[Combination], given: Sequence[str]) -> str:
+    """Returns what the runs of a multirun cost, from a few measured steps of each combination.
 
-    sizes = [count(module, stage.parameters) for stage in module.stages]
-    table = _table("trains in phase", "parameters", *(str(number + 1) for number in range(len(trained))))
-    for stage, size, *counts in zip(module.stages, sizes, *trained, strict=True):
-        table.add_row(stage.name, f"{size:,}", *(_fraction(found, size) for found in counts))
-    table.add_row("total", f"{sum(sizes):,}", *(_fraction(sum(counts), sum(sizes)) for counts in trained))
-    return table
+    Args:
+        chosen: the combinations of swept values.
+        given: the overrides on the command line.
 
+    Raises:
+        UserError: the config or the data of a combination is invalid.
+    """
+    from src.callbacks.stage_tables import as_text
 
-def _fraction(found: int, size: int) -> str:
-    return "all" if found == size else percent(found / size) if found else "-"
-
-
-def _costs(phases: Sequence[Phase], begun: int, trained: Sequence[Sequence[int]], costs: Sequence[Cost]) -> Table:
-    times = ("time", "encoding time") if costs[0].seconds is not None else ()
-    table = _table("phase", "lasts", "trainable", "forward", "backward", "encoding", "memory", *times)
-    for number, (phase, counts, cost) in enumerate(zip(phases, trained, costs, strict=True), 1):
-        lasts = _duration(phase) if number < begun else "to the end" if number == begun else "not reached"
-        work = [f"{flops / 1e12:.3g}" for flops in (cost.forward, cost.backward, cost.encoding)]
-        seconds = [f"{time or 0:.1f}" for time in (cost.seconds, cost.encoding_seconds)][: len(times)]
-        table.add_row(str(number), lasts, f"{sum(counts):,}", *work, f"{cost.memory / 1e6:,.0f}", *seconds)
-    return table
-
-
-def _duration(phase: Phase) -> str:
-    epochs = phase.end.epochs
-    if epochs is None:
-        return f"until a plateau of {_counted(phase.end.patience, 'validation')}"
-    return _counted(epochs, "epoch")
+    rows = []
+    for number, one in enumerate(chosen, 1):
+        log.info("Measuring %s (%d of %d)", one.name, number, len(chosen))
+        cfg, trials = _suited([*given, *one.overrides])
+        rows.append((one.name, one.runs + trials, plan(cfg, trial=True).total))
+    shares = [cost.training.times(runs) for _, runs, cost in rows]
+    every = sum(shares, encoded(cost for *_, cost in rows))
+    runs = sum(count for _, count, _ in rows)
+    end = "A race leaves out runs that cannot change its answer." if "race" in cfg else ""
+    return (
+        f"{as_text(sweep_costs(rows))}\n\nIn all: {counted(runs, 'run')}, {in_words(every)} if they run one after the "
+        f"other, without the seconds that each needs to start. {end}"
+    ).rstrip()
 
 
-def _counted(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'s' * (number != 1)}"
-
-
-def _table(first: str, *others: str) -> Table:
-    """Returns a table without lines, with numbers aligned to the right."""
-    table = Table(first, box=None, pad_edge=False)
-    for name in others:
-        table.add_column(name, justify="right")
-    return table
+def _suited(overrides: list[str]) -> tuple[DictConfig, int]:
+    """Returns the config of a combination, in a race with what suits its strategy, and its trials of learning rates."""
+    whole = compose("plan", overrides, return_hydra_config=True)
+    race = race_of(whole)
+    if race is None:
+        return compose("plan", overrides), 0
+    keys = {key_of(override) for override in overrides}
+    training, rates = suited(race, whole.hydra.runtime.choices.freeze, keys)
+    trials = math.prod(map(len, rates))
+    return compose("plan", [*overrides, *training]), trials if trials > 1 else 0
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="plan")
 def main(cfg: DictConfig) -> None:
     with exit_codes():
-        print(plan(OmegaConf.create(cfg)))
+        chosen: Any = HydraConfig.get()
+        found = combinations(chosen)
+        print(plan_sweep(found, [*chosen.overrides.task]) if found else plan(OmegaConf.create(cfg)).text)
 
 
 if __name__ == "__main__":
+    sys.argv = as_params(sys.argv)
     run_command(main, "plan")

@@ -66,7 +66,7 @@ def _measured(inputs: Inputs, inference: float, **freeze: Any) -> StrategyCost:
     module, datamodule = build(cfg, settings, strategy, inputs.source, inputs.corpus)
     datamodule.setup()
     module.enter_phase(0)
-    recipe = plan_store(module, datamodule, settings)
+    recipe, _ = plan_store(module, datamodule, settings)
     module.read_store(recipe.suffix if recipe else None)
     cost = measure(module, datamodule, settings, recipe, trial=True)
     trainable = sum(stage_counts(module, stage)[1] for stage in module.stages)

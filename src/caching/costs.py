@@ -19,6 +19,7 @@ from src.datamodules.ragged import Batch
 from src.datamodules.windows import WINDOWS
 from src.models.windows import PER_WINDOW
 from src.modules.freezable import FreezableModule
+from src.store.store import Store
 
 SAMPLE, TEXTS = 5, 4  # batches, from the shortest to the longest texts, and texts of each that are measured
 
@@ -38,12 +39,14 @@ class Cost:
     encoding_seconds: float | None
 
 
-def plan_store(module: FreezableModule, datamodule: TextDataModule, settings: RunConfig) -> Recipe | None:
-    """Returns how the phase's activation store would be filled; None if the phase cannot use one."""
+def plan_store(
+    module: FreezableModule, datamodule: TextDataModule, settings: RunConfig
+) -> tuple[Recipe, Store] | tuple[None, None]:
+    """Returns how the phase's activation store would be filled, and the store; None if the phase cannot use one."""
     try:
-        return None if settings.activations.mode == "off" else find_store(module, datamodule, settings)[0]
+        return (None, None) if settings.activations.mode == "off" else find_store(module, datamodule, settings)
     except UnusableError:
-        return None
+        return None, None
 
 
 def measure(

@@ -77,7 +77,7 @@ def ended(race: Race) -> str:
     if race.end == "blocks":
         return "the race is over"
     if race.end == "budget":
-        return f"the budget of {_minutes(race.rules.budget or 0)} is not enough for another block"
+        return f"the budget of {minutes(race.rules.budget or 0)} is not enough for another block"
     if race.end == "nothing finished":
         return "no run has finished"
     if race.needed is not None:
@@ -118,13 +118,14 @@ def _blocks(race: Race, count: int) -> str:
 
 def _spent(race: Race) -> str:
     runs, share = len(race.arms) * race.rules.blocks, race.seconds / race.full_seconds
-    full = _minutes(race.full_seconds)
-    trials = f"; {_minutes(race.tuning_seconds)} of it went to trials of learning rates" if race.tuning else ""
-    spent = f"The runs took {_minutes(race.seconds)}, {share:.0%} of the {full} that all {runs} of them would take"
+    full = minutes(race.full_seconds)
+    trials = f"; {minutes(race.tuning_seconds)} of it went to trials of learning rates" if race.tuning else ""
+    spent = f"The runs took {minutes(race.seconds)}, {share:.0%} of the {full} that all {runs} of them would take"
     return f"{spent}{trials}."
 
 
-def _minutes(seconds: float) -> str:
+def minutes(seconds: float) -> str:
+    """Returns a time in seconds or minutes, as text."""
     if seconds < 100:
         return f"{seconds:.0f} seconds"
     return f"{seconds / 60:,.0f} minutes"

@@ -2,6 +2,7 @@
 
 __all__ = [
     "checking",
+    "combinations",
     "folders",
     "jobs",
     "multirun",

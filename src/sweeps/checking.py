@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -22,6 +22,7 @@ from src.runs import pretrain_config
 from src.runs.find import runs_in
 from src.runs.folder import RunFolder
 from src.runs.moved_names import with_current_names
+from src.sweeps.combinations import written
 from src.sweeps.sharing import is_launcher
 from src.training.inputs import read_inputs
 
@@ -43,7 +44,7 @@ def refuse_shared_mistakes(config: DictConfig, given: Sequence[Override], loader
     if "finished" in {run.state() for run in runs_in(Path(config.hydra.sweep.dir))}:
         return
     here = is_launcher(config.hydra, "BasicLauncher", "JoblibLauncher", "LocalLauncher")
-    jobs = list(itertools.product(*map(_written, given)))
+    jobs = list(itertools.product(*map(written, given)))
     found: dict[str, None] = {}
     for overrides in dict.fromkeys([jobs[0], jobs[-1], *jobs]):  # the first and the last share no value that is swept
         problem = _problem(loader, config, overrides, here)
@@ -64,16 +65,6 @@ def _problem(loader: Any, config: DictConfig, overrides: Sequence[str], here: bo
     except (HydraException, OmegaConfBaseException):  # it cannot be composed
         return None
     return None
-
-
-def _written(override: Override) -> list[str]:
-    """The values of an override, one per job; of an interval that is searched, its ends."""
-    value, key = override.value(), override.get_key_element()
-    if isinstance(value, IntervalSweep):
-        return [f"{key}={value.start}", f"{key}={value.end}"]
-    if override.is_sweep_override():
-        return [f"{key}={one}" for one in override.sweep_string_iterator()]
-    return [f"{key}={override.get_value_element_as_str()}"]
 
 
 def _check_job(cfg: DictConfig, here: bool) -> None:

@@ -16,6 +16,7 @@ from src.data import corpus
 from src.errors import UserError
 from src.freezing.strategy import percent
 from src.plan import plan
+from tests.conftest import main, refusal
 
 Shown = Callable[..., str]
 
@@ -27,7 +28,7 @@ def shown(tiny_bert: Path, tmp_path: Path) -> Shown:
             options = ["run=unset", "data.limit=60", "data.max_length=32", "trainer=cpu"]
             options += [] if scratch else [f"backbone.name={tiny_bert}"]
             cfg = compose("plan", [*options, f"cache={tmp_path / 'cache'}", *overrides])
-        return plan(cfg)
+        return plan(cfg).text
 
     return show
 
@@ -160,3 +161,48 @@ def test_a_trial_takes_steps_and_says_how_long(shown: Shown) -> None:
 def test_what_a_run_refuses_a_plan_refuses(shown: Shown) -> None:
     with pytest.raises(UserError, match=r"must lie in 0\.\.3"):
         shown("freeze=bottom", "freeze.layers=9")
+
+
+def test_the_total_is_that_of_all_phases_and_validations(shown: Shown) -> None:
+    text = shown("freeze=gradual", "freeze.down_to=layer.1", "model=bert_linear", "trainer.max_epochs=7")
+    epochs = [a + b for a, b in zip(numbers(text, "forward"), numbers(text, "backward"), strict=True)]
+    training = epochs[0] + epochs[1] + 5 * epochs[2]
+    stores = sum(numbers(text, "encoding"))
+    (total,) = re.findall(r"^In all: at most (\S+) TFLOP$", text, re.MULTILINE)
+    # Validation and test have as many texts each, and a forward pass is a third of a step.
+    assert 1.2 * training + stores < float(total) < 1.5 * training + stores
+    timed = shown("freeze=all", "model=bert_linear", "plan.trial=true")
+    assert re.search(r"^In all: at most \S+ TFLOP, \d+ seconds$", timed, re.MULTILINE)
+
+
+def planned(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[list[str]]:
+    """The rows of a plan of a multirun."""
+    main("plan", ["trainer=cpu", "data.limit=60", "data.max_length=32", *arguments])
+    return [re.split(r" {2,}", line.strip()) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_plan_of_a_multirun_adds_up_its_runs(
+    tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = [f"backbone.name={tiny_bert}", "model=bert_linear", f"cache={tmp_path}"]
+    rows = planned(capsys, "-m", "freeze=none,all", "seed=1,2,3", *small)
+    assert rows[0] == ["runs of", "runs", "TFLOP a run", "time a run", "time of all"]
+    assert [row[:2] for row in rows[1:3]] == [["freeze=none", "3"], ["freeze=all", "3"]]
+    (runs, flops) = re.findall(r"In all: (\d+) runs, at most (\S+) TFLOP, \d+ seconds", rows[4][0])[0]
+    assert runs == "6"
+    assert float(flops) > 3 * sum(float(row[2]) for row in rows[1:3])  # and one encoding pass
+    assert not list(tmp_path.glob("activations/*"))
+
+
+def test_a_plan_of_a_race_counts_trials_and_what_suits_each_strategy(
+    tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = [f"backbone.name={tiny_bert}", f"cache={tmp_path}"]
+    rows = planned(capsys, "-m", "sweep=race", "freeze=none,all", "seed=1,2", "optimizer.lr=1e-4", *small)
+    assert [row[:2] for row in rows[1:3]] == [["freeze=none", "2"], ["freeze=all", "5"]]  # no rate to choose for none
+    assert rows[-1][0].endswith("A race leaves out runs that cannot change its answer.")
+
+
+def test_a_search_has_no_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    said = refusal("plan", ["sweep=search", "freeze=all"], capsys)
+    assert said.startswith("A search chooses values as it goes")

@@ -1,0 +1,3 @@
+"""What runs and multiruns would cost, before they start."""
+
+__all__ = ["tables", "totals"]
