@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from sklearn import metrics as sk
@@ -129,14 +128,3 @@ def test_area_scores_leave_out_labels_without_both_kinds_of_rows() -> None:
     targets = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
     assert metrics.measure(probs, targets, LABELS)["auroc"] == 1.0
     assert math.isnan(metrics.measure(probs, torch.zeros(2, 3), LABELS)["auroc"])
-
-
-def test_tuned_thresholds_have_the_highest_f1_of_all_thresholds(random: torch.Generator) -> None:
-    targets = (torch.rand(80, 3, generator=random) < 0.2).float()
-    probs = (0.3 * targets + 0.7 * torch.rand(80, 3, generator=random)).round(decimals=1)
-    targets[:, 2] = 0
-    tuned = metrics.tune_thresholds(probs, targets)
-    assert tuned[2] == 0.5
-    for label in range(2):
-        scores = [sk.f1_score(targets[:, label], probs[:, label] >= t) for t in np.linspace(0.005, 1, 200)]
-        assert sk.f1_score(targets[:, label], probs[:, label] >= tuned[label]) == pytest.approx(max(scores))
