@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,9 @@ def conclude(module: TextClassifier, corpus: Corpus, folder: RunFolder, settings
         folder: of the run.
         settings: of the run: how its logits become probabilities, and these labels.
     """
-    space, found = corpus.space, module.predictions
-    details, notes = dict[str, Any](), []
+    space = corpus.space
+    found: Mapping[str, Predictions] = module.predictions
+    details, notes = dict[str, Any](), list[str]()
     if settings.calibration:
         calibrated = calibrate(found, space)
         found, details["calibration"] = calibrated.predictions, calibrated.described
