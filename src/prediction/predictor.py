@@ -146,12 +146,8 @@ class Predictor:
         return heads.probabilities(found, self.space.objective).numpy()
 
     def decide(self, probabilities: NDArray[np.float32]) -> list[list[str]]:
-        """Returns the predicted labels of each text: the most probable one, or of two labels by the threshold of the
-        run; for multi-label runs all that reach their thresholds.
-
-        Args:
-            probabilities: [texts, labels].
-        """
+        """Returns the predicted labels of each text, from probabilities [texts, labels]: the most probable one, or of
+        two labels by the run's threshold; for multi-label runs all that reach their thresholds."""
         import torch
 
         from src.models import heads
@@ -163,8 +159,7 @@ class Predictor:
 
     @property
     def thresholds(self) -> torch.Tensor | None:
-        """float32 [labels]: the probability from which each label of a multi-label run is predicted, or the positive
-        one of two; None where the most probable label is."""
+        """float32 [labels]: as in `heads.decide`; None where the most probable label is predicted."""
         import torch
 
         limits = self.result.get("thresholds")
