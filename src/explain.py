@@ -130,7 +130,7 @@ def _side(
     network = predictor.network
     found = explain_text(network, read, asked, on_step)
     given = None
-    if predictor.space.objective == "multilabel":
+    if predictor.thresholds is not None:
         (given,) = predictor.decide(np.array([[*found.probabilities.values()]], dtype=np.float32))
     return Side(title, str(run.path), predictor.result["strategy"], stage_states(predictor), found, given)
 

@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 
 
 def format_prediction(predictor: Predictor, text: Text, top: int) -> str:
-    """Returns the prediction for a text, one line per label, target or token; multi-label runs mark the predicted
-    labels."""
+    """Returns the prediction for a text, one line per label, target or token; runs with thresholds mark the
+    predicted labels."""
     if predictor.space.objective == "mlm":
         masked = predictor.fill(text, top)
         return "\n\n".join("\n".join(f"{name:20} {value:.3f}" for name, value in tokens) for tokens in masked)
@@ -38,7 +38,7 @@ def format_prediction(predictor: Predictor, text: Text, top: int) -> str:
     probabilities = predictor.classify(tokens)
     if predictor.space.is_regression:
         return "\n".join(f"{n:20} {v:.4g}" for n, v in zip(predictor.space.names, probabilities[0], strict=True))
-    chosen = predictor.decide(probabilities)[0] if predictor.space.objective == "multilabel" else ()
+    chosen = () if predictor.thresholds is None else predictor.decide(probabilities)[0]
     scored = sorted(zip(predictor.space.names, probabilities[0], strict=True), key=lambda scored: -scored[1])
     lines = [
         f"{name:20} {value:.3f}{' *' if name in chosen else ''}"

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 
 from src.data.labels import LabelSpace
 from src.statistics import number_influence
@@ -22,6 +21,7 @@ from src.statistics.estimate import Estimate
 from src.statistics.influence import contributions
 from src.statistics.intervals import Interval
 from src.statistics.ridge import leave_one_out
+from src.statistics.temperature import least_loss
 
 FEWEST = {"accuracy": 2, "f1_macro": 300, "pearson": 100, "r2": 100}  # texts with which the intervals of a score hold
 ALL_LAYERS = "all layers"
@@ -156,12 +156,7 @@ def _tempered(
     predictions: Float[NDArray[np.float64], "texts labels"], targets: NDArray[Any]
 ) -> Float[NDArray[np.float64], "texts labels"]:
     """Probabilities from predicted indicators: their softmax at the temperature with the least loss."""
-
-    def loss(power: float) -> float:
-        return -float(log_softmax(np.exp(power) * predictions, axis=1)[np.arange(len(targets)), targets].mean())
-
-    best = minimize_scalar(loss, bounds=(-3.0, 5.0), method="bounded")
-    return np.asarray(softmax(np.exp(float(best.x)) * predictions, axis=1))
+    return np.asarray(softmax(predictions / least_loss(predictions, targets), axis=1))
 
 
 def _platt(predictions: PerText, wanted: PerText) -> PerText:

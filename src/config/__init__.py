@@ -3,6 +3,7 @@
 __all__ = [
     "backbone",
     "data",
+    "decision",
     "folder",
     "instantiate",
     "length",

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from src.config.backbone import FromRun, Pretrained, Scratch
 from src.config.data import Data
+from src.config.decision import Calibration, Costs, Threshold
 from src.config.model import BiLSTMHead, ClassifierHead, LinearHead, MaskedLanguageHead
 from src.config.race import Race
 from src.config.reading import WindowPooling
@@ -88,6 +89,9 @@ class RunConfig(Section):
     data: Data
     freeze: Component
     activations: Activations
+    calibration: Calibration | None = None
+    threshold: Threshold | None = None
+    costs: Costs = Costs()
     optimizer: Optimizer
     scheduler: Scheduler
     trainer: Trainer
@@ -131,6 +135,15 @@ class RunConfig(Section):
             raise ValueError(
                 f"model.windows={self.pooled_windows} says how windows of a text are combined; data.windows is false.\n"
                 "Choose data.windows=true, or leave out model.windows"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def knows_its_costs(self) -> Self:
+        if self.threshold == "cost" and (missing := self.costs.missing):
+            raise ValueError(
+                f"threshold=cost needs what each of the two mistakes costs; {' and '.join(missing)} has no value.\n"
+                "For example: costs.false_positive=1 costs.false_negative=5"
             )
         return self
 

@@ -38,7 +38,7 @@ class Side:
         strategy: its freezing strategy.
         stages: `frozen`, `trained` or `in part`, by stage.
         found: the explanation.
-        given: for multi-label runs, the labels whose probabilities reach their thresholds; None for other runs.
+        given: the labels that a run with thresholds predicts; None for other runs.
     """
 
     title: str

@@ -170,7 +170,7 @@ def write_card(
         lines += ["", "## Cross-validation", "", *_cross_validation(evidence, result["texts"]["train"])]
     if thresholds := result.get("thresholds"):
         rows = [[label, f"{limit:.4g}"] for label, limit in thresholds.items()]
-        lines += ["", "## Thresholds", "", "A label is predicted from this probability on, tuned on validation:", ""]
+        lines += ["", "## Thresholds", "", *_about_thresholds(cfg), ""]
         lines += markdown.table(["label", "threshold"], rows[:SHOWN])
         lines += ["", f"{len(rows) - SHOWN:,} more labels: see config.json."] if len(rows) > SHOWN else []
     lines += ["", "## Hyperparameters", "", *markdown.table(["key", "value"], list(_hyperparameters(cfg)))]
@@ -203,6 +203,8 @@ def _facts(result: Mapping[str, Any], cfg: DictConfig) -> Iterator[list[str]]:
     elif result["labels"]:
         yield ["number of labels", f"{len(result['labels']):,}"]
         yield ["labels", listed(result["labels"])]
+    if calibration := result.get("calibration"):
+        yield ["temperature", f"{calibration['temperature']:.4g}, in the weights"]
     yield ["freezing strategy", result["strategy"]]
     yield ["trained parameters", f"{trained:,} of {total:,} ({percent(trained / total)})"]
     yield ["frozen parameters", f"{total - trained:,}"]
@@ -210,6 +212,11 @@ def _facts(result: Mapping[str, Any], cfg: DictConfig) -> Iterator[list[str]]:
     yield ["seed", str(result["seed"])]
     yield ["trained on", f"{software['device']}, {software['time']}"]
     yield ["versions", f"Thaw {software['thaw']}, torch {software['torch']}, transformers {software['transformers']}"]
+
+
+def _about_thresholds(cfg: DictConfig) -> Iterator[str]:
+    how = "" if isinstance(check(cfg).threshold, float) else ", chosen on validation"
+    yield f"A label is predicted from this probability on{how}. `load.py` does so; all else gives probabilities alone."
 
 
 def _how(kind: Kind, objective: str, cfg: DictConfig) -> str:

@@ -24,7 +24,7 @@ from src.exports import native, onnx_model, standalone
 from src.exports.card import Kind, backbone_name
 from src.models.adapters import merge_adapters
 from src.models.heads import probabilities
-from src.models.networks import reads_types
+from src.models.networks import fold_temperature, reads_types
 from src.modules import metrics
 from src.prediction.predictor import Predictor
 from src.runs.folder import RunFolder
@@ -47,7 +47,7 @@ Written = tuple[Kind, list[str]]  # how the folder is loaded, and notes for the 
 
 
 class Original:
-    """A run's best weights with merged adapters, and its logits for some texts before merging.
+    """A run's best weights with merged adapters and temperature, and its logits for some texts before merging.
 
     Args:
         run: the run folder.
@@ -59,6 +59,7 @@ class Original:
         silence_transformers()
         self.run, self.cfg, self.result = run, cfg, predictor.result
         self.network, self.tokenizer, self.reading = predictor.network, predictor.tokenizer, predictor.data.reading
+        self.thresholds = predictor.thresholds
         masked, self.pairs = self.result["objective"] == "mlm", predictor.data.pairs
         self.inputs = ["input_ids", "attention_mask"]
         if self.pairs and reads_types(self.network.encoder):
@@ -72,6 +73,7 @@ class Original:
         with torch.inference_mode():
             self.logits: Tensor = self.network(batch)
         merge_adapters(self.network.encoder)
+        fold_temperature(self.network)
 
     @property
     def probabilities(self) -> Tensor:
@@ -215,12 +217,10 @@ def _score(file: Path, original: Original, name: str) -> tuple[float, int]:
     """
     texts, targets = _test_texts(original)
     space = LabelSpace.of(original.result)
-    limits = original.result.get("thresholds")
     session = onnx_model.open_session(file)
     found = torch.cat([onnx_model.logits(session, original.encode([text])) for text in texts])
     probs = probabilities(found, space.objective)
-    thresholds = torch.tensor([limits[name] for name in space.names]) if limits else None
-    return metrics.measure(probs, targets, space, thresholds)[name], len(texts)
+    return metrics.measure(probs, targets, space, original.thresholds)[name], len(texts)
 
 
 def _test_texts(original: Original) -> tuple[Sequence[Text], Tensor]:

@@ -25,7 +25,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from src.datamodules.pieces import joined, piece_slices
-from src.models.heads import BiLSTMHead, LinearHead, MixedHead, logits_of, probabilities
+from src.models.heads import BiLSTMHead, LinearHead, MixedHead, decide, logits_of, probabilities
 from src.models.windows import combine_windows
 
 if TYPE_CHECKING:
@@ -65,18 +65,23 @@ class Classifier:
         return probabilities(logits, self.config["objective"])
 
     def __call__(self, texts: Sequence[str | tuple[str, str]]) -> list[dict[str, Any]] | list[list[dict[str, Any]]]:
-        """Returns the most probable label of each text with its probability; for multi-label data, all labels whose
+        """Returns the predicted label of each text with its probability: the most probable one or, where the config has
+        the threshold of the second of two labels, that one from there on; for multi-label data, all labels whose
         probability reaches their threshold; of a regression, all targets with their numbers."""
-        labels, limits = self.config["labels"], self.config["thresholds"]
+        labels, limits, objective = (self.config[key] for key in ("labels", "thresholds", "objective"))
+        probs = self.probabilities(texts)
         rows: list[list[dict[str, Any]]] = [
             [{"label": label, "score": score} for label, score in zip(labels, row, strict=True)]
-            for row in self.probabilities(texts).tolist()
+            for row in probs.tolist()
         ]
-        if self.config["objective"] == "regression":
+        if objective == "regression":
             return rows
-        if limits:
-            return [[scored for scored in row if scored["score"] >= limits[scored["label"]]] for row in rows]
-        return [max(row, key=lambda scored: float(scored["score"])) for row in rows]
+        thresholds = torch.tensor([limits[label] for label in labels if label in limits]) if limits else None
+        chosen = decide(probs, objective, thresholds).tolist()
+        if objective == "multilabel":
+            marked = (zip(*pair, strict=True) for pair in zip(rows, chosen, strict=True))
+            return [[scored for scored, on in row if on] for row in marked]
+        return [row[label] for row, label in zip(rows, chosen, strict=True)]
 
     def _logits(self, texts: list[Any]) -> Tensor:
         if self.pairs or "special_ends" not in self.config:

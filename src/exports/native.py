@@ -62,7 +62,7 @@ def write_classifier(folder: Path, network: Network, thresholds: dict[str, float
     Args:
         folder: an existing folder.
         network: with merged adapters.
-        thresholds: by label, of a multi-label task; pipelines do not use them, but config.json keeps them.
+        thresholds: by label; pipelines do not use them, but config.json keeps them.
 
     Returns:
         Whether such a classifier computes the same; otherwise nothing is written.

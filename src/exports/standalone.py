@@ -30,7 +30,7 @@ from src.models.networks import Network
 PARTS = (
     *(pieces.kept_slices, pieces.piece_slices, pieces.joined),
     *(heads.LinearHead, heads.BiLSTMHead, heads.MixedHead),
-    *(heads._reorder, heads.logits_of, heads.read_states, heads.pool_states, heads.probabilities),
+    *(heads._reorder, heads.logits_of, heads.read_states, heads.pool_states, heads.probabilities, heads.decide),
     windows.combine_windows,
 )
 

@@ -12,7 +12,7 @@ from src.backbones.stages import declared_stages
 from src.config.backbone import Backbone, FromRun, Scratch
 from src.config.instantiate import instantiate
 from src.config.monitor import best_mode, contradiction
-from src.config.schema import RunConfig
+from src.config.schema import Objective, RunConfig
 from src.config.trainer_switches import refusals
 from src.config.validation import check
 from src.data.corpus import Corpus
@@ -21,6 +21,13 @@ from src.errors import UserError, nearest
 from src.freezing.reached_phases import fitted
 from src.freezing.strategy import HEAD, Stage, Strategy, check_reinit
 from src.freezing.whole_stages import Cut
+
+# Those that have no probabilities, or predict the most probable label, in words.
+TASKS: dict[Objective, str] = {
+    "regression": "data.task=regression",
+    "mlm": "masked language modelling",
+    "multiclass": "a task with one of several labels per text",
+}
 
 
 def check_both(first: DictConfig, second: DictConfig) -> None:
@@ -42,7 +49,7 @@ def check_both(first: DictConfig, second: DictConfig) -> None:
         source = source.truncated(strategy.layers)
     settings, strategy = read_training(second)
     check_fit(settings, strategy, source)
-    check_monitor(settings, corpora.load(settings.data))
+    check_task(settings, corpora.load(settings.data))
 
 
 def read_config(cfg: DictConfig) -> tuple[RunConfig, Strategy]:
@@ -120,16 +127,32 @@ def check_fit(settings: RunConfig, strategy: Strategy, source: Source) -> None:
             )
 
 
-def check_monitor(settings: RunConfig, corpus: Corpus) -> None:
-    """Checks the names of the monitored metrics, and of that of a race.
+def check_task(settings: RunConfig, corpus: Corpus) -> None:
+    """Checks the names of the monitored metrics, and of that of a race, and whether the task's predictions can be
+    calibrated and have a threshold.
 
     Raises:
-        UserError: a metric is not a score of this task.
+        UserError: a metric is not a score of this task, or it has no probabilities or no decisions by a threshold.
     """
     space = corpus.space
     labels = [] if space.is_regression else [f"{LABEL_F1}{name}" for name in space.names]
-    if problem := next(_no_scores(settings, {"loss", *space.scores, *labels}), None):
+    problem = next(_no_scores(settings, {"loss", *space.scores, *labels}), None)
+    if problem := problem or "\n".join(_no_decisions(settings, space.objective)):
         raise UserError(problem)
+
+
+def _no_decisions(settings: RunConfig, objective: Objective) -> Iterator[str]:
+    """Yields a message for each key about the probabilities or decisions of a task that has none."""
+    if settings.calibration and objective in ("regression", "mlm"):
+        yield (
+            f"calibration={settings.calibration} needs probabilities of labels; {TASKS[objective]} has none.\n"
+            "Leave it out: calibration=null."
+        )
+    if settings.threshold is not None and objective not in ("binary", "multilabel"):
+        yield (
+            f"threshold={settings.threshold} needs labels that are predicted or not, as in a task with two labels or "
+            f"with several per text; {TASKS[objective]} has none.\nLeave it out: threshold=null."
+        )
 
 
 def _possible_scores(settings: RunConfig) -> set[str]:

@@ -188,3 +188,19 @@ def probabilities(logits: Float[Tensor, "rows outputs"], objective: Objective) -
         return logits.softmax(1)
     positive = logits.sigmoid()
     return torch.cat([1 - positive, positive], dim=1) if objective == "binary" else positive
+
+
+def decide(
+    probs: Float[Tensor, "rows labels"], objective: Objective, thresholds: Float[Tensor, " decided"] | None = None
+) -> Int[Tensor, "rows ..."]:
+    """Returns the predicted label indices, or for multi-label data 0 and 1 per label.
+
+    Args:
+        probs: from `probabilities`, not of a regression.
+        objective: the run's.
+        thresholds: from which probability on labels are predicted: each of a multi-label task, or the positive one of a
+            binary task; None: 0.5, or the most probable label.
+    """
+    if objective == "multilabel":
+        return (probs >= (0.5 if thresholds is None else thresholds)).long()
+    return probs.argmax(1) if thresholds is None else (probs[:, 1] >= thresholds[0]).long()

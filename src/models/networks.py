@@ -16,7 +16,7 @@ from src.data.labels import LabelSpace
 from src.datamodules.ragged import Batch
 from src.datamodules.windows import WINDOWS
 from src.freezing.strategy import HEAD, Phase, Stage, trained_in
-from src.models.heads import logits_of
+from src.models.heads import BiLSTMHead, LinearHead, MixedHead, logits_of
 from src.models.windows import combine_windows, in_turns
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Network(nn.Module):
         phases: of the freezing strategy.
         space: the labels and the objective.
         windows: how the logits of a document's windows become one.
+        temperature: that the logits of labels are divided by.
     """
 
     def __init__(
@@ -43,9 +44,10 @@ class Network(nn.Module):
         phases: Sequence[Phase],
         space: LabelSpace,
         windows: WindowPooling = "mean",
+        temperature: float = 1.0,
     ) -> None:
         super().__init__()
-        self.encoder, self.head, self.windows = encoder, head, windows
+        self.encoder, self.head, self.windows, self.temperature = encoder, head, windows, temperature
         self.stages, self.phases, self.space = list(stages), list(phases), space
         self.trained = trained_in(phases)  # if the training reaches all phases
 
@@ -59,7 +61,26 @@ class Network(nn.Module):
         each window."""
         if self.space.objective == "mlm":
             return token_logits(self.encoder, self.head, batch)
-        return in_units(label_logits(self.encoder, self.head, batch, windows=self.windows), self.space)
+        logits = label_logits(self.encoder, self.head, batch, windows=self.windows)
+        return in_units(tempered(logits, self.space.outputs, self.temperature), self.space)
+
+
+def tempered(logits: Float[Tensor, "rows columns"], outputs: int, temperature: float) -> Float[Tensor, "rows columns"]:
+    """Returns logits divided by a temperature, apart from the score that a window may have behind them."""
+    if temperature == 1:
+        return logits
+    return torch.cat([logits[:, :outputs] / temperature, logits[:, outputs:]], dim=1)
+
+
+def fold_temperature(network: Network) -> None:
+    """Divides the last layer of the head instead of the logits, where that layer is known, so that the weights alone
+    have the temperature."""
+    head: Any = network.head.inner if isinstance(network.head, MixedHead) else network.head
+    if isinstance(head, LinearHead | BiLSTMHead):
+        with torch.no_grad():
+            for parameter in head.linear.parameters():
+                parameter[: network.space.outputs] /= network.temperature
+        network.temperature = 1.0
 
 
 def in_units(outputs: Float[Tensor, "rows columns"], space: LabelSpace) -> Float[Tensor, "rows columns"]:

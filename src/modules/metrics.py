@@ -15,6 +15,7 @@ from torchmetrics.functional import classification as tm
 from torchmetrics.functional import regression
 
 from src.data.labels import LABEL_F1, LabelSpace
+from src.models.heads import decide
 
 BINS = 15  # of the calibration error (Guo et al. 2017)
 
@@ -23,7 +24,7 @@ def measure(
     probs: Float[Tensor, "rows labels"],
     targets: Int[Tensor, " rows"] | Float[Tensor, "rows labels"],
     space: LabelSpace,
-    thresholds: Float[Tensor, " labels"] | None = None,
+    thresholds: Float[Tensor, " decided"] | None = None,
     watched: Sequence[str] = (),
 ) -> dict[str, float]:
     """Returns all scores of a split.
@@ -32,7 +33,7 @@ def measure(
         probs: from `heads.probabilities`; in regression the predicted numbers.
         targets: label indices, 0 and 1 per label, or numbers.
         space: the labels.
-        thresholds: multi-label only: the probability from which a label counts as predicted; 0.5 unless given.
+        thresholds: as in `heads.decide`.
         watched: labels whose F1 is a score too.
 
     Averages over labels leave out labels without a defined score: macro averages need an example with the label or
@@ -40,30 +41,31 @@ def measure(
     """
     if space.is_regression:
         return measure_numbers(probs, targets.float())
+    predicted = decide(probs, space.objective, thresholds)
     if space.objective == "multilabel":
-        limits = torch.full((len(space.names),), 0.5) if thresholds is None else thresholds
-        predicted = probs >= limits
         found = _measure_multilabel(probs, targets.long(), predicted)
     else:
-        predicted = probs.argmax(1)
-        found = _measure_single(probs, targets.long(), space)
+        found = _measure_single(probs, targets.long(), predicted, space)
     places = {name: space.names.index(name) for name in watched}
-    return found | {LABEL_F1 + name: label_f1(predicted.long(), targets.long(), at) for name, at in places.items()}
+    return found | {LABEL_F1 + name: label_f1(predicted, targets.long(), at) for name, at in places.items()}
 
 
 def _measure_single(
-    probs: Float[Tensor, "rows labels"], targets: Int[Tensor, " rows"], space: LabelSpace
+    probs: Float[Tensor, "rows labels"],
+    targets: Int[Tensor, " rows"],
+    predicted: Int[Tensor, " rows"],
+    space: LabelSpace,
 ) -> dict[str, float]:
     classes = len(space.names)
 
     def score(function: Callable[..., Tensor], average: str) -> float:
-        return float(function(probs, targets, num_classes=classes, average=average))
+        return float(function(predicted, targets, num_classes=classes, average=average))
 
     def macro(function: Callable[..., Tensor]) -> float:
-        return _mean(function(probs, targets, num_classes=classes, average="none"), given)
+        return _mean(function(predicted, targets, num_classes=classes, average="none"), given)
 
     one_hot = torch.nn.functional.one_hot(targets, classes)
-    given = occurring(probs.argmax(1), targets, classes)
+    given = occurring(predicted, targets, classes)
     # Binary: the score of the positive label; otherwise: the mean over the labels.
     columns = slice(1, 2) if space.objective == "binary" else slice(None)
     return {
@@ -74,18 +76,30 @@ def _measure_single(
         "precision_macro": macro(tm.multiclass_precision),
         "recall_macro": macro(tm.multiclass_recall),
         **_areas(probs[:, columns], one_hot[:, columns]),
-        "mcc": _matthews(
-            tm.multiclass_matthews_corrcoef(probs, targets, num_classes=classes), probs.argmax(1), targets
-        ),
-        "ece": float(tm.multiclass_calibration_error(probs, targets, num_classes=classes, n_bins=BINS)),
+        "mcc": _matthews(tm.multiclass_matthews_corrcoef(predicted, targets, num_classes=classes), predicted, targets),
+        "ece": calibration_error(probs, targets),
     }
 
 
+def calibration_error(
+    probs: Float[Tensor, "rows labels"], targets: Int[Tensor, " rows"] | Int[Tensor, "rows labels"]
+) -> float:
+    """Returns the expected calibration error: of the most probable label, or over all probabilities of a multi-label
+    task.
+
+    Args:
+        probs: from `heads.probabilities`.
+        targets: label indices, or 0 and 1 per label.
+    """
+    if targets.ndim == 2:
+        return float(tm.binary_calibration_error(probs.flatten(), targets.flatten(), n_bins=BINS))
+    return float(tm.multiclass_calibration_error(probs, targets, num_classes=probs.shape[1], n_bins=BINS))
+
+
 def _measure_multilabel(
-    probs: Float[Tensor, "rows labels"], targets: Int[Tensor, "rows labels"], predicted: Bool[Tensor, "rows labels"]
+    probs: Float[Tensor, "rows labels"], targets: Int[Tensor, "rows labels"], hard: Int[Tensor, "rows labels"]
 ) -> dict[str, float]:
     labels = probs.shape[1]
-    hard = predicted.long()
 
     def score(function: Callable[..., Tensor], average: str) -> float:
         return float(function(hard, targets, num_labels=labels, average=average))
@@ -103,7 +117,7 @@ def _measure_multilabel(
         "recall_macro": macro(tm.multilabel_recall),
         **_areas(probs, targets),
         "mcc": _matthews(tm.multilabel_matthews_corrcoef(hard, targets, num_labels=labels), hard, targets),
-        "ece": float(tm.binary_calibration_error(probs.flatten(), targets.flatten(), n_bins=BINS)),
+        "ece": calibration_error(probs, targets),
         "subset_accuracy": float((hard == targets).all(1).float().mean()),
         "hamming": hamming,
     }
@@ -237,25 +251,3 @@ def _matthews(score: Tensor, *sides: Tensor) -> float:
     """Returns 0 if all labels or all predictions are the same, as in scikit-learn; torchmetrics returns another value,
     which would be misleading."""
     return 0.0 if any(side.min() == side.max() for side in sides) else float(score)
-
-
-def tune_thresholds(
-    probs: Float[Tensor, "rows labels"], targets: Float[Tensor, "rows labels"]
-) -> Float[Tensor, " labels"]:
-    """Returns for each label the threshold with the highest F1 on these examples; 0.5 for labels that none of them has.
-
-    The threshold lies halfway to the next lower probability, so that it does not depend on a single example.
-    """
-    best = torch.full((probs.shape[1],), 0.5)
-    for label in range(probs.shape[1]):
-        if targets[:, label].sum() == 0:
-            continue
-        ordered, order = probs[:, label].sort(descending=True, stable=True)
-        hits = targets[order, label].cumsum(0)
-        f1 = 2 * hits / (torch.arange(1, len(ordered) + 1) + targets[:, label].sum())
-        # Examples of equal probability are on the same side of a threshold.
-        following = torch.cat([ordered[1:], ordered.new_zeros(1)])
-        f1[ordered == following] = -1
-        index = int(f1.argmax())
-        best[label] = (ordered[index] + following[index]) / 2
-    return best

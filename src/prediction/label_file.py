@@ -206,21 +206,19 @@ class Labeller:
         scores."""
         import torch
 
+        from src.models.heads import decide
         from src.modules import metrics
         from src.modules.classification_report import report_text
 
         space = self.predictor.space
         probabilities, targets = (np.concatenate(parts) for parts in zip(*self.seen, strict=True))
-        thresholds = self.predictor.thresholds if space.objective == "multilabel" else None
-        predicted = probabilities.argmax(1) if thresholds is None else (probabilities >= thresholds).astype(np.int64)
-        scores = metrics.measure(
-            torch.from_numpy(probabilities),
-            torch.from_numpy(targets),
-            space,
-            None if thresholds is None else torch.from_numpy(thresholds),
-        )
+        probs, thresholds = torch.from_numpy(probabilities), self.predictor.thresholds
+        scores = metrics.measure(probs, torch.from_numpy(targets), space, thresholds)
         lines = "\n".join(f"{name:20} {score:.3f}" for name, score in scores.items())
-        return lines if space.is_regression else f"{report_text(predicted, targets.astype(np.int64), space)}\n{lines}"
+        if space.is_regression:
+            return lines
+        predicted = decide(probs, space.objective, thresholds).numpy()
+        return f"{report_text(predicted, targets.astype(np.int64), space)}\n{lines}"
 
 
 def _columns(trained: Data, options: Options) -> Data:

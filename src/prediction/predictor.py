@@ -146,21 +146,24 @@ class Predictor:
         return heads.probabilities(found, self.space.objective).numpy()
 
     def decide(self, probabilities: NDArray[np.float32]) -> list[list[str]]:
-        """Returns the predicted labels of each text: the most probable one, or for multi-label runs all that reach
-        their thresholds.
+        """Returns the predicted labels of each text, from probabilities [texts, labels]: the most probable one, or of
+        two labels by the run's threshold; for multi-label runs all that reach their thresholds."""
+        import torch
 
-        Args:
-            probabilities: [texts, labels].
-        """
+        from src.models import heads
+
+        chosen = heads.decide(torch.from_numpy(probabilities), self.space.objective, self.thresholds).tolist()
         if self.space.objective != "multilabel":
-            return [[self.space.names[label]] for label in probabilities.argmax(1)]
-        chosen = probabilities >= self.thresholds
+            return [[self.space.names[label]] for label in chosen]
         return [[name for name, on in zip(self.space.names, row, strict=True) if on] for row in chosen]
 
     @property
-    def thresholds(self) -> NDArray[np.float32]:
-        """float32 [labels], multi-label only: the probability from which a label is predicted, tuned on validation."""
-        return np.array([self.result["thresholds"][name] for name in self.space.names], dtype=np.float32)
+    def thresholds(self) -> torch.Tensor | None:
+        """float32 [labels]: as in `heads.decide`; None where the most probable label is predicted."""
+        import torch
+
+        limits = self.result.get("thresholds")
+        return torch.tensor([limits[name] for name in self.space.names if name in limits]) if limits else None
 
     def fill(self, text: Text, top: int) -> list[list[Scored]]:
         """Returns the `top` most probable tokens for each masked token of a text.
@@ -178,11 +181,8 @@ class Predictor:
         positions = np.flatnonzero(tokens.values == self.tokenizer.mask_token_id)
         given = sum(part.count(mask) for part in parts(text))
         if len(positions) != given or not given:
-            found = (
-                f"{len(positions)} of {given} {'is' if len(positions) == 1 else 'are'} there"
-                if given
-                else "it has none"
-            )
+            are = "is" if len(positions) == 1 else "are"
+            found = f"{len(positions)} of {given} {are} there" if given else "it has none"
             raise UserError(
                 f"The text must contain {mask} for each token to predict, within the {self.max_length} tokens that are "
                 f"read; {found}.\n"
@@ -244,7 +244,8 @@ def _load(cfg: DictConfig, folder: RunFolder, result: dict[str, Any], precision:
     with torch.random.fork_rng(devices=[]):  # the initialization must not change the caller's random state
         encoder, head, tokenizer = build_network(cfg, settings, strategy, source, space.outputs, ())
     windows = settings.pooled_windows or "mean"
-    network = Network(encoder, head, *stages_and_phases(encoder, head, strategy), space, windows)
+    temperature = (result.get("calibration") or {}).get("temperature", 1.0)
+    network = Network(encoder, head, *stages_and_phases(encoder, head, strategy), space, windows, temperature)
     if known:
         integrity.check(source, known, folder.path, _needed(network, tokenizer, known))
         if tokenizer.is_fast and integrity.fingerprint(tokenizer) != known["tokenizer"]:

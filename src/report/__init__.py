@@ -1,6 +1,7 @@
 """The output of a finished run: result.json, predictions, reports, figures, TensorBoard."""
 
 __all__ = [
+    "calibration",
     "classification",
     "dashboard",
     "masked",
@@ -9,4 +10,5 @@ __all__ = [
     "predictions",
     "regression",
     "run",
+    "thresholds",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,37 +10,59 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support
 
+from src.config.schema import RunConfig
 from src.data.corpus import Corpus
 from src.data.labels import LabelSpace
 from src.data.split import Split
 from src.data.texts import shown
+from src.models import heads
 from src.models.heads import probabilities
-from src.modules import metrics
 from src.modules.classification_report import report_text
 from src.modules.classifier import Predictions, TextClassifier
 from src.pages.figures import MOST
+from src.report.calibration import calibrate
 from src.report.outcome import Outcome, Shown
 from src.report.plots import confusion
 from src.report.predictions import as_lists, write_predictions
+from src.report.thresholds import decision
 from src.runs.folder import RunFolder
 
 ERRORS = 20  # worst errors in TensorBoard
 
 
-def conclude(module: TextClassifier, corpus: Corpus, folder: RunFolder) -> Outcome:
-    """Returns the outcome of a classifier after validating and testing its best weights; writes its predictions."""
-    space, found = corpus.space, module.predictions
-    thresholds = None
-    if space.objective == "multilabel":
-        validation = found["validation"]
-        thresholds = metrics.tune_thresholds(probabilities(validation.logits, space.objective), validation.targets)
+# Scores without thresholds, beside those with them.
+AT_HALF: dict[str, tuple[str, ...]] = {
+    "binary": ("accuracy", "f1_macro"),
+    "multilabel": ("f1_macro", "f1_micro", "subset_accuracy"),
+}
+
+
+def conclude(module: TextClassifier, corpus: Corpus, folder: RunFolder, settings: RunConfig) -> Outcome:
+    """Returns the outcome of a classifier after validating and testing its best weights; writes its predictions.
+
+    Args:
+        module: with the predictions of validation and test.
+        corpus: the texts of these.
+        folder: of the run.
+        settings: of the run: how its logits become probabilities, and these labels.
+    """
+    space = corpus.space
+    found: Mapping[str, Predictions] = module.predictions
+    details, notes = dict[str, Any](), list[str]()
+    if settings.calibration:
+        calibrated = calibrate(found, space)
+        found, details["calibration"] = calibrated.predictions, calibrated.described
+        notes.append(calibrated.note)
+    decided = decision(found["validation"], space, settings)
+    thresholds = None if decided is None else decided.thresholds
     scores = {name: module.score(found[name], thresholds) for name in ("validation", "test")}
-    details: dict[str, Any] = {"per_label": per_label(decide(found["test"], module, thresholds), found["test"], space)}
-    if thresholds is not None:
-        details["thresholds"] = dict(zip(space.names, thresholds.tolist(), strict=True))
+    details["per_label"] = per_label(decide(found["test"], module, thresholds), found["test"], space)
+    if decided is not None:
+        details["thresholds"] = decided.described
+        notes += [decided.note] if decided.note else []
         for name in scores:
             plain = module.score(found[name])
-            scores[name] |= {f"{key}_at_half": plain[key] for key in ("f1_macro", "f1_micro", "subset_accuracy")}
+            scores[name] |= {f"{key}_at_half": plain[key] for key in AT_HALF[space.objective]}
     for name in ("validation", "test"):
         _write_predictions(folder, name, corpus.splits[name], found[name], module, thresholds)
     return Outcome(
@@ -47,6 +70,7 @@ def conclude(module: TextClassifier, corpus: Corpus, folder: RunFolder) -> Outco
         details=details,
         headline=f"Test accuracy {scores['test']['accuracy']:.3f}, macro F1 {scores['test']['f1_macro']:.3f}",
         show=lambda: show(module, corpus.splits["test"], found["test"], thresholds),
+        notes=notes,
     )
 
 
@@ -73,7 +97,7 @@ def show(module: TextClassifier, split: Split, found: Predictions, thresholds: t
         module: the classifier.
         split: the test texts.
         found: its predictions for them.
-        thresholds: of a multi-label task.
+        thresholds: as in `heads.decide`.
     """
     space, many = module.space, len(module.space.names) > MOST
     predicted, targets = decide(found, module, thresholds), found.targets.numpy().astype(np.int64)
@@ -91,10 +115,8 @@ def show(module: TextClassifier, split: Split, found: Predictions, thresholds: t
 
 def decide(predictions: Predictions, module: TextClassifier, thresholds: torch.Tensor | None) -> NDArray[Any]:
     """Returns the predicted label indices, or 0 and 1 [examples, labels] for multi-label data."""
-    probs = probabilities(predictions.logits, module.space.objective)
-    if thresholds is not None:
-        return np.asarray((probs >= thresholds).numpy().astype(np.int64))
-    return np.asarray(probs.argmax(1).numpy())
+    objective = module.space.objective
+    return np.asarray(heads.decide(probabilities(predictions.logits, objective), objective, thresholds).numpy())
 
 
 def _averages(report: str, space: LabelSpace) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,7 @@ class Outcome:
         show: computes what presents the results, after result.json has been written.
         curve: the metric of the first panel of the curves, and its baseline.
         score: that of the second panel.
+        notes: lines that follow the report.
     """
 
     metrics: dict[str, dict[str, float]]
@@ -51,3 +52,4 @@ class Outcome:
     show: Callable[[], Shown]
     curve: tuple[str, float | None] = ("loss", None)
     score: str = "accuracy"
+    notes: Sequence[str] = ()

@@ -22,6 +22,7 @@ import src
 from src.callbacks.audit import count
 from src.callbacks.ending import find, sentence
 from src.callbacks.saving import Saving
+from src.config.validation import check
 from src.datamodules.datamodule import MaskedDataModule, TextDataModule
 from src.files.atomic import FULL
 from src.freezing.reached_phases import trained_phases
@@ -74,7 +75,7 @@ def finish(
     if isinstance(module, TextClassifier) and space.is_regression:
         outcome = regression.conclude(module, corpus, folder)
     elif isinstance(module, TextClassifier):
-        outcome = classification.conclude(module, corpus, folder)
+        outcome = classification.conclude(module, corpus, folder, check(cfg))
     else:
         assert isinstance(module, MaskedLanguageModel)
         assert isinstance(datamodule, MaskedDataModule)
@@ -166,10 +167,10 @@ def _write_report(
     name, text = shown.report
     texts = " of ".join(f"{size:,}" for size in dict.fromkeys(sizes))
     title = f"Test of {folder.name} (epoch {result['best']['epoch']}, {texts} texts)\n\n"
-    more = ""
+    more = "".join(f"\n{note}\n" for note in outcome.notes)
     if learned := result.get("pretraining"):
         test = learned["metrics"]["test"]
-        more = f"\nBackbone pretrained to a test perplexity of {test['perplexity']:.1f} ({learned['run']})\n"
+        more += f"\nBackbone pretrained to a test perplexity of {test['perplexity']:.1f} ({learned['run']})\n"
     for file, content in {name: f"{title}{text}{more}", **shown.tables}.items():
         with _only_warn(f"report/{file}"):
             folder.file("report", file).write_text(content, encoding="utf-8")

@@ -33,6 +33,7 @@ def stage_configs(cfg: DictConfig, folder: RunFolder) -> tuple[DictConfig, DictC
         kept = ("attention", "dropout", "lr")
         second.backbone = {"run": first.run, **{key: cfg.backbone[key] for key in kept}}
         first.pretrain = second.pretrain = None
+        first.calibration = first.threshold = None  # of labels, which it has none of
         if "race" in first:
             first.race = None  # it is between classifiers, and its metric is one of theirs
     if "masking" not in first.model:

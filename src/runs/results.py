@@ -38,6 +38,12 @@ class FoldResult(pydantic.BaseModel):
     repeat: Annotated[int, Field(ge=0)]
 
 
+class Calibration(pydantic.BaseModel):
+    """What a run's logits are divided by."""
+
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class Result(pydantic.BaseModel):
     """The part of result.json that other commands read; it has more for human readers."""
 
@@ -50,6 +56,7 @@ class Result(pydantic.BaseModel):
     target_std: list[Annotated[float, Field(gt=0)]] = []
     metrics: dict[str, dict[str, float | None]]
     sha256: dict[str, str] = {}
+    calibration: Calibration | None = None
     thresholds: dict[str, float] | None = None
     phases: list[PhaseResult] | None = None
     fold: FoldResult | None = None
@@ -67,6 +74,8 @@ class Result(pydantic.BaseModel):
             raise ValueError("metrics must have validation and test")
         if self.objective == "multilabel" and {*(self.thresholds or ())} != {*self.labels}:
             raise ValueError("thresholds must have one value per label")
+        if self.objective == "binary" and self.thresholds is not None and {*self.thresholds} != {self.labels[1]}:
+            raise ValueError("thresholds must have one value, that of the second label")
         return self
 
 

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.config.data import Data
+from src.config.decision import Costs
 from src.config.trainer_switches import DEFAULTS as TRAINER_DEFAULTS
 from src.errors import UserError
 from src.runs.moved_names import with_current_names
@@ -43,6 +44,10 @@ DATA_DEFAULTS = {
     for key, node in Data.model_fields.items()
     if not node.is_required()
 }
+
+
+# Of keys at the top level that were added later.
+DEFAULTS: dict[str, Any] = {"calibration": None, "threshold": None, "costs": dict(Costs())}
 
 
 Value = tuple[str, str, Any]  # the dotted key of a section, a key in it, its value
@@ -133,6 +138,8 @@ def checked(config: DictConfig, folder: Path, conf: Path) -> DictConfig:
     # Runs of earlier versions lack keys that were added later; the defaults are what they did.
     found["data"] = OmegaConf.merge(DATA_DEFAULTS, found["data"])
     found["trainer"] = OmegaConf.merge(TRAINER_DEFAULTS, found["trainer"])
+    for key in DEFAULTS.keys() - found.keys():
+        found[key] = DEFAULTS[key]
     return found
 
 

@@ -14,5 +14,7 @@ __all__ = [
     "ridge",
     "sequential",
     "significance",
+    "temperature",
+    "thresholds",
     "units",
 ]

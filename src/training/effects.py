@@ -47,7 +47,7 @@ def warn_of_idle(
         phases: of the strategy on this network.
     """
     frozen = {key: f"freeze={name} {why}" for key, why in find_idle(settings, stages, phases).items()}
-    idle = frozen | find_idle_data(settings)
+    idle = frozen | find_idle_data(settings) | find_idle_costs(settings)
     warnings = [f"{key} has no effect: with {idle[key]}." for key in dict.fromkeys(keys) if key in idle]
     for warning in not_told(warnings):
         log.warning(warning)
@@ -110,6 +110,13 @@ def find_idle_data(settings: RunConfig) -> dict[str, str]:
         if kinds.isdisjoint(readers):
             found[f"data.{key}"] = f"{source} no file is one of {listed(readers)}"
     return found
+
+
+def find_idle_costs(settings: RunConfig) -> dict[str, str]:
+    """The costs of mistakes, where no threshold is chosen by them."""
+    chosen = "null" if settings.threshold is None else settings.threshold
+    keys = () if chosen == "cost" else ("costs.false_positive", "costs.false_negative")
+    return dict.fromkeys(keys, f"threshold={chosen} mistakes have no costs")
 
 
 def _training(stages: Iterable[Stage], phases: Iterable[Phase]) -> set[str]:

@@ -11,7 +11,7 @@ from src.config.schema import RunConfig
 from src.data import corpus as corpora
 from src.data.corpus import Corpus
 from src.freezing.strategy import Strategy
-from src.models.checks import check_fit, check_monitor, find_backbone, read_training
+from src.models.checks import check_fit, check_task, find_backbone, read_training
 from src.training.devices import with_precision
 
 
@@ -49,5 +49,5 @@ def read_inputs(cfg: DictConfig, source: Source | None = None) -> Inputs:
     source = source or find_backbone(settings.backbone)
     check_fit(settings, strategy, source)
     corpus = corpora.load(settings.data, settings.is_mlm)
-    check_monitor(settings, corpus)
+    check_task(settings, corpus)
     return Inputs(cfg, settings, strategy, source, corpus)

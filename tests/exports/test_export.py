@@ -118,7 +118,7 @@ def test_a_pipeline_computes_what_the_run_does(
     network = random_classifier(folder, architecture, pooling, space)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     result = {"objective": space.objective, "labels": list(space.names)}
-    predictor: Any = SimpleNamespace(network=network, tokenizer=tokenizer, result=result, data=data)
+    predictor: Any = SimpleNamespace(network=network, tokenizer=tokenizer, result=result, data=data, thresholds=None)
     original = formats.Original(RunFolder(tmp_path / "run"), None, predictor)
     original.save_tokenizer(tmp_path)
     assert native.write_classifier(tmp_path, network, None)
@@ -144,7 +144,8 @@ def test_settings_that_no_class_computes_lead_to_a_loader(
     tokenizer = transformers.AutoTokenizer.from_pretrained(backbone_folder("deberta-v2"))
     network.encoder.config.pooler_hidden_act = "tanh"
     result = {"objective": "multiclass", "labels": ["a", "b", "c"], "strategy": "none"}
-    predictor: Any = SimpleNamespace(network=network, tokenizer=tokenizer, result=result, data=settings(max_length=32))
+    given: dict[str, Any] = {"result": result, "data": settings(max_length=32), "thresholds": None}
+    predictor: Any = SimpleNamespace(network=network, tokenizer=tokenizer, **given)
     original = formats.Original(RunFolder(tmp_path), composed("model=bert_linear", "model.pooling=cls"), predictor)
     original.save_tokenizer(out)
     assert formats.write_huggingface(out, original)[0] == "loader"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from sklearn import metrics as sk
@@ -137,14 +136,3 @@ def test_areas_count_equal_probabilities_as_scikit_learn_does(random: torch.Gene
     found = metrics.measure(probs, targets, LabelSpace("multilabel", [str(label) for label in range(77)]))
     assert found["auroc"] == pytest.approx(sk.roc_auc_score(targets, probs))
     assert found["average_precision"] == pytest.approx(sk.average_precision_score(targets, probs))
-
-
-def test_tuned_thresholds_have_the_highest_f1_of_all_thresholds(random: torch.Generator) -> None:
-    targets = (torch.rand(80, 3, generator=random) < 0.2).float()
-    probs = (0.3 * targets + 0.7 * torch.rand(80, 3, generator=random)).round(decimals=1)
-    targets[:, 2] = 0
-    tuned = metrics.tune_thresholds(probs, targets)
-    assert tuned[2] == 0.5
-    for label in range(2):
-        scores = [sk.f1_score(targets[:, label], probs[:, label] >= t) for t in np.linspace(0.005, 1, 200)]
-        assert sk.f1_score(targets[:, label], probs[:, label] >= tuned[label]) == pytest.approx(max(scores))
