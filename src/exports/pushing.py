@@ -22,7 +22,7 @@ def check_push(name: str, private: bool) -> None:
     # Imported here because only a push needs it.
     from huggingface_hub import HfApi, constants, get_token
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils._validators import validate_repo_id
 
     try:
         validate_repo_id(name)

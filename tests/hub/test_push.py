@@ -119,9 +119,7 @@ def test_an_export_that_cannot_be_pushed_stays(finished: RunFolder, hub: Hub, tm
 
 
 def test_somebody_elses_name(hub: Hub, tiny_bert: Path) -> None:
-    with pytest.raises(
-        UserError, match="pushed to other/model: You don't have the rights to create other/"
-    ):
+    with pytest.raises(UserError, match="pushed to other/model: You don't have the rights to create other/"):
         push(tiny_bert, "other/model", private=True)
 
 
