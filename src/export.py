@@ -1,4 +1,5 @@
-"""Exports a finished run to a folder with weights, tokenizer and model card. The entry point of `python -m src.export`.
+"""Exports a finished run to a folder with weights, tokenizer and model card, and to the Hugging Face hub. The entry
+point of `python -m src.export`.
 
 Torch and libraries based on it are imported inside functions, so that invalid arguments are reported quickly.
 """
@@ -21,6 +22,7 @@ from src.cli import exit_codes, run_command
 from src.config.sections import Section
 from src.config.validation import check_options
 from src.errors import UserError
+from src.exports.pushing import check_push, push
 from src.files.paths import user_path
 from src.prediction.predictor import Predictor
 from src.runs.find import check_named, find_run
@@ -39,6 +41,8 @@ class Options(Section):
     format: Literal["huggingface", "onnx", "safetensors"]
     int8: bool
     evidence: Annotated[str, Field(min_length=1)] | None
+    push: Annotated[str, Field(min_length=1)] | None
+    private: bool
     opset: Annotated[int, Field(ge=14, le=20)]  # those that PyTorch can write and that have all operators of encoders
 
     @property
@@ -49,6 +53,8 @@ class Options(Section):
     def is_consistent(self) -> Self:
         if self.int8 and self.format != "onnx":
             raise ValueError(f"int8=true requires format=onnx; got format={self.format}")
+        if self.push is None and not self.private:
+            raise ValueError("private=false requires push=ORG/NAME; it has no value")
         return self
 
 
@@ -59,15 +65,18 @@ def export(cfg: DictConfig) -> list[str]:
         cfg: composed from conf/export.yaml.
 
     Returns:
-        Notes and the written files, one line each.
+        Notes, the written files, and where they were pushed to, one line each.
 
     Raises:
-        UserError: the arguments, run, evidence or output folder cannot be used, or the format does not support the run.
+        UserError: the arguments, run, evidence or output folder cannot be used, the format does not support the run, or
+            the folder, which is complete, could not be pushed.
     """
     check_named(cfg)
     options = _check(cfg)
     run = find_run(options.run, options.sweep_folder)
     evidence = _evidence(run, options)
+    if options.push:
+        check_push(options.push, options.private)
     predictor = Predictor.load(run.path, "float32", "cpu")
     if predictor.result["objective"] == "mlm" and options.format != "huggingface":
         raise UserError(
@@ -84,7 +93,10 @@ def export(cfg: DictConfig) -> list[str]:
         files = sorted(folder.iterdir())
         for file in files:
             file.chmod(files[0].stat().st_mode)  # safetensors makes weights readable by their owner only
-    return [*notes, f"Written: {options.output} ({', '.join(file.name for file in files)})"]
+    notes.append(f"Written: {options.output} ({', '.join(file.name for file in files)})")
+    if options.push:
+        notes.append(push(options.folder, options.push, options.private))
+    return notes
 
 
 def _check(cfg: DictConfig) -> Options:
@@ -149,4 +161,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, "export", verbatim=("run", "sweep_folder", "output", "evidence"))
+    run_command(main, "export", verbatim=("run", "sweep_folder", "output", "evidence", "push"))

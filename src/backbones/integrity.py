@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -12,6 +11,7 @@ from src.backbones.source import Source
 from src.datamodules.tokenizing import tokenizer_state
 from src.errors import UserError
 from src.files.digests import cached_sha256
+from src.files.hub import commit_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -37,9 +37,6 @@ FILES: dict[Part, tuple[tuple[str, ...], ...]] = {
 }
 
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
 Record = dict[str, Any]
 
 
@@ -54,7 +51,7 @@ def record(source: Source, tokenizer: PreTrainedTokenizerBase) -> Record | None:
     if source.folder is None:
         return None
     files = {file.name: cached_sha256(file) for part in get_args(Part) for file in _present(source.folder, part)}
-    return {"files": files, "tokenizer": fingerprint(tokenizer), "revision": _revision(source.folder)}
+    return {"files": files, "tokenizer": fingerprint(tokenizer), "revision": commit_of(source.folder)}
 
 
 def fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -87,7 +84,7 @@ def _changed(folder: Path, known: Mapping[str, Any], part: Part) -> list[str]:
     files = {name: digest for name, digest in known["files"].items() if _part(name) == part}
     found = [f"{name} {how}" for name, digest in files.items() if (how := _difference(folder / name, digest))]
     # More files of the same revision may be downloaded into the hub's cache later; they change nothing.
-    if known.get("revision") is None or known["revision"] != _revision(folder):
+    if known.get("revision") is None or known["revision"] != commit_of(folder):
         found += [f"{file.name} is new" for file in _present(folder, part) if file.name not in files]
     return found
 
@@ -110,8 +107,3 @@ def _present(folder: Path, part: Part) -> list[Path]:
 def _part(name: str) -> Part | None:
     named = ((part, pattern) for part, groups in FILES.items() for patterns in groups for pattern in patterns)
     return next((part for part, pattern in named if Path(name).match(pattern)), None)
-
-
-def _revision(folder: Path) -> str | None:
-    """Returns the commit of a folder in the hub's cache; None for any other folder."""
-    return folder.name if folder.parent.name == "snapshots" and COMMIT.fullmatch(folder.name) else None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from src.backbones.source import Source
 from src.errors import UserError, listed, reason
+from src.files.hub import download_again
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -50,8 +51,11 @@ def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
         why = reason(getattr(error, "strerror", None) or error)
         raise UserError(
             f"{folder} must hold a tokenizer; none can be read: {why}.\n"
-            "Save one there with tokenizer.save_pretrained(folder); if it belongs to a run, copy the run folder again "
-            "from where it was trained."
+            + (
+                download_again(folder)
+                or "Save one there with tokenizer.save_pretrained(folder); if it belongs to a run, copy the run folder "
+                "again from where it was trained."
+            )
         ) from None
     return tokenizer
 
@@ -76,6 +80,8 @@ def load_encoder(
     from src.backbones.cpu_kernels import use_cpu_kernels
 
     silence_transformers()
+    folder = source.folder
+    assert folder
     settings, classes = _architecture(source)
     model_class = classes[0] if isinstance(classes, tuple) else classes
     droppable = model_class is not None and "add_pooling_layer" in inspect.signature(model_class).parameters
@@ -86,7 +92,7 @@ def load_encoder(
         options |= {name: dropout for name in DROPOUTS if hasattr(settings, name)}
     try:
         model, report = AutoModel.from_pretrained(
-            str(source.folder),
+            str(folder),
             dtype=torch.float32,
             output_loading_info=True,
             local_files_only=True,
@@ -97,8 +103,8 @@ def load_encoder(
     except Exception as error:
         # Damaged weights raise all kinds of exceptions, from SafetensorError to KeyError.
         raise UserError(
-            f"The weights in {source.folder} cannot be loaded: {str(error).splitlines()[0]}\n"
-            "Download or save them again, or choose another backbone."
+            f"The weights in {folder} cannot be loaded: {str(error).splitlines()[0]}\n"
+            + (download_again(folder) or "Download or save them again, or choose another backbone.")
         ) from None
     absent = sorted(report["missing_keys"])
     if new := [n for n in absent if n.startswith("pooler.")]:

@@ -85,7 +85,10 @@ def read_source(folder: Path, name: str) -> Source:
     except (OSError, ValueError) as error:
         raise UserError(
             f"backbone.name must be a model folder with a readable config.json; {folder}: {error}.\n"
-            "Save one with model.save_pretrained(folder) and tokenizer.save_pretrained(folder)."
+            + (
+                hub.download_again(folder)
+                or "Save one with model.save_pretrained(folder) and tokenizer.save_pretrained(folder)."
+            )
         ) from None
     if not isinstance(settings, dict) or "model_type" not in settings:
         raise UserError(f"{folder}/config.json must name a model_type; it has none. Is it a transformers model?")

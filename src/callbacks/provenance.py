@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from src.modules.freezable import FreezableModule
 
 Identity = dict[str, str]
+COMMIT = "commit of the backbone"  # on the hub; another one may have the same files
 
 
 def identity(datamodule: TextDataModule, module: FreezableModule, backbone: integrity.Record | None) -> Identity:
@@ -40,6 +41,8 @@ def identity(datamodule: TextDataModule, module: FreezableModule, backbone: inte
     found["weights before training"] = hashlib.sha256(weights.encode()).hexdigest()[:12]
     if backbone:
         found[f"{integrity.CONFIG} of the backbone"] = backbone["files"][integrity.CONFIG][:12]
+        if backbone["revision"]:
+            found[COMMIT] = backbone["revision"]
     return found
 
 
@@ -70,6 +73,8 @@ class Provenance(Callback):
         # Checkpoints of older versions say nothing of some.
         pairs = {name: (before, self.made_of.get(name)) for name, before in saved["made_of"].items()}
         changed = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+        if [*changed] == [COMMIT]:
+            changed = {}
         if changed and not force:
             listed = "\n".join(f"  {name}: {before} then, {now} now" for name, (before, now) in changed.items())
             raise UserError(

@@ -93,6 +93,7 @@ class Data(Section):
     path: str | None
     name: str | None
     config_name: str | None
+    revision: str | None = None
     text: TextColumns
     join: bool = False
     label: Label | None

@@ -1,4 +1,4 @@
-"""Exports a finished run as a transformers pipeline, ONNX or safetensors, with a model card."""
+"""Exports a finished run as a transformers pipeline, ONNX or safetensors, with a model card; pushes it to the hub."""
 
 __all__ = [
     "card",
@@ -7,5 +7,6 @@ __all__ = [
     "loader",
     "native",
     "onnx_model",
+    "pushing",
     "standalone",
 ]

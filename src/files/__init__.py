@@ -4,6 +4,7 @@ __all__ = [
     "atomic",
     "digests",
     "hub",
+    "hub_errors",
     "locks",
     "paths",
     "ranks",

@@ -43,10 +43,20 @@ def resumed(cfg: DictConfig, folder: RunFolder) -> DictConfig:
         changes = [change for change in changes if change not in chosen]
     if "tokenizer" in saved.backbone and any(file.exists() for file in folder.checkpoints):
         given_again["backbone"] = {"tokenizer": str(folder.model)}
+    if commit := _commit(folder):
+        given_again["backbone"] = {"revision": commit}
     # A repeated command comes from the user and is trusted as a whole.
     found = OmegaConf.merge(cfg if same else saved, OmegaConf.from_dotlist(changes), given_again)
     assert isinstance(found, DictConfig)
     return found
+
+
+def _commit(folder: RunFolder) -> str | None:
+    """Returns the commit on the hub of the backbone that a finished run was trained with."""
+    if not (folder.path / "result.json").exists():
+        return None
+    backbone = folder.read_result().get("backbone") or {}
+    return str(backbone["revision"]) if backbone.get("revision") else None
 
 
 def _longer(folder: RunFolder) -> str:
@@ -92,7 +102,7 @@ def _changes(saved: DictConfig, folder: RunFolder) -> list[str]:
     changes = [o for o in given if not o.startswith(("run=", "resume="))]
     if refused := sorted({*changes} - {*write_guard.changeable(saved, changes)}):
         raise UserError(
-            "A resumed run keeps its config, except values of trainer, callbacks and logger; "
+            "A resumed run keeps its config, except backbone.revision and values of trainer, callbacks and logger; "
             f"got {', '.join(refused)}.\nStart a new run for that."
         )
     write_guard.check_resumable(saved, folder.path, [o.partition("=")[0] for o in changes])

@@ -25,8 +25,8 @@ NAME = re.compile(r"(?![/~])(?!.*://)[^\x00-\x1f\\$]*")
 
 def changeable(config: DictConfig, overrides: Iterable[str]) -> list[str]:
     """Returns the overrides that are allowed for a resumed run: values of trainer, callbacks and logger, other
-    callbacks, and values that came from outside of the saved config."""
-    sections = ("trainer.", "callbacks.", "callbacks=", "logger.")
+    callbacks, the backbone's commit, and values that came from outside of the saved config."""
+    sections = ("trainer.", "callbacks.", "callbacks=", "logger.", "backbone.revision=")
     return [o for o in overrides if o.startswith(sections) or is_outside(OmegaConf.select(config, o.partition("=")[0]))]
 
 

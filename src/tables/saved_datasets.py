@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Any
 
 from src.config.data import Data
-from src.errors import UserError, reason
+from src.errors import UserError, listed, reason
 from src.files import hub
+from src.files.hub_errors import is_of_hub, refusal
 from src.tables.splits import find_splits
 from src.tables.tables import Table
 
@@ -27,24 +29,60 @@ def read_hub(cfg: Data) -> dict[str, Table]:
         raise UserError(f"data.name must be a data set on the hub, org/name; got {cfg.name}.\nOr give data.path=FILE.")
     # Imported here because only hub data sets need it, and it takes long.
     import datasets
-    from huggingface_hub import constants
 
     unreachable: UserError | None = None
     try:
         # Without this question a hub out of reach costs half a minute of retries.
-        hub.list_files("dataset", cfg.name)
+        commit, _ = hub.ask("dataset", cfg.name, cfg.revision)
     except UserError as error:
         unreachable = error
-        datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
     try:
-        return _split_datasets(datasets.load_dataset(cfg.name, cfg.config_name), cfg.name, cfg)
+        if unreachable:
+            with hub.from_cache():
+                loaded = datasets.load_dataset(cfg.name, cfg.config_name)
+            _check_cached(loaded, cfg, unreachable)
+        else:
+            loaded = datasets.load_dataset(cfg.name, cfg.config_name, revision=commit)
+        return _split_datasets(loaded, cfg.name, cfg)
     except UserError:
         raise
     except Exception as error:
-        # Data sets on the hub can fail with any exception.
-        raise unreachable or UserError(
-            f"The data set {cfg.name} cannot be loaded from the hub: {error}.\nGive local files instead: data.path=DIR"
-        ) from None
+        raise unreachable or _unloadable(error, cfg) from None
+
+
+def _check_cached(loaded: Any, cfg: Data, unreachable: UserError) -> None:
+    """Checks that the data set that the cache holds, the one that was downloaded last, is of the revision.
+
+    Raises:
+        UserError: it is of another commit, or whether it is cannot be known without the hub.
+    """
+    if cfg.revision is None:
+        return
+    files = next(iter(loaded.values())).cache_files
+    commit = Path(files[0]["filename"]).parent.name if files else ""
+    if cfg.revision != commit:
+        raise UserError(f"{unreachable}\nThe cache has its commit {commit}: data.revision={commit}.")
+
+
+def _unloadable(error: Exception, cfg: Data) -> UserError:
+    """Returns the message for an exception from loading a data set that the hub has; any exception is possible."""
+    import datasets
+
+    if is_of_hub(error):
+        return refusal(error, "dataset", str(cfg.name), cfg.revision)
+    with contextlib.suppress(Exception):
+        names = datasets.get_dataset_config_names(cfg.name, revision=cfg.revision)
+        if cfg.config_name not in names and (cfg.config_name or len(names) > 1):
+            return UserError(
+                f"data.config_name must be a configuration of {cfg.name}; got {cfg.config_name}.\n"
+                f"There are: {listed(names)}."
+            )
+    why = reason(error.__cause__ or error)
+    return UserError(
+        f"data.name must be a data set that can be read; {cfg.name} cannot: {why}.\n"
+        f"If its files are right on the hub, delete {hub.cache_of('dataset', str(cfg.name))}: "
+        "they are downloaded again then. Or give local files: data.path=DIR."
+    )
 
 
 def read_saved(path: Path, cfg: Data) -> dict[str, Table]:

@@ -111,7 +111,7 @@ def test_longest_text_leaves_out_positions_below_the_padding_id(backbone_folder:
 
 def test_a_hub_out_of_reach_is_an_error_at_once() -> None:
     cfg = Pretrained(name="org/no-such-model")
-    with pytest.raises(UserError, match=r"org/no-such-model is not in the local cache.*\nConnect"):
+    with pytest.raises(UserError, match=r"org/no-such-model is not in the local cache.*\nUnset"):
         find_source(cfg)
 
 

@@ -1,0 +1,1 @@
+"""Commands against a hub that the tests serve on this machine."""
