@@ -20,12 +20,14 @@ __all__ = ["Predictor"]
 
 log = logging.getLogger(__name__)
 
+TOKENS = 5  # that are shown for each masked one
 
-def format_prediction(predictor: Predictor, text: Text, top: int) -> str:
+
+def format_prediction(predictor: Predictor, text: Text, top: int | None) -> str:
     """Returns the prediction for a text, one line per label, target or token; runs with thresholds mark the
     predicted labels."""
     if predictor.space.objective == "mlm":
-        masked = predictor.fill(text, top)
+        masked = predictor.fill(text, top or TOKENS)
         return "\n\n".join("\n".join(f"{name:20} {value:.3f}" for name, value in tokens) for tokens in masked)
     tokens = predictor.tokens([text])
     problems = find_problems(tokens, predictor.tokenizer, predictor.data.pairs)
@@ -43,7 +45,7 @@ def format_prediction(predictor: Predictor, text: Text, top: int) -> str:
     lines = [
         f"{name:20} {value:.3f}{' *' if name in chosen else ''}"
         for rank, (name, value) in enumerate(scored)
-        if rank < SHOWN or name in chosen
+        if rank < (top or SHOWN) or name in chosen
     ]
     more = len(scored) - len(lines)
     return "\n".join([*lines, *([f"and {more:,} more labels"] if more else [])])

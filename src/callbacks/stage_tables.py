@@ -9,6 +9,7 @@ from rich.table import Table
 
 from src.callbacks.audit import count, mode
 from src.freezing.strategy import Stage, percent
+from src.freezing.words import trains
 from src.modules.freezable import FreezableModule
 
 
@@ -28,18 +29,20 @@ def audit_table(rows: list[dict[str, Any]]) -> str:
 
 
 def stage_table(module: FreezableModule) -> str:
-    """The table of stages as text, with the totals in the last row."""
+    """The table of stages as text, with the totals in the last row, and which stages train in words."""
     table = Table("stage", box=None, pad_edge=False)
     for column in ("parameters", "trainable"):
         table.add_column(column, justify="right")
     table.add_column("mode")
     total = trainable = 0
+    fractions: dict[str, float] = {}
     for stage in module.stages:
         size, training = stage_counts(module, stage)
         table.add_row(stage.name, f"{size:,}", f"{training:,}", mode(module, stage))
         total, trainable = total + size, trainable + training
+        fractions[stage.name] = training / size if size else 0.0
     table.add_row("total", f"{total:,}", f"{trainable:,}", f"{percent(trainable / total)} trains")
-    return as_text(table)
+    return f"{as_text(table)}\nTrains {trains(fractions)}"
 
 
 def as_text(table: Table) -> str:

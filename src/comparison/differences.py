@@ -68,7 +68,7 @@ def by_class(groups: Sequence[Group]) -> dict[str, Mapping[str, float]]:
 
 
 def most_different_classes(recalls: Mapping[str, Mapping[str, float]], most: int) -> list[str]:
-    """Returns the classes in order; of more than `most`, those whose recall differs most between groups.
+    """Returns at most `most` classes, those whose recall differs most between groups first.
 
     Args:
         recalls: by group and class.
@@ -78,10 +78,8 @@ def most_different_classes(recalls: Mapping[str, Mapping[str, float]], most: int
     for by_name in recalls.values():
         for name, recall in by_name.items():
             found.setdefault(name, []).append(recall)
-    if len(found) <= most:
-        return list(found)
     widest = sorted(found, key=lambda name: (min(found[name]) - max(found[name]), min(found[name]), name))
-    return sorted(widest[:most])
+    return widest[:most]
 
 
 def flips(group: Group, baseline: Group) -> list[Flip]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from src.comparison.decision import Decision
 from src.comparison.evidence import Evidence, Kind
 from src.config.monitor import IN_UNITS, sign
+from src.freezing.words import trained
 from src.grouping.groups import Group
 from src.grouping.runs import Block, Run
 from src.runs.convergence import convergence
@@ -42,6 +43,7 @@ class Row:
     scores: dict[str, float]  # mean test scores
     validation: float | None  # the mean validation score
     intervals: dict[str, Interval | None]  # of these means, for other seeds and other test texts
+    trains: str  # which stages, in words; empty where results do not say
     trainable: int  # mean number of parameters that trained in the phases that were reached
     share: float  # trainable as a fraction of all parameters
     total: int  # parameters
@@ -115,6 +117,7 @@ def build(
         scores=scores,
         intervals={name: interval(group, evidence.get(name), name) for name in scores},
         validation=_validation(results, metric),
+        trains=trained(results[0]["phases"]) if "phases" in results[0] else "",
         **_costs(group, results),
         epochs=_mean([len(result["history"]) for result in results]),
         steps=_mean([0 if state is None else state.steps for state in states]),

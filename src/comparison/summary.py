@@ -86,7 +86,9 @@ def _alone(row: Row) -> str:
 
 
 def _described(row: Row, more: str = "") -> str:
-    trains = f"{'all' if row.share == 1 else percent(row.share) + ' of the'} weights train" + (more and f"; {more}")
+    weights = "all weights" if row.share == 1 else f"{percent(row.share)} of the weights"
+    trains = f"trains {row.trains}, {weights}" if row.trains and row.share < 1 else f"{weights} train"
+    trains += more and f"; {more}"
     return f"{row.name[:-1]}; {trains})" if row.name.endswith(")") else f"{row.name} ({trains})"
 
 

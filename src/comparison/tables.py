@@ -65,13 +65,14 @@ def _scores(comparison: Comparison) -> Cells:
 
 def _costs(comparison: Comparison) -> Cells:
     labels = list(comparison.rows[0].label)
-    header = [*labels, "trainable", "epoch", "run", "time ratio", "encoding", "TFLOP", "memory", "checkpoint"]
+    header = [*labels, "trains", "trainable", "epoch", "run", "time ratio", "encoding", "TFLOP", "memory", "checkpoint"]
     sizes = [row.total for row in comparison.rows]
     smaller = max(sizes) > FEWER * min(sizes)
     header += ["predicts with"] if smaller else []
     rows = [
         [
             *row.label.values(),
+            row.trains,
             f"{row.trainable:,} ({percent(row.share)})",
             f"{row.epoch_seconds:.1f} s",
             f"{row.seconds:.0f} s",

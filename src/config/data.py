@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
@@ -125,6 +126,11 @@ class Data(Section):
     eval_batch_size: Positive
     buckets: bool
     workers: Natural
+
+    @property
+    def title(self) -> str:
+        """What it is called in tables: the name of a hub data set, or of a file or folder."""
+        return self.name or PurePath(self.path or "").name
 
     @model_validator(mode="after")
     def is_consistent(self) -> Self:

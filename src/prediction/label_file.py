@@ -60,7 +60,7 @@ class Options(Section):
     delimiter: Delimiter | None
     encoding: Encoding | None
     precision: Literal["float32", "bf16"] | None
-    top: Positive
+    top: Positive | None
 
     @model_validator(mode="after")
     def is_consistent(self) -> Self:
@@ -101,7 +101,7 @@ def label_file(folder: RunFolder, options: Options) -> None:
             f"input=… requires a classifier; {folder.path} is a masked language model.\n"
             f'Give it a text: text="… {predictor.tokenizer.mask_token} …", or choose the run of a classifier.'
         )
-    labeller = Labeller(predictor, data, options.evaluate)
+    labeller = Labeller(predictor, data, options.evaluate, options.top)
     with open_table(target) as write, _progress() as advance:
         for table in itertools.chain([first], tables):
             write(labeller(table))
@@ -123,10 +123,11 @@ class Labeller:
         predictor: of the run.
         data: the names of the table's columns and the format of its labels.
         evaluate: whether to collect the true labels too.
+        top: how many labels to add with their probabilities, the most probable first; None: the probability of each.
     """
 
-    def __init__(self, predictor: Predictor, data: Data, evaluate: bool) -> None:
-        self.predictor, self.data, self.evaluate = predictor, data, evaluate
+    def __init__(self, predictor: Predictor, data: Data, evaluate: bool, top: int | None = None) -> None:
+        self.predictor, self.data, self.evaluate, self.top = predictor, data, evaluate, top
         self.rows = 0  # so far
         self.blank: list[str] = []  # rows without a text
         self.unread: dict[str, list[str]] = {
@@ -165,8 +166,25 @@ class Labeller:
         if space.is_regression:
             return {f"prediction_{name}": column for name, column in zip(space.names, columns, strict=True)}
         chosen = self.predictor.decide(probabilities)
-        predictions = [names if space.objective == "multilabel" else names[0] for names in chosen]
-        return {"prediction": predictions} | {f"probability_{n}": c for n, c in zip(space.names, columns, strict=True)}
+        if space.objective == "multilabel":
+            found: dict[str, list[Any]] = {"prediction": chosen}
+        else:
+            names = [name for (name,) in chosen]
+            places = [space.names.index(name) for name in names]
+            confidence = probabilities[np.arange(len(places)), places].tolist()
+            found = {"prediction": names, "confidence": confidence}
+        if self.top is None:
+            return found | {f"probability_{n}": c for n, c in zip(space.names, columns, strict=True)}
+        return found | self._most_probable(probabilities, min(self.top, len(space.names)))
+
+    def _most_probable(self, probabilities: NDArray[np.float32], count: int) -> dict[str, list[Any]]:
+        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
+        values, names = np.take_along_axis(probabilities, order, axis=1), np.array(self.predictor.space.names, object)
+        found: dict[str, list[Any]] = {}
+        for rank in range(count):
+            found |= {f"label_{rank + 1}": names[order[:, rank]].tolist()}
+            found |= {f"probability_{rank + 1}": values[:, rank].tolist()}
+        return found
 
     def _targets(self, table: Table, filled: Sequence[int]) -> NDArray[Any]:
         columns = {name: [values[i] for i in filled] for name, values in table.columns.items()}

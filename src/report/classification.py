@@ -28,6 +28,7 @@ from src.report.thresholds import decision
 from src.runs.folder import RunFolder
 
 ERRORS = 20  # worst errors in TensorBoard
+FEW = 10  # labels, of which the matrix says at a glance which are confused; and pairs that the terminal lists
 
 
 # Scores without thresholds, beside those with them.
@@ -103,11 +104,12 @@ def show(module: TextClassifier, split: Split, found: Predictions, thresholds: t
     predicted, targets = decide(found, module, thresholds), found.targets.numpy().astype(np.int64)
     report = report_text(predicted, targets, space)
     title = "Test: true and predicted labels"
+    confused = most_confused(predicted, targets, space) if len(space.names) > FEW and targets.ndim == 1 else ""
     return Shown(
         report=("classification_report.txt", report),
         figures={"confusion_matrix": lambda: confusion(predicted, targets, space, title)},
-        summary=_averages(report, space) if many else None,
-        tables={"most_confused.txt": most_confused(predicted, targets, space)} if many and targets.ndim == 1 else {},
+        summary=_summary(report, confused, space) if confused or many else None,
+        tables={"most_confused.txt": confused} if confused else {},
         precision_recall=_precision_recall(found, space),
         errors=_worst(split, found, module, predicted),
     )
@@ -119,10 +121,16 @@ def decide(predictions: Predictions, module: TextClassifier, thresholds: torch.T
     return np.asarray(heads.decide(probabilities(predictions.logits, objective), objective, thresholds).numpy())
 
 
-def _averages(report: str, space: LabelSpace) -> str:
-    """Returns the averages of a classification report, without the lines of the labels."""
-    header, averages = report.partition("\n")[0], report.rpartition("\n\n")[2]
-    return f"{header}\n\n{averages}\nThe file has one line per label ({len(space.names):,}).\n"
+def _summary(report: str, confused: str, space: LabelSpace) -> str:
+    """Returns what the terminal shows of many labels: of more than MOST no lines of labels, and the first of the pairs
+    that are confused most."""
+    if len(space.names) > MOST:
+        header, averages = report.partition("\n")[0], report.rpartition("\n\n")[2]
+        report = f"{header}\n\n{averages}\nThe file has one line per label ({len(space.names):,}).\n"
+    if not confused:
+        return report
+    header, _, *pairs = confused.splitlines()
+    return "\n".join([report, "Most often confused:", header, *pairs[:FEW], ""])
 
 
 def most_confused(predicted: NDArray[np.int64], targets: NDArray[np.int64], space: LabelSpace) -> str:

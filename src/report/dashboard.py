@@ -63,10 +63,12 @@ def _show_on_board(
     shown: Shown,
 ) -> None:
     module: Any = trainer.lightning_module
+    settings = check(cfg)
     built = {"model": cfg.model._target_, "scheduler": cfg.scheduler.schedule._target_}
     chosen = {
         "freeze": result["strategy"],
-        "backbone": check(cfg).backbone.title,
+        "data": settings.data.title,
+        "backbone": settings.backbone.title,
         **{key: target.rpartition(".")[2] for key, target in built.items()},
         **{key: OmegaConf.select(cfg, key) for key in CHOSEN},
         "optimizer.head_lr": module.optimization.head_lr,
@@ -82,6 +84,9 @@ def _show_on_board(
     if shown.errors:
         rows = [list(row.values()) for row in shown.errors]
         board.add_text("test/worst_errors", "\n".join(markdown.table(list(shown.errors[0]), rows)), step)
+    for name, content in shown.tables.items():
+        indented = "\n".join(f"    {line}" for line in content.splitlines())  # as code, in a fixed width
+        board.add_text(f"test/{name.partition('.')[0]}", indented, step)
     logger.save()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ from src.files.atomic import FULL
 from src.files.ranks import is_main_process
 from src.models.networks import check_state
 from src.runs.checkpoints import read_verified
-from src.runs.folder import RunFolder
+from src.runs.folder import JOB, RunFolder
 from src.training.clock import Clock
 from src.training.loggers import log_config
 from src.training.memory import begin_peak, is_out_of_memory, out_of_memory
@@ -95,5 +96,6 @@ def recorded(trainer: Trainer, settings: RunConfig, folder: RunFolder, whole: Ru
         if is_main_process():
             if folder.state() != "finished":
                 folder.write_status("interrupted", epoch=trainer.current_epoch + 1, step=trainer.global_step)
-            log.warning("Interrupted. Resume it with: %s", whole.resume_command)
+            # The multirun itself says how all of its jobs go on.
+            log.warning("Interrupted.%s", "" if JOB in os.environ else f" Resume it with: {whole.resume_command}")
         raise

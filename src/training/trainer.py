@@ -48,7 +48,7 @@ def build_trainer(
     from src.callbacks.divergence import Divergence
     from src.callbacks.ending import Ending
     from src.callbacks.phases import Phases
-    from src.callbacks.progress import Status
+    from src.callbacks.progress import Epochs, Status
     from src.callbacks.random_states import RandomStates
     from src.callbacks.saving import CheckpointFiles
     from src.training.loggers import build_loggers
@@ -57,7 +57,7 @@ def build_trainer(
     shown = chosen.enable_progress_bar and cfg.callbacks.get("progress") is not None
     nodes = {name: node for name, node in cfg.callbacks.items() if node and (shown or name != "progress")}
     callbacks = [instantiate(node, f"callbacks.{name}") for name, node in nodes.items()]
-    own = [Divergence(), Status(folder), RandomStates(), provenance, Ending(settings), Phases(settings)]
+    own = [Divergence(), Status(folder), Epochs(), RandomStates(), provenance, Ending(settings), Phases(settings)]
     arguments = {
         **{name: getattr(chosen, name) for name in Switches.model_fields.keys() - HANDLED},
         "callbacks": [*own, *callbacks],

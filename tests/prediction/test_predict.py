@@ -88,6 +88,7 @@ def test_predictions_are_those_of_the_run_itself(
     for row, truth in zip(found, told, strict=True):
         given = [row[f"probability_{name}"] for name in result["labels"]]
         assert given == pytest.approx(truth["probabilities"], abs=1e-5)
+        assert row.get("confidence") == (None if multilabel else row[f"probability_{row['prediction']}"])
     assert (folder.path / "report" / "classification_report.txt").read_text().split("\n\n", 1)[1].strip() in report
     scores = dict(parts for line in report.splitlines() if len(parts := line.split()) == 2)
     assert set(scores) == set(LabelSpace(result["objective"], ()).scores)
@@ -160,7 +161,7 @@ def test_every_kind_of_file_keeps_its_columns_rows_and_blanks(
     said(run=str(finished.path), input=str(source), output=str(target))
     table = read_table(target)
     probabilities = [f"probability_{name}" for name in finished.read_result()["labels"]]
-    assert list(table.columns) == ["id", "text", "prediction", "prediction_2", *probabilities]
+    assert list(table.columns) == ["id", "text", "prediction", "prediction_2", "confidence", *probabilities]
     assert table.columns["id"] == [row["id"] for row in rows]
     assert [text.strip() for text in table.columns["text"]] == [text.strip() for text in texts]
     expected = Predictor.load(finished.path).probabilities(texts)
@@ -335,3 +336,18 @@ def test_a_reader_that_has_enough_is_no_mistake(finished: RunFolder, tmp_path: P
         said = process.stderr.read()
     assert process.returncode == 141
     assert "Broken pipe" not in said
+
+
+def test_the_most_probable_labels_replace_one_column_for_each(
+    finished: RunFolder, said: Callable[..., str], tmp_path: Path
+) -> None:
+    source, target = write(tmp_path / "in.jsonl", [{"text": "The food was cold."}]), tmp_path / "out.jsonl"
+    said(run=str(finished.path), input=str(source), output=str(target), top=2)
+    (row,) = [json.loads(line) for line in target.read_text().splitlines()]
+    (first, second, *_) = Predictor.load(finished.path)(["The food was cold."])[0]
+    assert list(row) == ["text", "prediction", "confidence", "label_1", "probability_1", "label_2", "probability_2"]
+    assert (row["prediction"], row["label_1"], row["label_2"]) == (first[0], first[0], second[0])
+    assert (row["confidence"], row["probability_2"]) == pytest.approx((first[1], second[1]))
+    shown = said(run=str(finished.path), text="The food was cold.", top=2).splitlines()
+    assert [line.split()[0] for line in shown[:2]] == [first[0], second[0]]
+    assert shown[2] == f"and {len(finished.read_result()['labels']) - 2} more labels"

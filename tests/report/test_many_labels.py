@@ -104,7 +104,7 @@ def test_a_comparison_shows_the_classes_in_which_groups_differ() -> None:
     mine, theirs = dict.fromkeys(names, 0.5), dict.fromkeys(names, 0.5)
     theirs |= {"c050": 0.1, "c003": 0.9, "c089": 0.6}
     found = most_different_classes({"mine": mine, "theirs": theirs}, 3)
-    assert found == ["c003", "c050", "c089"]
+    assert found == ["c050", "c003", "c089"]
     assert most_different_classes({"mine": mine}, 90) == names
 
 
@@ -146,10 +146,15 @@ def test_a_run_with_many_labels_shows_what_a_page_holds(many: tuple[RunFolder, d
     true, predicted = pair.split(", ")
     assert int(count) == pairs.count((true, predicted)) == max(map(pairs.count, pairs))
     assert int(of) == sum(row["true"] == true for row in told)
+    f1 = [float(line.split()[-2]) for line in report.splitlines() if re.match(r" *label \d+ ", line)]
+    assert f1 == sorted(f1)
+    log = (folder.path / "train.log").read_text()
+    assert "Most often confused:\n  rows       of  true label, predicted label\n" + lines[2] in log
     (events,) = (folder.path / "tensorboard").glob("*")
     board = EventAccumulator(str(events), size_guidance={"tensors": 0})
     board.Reload()
     assert sum(tag.startswith("test/label") for tag in board.Tags()["tensors"]) == figures.MOST
+    assert "test/most_confused/text_summary" in board.Tags()["tensors"]
 
 
 def test_the_terminal_shows_averages_alone(run_tiny: Run, table: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -166,7 +171,7 @@ def test_a_text_an_explanation_and_a_card_show_the_first_labels(
 ) -> None:
     folder, result = many
     predictor = Predictor.load(folder.path)
-    lines = predict.format_prediction(predictor, "text 3", 5).splitlines()
+    lines = predict.format_prediction(predictor, "text 3", None).splitlines()
     scored = predictor(["text 3"])[0]
     assert [line.rpartition(" ")[0].strip() for line in lines[:-1]] == [name for name, _ in scored[:40]]
     assert lines[-1] == "and 20 more labels"
