@@ -36,6 +36,7 @@ NAMES = {"data.text", "data.label", "text_column", "label_column", "data.path", 
 OPEN = ("race.rates.", "race.training.", "freeze.options.")  # sections with keys of the user's own
 # Commands with config groups, which --help lists; for the others it prints the keys.
 GROUPED = {"train", "plan", "advise"}
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 RUN_FOLDER = "The run folder must be writable"
 
 
@@ -133,6 +134,7 @@ def _meant(bare: str, folder: str) -> str:
     if os.sep in bare or Path(bare).exists():
         return f"{folder}={bare}"
     groups = sorted(f"{group}={bare}" for group, options in _options(CONF).items() if bare in options)
+    groups += [f"trainer.precision={name}" for name in PRECISIONS if name.startswith(bare)]
     return " or ".join(groups) or f"{bare}=VALUE"
 
 

@@ -21,9 +21,11 @@ def reason(error: object) -> str:
 
 
 def nearest(word: str, valid: Iterable[str], prefix: str = "") -> str:
-    """Returns a sentence with the valid words closest to `word`, after a prefix that every word needs; or with all
-    valid words where none is close."""
+    """Returns a sentence with the valid words that `word` begins or that are closest to it, after a prefix that every
+    word needs; or with all valid words where none is close."""
     words = sorted(valid)
+    if longer := [one for one in words if len(word) > 1 and one.startswith(word)]:
+        return f"Did you mean {' or '.join(f'{prefix}{one}' for one in longer)}?"
     likeness = {one: difflib.SequenceMatcher(None, one, word).ratio() for one in words}
     highest = max(likeness.values(), default=0.0)
     if highest < CLOSE:

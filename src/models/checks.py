@@ -188,7 +188,9 @@ def _monitored(settings: RunConfig) -> dict[str, str]:
     found = {"monitor.metric": settings.monitor.metric, "scheduler.monitor": settings.scheduler.monitor}
     for name, callback in settings.callbacks.items():
         found[f"callbacks.{name}.monitor"] = (callback.model_extra or {}).get("monitor") if callback else None
-    return {key: metric for key, metric in found.items() if isinstance(metric, str)}
+    # Callbacks refer to monitor.metric, so that one mistake would be told once for each.
+    keys = {metric: key for key, metric in reversed(found.items()) if isinstance(metric, str)}
+    return {key: metric for metric, key in reversed(keys.items())}
 
 
 def find_backbone(cfg: Backbone) -> Source:
