@@ -36,7 +36,7 @@ NAMES = ("query.weight", "query.lora_A", "output.weight", "output.bias", "norm.w
 COLOURS = {
     "trains": "#0072b2",
     "trains in part": "#9ecae1",
-    "later": "#e69f00",
+    "trains in later phases": "#e69f00",
     "frozen": "#e8e8e8",
     "dropped": "white",
 }
@@ -59,7 +59,7 @@ def colours(option: str, overrides: Sequence[str], stages: Sequence[Stage]) -> t
         if stage not in kept:
             found.append("dropped")
         elif len(phases) > 1 and own & every and not own & first:
-            found.append("later")
+            found.append("trains in later phases")
         else:
             found.append("trains" if own <= every else "trains in part" if own & every else "frozen")
     return str(strategy.name), found
@@ -67,7 +67,8 @@ def colours(option: str, overrides: Sequence[str], stages: Sequence[Stage]) -> t
 
 def draw() -> Figure:
     """Returns a grid: a row for each strategy, a column for each stage of an encoder with six layers."""
-    stages = [layer("embeddings"), *(layer(f"layer.{number}") for number in range(6)), Stage("head", ("head.weight",))]
+    embeddings = Stage("embeddings", ("embeddings.word.weight", "embeddings.norm.weight"))
+    stages = [embeddings, *(layer(f"layer.{number}") for number in range(6)), Stage("head", ("head.weight",))]
     rows = [colours(option, overrides, stages) for option, overrides in CHOSEN.items()]
     figure = Figure(figsize=(8, 0.36 * len(rows) + 1.1), layout="constrained")
     axes = figure.subplots()
@@ -82,8 +83,7 @@ def draw() -> Figure:
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    labels = {"later": "trains in later phases", "dropped": "dropped"}
-    handles = [Patch(facecolor=c, edgecolor="#cccccc", label=labels.get(n, n)) for n, c in COLOURS.items()]
+    handles = [Patch(facecolor=colour, edgecolor="#cccccc", label=name) for name, colour in COLOURS.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
     return figure
 
