@@ -117,7 +117,7 @@ def compare(
     settling = None if race else plan(decision, pairs, margin, {row.name: row.seconds for row in rows})
     found = Comparison(metric, base.name, margin, cost, chooser, rows, decision, settling, problems, "", race=race)
     answer = raced(found) if race else summarise(found, pairs, _common_folder(finished))
-    return replace(found, sentence=" ".join([answer, *_remarks(groups, evidence[metric], problems, chooser)]))
+    return replace(found, sentence=" ".join([answer, *_remarks(groups, evidence[metric], problems, chooser, metric)]))
 
 
 def _cost(wanted: Cost | None, race: Race | None) -> Cost:
@@ -225,9 +225,11 @@ def _common_folder(groups: Sequence[Group]) -> str:
     return os.path.commonpath([run.folder.path.parent for group in groups for run in group.runs])
 
 
-def _remarks(groups: Sequence[Group], evidence: Evidence, problems: Sequence[Any], chooser: Chooser) -> list[str]:
-    """Returns what else a reader must know: who chose, trials, runs that differ in their test, runs without predictions
-    or without a result."""
+def _remarks(
+    groups: Sequence[Group], evidence: Evidence, problems: Sequence[Any], chooser: Chooser, metric: str
+) -> list[str]:
+    """Returns what else a reader must know: who chose, trials, the most frequent label, runs that differ in their test,
+    runs without predictions or without a result."""
     found, runs = [], [run for group in groups for run in group.runs]
     tried = {g.tried for g in groups}
     if chooser == "test" and evidence.folds == max(tried) == 1 and any(evidence.scores.values()):
@@ -236,6 +238,8 @@ def _remarks(groups: Sequence[Group], evidence: Evidence, problems: Sequence[Any
         counts = ", ".join(f"{g.name} {g.tried}" for g in groups)
         unequal = "" if len(tried) == 1 else " Unequal numbers of trials favour groups with more of them."
         found.append(f"Each group is its trial with the best validation score (number of trials: {counts}).{unequal}")
+    if metric == "accuracy" and (least := building.majority(groups)) is not None:
+        found.append(f"Always the most frequent label has a test accuracy of {least:.3f}.")
     if different := differing_settings(runs):
         found.append(f"These runs differ in {', '.join(different)}, so their test scores may not be comparable.")
     if changed := changed_backbones(runs):

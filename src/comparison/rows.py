@@ -144,6 +144,13 @@ def _validation(results: Sequence[Mapping[str, Any]], metric: str) -> float | No
     return _mean(known) if len(known) == len(found) else None
 
 
+def majority(groups: Sequence[Group]) -> float | None:
+    """Returns the mean test accuracy of always predicting the most frequent label; None where results do not say."""
+    found = [(run.result.get("majority") or {}).get("accuracy") for g in groups for run in g.finished if run.result]
+    known = [float(accuracy) for accuracy in found if accuracy is not None]
+    return _mean(known) if known and len(known) == len(found) else None
+
+
 def advice(runs: Sequence[Run]) -> str | None:
     """Returns what to try if at least half of these runs were not trained to the end."""
     states = [convergence(run.result) for run in runs if run.result]

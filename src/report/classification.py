@@ -57,6 +57,10 @@ def conclude(module: TextClassifier, corpus: Corpus, folder: RunFolder, settings
     decided = decision(found["validation"], space, settings)
     thresholds = None if decided is None else decided.thresholds
     scores = {name: module.score(found[name], thresholds) for name in ("validation", "test")}
+    if space.objective != "multilabel":
+        details["majority"] = most_frequent = majority(corpus)
+        said = f"Always {most_frequent['label']}, the most frequent label in training"
+        notes.append(f"{said}, has a test accuracy of {most_frequent['accuracy']:.3f}.")
     details["per_label"] = per_label(decide(found["test"], module, thresholds), found["test"], space)
     if decided is not None:
         details["thresholds"] = decided.described
@@ -73,6 +77,13 @@ def conclude(module: TextClassifier, corpus: Corpus, folder: RunFolder, settings
         show=lambda: show(module, corpus.splits["test"], found["test"], thresholds),
         notes=notes,
     )
+
+
+def majority(corpus: Corpus) -> dict[str, Any]:
+    """Returns the most frequent label of the training texts, and its frequency in the test."""
+    train, test = (corpus.splits[name].targets.astype(np.int64) for name in ("train", "test"))
+    label = int(np.bincount(train).argmax())
+    return {"label": corpus.space.names[label], "accuracy": float((test == label).mean())}
 
 
 def per_label(predicted: NDArray[Any], found: Predictions, space: LabelSpace) -> dict[str, dict[str, float]]:

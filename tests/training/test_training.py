@@ -255,6 +255,13 @@ def test_the_f1_of_a_label_can_decide(task: str, run_tiny: Run) -> None:
     epochs = [epoch[f"validation/f1/{label}"] for epoch in result["history"]]
     assert result["best"]["epoch"] == epochs.index(max(epochs)) + 1
     assert folder.monitored() == result["metrics"]["validation"][f"f1/{label}"]
+    if "polarity" in task:
+        table = pyarrow.parquet.read_table(folder.path / "predictions" / "test.parquet")
+        told = table.column("true").to_pylist()
+        assert result["majority"]["accuracy"] == pytest.approx(told.count(result["majority"]["label"]) / len(told))
+        assert f"has a test accuracy of {result['majority']['accuracy']:.3f}" in (folder.path / "train.log").read_text()
+    else:
+        assert "majority" not in result
     measured = result["per_label"][label]
     assert result["metrics"]["test"][f"f1/{label}"] == pytest.approx(measured["f1"])
     labels = result["per_label"].values()
