@@ -116,7 +116,7 @@ def test_a_plan_and_a_training_say_what_is_lost(
     with initialize_config_dir(str(CONF), version_base="1.3"):
         options = ["run=unset", "data.limit=60", "data.max_length=16", "trainer=cpu", f"backbone.name={tiny_bert}"]
         cfg = compose("plan", [*options, *LINEAR, f"cache={tmp_path / 'cache'}"])
-    assert said in planning.plan(cfg).splitlines()
+    assert said in planning.plan(cfg).text.splitlines()
     predictor = Predictor.load(tmp_path / "run")
     texts = [row["text"] for row in predictions(tmp_path / "run")]
     lengths = [len(predictor.tokenizer(text)["input_ids"]) for text in texts]

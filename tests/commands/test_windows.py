@@ -184,7 +184,7 @@ def test_a_plan_counts_windows_and_a_run_needs_its_flops(
     with initialize_config_dir(str(CONF), version_base="1.3"):
         options = ["run=unset", "data.limit=60", "trainer=cpu", f"backbone.name={tiny_bert}", "trainer.max_epochs=1"]
         shared = [*options, f"cache={tmp_path / 'cache'}", "model=bert_linear", "freeze=none"]
-        text = planning.plan(compose("plan", [*shared, *WINDOWS]))
+        text = planning.plan(compose("plan", [*shared, *WINDOWS])).text
     assert said in text.splitlines()
     assert "60 of test " in said
     assert ", of which neighbours share 3: " in said

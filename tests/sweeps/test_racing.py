@@ -436,10 +436,10 @@ def test_the_folds_of_a_repeat_follow_each_other(monkeypatch: pytest.MonkeyPatch
     ("given", "settings"),
     [
         (("race.rates=null",), [""]),
-        (("optimizer=sgd",), [""]),
-        (("optimizer.lr=3e-5,1e-4",), [""]),
+        pytest.param(("optimizer=sgd",), [""], marks=pytest.mark.slow),
+        pytest.param(("optimizer.lr=3e-5,1e-4",), [""], marks=pytest.mark.slow),
         (("optimizer.head_lr=3e-5",), ["optimizer.lr=2e-05", "optimizer.lr=5e-05", "optimizer.lr=0.0001"]),
-        (("race.rates.default.lr=[1e-6]",), ["optimizer.lr=1e-06"]),
+        pytest.param(("race.rates.default.lr=[1e-6]",), ["optimizer.lr=1e-06"], marks=pytest.mark.slow),
         (
             ("+race.rates.none={lr:[1e-6],head_lr:[1e-3,1e-2]}",),
             ["optimizer.lr=1e-06 optimizer.head_lr=0.001", "optimizer.lr=1e-06 optimizer.head_lr=0.01"],

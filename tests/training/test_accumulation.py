@@ -50,7 +50,7 @@ def assert_same(first: RunFolder, second: RunFolder, atol: float = 1e-6) -> None
         torch.testing.assert_close(tensor, other[name], atol=atol, rtol=1e-4, msg=name)
 
 
-@pytest.mark.parametrize("weights", ["null", "balanced"])
+@pytest.mark.parametrize("weights", ["null", pytest.param("balanced", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("task", TASKS)
 def test_an_accumulated_step_is_that_of_the_joined_batch(task: str, weights: str, run_tiny: Run) -> None:
     # Sixty texts: seven batches of eight and one of four, in groups of thirty-two and twenty-eight texts.

@@ -54,7 +54,7 @@ def losses(result: dict[str, Any]) -> list[float]:
     return [epoch[f"{split}/loss"] for epoch in result["history"] for split in ("train", "validation")]
 
 
-@pytest.mark.parametrize("train", [0, 1])
+@pytest.mark.parametrize("train", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("architecture", [a for a in ARCHITECTURES if a != "albert"])
 def test_every_architecture_trains_from_a_store_and_predicts(
     architecture: str, train: int, run_tiny: Run, backbone_folder: Callable[[str], Path]
@@ -166,7 +166,7 @@ def test_a_plan_has_the_layers_that_are_left(tiny_bert: Path, tmp_path: Path) ->
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("plan", ["run=unset", *TRAINED, f"backbone.name={tiny_bert}", *SMALL])
     cfg.cache = str(tmp_path)
-    shown = plan(cfg)
+    shown = plan(cfg).text
     assert shown.startswith("cut:2+1: 1 phase")
     assert [line.split()[0] for line in shown.splitlines() if line.startswith(("emb", "layer", "head"))] == [
         *("embeddings", "layer.0", "layer.1", "head")

@@ -46,7 +46,10 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("how", "key", "values", "idle"), CASES)
+@pytest.mark.parametrize(
+    ("how", "key", "values", "idle"),
+    [pytest.param(*case, marks=[pytest.mark.slow] * (number % 4 > 0)) for number, case in enumerate(CASES)],
+)
 def test_what_has_no_effect_is_told(
     how: str, key: str, values: tuple[float, float], idle: bool, run_tiny: Run, caplog: pytest.LogCaptureFixture
 ) -> None:

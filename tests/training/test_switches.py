@@ -56,7 +56,14 @@ def test_the_schema_has_every_switch_of_lightnings() -> None:
     assert set(Trainer.model_fields) == {"target", *OWN, *known}
 
 
-@pytest.mark.parametrize(("limit", "texts"), [("0.5", 32), ("0.9", 56), ("1", 8), ("3", 24), ("1.0", 60), ("99", 60)])
+@pytest.mark.parametrize(
+    ("limit", "texts"),
+    [
+        ("0.5", 32),
+        ("1", 8),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("0.9", 56), ("3", 24), ("1.0", 60), ("99", 60))),
+    ],
+)
 def test_a_limited_test_is_of_the_first_texts_and_says_so(limit: str, texts: int, run_tiny: Run) -> None:
     whole, _ = run_tiny(*SMALL, "trainer.max_epochs=1", name="whole")
     folder, result = run_tiny(*SMALL, "trainer.max_epochs=1", f"trainer.limit_test_batches={limit}")
