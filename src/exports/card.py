@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 Kind = Literal["pipeline", "fill-mask", "loader", "weights", "onnx"]  # how the exported folder is loaded
 
 
-LIBRARIES = {"onnx": "onnx", "weights": "safetensors"}  # the others need transformers
+# What the hub offers to load the folder with; a folder with its own loader is of none.
+LIBRARIES = {"pipeline": "transformers", "fill-mask": "transformers", "onnx": "onnx", "weights": "safetensors"}
 
 
 HOW: dict[str, str] = {
@@ -156,7 +157,7 @@ def write_card(
     )
     lines = [
         "---",
-        f"library_name: {LIBRARIES.get(kind, 'transformers')}",
+        *([f"library_name: {LIBRARIES[kind]}"] if kind in LIBRARIES else []),
         f"pipeline_tag: {'fill-mask' if masked else 'text-classification'}",
         "---",
         f"# {title}, trained with Thaw",

@@ -20,6 +20,7 @@ import pyarrow.parquet
 import pytest
 import torch
 import transformers
+import yaml
 from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 
@@ -66,6 +67,12 @@ def probabilities(run: RunFolder, texts: list[Text]) -> torch.Tensor:
     labels = run.read_result()["labels"]
     rows = [dict(scores) for scores in Predictor.load(run.path)(texts)]
     return torch.tensor([[row[label] for label in labels] for row in rows])
+
+
+def front_matter(folder: Path) -> dict[str, str]:
+    """What the hub reads of the model card."""
+    found: dict[str, str] = yaml.safe_load((folder / "README.md").read_text().split("---\n")[1])
+    return found
 
 
 def card_code(folder: Path) -> str:
@@ -169,6 +176,7 @@ def test_an_exported_run_is_a_pipeline_with_merged_adapters(
     assert str(tmp_path) not in "".join(file.read_text() for file in out.glob("*.json"))
     classify = run_card(out, monkeypatch, tmp_path)["classify"]
     assert classify.tokenizer.model_max_length == 32
+    assert front_matter(out) == {"library_name": "transformers", "pipeline_tag": "text-classification"}
     found = [{scored["label"]: scored["score"] for scored in scores} for scores in classify(list(SAMPLES))]
     shown = torch.tensor([[row[label] for label in result["labels"]] for row in found])
     torch.testing.assert_close(shown, probabilities(run, list(SAMPLES)), atol=1e-5, rtol=0)
@@ -344,6 +352,18 @@ def test_the_card_states_what_the_result_states(run_tiny: Run, tmp_path: Path) -
     assert (rows["optimizer"], rows["trainer.max_epochs"], rows["model.pooling"]) == ("AdamW", "2", "mean")
 
 
+@pytest.mark.parametrize(
+    ("format", "library"), [("huggingface", {}), *((name, {"library_name": name}) for name in ("onnx", "safetensors"))]
+)
+def test_the_card_names_no_library_that_cannot_load_the_folder(
+    format: str, library: dict[str, str], finished: RunFolder, tmp_path: Path
+) -> None:
+    exported(finished.path, tmp_path / "out", f"format={format}")
+    assert front_matter(tmp_path / "out") == {**library, "pipeline_tag": "text-classification"}
+    with pytest.raises(ValueError, match="Unrecognized model"):
+        transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
+
+
 def test_masked_words_are_filled_in_by_a_pipeline(
     tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -351,6 +371,7 @@ def test_masked_words_are_filled_in_by_a_pipeline(
     run = RunFolder(tmp_path / "run")
     train(composed("model=bert_mlm", f"backbone.name={tiny_bert}", f"cache={tmp_path / 'cache'}", *small), run)
     exported(run.path, tmp_path / "out")
+    assert front_matter(tmp_path / "out") == {"library_name": "transformers", "pipeline_tag": "fill-mask"}
     fill = run_card(tmp_path / "out", monkeypatch, tmp_path)["fill"]
     (expected,) = Predictor.load(run.path).fill("The film was [MASK].", top=5)
     found = [(guess["token_str"], guess["score"]) for guess in fill("The film was [MASK].")]
