@@ -97,6 +97,14 @@ def random_classifier(folder: Path, architecture: str, pooling: str, space: Labe
     return network.eval()
 
 
+def random_original(folder: Path, architecture: str, pooling: str, space: LabelSpace, data: Data) -> formats.Original:
+    network = random_classifier(folder, architecture, pooling, space)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    result = {"objective": space.objective, "labels": list(space.names)}
+    predictor: Any = SimpleNamespace(network=network, tokenizer=tokenizer, result=result, data=data, thresholds=None)
+    return formats.Original(RunFolder(folder), None, predictor)
+
+
 @pytest.mark.parametrize(
     ("architecture", "pooling"),
     [
@@ -121,14 +129,9 @@ def test_a_pipeline_computes_what_the_run_does(
     backbone_folder: Callable[[str], Path],
     tmp_path: Path,
 ) -> None:
-    folder = backbone_folder(architecture)
-    network = random_classifier(folder, architecture, pooling, space)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    result = {"objective": space.objective, "labels": list(space.names)}
-    predictor: Any = SimpleNamespace(network=network, tokenizer=tokenizer, result=result, data=data, thresholds=None)
-    original = formats.Original(RunFolder(tmp_path / "run"), None, predictor)
+    original = random_original(backbone_folder(architecture), architecture, pooling, space, data)
     original.save_tokenizer(tmp_path)
-    assert native.write_classifier(tmp_path, network, None)
+    assert native.write_classifier(tmp_path, original.network, None)
     found = native.read_classifier(tmp_path, space.names, original.samples)
     assert original.probabilities.std(0).min() > 5e-4
     torch.testing.assert_close(found, original.probabilities, atol=1e-5, rtol=0)
