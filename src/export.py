@@ -38,7 +38,7 @@ class Options(Section):
     run: Annotated[str, Field(min_length=1)]
     sweep_folder: str | None
     output: Annotated[str, Field(min_length=1)]
-    format: Literal["huggingface", "onnx", "safetensors"]
+    format: Literal["huggingface", "sentence-transformers", "onnx", "safetensors"]
     int8: bool
     evidence: Annotated[str, Field(min_length=1)] | None
     push: Annotated[str, Field(min_length=1)] | None
@@ -78,22 +78,14 @@ def export(cfg: DictConfig) -> list[str]:
     if options.push:
         check_push(options.push, options.private)
     predictor = Predictor.load(run.path, "float32", "cpu")
-    if predictor.result["objective"] == "mlm" and options.format != "huggingface":
-        raise UserError(
-            f"format={options.format} supports classifiers only; {run.path} is a masked language model.\n"
-            "Choose format=huggingface."
-        )
-    if predictor.data.windows and options.format == "onnx":
-        raise UserError(
-            f"format=onnx computes the logits of single sequences; {run.path} combines those of a text's windows.\n"
-            "Choose format=huggingface, whose load.py does."
-        )
+    _check_expressible(options, run, predictor)
     with _staged(options.folder) as folder:
         notes = _write(folder, run, predictor, options, evidence)
-        files = sorted(folder.iterdir())
+        files = sorted(file for file in folder.rglob("*") if file.is_file())
         for file in files:
             file.chmod(files[0].stat().st_mode)  # safetensors makes weights readable by their owner only
-    notes.append(f"Written: {options.output} ({', '.join(file.name for file in files)})")
+        names = [file.relative_to(folder).as_posix() for file in files]
+    notes.append(f"Written: {options.output} ({', '.join(names)})")
     if options.push:
         notes.append(push(options.folder, options.push, options.private))
     return notes
@@ -111,6 +103,23 @@ def _check(cfg: DictConfig) -> Options:
             "Install them: pip install -c constraints.txt -e '.[export]'"
         )
     return options
+
+
+def _check_expressible(options: Options, run: RunFolder, predictor: Predictor) -> None:
+    if predictor.result["objective"] == "mlm" and options.format != "huggingface":
+        raise UserError(
+            f"format={options.format} supports classifiers only; {run.path} is a masked language model.\n"
+            "Choose format=huggingface."
+        )
+    if predictor.data.windows and options.format == "onnx":
+        raise UserError(
+            f"format=onnx computes the logits of single sequences; {run.path} combines those of a text's windows.\n"
+            "Choose format=huggingface, whose load.py does."
+        )
+    if options.format == "sentence-transformers":
+        from src.exports.sentence_transformer import check_expressible
+
+        check_expressible(predictor.network, predictor.data.reading, run.path)
 
 
 @contextlib.contextmanager
@@ -148,8 +157,12 @@ def _write(
     if options.format == "onnx":
         kind, notes = formats.write_onnx(folder, original, options.opset, options.int8)
     else:
-        write = formats.write_huggingface if options.format == "huggingface" else formats.write_safetensors
-        kind, notes = write(folder, original)
+        writers = {
+            "huggingface": formats.write_huggingface,
+            "sentence-transformers": formats.write_sentence_transformers,
+            "safetensors": formats.write_safetensors,
+        }
+        kind, notes = writers[options.format](folder, original)
     write_card(folder, predictor.result, cfg, kind, notes, evidence)
     return notes
 

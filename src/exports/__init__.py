@@ -1,4 +1,5 @@
-"""Exports a finished run as a transformers pipeline, ONNX or safetensors, with a model card; pushes it to the hub."""
+"""Exports a finished run for transformers, sentence-transformers or ONNX, or as safetensors, with a model card; pushes
+it to the hub."""
 
 __all__ = [
     "card",
@@ -8,5 +9,7 @@ __all__ = [
     "native",
     "onnx_model",
     "pushing",
+    "sentence_transformer",
     "standalone",
+    "usage",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -13,6 +13,7 @@ from src.config.data import Data
 from src.config.validation import check
 from src.config.values import flat
 from src.errors import SHOWN, listed
+from src.exports.usage import Kind, how
 from src.freezing.strategy import percent
 from src.pages import markdown
 
@@ -20,97 +21,13 @@ if TYPE_CHECKING:
     from src.exports.cross_validation import CrossValidation
     from src.statistics.intervals import Interval
 
-Kind = Literal["pipeline", "fill-mask", "loader", "weights", "onnx"]  # how the exported folder is loaded
-
-
-LIBRARIES = {"onnx": "onnx", "weights": "safetensors"}  # the others need transformers
-
-
-HOW: dict[str, str] = {
-    "pipeline": """\
-from transformers import pipeline
-
-classify = pipeline("text-classification", model=".", truncation=True, top_k=None)
-print(classify(["A text."]))""",
-    "pipeline, multilabel": """\
-from transformers import pipeline
-
-classify = pipeline("text-classification", model=".", truncation=True, top_k=None)
-thresholds = classify.model.config.thresholds
-for scores in classify(["A text."]):
-    print([scored for scored in scores if scored["score"] >= thresholds[scored["label"]]])""",
-    "pipeline, regression": """\
-from transformers import pipeline
-
-predict = pipeline("text-classification", model=".", truncation=True, top_k=None, function_to_apply="none")
-print(predict(["A text."]))  # a score is a number""",
-    "fill-mask": """\
-from transformers import pipeline
-
-fill = pipeline("fill-mask", model=".")
-print(fill(f"A {fill.tokenizer.mask_token} text."))""",
-    "loader": """\
-from load import load
-
-classify = load(".")
-print(classify(["A text."]))""",
-    "weights": """\
-from safetensors.torch import load_file
-
-weights = load_file("model.safetensors")  # encoder.… and head.…; config.json says what they are
-print({name: tuple(tensor.shape) for name, tensor in weights.items()})""",
-    "onnx": """\
-import json
-from pathlib import Path
-
-import numpy as np
-import onnxruntime
-from transformers import AutoTokenizer
-
-config = json.loads(Path("config.json").read_text(encoding="utf-8"))
-tokenizer = AutoTokenizer.from_pretrained(".")
-session = onnxruntime.InferenceSession("model.onnx")
-encoded = tokenizer(["A text."], truncation=True, padding=True, return_tensors="np")
-inputs = {given.name: encoded[given.name].astype(np.int64) for given in session.get_inputs()}
-(logits,) = session.run(["logits"], inputs)
-""",
-}
-
-
-# The texts in these, and the pairs instead of them.
-TEXTS = '["A text."]'
-PAIRS: dict[str, str] = {
-    "pipeline": '[{"text": "A text.", "text_pair": "Another."}]',
-    "loader": '[("A text.", "Another.")]',
-    "onnx": '["A text."], ["Another."]',
-}
-
-
-# How ONNX's inputs are made where some of the first and some of the last tokens of longer texts are read.
-ENCODED = 'tokenizer(["A text."], truncation=True, padding=True, return_tensors="np")'
-HEAD_TAIL = """\
-tokenizer.pad(
-    {"input_ids": [shortened(ids) for ids in tokenizer(["A text."], verbose=False)["input_ids"]]}, return_tensors="np"
-)"""
-SHORTENED = """\
-
-
-def shortened(ids):
-    begin = config["special_ends"][0] + config["first_tokens"]
-    most = config["max_length"]
-    return ids if len(ids) <= most else ids[:begin] + ids[begin - most :]
-
-
-tokenizer = """
-
-
-# How ONNX's logits become probabilities of `config["labels"]`.
-PROBABILITIES = {
-    "regression": "probabilities = logits  # the predicted numbers",
-    "multiclass": "exponents = np.exp(logits - logits.max(1, keepdims=True))\n"
-    "probabilities = exponents / exponents.sum(1, keepdims=True)",
-    "binary": "positive = 1 / (1 + np.exp(-logits))\nprobabilities = np.concatenate([1 - positive, positive], axis=1)",
-    "multilabel": 'probabilities = 1 / (1 + np.exp(-logits))  # predicted from its config["thresholds"] on',
+# What the hub offers to load the folder with; a folder with its own loader is of none.
+LIBRARIES = {
+    "pipeline": "transformers",
+    "fill-mask": "transformers",
+    "onnx": "onnx",
+    "weights": "safetensors",
+    "sentence-transformers": "sentence-transformers",
 }
 
 
@@ -149,20 +66,19 @@ def write_card(
         evidence: a cross-validation of the run's settings; None without one.
     """
     masked = result["objective"] == "mlm"
-    pairs = check(cfg).data.pairs
-    how = _how(kind, result["objective"], cfg).replace(TEXTS, PAIRS.get(kind, TEXTS) if pairs else TEXTS)
+    code = how(kind, result["objective"], check(cfg).data)
     title = {"mlm": "A masked language model", "regression": "A text regression"}.get(
         result["objective"], "A text classifier"
     )
     lines = [
         "---",
-        f"library_name: {LIBRARIES.get(kind, 'transformers')}",
+        *([f"library_name: {LIBRARIES[kind]}"] if kind in LIBRARIES else []),
         f"pipeline_tag: {'fill-mask' if masked else 'text-classification'}",
         "---",
         f"# {title}, trained with Thaw",
         "",
         *markdown.table(["what", "value"], list(_facts(result, cfg))),
-        *("", "## How to use it", "", "In this folder:", "", "```python", how, "```"),
+        *("", "## How to use it", "", "In this folder:", "", "```python", code, "```"),
         *("", "## Scores", "", "Of the best epoch, on texts that were not used for training:", ""),
         *markdown.table(["score", "validation", "test"], list(_scores(result["metrics"]))),
     ]
@@ -217,15 +133,6 @@ def _facts(result: Mapping[str, Any], cfg: DictConfig) -> Iterator[list[str]]:
 def _about_thresholds(cfg: DictConfig) -> Iterator[str]:
     how = "" if isinstance(check(cfg).threshold, float) else ", chosen on validation"
     yield f"A label is predicted from this probability on{how}. `load.py` does so; all else gives probabilities alone."
-
-
-def _how(kind: Kind, objective: str, cfg: DictConfig) -> str:
-    if kind == "onnx":
-        how = HOW[kind]
-        if check(cfg).data.truncation == "head_tail":
-            how = how.replace(ENCODED, HEAD_TAIL).replace("tokenizer = ", SHORTENED, 1)
-        return f"{how}{PROBABILITIES[objective]}\nprint(dict(zip(config['labels'], probabilities[0])))"
-    return HOW.get(f"{kind}, {objective}", HOW[kind])
 
 
 def _scores(metrics: Mapping[str, Mapping[str, float | None]]) -> Iterator[list[str]]:

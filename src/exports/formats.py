@@ -20,8 +20,9 @@ from src.datamodules.pieces import special_ends
 from src.datamodules.ragged import Batch
 from src.datamodules.tokenizing import read_tokens
 from src.errors import UserError
-from src.exports import native, onnx_model, standalone
-from src.exports.card import Kind, backbone_name
+from src.exports import native, onnx_model, sentence_transformer, standalone
+from src.exports.card import backbone_name
+from src.exports.usage import Kind
 from src.models.adapters import merge_adapters
 from src.models.heads import probabilities
 from src.models.networks import fold_temperature, reads_types
@@ -183,6 +184,15 @@ def write_safetensors(folder: Path, original: Original) -> Written:
     standalone.write_weights(folder, original.network, original.cfg.model, original.about)
     original.check(standalone.read_back(folder, original.samples), original.probabilities, EXACT)
     return "weights", []
+
+
+def write_sentence_transformers(folder: Path, original: Original) -> Written:
+    """Writes the modules of a sentence-transformers model."""
+    thresholds = original.result.get("thresholds")
+    sentence_transformer.write(folder, original.network, original.reading.max_length, thresholds)
+    found = sentence_transformer.read_back(folder, original.samples)
+    original.check(probabilities(found, original.result["objective"]), original.probabilities, EXACT)
+    return "sentence-transformers", []
 
 
 def write_onnx(folder: Path, original: Original, opset: int, int8: bool) -> Written:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from jaxtyping import Float
@@ -69,22 +69,27 @@ def write_classifier(folder: Path, network: Network, thresholds: dict[str, float
     """
     from transformers import AutoModelForSequenceClassification
 
-    layout, head, names = CLASSIFIERS.get(network.encoder.config.model_type), network.head, network.space.names
+    layout, head = CLASSIFIERS.get(network.encoder.config.model_type), network.head
     if layout is None or not isinstance(head, LinearHead) or head.pooling != layout.pooling:
         return False
-    if layout.pooling == "cls" and 2 * len(names) > head.linear.in_features:
+    if layout.pooling == "cls" and 2 * len(network.space.names) > head.linear.in_features:
         return False
-    settings: Any = _settings(network)
-    settings.id2label = dict(enumerate(names))
-    settings.label2id = {name: index for index, name in enumerate(names)}
-    settings.problem_type = PROBLEMS.get(network.space.objective, "single_label_classification")
-    if thresholds:
-        settings.thresholds = thresholds
     model_class: Any = AutoModelForSequenceClassification
-    model = model_class.from_config(settings)
+    model = model_class.from_config(described(network, thresholds))
     model.load_state_dict(_classifier_state(network, layout, model.base_model_prefix))
     model.save_pretrained(folder)
     return True
+
+
+def described(network: Network, thresholds: dict[str, float] | None) -> PretrainedConfig:
+    """Returns the encoder's config with the labels, the kind of task and, where labels have them, the thresholds."""
+    settings: Any = _settings(network)
+    settings.id2label = dict(enumerate(network.space.names))
+    settings.label2id = {name: index for index, name in enumerate(network.space.names)}
+    settings.problem_type = PROBLEMS.get(network.space.objective, "single_label_classification")
+    if thresholds:
+        settings.thresholds = thresholds
+    return cast("PretrainedConfig", settings)
 
 
 def _settings(network: Network) -> PretrainedConfig:
@@ -93,14 +98,20 @@ def _settings(network: Network) -> PretrainedConfig:
     return AutoConfig.for_model(**plain_settings(network.encoder))
 
 
+def linear_in_units(network: Network) -> tuple[Float[Tensor, "outputs width"], Float[Tensor, " outputs"]]:
+    """Returns weight and bias of a linear head; in regression, those that give numbers in the units of the targets."""
+    linear: Any = network.head.linear
+    weight, bias = linear.weight.detach(), linear.bias.detach()
+    if not network.space.is_regression:
+        return weight, bias
+    std, mean = weight.new_tensor(network.space.std), weight.new_tensor(network.space.mean)
+    return weight * std[:, None], bias * std + mean
+
+
 def _classifier_state(network: Network, layout: Layout, prefix: str) -> dict[str, Tensor]:
     """Returns the weights with the names of the transformers classifier."""
     state = {f"{prefix}.{name}": tensor for name, tensor in network.encoder.state_dict().items()}
-    linear: Any = network.head.linear
-    weight, bias = linear.weight.detach(), linear.bias.detach()
-    if network.space.is_regression:
-        std, mean = weight.new_tensor(network.space.std), weight.new_tensor(network.space.mean)
-        weight, bias = weight * std[:, None], bias * std + mean
+    weight, bias = linear_in_units(network)
     if network.space.objective == "binary":
         # Softmax over the logits 0 and z is the sigmoid of z.
         weight, bias = (torch.cat([torch.zeros_like(tensor), tensor]) for tensor in (weight, bias))

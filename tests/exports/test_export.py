@@ -20,6 +20,7 @@ import pyarrow.parquet
 import pytest
 import torch
 import transformers
+import yaml
 from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 
@@ -68,6 +69,12 @@ def probabilities(run: RunFolder, texts: list[Text]) -> torch.Tensor:
     return torch.tensor([[row[label] for label in labels] for row in rows])
 
 
+def front_matter(folder: Path) -> dict[str, str]:
+    """What the hub reads of the model card."""
+    found: dict[str, str] = yaml.safe_load((folder / "README.md").read_text().split("---\n")[1])
+    return found
+
+
 def card_code(folder: Path) -> str:
     (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
     return code
@@ -88,6 +95,14 @@ def random_classifier(folder: Path, architecture: str, pooling: str, space: Labe
         if parameter.ndim == 2:  # texts differ more than they do by the small weights that pretraining starts from
             torch.nn.init.normal_(parameter, std=0.5)
     return network.eval()
+
+
+def random_original(folder: Path, architecture: str, pooling: str, space: LabelSpace, data: Data) -> formats.Original:
+    network = random_classifier(folder, architecture, pooling, space)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    result = {"objective": space.objective, "labels": list(space.names)}
+    predictor: Any = SimpleNamespace(network=network, tokenizer=tokenizer, result=result, data=data, thresholds=None)
+    return formats.Original(RunFolder(folder), None, predictor)
 
 
 @pytest.mark.parametrize(
@@ -114,14 +129,9 @@ def test_a_pipeline_computes_what_the_run_does(
     backbone_folder: Callable[[str], Path],
     tmp_path: Path,
 ) -> None:
-    folder = backbone_folder(architecture)
-    network = random_classifier(folder, architecture, pooling, space)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    result = {"objective": space.objective, "labels": list(space.names)}
-    predictor: Any = SimpleNamespace(network=network, tokenizer=tokenizer, result=result, data=data, thresholds=None)
-    original = formats.Original(RunFolder(tmp_path / "run"), None, predictor)
+    original = random_original(backbone_folder(architecture), architecture, pooling, space, data)
     original.save_tokenizer(tmp_path)
-    assert native.write_classifier(tmp_path, network, None)
+    assert native.write_classifier(tmp_path, original.network, None)
     found = native.read_classifier(tmp_path, space.names, original.samples)
     assert original.probabilities.std(0).min() > 5e-4
     torch.testing.assert_close(found, original.probabilities, atol=1e-5, rtol=0)
@@ -169,6 +179,7 @@ def test_an_exported_run_is_a_pipeline_with_merged_adapters(
     assert str(tmp_path) not in "".join(file.read_text() for file in out.glob("*.json"))
     classify = run_card(out, monkeypatch, tmp_path)["classify"]
     assert classify.tokenizer.model_max_length == 32
+    assert front_matter(out) == {"library_name": "transformers", "pipeline_tag": "text-classification"}
     found = [{scored["label"]: scored["score"] for scored in scores} for scores in classify(list(SAMPLES))]
     shown = torch.tensor([[row[label] for label in result["labels"]] for row in found])
     torch.testing.assert_close(shown, probabilities(run, list(SAMPLES)), atol=1e-5, rtol=0)
@@ -344,6 +355,18 @@ def test_the_card_states_what_the_result_states(run_tiny: Run, tmp_path: Path) -
     assert (rows["optimizer"], rows["trainer.max_epochs"], rows["model.pooling"]) == ("AdamW", "2", "mean")
 
 
+@pytest.mark.parametrize(
+    ("format", "library"), [("huggingface", {}), *((name, {"library_name": name}) for name in ("onnx", "safetensors"))]
+)
+def test_the_card_names_no_library_that_cannot_load_the_folder(
+    format: str, library: dict[str, str], finished: RunFolder, tmp_path: Path
+) -> None:
+    exported(finished.path, tmp_path / "out", f"format={format}")
+    assert front_matter(tmp_path / "out") == {**library, "pipeline_tag": "text-classification"}
+    with pytest.raises(ValueError, match="Unrecognized model"):
+        transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
+
+
 def test_masked_words_are_filled_in_by_a_pipeline(
     tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -351,6 +374,7 @@ def test_masked_words_are_filled_in_by_a_pipeline(
     run = RunFolder(tmp_path / "run")
     train(composed("model=bert_mlm", f"backbone.name={tiny_bert}", f"cache={tmp_path / 'cache'}", *small), run)
     exported(run.path, tmp_path / "out")
+    assert front_matter(tmp_path / "out") == {"library_name": "transformers", "pipeline_tag": "fill-mask"}
     fill = run_card(tmp_path / "out", monkeypatch, tmp_path)["fill"]
     (expected,) = Predictor.load(run.path).fill("The film was [MASK].", top=5)
     found = [(guess["token_str"], guess["score"]) for guess in fill("The film was [MASK].")]

@@ -40,8 +40,9 @@ def told(run: RunFolder, output: Path, **values: Any) -> str:
     return str(raised.value)
 
 
-def test_the_folder_arrives_in_one_commit(finished: RunFolder, hub: Hub, tmp_path: Path) -> None:
-    lines = pushed(finished, tmp_path / "out")
+@pytest.mark.parametrize("format", ["huggingface", "sentence-transformers"])  # the latter has folders in the folder
+def test_the_folder_arrives_in_one_commit(finished: RunFolder, hub: Hub, tmp_path: Path, format: str) -> None:
+    lines = pushed(finished, tmp_path / "out", format=format)
     repository = hub.repositories["model", "org/model"]
     assert repository.private
     assert repository.head == files_of(tmp_path / "out")
