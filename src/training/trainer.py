@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -54,7 +55,8 @@ def build_trainer(
     from src.training.loggers import build_loggers
 
     chosen = settings.trainer
-    shown = chosen.enable_progress_bar and cfg.callbacks.get("progress") is not None
+    # Elsewhere, as in a file or a notebook, a bar is hundreds of lines; a line for each epoch is logged there.
+    shown = chosen.enable_progress_bar and cfg.callbacks.get("progress") is not None and sys.stdout.isatty()
     nodes = {name: node for name, node in cfg.callbacks.items() if node and (shown or name != "progress")}
     callbacks = [instantiate(node, f"callbacks.{name}") for name, node in nodes.items()]
     own = [Divergence(), Status(folder), Epochs(), RandomStates(), provenance, Ending(settings), Phases(settings)]
