@@ -65,7 +65,4 @@ def _problem(key: str, cause: BaseException) -> str:
             f"{key} cannot be built: {' '.join([first, *more[:1]])}\n"
             "Name a class that Python can import: of a module in the current folder, or in a folder of PYTHONPATH."
         )
-    return (
-        f"{key} cannot be built: {first}\n"
-        f"The comments in conf/{key.partition('.')[0]}/ explain its keys."
-    )
+    return f"{key} cannot be built: {first}\nThe comments in conf/{key.partition('.')[0]}/ explain its keys."
