@@ -57,7 +57,7 @@ def explain(cfg: DictConfig) -> Path:
     check_runs(runs, cfg.labels)
     texts = _given(cfg) if cfg.text is not None else read_file(user_path(cfg.input), cfg, runs[0])
     for run in runs:
-        check_kind(texts[0], check(run.saved_config()).data)
+        check_kind(texts[0], check(run.saved_config("network")).data)
     root = runs[0].path / "explanations"
     target = root / cfg.name if cfg.name else _unused(root, time.strftime("%Y-%m-%d_%H-%M-%S"))
     refuse_links([target.parent, target], runs[0].path)
@@ -220,7 +220,7 @@ def read_file(file: Path, cfg: DictConfig, run: RunFolder) -> list[Text]:
     Raises:
         UserError: the file cannot be read, lacks a column, or a row has no text.
     """
-    data = check(run.saved_config()).data
+    data = check(run.saved_config("network")).data
     marks = cfg.delimiter and delimiter(cfg.delimiter)
     layout = Layout.like(data, cfg.header, cfg.quoting, marks, cfg.encoding and encoding(cfg.encoding))
     table = first_rows(file, int(cfg.limit), layout)

@@ -151,7 +151,7 @@ def _write(
     from src.exports import formats
     from src.exports.card import write_card
 
-    cfg = run.saved_config()
+    cfg = run.saved_config("network")
     original = formats.Original(run, cfg, predictor)
     original.save_tokenizer(folder)
     if options.format == "onnx":

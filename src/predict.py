@@ -62,7 +62,7 @@ def predict(cfg: DictConfig) -> None:
     folder = find_run(options.run, options.sweep_folder)
     if options.text is not None:
         text = options.text if options.pair is None else (options.text, options.pair)
-        check_kind(text, check(folder.saved_config()).data)
+        check_kind(text, check(folder.saved_config("network")).data)
         print(format_prediction(Predictor.load(folder.path, options.precision), text, options.top))
         return
     label_file(folder, options)

@@ -18,6 +18,7 @@ import hydra
 from omegaconf import DictConfig, open_dict
 
 from src.cli import fail, run_command
+from src.config.folder import CONF
 from src.config.validation import check_references
 from src.errors import UserError
 from src.files.ranks import is_main_process
@@ -27,6 +28,7 @@ from src.runs.folder import RunFolder
 from src.runs.moved_names import with_current_names
 from src.runs.new_folder import given_folder, own_folder
 from src.runs.resuming import resumed
+from src.runs.saved_config import trust
 from src.sweeps.folders import with_folder
 from src.sweeps.jobs import is_sweep_job, run_job
 from src.sweeps.multirun import compared
@@ -56,6 +58,7 @@ def train(cfg: DictConfig, folder: RunFolder) -> Result:
     """
     check_references(cfg)
     cfg = with_current_names(cfg)
+    trust(cfg, CONF)
     if os.environ.get("SLURM_RESTART_COUNT", "0") != "0" and (folder.path / "config.yaml").exists():
         cfg.resume = cfg.resume or True  # the same job again, after it was put back into the queue
     if cfg.resume:

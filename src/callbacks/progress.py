@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,7 +42,7 @@ class Epochs(Callback):
         self.logged = len(pl_module.history)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.progress_bar_callback is None or not sys.stdout.isatty():
+        if trainer.progress_bar_callback is None:
             self._log(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -47,7 +47,7 @@ def stage_table(module: FreezableModule) -> str:
 
 def as_text(table: Table) -> str:
     """A table as the log and TensorBoard show it."""
-    console = Console(width=120, color_system=None)
+    console = Console(width=120, color_system=None, force_jupyter=False)
     with console.capture() as capture:
         console.print(table)
     return capture.get().rstrip()

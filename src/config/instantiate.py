@@ -15,19 +15,26 @@ from src.config.validation import value_problem
 from src.errors import UserError
 
 
-def instantiate(node: DictConfig, key: str, **arguments: Any) -> Any:
+def instantiate(node: DictConfig, key: str, kind: type[Any] = object, **arguments: Any) -> Any:
     """Returns the object that a section's `_target_` names, built with the section's values.
 
     Args:
         node: the section.
         key: of the section.
+        kind: a class that the object must be of.
         arguments: further arguments, which are not in the config.
 
     Raises:
-        UserError: the target cannot be imported, or does not accept a value.
+        UserError: the target cannot be imported, does not accept a value, or is of another kind.
     """
     with build_errors(key):
-        return hydra.utils.instantiate(node, **arguments)
+        built = hydra.utils.instantiate(node, **arguments)
+    if not isinstance(built, kind):
+        raise UserError(
+            f"{key}._target_ must name a {kind.__module__}.{kind.__name__}; {node._target_} is none.\n"
+            "Derive your class from it, or name another."
+        )
+    return built
 
 
 @contextlib.contextmanager
@@ -52,7 +59,10 @@ def build_errors(key: str) -> Iterator[None]:
 def _problem(key: str, cause: BaseException) -> str:
     if isinstance(cause, pydantic.ValidationError):
         return "\n".join(value_problem(".".join([key, *map(str, p["loc"])]), p) for p in cause.errors())
-    return (
-        f"{key} cannot be built: {(str(cause) or repr(cause)).splitlines()[0]}\n"
-        f"The comments in conf/{key.partition('.')[0]}/ explain its keys."
-    )
+    first, *more = (str(cause) or repr(cause)).splitlines()
+    if first.startswith("Error loading"):  # the next line says why
+        return (
+            f"{key} cannot be built: {' '.join([first, *more[:1]])}\n"
+            "Name a class that Python can import: of a module in the current folder, or in a folder of PYTHONPATH."
+        )
+    return f"{key} cannot be built: {first}\nThe comments in conf/{key.partition('.')[0]}/ explain its keys."

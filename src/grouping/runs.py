@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import hydra
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
+from src.config.folder import CONF
 from src.config.values import flat
 from src.data.texts import COLUMNS, from_columns
 from src.errors import UserError, reason
@@ -19,6 +21,7 @@ from src.files.paths import user_path
 from src.runs.find import runs_in
 from src.runs.folder import RunFolder
 from src.runs.identity import IGNORED
+from src.runs.saved_config import is_built
 
 TARGET = "_target_"  # the key with the class or function that a section instantiates
 
@@ -114,21 +117,28 @@ def read_run(folder: RunFolder) -> Run:
         UserError: its config cannot be read.
     """
     try:
-        cfg = folder.saved_config()
+        cfg = folder.saved_config("reading")
     except UserError as error:
         raise UserError(f"{error}\nTo use the other runs, move {folder.path} elsewhere.") from None
     values = _values(cfg)
-    try:
-        strategy = str(hydra.utils.instantiate(cfg.freeze).name)
-    except (InstantiationException, AttributeError):  # the run has failed for this reason
-        strategy = str(cfg.freeze.get("_target_", "none")).rpartition(".")[2]
     repeat, fold, folds = (int(cfg.data.get(key) or least) for key, least in (("repeat", 0), ("fold", 0), ("folds", 1)))
     try:
         result, problem = _full_result(folder), ""
     except UserError:
         result, problem = None, folder.problem()
     trial = bool((cfg.get("race") or {}).get("trial"))
+    strategy = _strategy_name(cfg.freeze, result)
     return Run(folder, values, strategy, int(cfg.seed), result, problem, repeat, fold, folds, trial)
+
+
+def _strategy_name(section: DictConfig, result: Mapping[str, Any] | None) -> str:
+    """Returns what a strategy is called. Of one that may not be built only the run knows it, if it has finished."""
+    if is_built("freeze", section, CONF):
+        with contextlib.suppress(InstantiationException, AttributeError):  # the run has failed for this reason
+            return str(hydra.utils.instantiate(section).name)
+    elif result is not None:
+        return str(result["strategy"])
+    return str(section.get(TARGET, "none")).rpartition(".")[2]
 
 
 def _full_result(folder: RunFolder) -> dict[str, Any]:
@@ -170,7 +180,7 @@ def _values(cfg: DictConfig) -> dict[str, str]:
     values[f"pretrain.{TARGET}"] = "mlm first" if content.get("pretrain") else "no mlm"
     if pretrained := values.get("backbone.run"):
         try:
-            pretraining = _values(RunFolder(user_path(pretrained)).saved_config())
+            pretraining = _values(RunFolder(user_path(pretrained)).saved_config("reading"))
         except UserError:  # it no longer exists
             return values
         del values["backbone.run"]

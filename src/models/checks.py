@@ -66,7 +66,7 @@ def read_config(cfg: DictConfig) -> tuple[RunConfig, Strategy]:
         problems.append(str(error))
     try:
         if isinstance(cfg.freeze, DictConfig) and not OmegaConf.missing_keys(cfg.freeze):
-            strategy = instantiate(cfg.freeze, "freeze")
+            strategy = instantiate(cfg.freeze, "freeze", Strategy)
     except UserError as error:
         problems.append(str(error))
     except OmegaConfBaseException:

@@ -90,7 +90,7 @@ def label_file(folder: RunFolder, options: Options) -> None:
     for file in matched(source, "input"):
         if file != STDIN and target.exists() and file.exists() and target.samefile(file):
             raise UserError(f"output must be another file than input; both are {file}.\nChoose another: output=…")
-    trained = check(folder.saved_config()).data
+    trained = check(folder.saved_config("network")).data
     layout = Layout.like(trained, options.header, options.quoting, options.delimiter, options.encoding)
     tables = stream_tables(source, ROWS, layout)
     first = next(tables)  # problems of the file are reported before a model is loaded

@@ -77,7 +77,7 @@ class Predictor:
         folder = RunFolder(Path(path))
         result = folder.read_result()
         folder.check_weights(result)
-        cfg = folder.saved_config()
+        cfg = folder.saved_config("network")
         check(cfg)
         if cfg.pretrain:
             cfg = stage_configs(cfg, folder)[1]

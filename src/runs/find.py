@@ -61,7 +61,7 @@ def find_run(name: str, sweep: str | None = None) -> RunFolder:
         raise UserError(f"run={name} needs a finished run; {root} has none.\nTrain one, or give a folder: run=FOLDER.")
     if name == "latest":
         return max(finished, key=lambda folder: (folder.path / "result.json").stat().st_mtime)
-    metrics = sorted({str(folder.saved_config().monitor.metric) for folder in finished})
+    metrics = sorted({str(folder.saved_config("reading").monitor.metric) for folder in finished})
     if len(metrics) > 1:
         different = f"run=best needs runs that monitor the same metric; those in {root} monitor {', '.join(metrics)}"
         raise UserError(f"{different}.\nName one: run=FOLDER.")

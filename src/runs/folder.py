@@ -150,11 +150,15 @@ class RunFolder:
             "Wait for it, stop it, or start another run."
         )
 
-    def saved_config(self) -> DictConfig:
-        """Returns the config of this run. It may come from elsewhere, so it may only build what conf/ builds.
+    def saved_config(self, use: saved_config.Use = "training") -> DictConfig:
+        """Returns the config of this run. It may come from elsewhere, so it may only build what conf/ builds, or what
+        the user trusts.
+
+        Args:
+            use: what is done with it; what this does not build is not refused.
 
         Raises:
-            UserError: it is missing, cannot be read, or names a `_target_` that conf/ does not.
+            UserError: it is missing, cannot be read, or would build something else.
         """
         file = self.path / "config.yaml"
         try:
@@ -174,7 +178,7 @@ class RunFolder:
                 f"{file} must be the config of a run; it is not a mapping.\n"
                 "Copy the run folder again from where it was trained."
             )
-        return saved_config.checked(config, self.path, CONF)
+        return saved_config.checked(config, self.path, CONF, use)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -260,7 +264,7 @@ class RunFolder:
 
     def monitored(self) -> float | None:
         """Returns the best value of the monitored metric; None if it is not in the result."""
-        return monitored_value(self.read_result(), str(self.saved_config().monitor.metric))
+        return monitored_value(self.read_result(), str(self.saved_config("reading").monitor.metric))
 
     def log_handler(self) -> logging.Handler:
         """Returns a handler that appends log records to train.log."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -19,6 +20,23 @@ from src.runs.moved_names import with_current_names
 
 # The sections from which something is built; also below `pretrain`.
 BUILT = re.compile(r"model|freeze|optimizer|scheduler\.schedule|trainer|(?:logger|callbacks)\.\w+")
+
+
+Use = Literal["training", "network", "reading"]  # what is done with a saved config
+
+
+# The sections from which each use builds nothing, and what is in them.
+UNBUILT = {
+    "training": re.compile(r"(?!)"),
+    "network": re.compile(r"(?:pretrain\.)?(?:callbacks|logger)\b.*"),
+    "reading": re.compile(r".*"),
+}
+
+
+TARGET = "_target_"
+
+
+TRUST = "THAW_TRUST"  # environment variable: classes of the user's own, by their full names with commas between
 
 
 WORD = re.compile(r"_\w*_")  # keys with a meaning for Hydra, such as _target_
@@ -114,16 +132,18 @@ def is_outside(value: Any) -> bool:
     return isinstance(value, str) and bool(OUTSIDE.search(value))
 
 
-def checked(config: DictConfig, folder: Path, conf: Path) -> DictConfig:
+def checked(config: DictConfig, folder: Path, conf: Path, use: Use) -> DictConfig:
     """Returns the config of a run folder, checked and with defaults for missing keys.
 
     Args:
         config: as it was read; it may be modified.
         folder: of the run; becomes the config's `run`.
         conf: the folder of the config groups, whose files define what may be built.
+        use: what is done with it: nothing but reading, building the network, or training.
 
     Raises:
-        UserError: it is not the config of a run, or would build what no file in conf/ builds in that section.
+        UserError: it is not the config of a run, or this use would build what no file in conf/ builds in that section
+            and the user does not trust.
     """
     source, found = folder / "config.yaml", with_current_names(as_read(config))
     found["run"] = str(folder)
@@ -134,7 +154,11 @@ def checked(config: DictConfig, folder: Path, conf: Path) -> DictConfig:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{source} must be the config of a run; it has an invalid reference: {reason}.") from None
     _check_shape(content, source)
-    check_words(content, str(source), conf)
+    if foreign := _foreign(content, conf, use):
+        raise UserError(
+            f"{source} must only build what the files in conf/ build; it names {', '.join(sorted(foreign))}.\n"
+            f"Classes of your own are built if the environment variable {TRUST} names them: MODULE.CLASS,MODULE.CLASS."
+        )
     # Runs of earlier versions lack keys that were added later; the defaults are what they did.
     found["data"] = OmegaConf.merge(DATA_DEFAULTS, found["data"])
     found["trainer"] = OmegaConf.merge(TRAINER_DEFAULTS, found["trainer"])
@@ -166,24 +190,43 @@ def _is_reference(value: Any) -> bool:
     return isinstance(value, str) and "${" in value
 
 
-def check_words(content: Any, source: str, conf: Path) -> None:
-    """Checks that all keys with a meaning for Hydra have values that a file of the same section in conf/ has.
+def is_built(name: str, section: DictConfig, conf: Path) -> bool:
+    """Returns whether what a section of a saved config names may be built."""
+    return not _foreign({name: OmegaConf.to_container(section, resolve=True)}, conf, "training")
 
-    Raises:
-        UserError: one has not.
-    """
-    foreign = []
+
+def _foreign(content: Any, conf: Path, use: Use) -> list[str]:
+    """Returns the keys with a meaning for Hydra that would be built from, with values that no file of the same section
+    in conf/ has, and that are no trusted class."""
+    found = []
     for place, key, value in _values(content):
-        if WORD.fullmatch(key):
+        if WORD.fullmatch(key) and not UNBUILT[use].fullmatch(place):
             section = place.removeprefix("pretrain.")
             shown = str(value).lower() if isinstance(value, bool) else str(value)
-            if not BUILT.fullmatch(section) or (key, shown) not in _words(conf / section.partition(".")[0]):
-                foreign.append(f"{shown} ({place}.{key})")
-    if foreign:
-        raise UserError(
-            f"{source} must only build what the files in conf/ build; it names {', '.join(sorted(foreign))}.\n"
-            "If you trust it, add a file that names it to the folder of its section in conf/."
-        )
+            known = (key, shown) in _words(conf / section.partition(".")[0]) or (key == TARGET and shown in _trusted())
+            if not (known and BUILT.fullmatch(section)):
+                found.append(f"{shown} ({place}.{key})")
+    return found
+
+
+def _trusted() -> frozenset[str]:
+    return frozenset(name for name in os.environ.get(TRUST, "").replace(" ", "").split(",") if name)
+
+
+def trust(config: DictConfig, conf: Path) -> None:
+    """Lets this process and those that it starts build what a config of the user's own names, also from saved configs.
+
+    Args:
+        config: from the command line or a program, never from a run folder.
+        conf: the folder of the config groups.
+    """
+    named = set()
+    for place, key, value in _values(OmegaConf.to_container(config, resolve=True)):
+        section = place.removeprefix("pretrain.")
+        if key == TARGET and BUILT.fullmatch(section) and (key, value) not in _words(conf / section.partition(".")[0]):
+            named.add(str(value))
+    if new := named - _trusted():
+        os.environ[TRUST] = ",".join(sorted(new | _trusted()))
 
 
 @functools.cache

@@ -28,6 +28,7 @@ from src.errors import UserError
 from src.runs.find import runs_in
 from src.runs.folder import JOB, RunFolder
 from src.runs.identity import config_hash
+from src.runs.saved_config import trust
 from src.runs.write_guard import changeable
 from src.sweeps.checking import refuse_shared_mistakes
 from src.sweeps.folders import WARNINGS
@@ -65,6 +66,7 @@ def run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
     Raises:
         UserError: the folder is outside of the sweep's folder.
     """
+    trust(cfg, CONF)  # by the job too, which may resume what it has begun
     root = Path(os.path.relpath(HydraConfig.get().sweep.dir))
     if root.resolve() not in folder.path.resolve().parents:
         folder.discard_if_empty()
@@ -102,7 +104,7 @@ def _train(cfg: DictConfig, folder: RunFolder, resume: bool) -> tuple[int, str]:
     """Trains in a process of its own; returns its exit code and the last lines of its standard error."""
     hydra = HydraConfig.get()
     given = [o for o in hydra.overrides.task if not o.startswith(("run=", "resume="))]
-    overrides = ["resume=true", *changeable(folder.saved_config(), given)] if resume else given
+    overrides = ["resume=true", *changeable(folder.saved_config("reading"), given)] if resume else given
     arguments = [*config_folders(), *overrides, f"run={quoted(str(folder.path))}", "hydra.mode=RUN"]
     jobs = int(os.environ[JOBS].split()[0]) if JOBS in os.environ else 1
     warm = is_launcher(hydra, "BasicLauncher", "JoblibLauncher")  # others start one process per job as it is
@@ -150,7 +152,7 @@ def _job_folder(cfg: DictConfig, folder: RunFolder, root: Path) -> RunFolder:
     """Returns the folder in the sweep with this job's config, or the first free number from the launcher's on."""
     wanted, taken = config_hash(cfg), {run.path: run for run in runs_in(root)}
     for run in taken.values():
-        if config_hash(run.saved_config()) == wanted:
+        if config_hash(run.saved_config("reading")) == wanted:
             return run
     number = int(folder.name) if folder.name.isdecimal() else 0
     while folder.path.with_name(str(number)) in taken:

@@ -157,4 +157,4 @@ def _launch(jobs: Sequence[Job], root: Path, launch: Launch) -> None:
 
 def _folders(root: Path) -> dict[str, RunFolder]:
     """Returns the folders of the runs by the hash of their config."""
-    return {config_hash(folder.saved_config()): folder for folder in runs_in(root)}
+    return {config_hash(folder.saved_config("reading")): folder for folder in runs_in(root)}

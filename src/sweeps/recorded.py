@@ -34,7 +34,7 @@ def recorded(arms: Mapping[str, Sequence[str]], metric: str, cost: Cost, root: P
     Raises:
         UserError: there are no runs, or what they have left cannot be read.
     """
-    runs = {config_hash(run.folder.saved_config()): run for run in read_runs(root)}
+    runs = {config_hash(run.folder.saved_config("reading")): run for run in read_runs(root)}
     known = {identity for arm in arms.values() for identity in arm}
     groups = group([run for identity, run in runs.items() if identity in known], mixed=True)
     scores = _scores(groups, metric)
@@ -68,7 +68,7 @@ def tried(arms: Sequence[Mapping[str, str]], metric: str, cost: Cost, root: Path
     Raises:
         UserError: what the runs have left cannot be read.
     """
-    runs = {config_hash(run.folder.saved_config()): run for run in read_runs(root)}
+    runs = {config_hash(run.folder.saved_config("reading")): run for run in read_runs(root)}
     ran = {hash_: _ran(run, _score(run, metric), cost) for hash_, run in runs.items() if run.trial and run.result}
     return [{setting: ran.get(identity) for setting, identity in trials.items()} for trials in arms]
 

@@ -28,6 +28,7 @@ REPEATED = (
 def importing_libraries() -> Iterator[None]:
     """Imports within are quicker, and Lightning stays quiet afterwards where the run logs the same."""
     first = "pytorch_lightning" not in sys.modules
+    warnings.filterwarnings("ignore", message="IProgress not found")  # in a notebook, of bars that are not used
     with without_garbage_collection():
         yield
         if first:  # in a later run of the same process this would keep what the run before has left

@@ -107,7 +107,7 @@ def build_loggers(cfg: DictConfig, strategy: Strategy, folder: RunFolder) -> lis
         if node.get("tracking_uri"):  # which also says where MLflow keeps files
             usual.pop("artifact_location", None)
         left_open = {key: value for key, value in usual.items() if node.get(key) is None}
-        built = instantiate(node, f"logger.{name}", **left_open)
+        built = instantiate(node, f"logger.{name}", Logger, **left_open)
         found.append(built if isinstance(built, TensorBoardLogger | CSVLogger) else Tolerant(built, str(name)))
     return found
 

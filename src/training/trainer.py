@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -44,6 +45,7 @@ def build_trainer(
         UserError: Lightning refuses a value, such as a number of devices that are not there.
     """
     import torch
+    from pytorch_lightning import Callback
 
     from src.callbacks.divergence import Divergence
     from src.callbacks.ending import Ending
@@ -54,9 +56,10 @@ def build_trainer(
     from src.training.loggers import build_loggers
 
     chosen = settings.trainer
-    shown = chosen.enable_progress_bar and cfg.callbacks.get("progress") is not None
+    # Elsewhere, as in a file or a notebook, a bar is hundreds of lines; a line for each epoch is logged there.
+    shown = chosen.enable_progress_bar and cfg.callbacks.get("progress") is not None and sys.stdout.isatty()
     nodes = {name: node for name, node in cfg.callbacks.items() if node and (shown or name != "progress")}
-    callbacks = [instantiate(node, f"callbacks.{name}") for name, node in nodes.items()]
+    callbacks = [instantiate(node, f"callbacks.{name}", Callback) for name, node in nodes.items()]
     own = [Divergence(), Status(folder), Epochs(), RandomStates(), provenance, Ending(settings), Phases(settings)]
     arguments = {
         **{name: getattr(chosen, name) for name in Switches.model_fields.keys() - HANDLED},

@@ -145,11 +145,11 @@ def test_steps_that_a_float16_scaler_leaves_out_are_no_divergence(
     # As on a GPU: the config asks for 16-mixed, which Lightning has on processors only when it is made by hand.
     real = trainers.instantiate
 
-    def instantiate(node: Any, key: str, **given: Any) -> Any:
+    def instantiate(node: Any, key: str, kind: type[Any] = object, **given: Any) -> Any:
         if key == "trainer":
             plugin = MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", init_scale=scale))
             given |= {"precision": None, "plugins": [*given["plugins"], plugin]}
-        return real(node, key, **given)
+        return real(node, key, kind, **given)
 
     monkeypatch.setattr(trainers, "instantiate", instantiate)
     monkeypatch.setattr("src.train.check_device", lambda cfg: None)

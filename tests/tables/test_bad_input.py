@@ -422,6 +422,17 @@ CONFIG: dict[str, tuple[Any, ...]] = {
     "optimizer": ("optimizer cannot be built: .*os.system", "optimizer._target_=os.system"),
     "schedule": ("scheduler cannot be built", "scheduler.schedule._target_=src.modules.optimizers.none"),
     "head": ("model cannot be built", "model._target_=os.system"),
+    "module that is nowhere": (
+        "No module named 'nowhere'.*\n.* in a folder of PYTHONPATH",
+        "freeze._target_=nowhere.S",
+    ),
+    "no strategy": (
+        r"freeze\._target_ must name a src\.freezing\.\S+Strategy; fractions",
+        "freeze._target_=fractions.Fraction",
+        "~freeze.reinit_top",
+    ),
+    "no callback": (r"callbacks\.x\._target_ must name a \S+Callback; builtins", "+callbacks.x._target_=builtins.list"),
+    "no logger": (r"logger\.x\._target_ must name a \S+Logger; builtins", "+logger.x._target_=builtins.list"),
     "pretrain": ("pretrain must hold sections", "pretrain=3"),
     "pretrain without masks": ("pretrain must be masked language", "pretrain={model:{}}"),
     "resume nothing": (r"^run must be the folder of a run; it has no config\.yaml", "resume=true"),

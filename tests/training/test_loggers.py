@@ -92,7 +92,7 @@ def test_a_server_of_mlflow_keeps_its_own_files(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     built: list[dict[str, Any]] = []
     monkeypatch.setattr(loggers, "PACKAGES", {})
-    monkeypatch.setattr(loggers, "instantiate", lambda node, key, **given: built.append(given) or Service())
+    monkeypatch.setattr(loggers, "instantiate", lambda node, key, kind, **given: built.append(given) or Service())
     for uri in ("http://server", None):
         cfg = OmegaConf.create(
             {"seed": 1, "resume": False, "logger": {"mlflow": {"_target_": "x.MLFlowLogger", "tracking_uri": uri}}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -231,8 +232,13 @@ def test_progress_and_summary_can_be_turned_off_and_on(
     run_tiny: Run,
     watch: Watch,  # noqa: F811
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shown = "callbacks.progress={_target_:src.callbacks.progress.Progress,refresh_rate:1}"
+    run_tiny(*SMALL, "trainer.max_epochs=1", shown, name="file")
+    assert watch.module.trainer.progress_bar_callback is None  # it would be hundreds of lines
+    assert "\nEpoch 1 of 1: " in capsys.readouterr().out
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     run_tiny(*SMALL, "trainer.max_epochs=1", shown, "trainer.enable_progress_bar=false", name="quiet")
     assert watch.module.trainer.progress_bar_callback is None
     assert "Trainable params" not in capsys.readouterr().out
