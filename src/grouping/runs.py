@@ -136,7 +136,7 @@ def _strategy_name(section: DictConfig, result: Mapping[str, Any] | None) -> str
     if is_built("freeze", section, CONF):
         with contextlib.suppress(InstantiationException, AttributeError):  # the run has failed for this reason
             return str(hydra.utils.instantiate(section).name)
-    elif result is not None:
+    elif result and "strategy" in result:
         return str(result["strategy"])
     return str(section.get(TARGET, "none")).rpartition(".")[2]
 

@@ -715,14 +715,15 @@ def test_other_data_is_refused_without_a_flag(made: Make) -> None:
     assert len(group(runs(last), mixed=True)) == 3
 
 
-def test_a_config_with_a_foreign_target_is_refused(made: Make) -> None:
+def test_a_foreign_target_is_read_and_never_built(made: Make, tmp_path: Path) -> None:
     last = made("freeze=all")
     file = last.path / "config.yaml"
     content: Any = OmegaConf.load(file)
-    content.freeze._target_ = "os.system"
+    content.freeze = {"_target_": "os.system", "command": f"touch {tmp_path / 'built'}"}
     file.write_text(OmegaConf.to_yaml(content))
-    with pytest.raises(UserError, match="must only build what the files in conf/ build"):
-        runs(last)
+    (run,) = runs(last)
+    assert run.strategy == "system"
+    assert not (tmp_path / "built").exists()
 
 
 @pytest.mark.slow
