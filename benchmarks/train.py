@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -145,19 +145,15 @@ def table(results: dict[str, Any]) -> str:
     """Returns a Markdown table: seconds, ratio of the medians, and accuracy over the seeds."""
     lines = ["| job | side | seconds | ratio | accuracy | seeds |", "| --- | --- | ---: | ---: | ---: | ---: |"]
     for name, sides in results.items():
-        base = [r["seconds"] for r in _others(sides)[0].values()]
+        compared = next((sides[side] for side in TRAINERS.values() if side in sides), {})  # at its best if that was run
+        base = [r["seconds"] for r in compared.values()]
         for side, found in sides.items():
             seconds = statistics.median(r["seconds"] for r in found.values())
             accuracies = [r["accuracy"] for r in found.values() if r["accuracy"] is not None]
-            ratio = f"{statistics.median(base) / seconds:.1f}x" if base and found is not _others(sides)[0] else ""
+            ratio = f"{statistics.median(base) / seconds:.1f}x" if base and found is not compared else ""
             accuracy = f"{statistics.mean(accuracies):.3f}" if accuracies else "not trained to the end"
             lines.append(f"| {name} | {side} | {seconds:.0f} | {ratio} | {accuracy} | {len(found)} |")
     return "\n".join(lines)
-
-
-def _others(sides: Mapping[str, Any]) -> list[Any]:
-    """Returns the results of the Trainer, at its best first."""
-    return [sides[side] for side in TRAINERS.values() if side in sides] or [{}]
 
 
 def draw(results: dict[str, Any], file: Path) -> None:

@@ -18,13 +18,11 @@ from src.config.monitor import IN_UNITS, MARGIN
 from src.config.race import Race
 from src.errors import UserError
 from src.runs.identity import config_hash
-from src.sweeps.combinations import key_of, race_of, suited
+from src.sweeps.combinations import COORDINATES, key_of, race_of, suited
 from src.sweeps.jobs import count_more
 from src.sweeps.racing import Arm, Job, run_race
 
-# The keys whose combinations are blocks, the last one changing first; those of all others are arms.
 FOLD = "data.fold"
-BLOCKS = ("seed", "data.repeat", FOLD)
 
 
 TRIAL_SEED = 1_000_000  # no seed that a block is likely to have, or to get later
@@ -53,8 +51,9 @@ class RaceSweeper(BasicSweeper):
             raise UserError("hydra/sweeper=race needs the keys of a race.\nChoose it with sweep=race.")
         parser = OverridesParser.create(config_loader=self._loader)
         given = {one.get_key_element(): one for one in parser.parse_overrides([*self._parse_config(), *arguments])}
-        blocks = self.split_arguments([given[key] for key in BLOCKS if key in given], None)[0]
-        combinations = self.split_arguments([one for key, one in given.items() if key not in BLOCKS], None)[0]
+        # The combinations of these keys are blocks, the last one changing first; those of all others are arms.
+        blocks = self.split_arguments([given[key] for key in COORDINATES if key in given], None)[0]
+        combinations = self.split_arguments([one for key, one in given.items() if key not in COORDINATES], None)[0]
         arms = [self._arm(one, combinations, blocks, race) for one in combinations]
         # Combinations with one config are one arm.
         arms = list({next(iter(arm.trials.values())).identity: arm for arm in arms}.values())

@@ -239,7 +239,7 @@ def _remarks(
         unequal = "" if len(tried) == 1 else " Unequal numbers of trials favour groups with more of them."
         found.append(f"Each group is its trial with the best validation score (number of trials: {counts}).{unequal}")
     if metric == "accuracy" and (least := building.majority(groups)) is not None:
-        found.append(f"Always the most frequent label has a test accuracy of {least:.3f}.")
+        found.append(f"Always predicting the most frequent label has a test accuracy of {least:.3f}.")
     if different := differing_settings(runs):
         found.append(f"These runs differ in {', '.join(different)}, so their test scores may not be comparable.")
     if changed := changed_backbones(runs):

@@ -84,8 +84,7 @@ def _refused(status: int, answer: str, what: str, local: str) -> UserError:
     if status == 401:
         return UserError(
             f"The hub must accept your token; it does not: {answer}.\n"
-            "Make a new one in the settings of your account and give it (HF_TOKEN=…, or hf auth login); public names "
-            "need none."
+            f"Make a new one in the settings of your account and give it ({TOKEN}); public names need none."
         )
     if status == 403:
         return UserError(

@@ -46,11 +46,11 @@ def phase_costs(phases: Sequence[Phase], begun: int, trained: Sequence[Sequence[
 
 def sweep_costs(rows: Sequence[tuple[str, int, Total]]) -> Table:
     """Returns a table of combinations: how many runs each has, and what they cost at most, without encoding."""
-    shown = aligned("runs of", "runs", "TFLOP a run", "time a run", "time of all")
+    timed = all(cost.training.seconds is not None for *_, cost in rows)
+    shown = aligned("runs of", "runs", "TFLOP a run", *(("time a run", "time of all") if timed else ()))
     for name, runs, cost in rows:
-        seconds = cost.training.seconds or 0.0
-        flops = f"{cost.training.flops / 1e12:.3g}"
-        shown.add_row(name, str(runs), flops, minutes(seconds), minutes(runs * seconds))
+        times = [minutes(count * (cost.training.seconds or 0.0)) for count in (1, runs) if timed]
+        shown.add_row(name, str(runs), f"{cost.training.flops / 1e12:.3g}", *times)
     return shown
 
 

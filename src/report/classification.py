@@ -59,7 +59,7 @@ def conclude(module: TextClassifier, corpus: Corpus, folder: RunFolder, settings
     scores = {name: module.score(found[name], thresholds) for name in ("validation", "test")}
     if space.objective != "multilabel":
         details["majority"] = most_frequent = majority(corpus)
-        said = f"Always {most_frequent['label']}, the most frequent label in training"
+        said = f"Always predicting {most_frequent['label']}, the most frequent label in training"
         notes.append(f"{said}, has a test accuracy of {most_frequent['accuracy']:.3f}.")
     details["per_label"] = per_label(decide(found["test"], module, thresholds), found["test"], space)
     if decided is not None:

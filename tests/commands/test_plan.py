@@ -203,6 +203,15 @@ def test_a_plan_of_a_race_counts_trials_and_what_suits_each_strategy(
     assert rows[-1][0].endswith("A race leaves out runs that cannot change its answer.")
 
 
+def test_a_plan_of_a_multirun_without_a_trial_has_no_times(
+    tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = [f"backbone.name={tiny_bert}", "model=bert_linear", f"cache={tmp_path}", "plan.trial=false"]
+    rows = planned(capsys, "-m", "freeze=none,all", "seed=1,2", *small)
+    assert rows[0] == ["runs of", "runs", "TFLOP a run"]
+    assert re.fullmatch(r"In all: 4 runs, at most \S+ TFLOP if they run one after the other, .*", rows[4][0])
+
+
 def test_a_search_has_no_plan(capsys: pytest.CaptureFixture[str]) -> None:
     said = refusal("plan", ["sweep=search", "freeze=all"], capsys)
     assert said.startswith("A search chooses values as it goes")

@@ -1,6 +1,6 @@
 """Draws what trains under each strategy, from the strategies themselves.
 
-python docs/_extensions/strategies_picture.py       # writes .github/images/strategies.png
+python docs/_pictures/strategies.py       # writes .github/images/strategies.png
 """
 
 from __future__ import annotations
