@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,10 +22,11 @@ from src.config.monitor import IN_UNITS, MARGIN, NOT_COMPARED
 from src.config.sections import Cost
 from src.errors import UserError, nearest
 from src.grouping.comparable import changed_backbones, differing_settings
-from src.grouping.groups import Group, number_at
+from src.grouping.groups import Group
 from src.grouping.runs import STRATEGY, Run
 from src.race.replay import Race
 from src.runs.folder import RunFolder
+from src.runs.results import peak_memory
 from src.statistics.best import AllPairs
 
 
@@ -189,13 +190,13 @@ def _baseline(groups: Sequence[Group], wanted: str | None) -> Group:
 def cost_of(runs: Sequence[Run], cost: Cost) -> float:
     """Returns what runs with a result cost on average: seconds or bytes, trained parameters, or, of predictions,
     parameters."""
-    keys: dict[Cost, tuple[str, ...]] = {
-        "time": ("seconds", "without_encoding"),
-        "memory": ("peak_memory_bytes",),
-        "parameters": ("parameters", "trainable"),
-        "inference": ("parameters", "total"),
+    numbers: dict[Cost, Callable[[Mapping[str, Any]], float]] = {
+        "time": lambda result: result["seconds"]["without_encoding"],
+        "memory": peak_memory,
+        "parameters": lambda result: result["parameters"]["trainable"],
+        "inference": lambda result: result["parameters"]["total"],
     }
-    return float(np.mean([number_at(run.result, keys[cost]) for run in runs]))
+    return float(np.mean([numbers[cost](run.result) for run in runs if run.result]))
 
 
 def _contrasts(

@@ -17,6 +17,7 @@ from src.freezing.words import trained
 from src.grouping.groups import Group
 from src.grouping.runs import Block, Run
 from src.runs.convergence import convergence
+from src.runs.results import peak_memory
 from src.statistics import significance
 from src.statistics.estimate import Components
 from src.statistics.intervals import Interval, mean_interval, paired_interval, ratio_interval, wilson
@@ -180,7 +181,7 @@ def _costs(group: Group, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]
         "epoch_seconds": _mean([r["seconds"]["fit"] / max(1, len(r["history"])) for r in results]),
         "seconds": _mean([r["seconds"]["without_encoding"] for r in results]),
         "encoding_seconds": float(sum(r["seconds"].get("encode", 0.0) for r in results)),
-        "memory": _mean([r["peak_memory_bytes"] for r in results]),
+        "memory": _mean([peak_memory(r) for r in results]),
         "checkpoint": _mean([_size(run) for run in group.complete]),
         "operations": None if None in flops else _mean([float(f) for f in flops if f is not None]),
     }

@@ -53,11 +53,11 @@ class Group:
     def values(self, *keys: str) -> dict[Block, float]:
         """Returns one number of the results by block, the mean over its folds; `keys` is its path in result.json."""
         return {
-            block: float(np.mean([number_at(run.result, keys) for run in runs])) for block, runs in self.blocks.items()
+            block: float(np.mean([_number_at(run.result, keys) for run in runs])) for block, runs in self.blocks.items()
         }
 
 
-def number_at(node: Any, keys: Sequence[str]) -> float:
+def _number_at(node: Any, keys: Sequence[str]) -> float:
     """Returns a number of a result; `keys` is its path in result.json."""
     for key in keys:
         node = node[key]

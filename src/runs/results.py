@@ -94,6 +94,17 @@ def monitored_value(result: Mapping[str, Any], metric: str) -> float | None:
     return None if value is None else float(value)
 
 
+def peak_memory(result: Mapping[str, Any]) -> int:
+    """Returns the bytes at the peak: of the GPU where the run had one, since that is what is scarce there, or of the
+    process.
+
+    Args:
+        result: the content of a result.json.
+    """
+    found: int = result.get("peak_gpu_memory_bytes") or result["peak_memory_bytes"]
+    return found
+
+
 def check_result(result: object, source: str) -> dict[str, Any]:
     """Validates the content of a result.json and returns it.
 

@@ -24,7 +24,7 @@ from omegaconf import OmegaConf
 from scipy import stats
 
 from src.comparison import plots
-from src.comparison.comparison import compare
+from src.comparison.comparison import compare, cost_of
 from src.comparison.differences import flips
 from src.comparison.pages import write_comparison
 from src.comparison.tables import FORMATS
@@ -163,6 +163,21 @@ def test_pretrain_then_classify_runs_are_compared_with_runs_without_pretraining(
     found = compare(groups, "accuracy", "no mlm", 0.01)
     assert (found.baseline, found.rows[0].name) == ("none (no mlm)", "none (mlm first)")
     assert found.rows[0].seconds == pytest.approx(200)  # of both stages
+
+
+def test_memory_is_that_of_the_gpu_where_runs_had_one(made: Make) -> None:
+    for seed in (1, 2, 3):
+        made("freeze=all", seed=seed)
+        last = made("freeze=none", seed=seed)
+    for run in runs(last):
+        assert run.result is not None
+        peak = 7_000 if run.strategy == "none" else 3_000
+        run.folder.write_json("result.json", {**run.result, "peak_gpu_memory_bytes": peak})
+    assert {row.name: row.memory for row in compare(group(runs(last)), "accuracy", None, 0.01).rows} == {
+        "none": 7_000,
+        "all": 3_000,
+    }
+    assert [cost_of([run], "memory") for run in runs(last)] == [3_000, 7_000] * 3
 
 
 def test_any_order_of_the_runs_gives_the_same_bytes(made: Make) -> None:
