@@ -58,6 +58,7 @@ def run_command(
             print(_choices(config_name) if config_name in GROUPED else _described(config_name))
         return
     _refuse_lists(sys.argv[1:])
+    _refuse_other_folder(sys.argv[1:])
     sys.argv = _for_hydra(sys.argv, dict.fromkeys(verbatim, quoted) | dict.fromkeys(paths, quoted_path))
     # With full errors Hydra raises exceptions instead of printing them and exiting with 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
@@ -77,6 +78,16 @@ def _refuse_lists(arguments: Sequence[str]) -> None:
     for key, _, value in (argument.partition("=") for argument in arguments):
         if value.startswith("[") and key not in OVERLAYS and key in _options(CONF):
             fail(f"{key} must be one of its options; got {value}.\nTo run each of them: -m {key}={value[1:-1]}.")
+
+
+def _refuse_other_folder(arguments: Sequence[str]) -> None:
+    """Exits where Hydra is to change the working directory, from which relative paths of configs are found."""
+    for argument in arguments:
+        if re.fullmatch(r"\+*hydra\.job\.chdir=(true|on|yes|y|1)", argument, re.IGNORECASE):
+            fail(
+                f"hydra.job.chdir must be false; got {argument}. Paths are relative to the folder in which the command "
+                "starts, and all files of a run are in its run folder.\nLeave it out; run=FOLDER names the run folder."
+            )
 
 
 def _described(config_name: str) -> str:

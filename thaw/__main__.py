@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import runpy
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +17,8 @@ def main() -> None:
     name, *arguments = sys.argv[1:] or ["--help"]
     if name == "--version":
         print(version("thaw"))
+    elif name in ("-sc", "--shell-completion"):
+        _complete(arguments)
     elif name in ("-h", "--help"):
         print(f"thaw {{{','.join(COMMANDS)}}} [KEY=VALUE …]\n\nthaw COMMAND --help says what a command takes.")
     elif name in COMMANDS:
@@ -26,6 +29,19 @@ def main() -> None:
     else:
         print(f"thaw must be followed by one of {', '.join(COMMANDS)}; got {name}.", file=sys.stderr)
         sys.exit(2)
+
+
+def _complete(arguments: Sequence[str]) -> None:
+    """Answers a shell that completes a line: names of commands, or what Hydra knows of one, which does not expect the
+    command's name in the line."""
+    line = os.environ.get("COMP_LINE", "")
+    words = line.split()[1:]
+    if line and (not words or words == [line.split(" ")[-1]]):
+        print(*(name for name in COMMANDS if name.startswith(words[0] if words else "")))
+    elif (name := words[0] if words else COMMANDS[0]) in COMMANDS and name != "activations":  # which has no config
+        os.environ["COMP_LINE"] = line.replace(f" {name}", "", 1)
+        sys.argv = ["thaw", "-sc", *arguments]
+        runpy.run_module(f"src.{name}", run_name="__main__")  # with this program's name, which Hydra registers
 
 
 if __name__ == "__main__":
