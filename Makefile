@@ -44,7 +44,7 @@ train: $(READY)  ## train the default: MiniLM frozen, a BiLSTM on top, the embed
 test: $(READY)  ## the tests: below ten minutes on two cores
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m 'not slow'
 
-test-slow: $(READY)  ## the slow tests, about ten minutes more: the real backbone, sweeps, clusters, killed runs, browsers
+test-slow: $(READY)  ## the slow tests, about half an hour: the real backbone, sweeps, clusters, killed runs, browsers
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m slow
 
 test-faults: $(READY)  ## kill fifty runs at random, fill disks, damage files: six minutes

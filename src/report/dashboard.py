@@ -13,6 +13,7 @@ from src.config.validation import check
 from src.pages import markdown
 from src.report.outcome import Shown
 from src.runs.folder import RunFolder
+from src.runs.saved_config import as_read, as_written
 from src.training.loggers import log_result
 
 # Keys in the HParams tab, the same for all runs so that they share its columns.
@@ -63,7 +64,7 @@ def _show_on_board(
     shown: Shown,
 ) -> None:
     module: Any = trainer.lightning_module
-    settings = check(cfg)
+    settings = check(as_read(as_written(cfg)))  # what comes from the environment may be a secret
     built = {"model": cfg.model._target_, "scheduler": cfg.scheduler.schedule._target_}
     chosen = {
         "freeze": result["strategy"],
