@@ -1,4 +1,4 @@
-"""The strategies to try first, as experiments: each with the epochs and the learning rate that suit it."""
+"""The strategies to try first, as experiments: each with the epochs that suit it."""
 
 from __future__ import annotations
 
