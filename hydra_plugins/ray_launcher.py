@@ -118,9 +118,9 @@ def _cluster(options: dict[str, Any]) -> Iterator[None]:
             raise SystemExit(143) from None
 
 
-def _check_reachable(address: str) -> None:
+def _check_reachable(address: str | None) -> None:
     """Raises an OSError within seconds if nothing listens there, where Ray would retry for minutes."""
-    host, _, port = address.rpartition(":")
+    host, _, port = (address or "").rpartition(":")
     if port.isdecimal() and "/" not in host:
         socket.create_connection((host, int(port)), timeout=10).close()
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,6 +19,7 @@ from src.config.sections import Cost, Section
 from src.config.validation import check_options, check_references
 from src.errors import UserError, nearest
 from src.files.paths import user_path
+from src.files.staged import staged_folder
 from src.runs.moved_names import with_current_names
 from src.sweeps.jobs import config_folders
 
@@ -97,28 +96,6 @@ def write(found: Sequence[Advice], command: str, folder: Path) -> None:
     write_issues(found[0], folder / "label_issues.csv")
 
 
-@contextlib.contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """Yields an empty folder that gets its name at the end of the block; without an end nothing is left.
-
-    Raises:
-        UserError: the folder exists, or cannot be written.
-    """
-    if folder.exists():
-        raise UserError(f"{folder} already exists.\nChoose another: folder=FOLDER, or delete it.")
-    unfinished = folder.with_name(f".{folder.name}")
-    try:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        yield unfinished
-        unfinished.rename(folder)
-    except OSError as error:
-        problem = f"{folder} cannot be written: {error.strerror or error}"
-        raise UserError(f"{problem}.\nChoose another: folder=FOLDER.") from None
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
 def _several(arguments: Sequence[str]) -> list[str]:
     """The arguments with `backbone=one,two` as Hydra takes it: one as the group's option, the others as a list."""
     found: list[str] = []
@@ -151,7 +128,9 @@ def main(cfg: DictConfig) -> None:
         folder = user_path(cfg.folder)
         shared = [override for override in given if not override.startswith((BACKBONE, "more_backbones="))]
         configs = [cfg, *(compose("advise", [*shared, BACKBONE + name]) for name in names[1:])]
-        with new_folder(folder) as unfinished:
+        if folder.exists():
+            raise UserError(f"{folder} already exists.\nChoose another: folder=FOLDER, or delete it.")
+        with staged_folder(folder, "Choose another: folder=FOLDER.") as unfinished:
             from src.advice.experiments import command
 
             advised = [(advise(OmegaConf.create(config)), name) for config, name in zip(configs, names, strict=True)]

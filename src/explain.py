@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from src.config.validation import check, check_complete
 from src.data.texts import Text, check_kind, is_blank, other_columns, read_texts
 from src.errors import UserError, listed, nearest
 from src.files.paths import user_path
+from src.files.staged import staged_folder
 from src.freezing.reached_phases import trained_phases
 from src.freezing.strategy import trained_in
 from src.runs.find import check_named, find_run
@@ -73,7 +73,9 @@ def _given(cfg: DictConfig) -> list[Text]:
 def _unused(root: Path, name: str) -> Path:
     """Returns the folder of that name, with a number appended if a command of the same second has it."""
     names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
-    return next(root / free for free in names if not (root / free).exists() and not (root / f".{free}").exists())
+    begun = [folder.name for folder in root.glob(".*")]
+    free = (name for name in names if not any(other.startswith(f".{name}.") for other in begun))
+    return next(root / name for name in free if not (root / name).exists())
 
 
 def _explain(cfg: DictConfig, runs: Sequence[RunFolder], texts: Sequence[Text], target: Path) -> Path:
@@ -91,14 +93,11 @@ def _explain(cfg: DictConfig, runs: Sequence[RunFolder], texts: Sequence[Text], 
         for tokenized, asked in zip(read, questions, strict=True):
             report.check_size(len(tokenized.ids), asked)
     titles = [runs[0].name] if len(runs) == 1 else [f"{x}: {run.name}" for x, run in zip("AB", runs, strict=True)]
-    # A temporary name until it is complete.
-    unfinished = target.with_name(f".{target.name}")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
     try:
-        pages = []
-        columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-        with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-            task = bar.add_task("", total=len(split))
+        with staged_folder(target, "Free disk space or change the permissions.") as unfinished, bar:
+            task, pages = bar.add_task("", total=len(split)), []
             for number, read in enumerate(split, start=1):
                 sides = [
                     _side(*given, lambda step: bar.update(task, description=step))
@@ -108,15 +107,9 @@ def _explain(cfg: DictConfig, runs: Sequence[RunFolder], texts: Sequence[Text], 
                 folder = unfinished / f"{number:04}" if cfg.input is not None else unfinished
                 pages.append(report.write_page(sides, folder))
                 bar.update(task, advance=1, description="")
-        if cfg.input is not None:
-            report.write_index(pages, titles, unfinished, predictors[0].space.is_regression)
-        unfinished.rename(target)
-    except OSError as error:
-        raise UserError(
-            f"{target} cannot be written: {error.strerror or error}.\nFree disk space or change the permissions."
-        ) from None
+            if cfg.input is not None:
+                report.write_index(pages, titles, unfinished, predictors[0].space.is_regression)
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
         RunFolder(target.parent).discard_if_empty()
     return target / "index.html"
 

@@ -6,11 +6,7 @@ Torch and libraries based on it are imported inside functions, so that invalid a
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -24,6 +20,7 @@ from src.config.validation import check_options
 from src.errors import UserError
 from src.exports.pushing import check_push, push
 from src.files.paths import user_path
+from src.files.staged import staged_folder
 from src.prediction.predictor import Predictor
 from src.runs.find import check_named, find_run
 from src.runs.folder import RunFolder
@@ -79,7 +76,7 @@ def export(cfg: DictConfig) -> list[str]:
         check_push(options.push, options.private)
     predictor = Predictor.load(run.path, "float32", "cpu")
     _check_expressible(options, run, predictor)
-    with _staged(options.folder) as folder:
+    with staged_folder(options.folder, "Choose another: output=…") as folder:
         notes = _write(folder, run, predictor, options, evidence)
         files = sorted(file for file in folder.rglob("*") if file.is_file())
         for file in files:
@@ -120,20 +117,6 @@ def _check_expressible(options: Options, run: RunFolder, predictor: Predictor) -
         from src.exports.sentence_transformer import check_expressible
 
         check_expressible(predictor.network, predictor.data.reading, run.path)
-
-
-@contextlib.contextmanager
-def _staged(output: Path) -> Iterator[Path]:
-    """Yields a temporary folder that replaces the output when it is complete and is removed on errors."""
-    temporary = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        temporary.replace(output)
-    except OSError as error:
-        raise UserError(f"{output} cannot be written: {error}.\nChoose another: output=…") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _evidence(run: RunFolder, options: Options) -> CrossValidation | None:

@@ -32,6 +32,7 @@ from src.runs.folder import RunFolder
 from src.runs.moved_names import with_current_names
 from src.sweeps.combinations import Combination, as_params, combinations, key_of, race_of, suited
 from src.training.build import build
+from src.training.devices import device_type
 from src.training.inputs import read_inputs
 from src.training.trainer import check_length
 
@@ -104,6 +105,7 @@ def _plan_training(cfg: DictConfig, trial: bool, source: Source | None = None, s
     settings, strategy = inputs.settings, inputs.strategy
     module, datamodule = build(cfg, settings, strategy, inputs.source, inputs.corpus)
     datamodule.setup()
+    module.to(device_type(settings))
     check_length(settings, datamodule)
     whole = length(settings.trainer, len(datamodule.train_dataloader()))
     trained, costs, stores = [], [], []

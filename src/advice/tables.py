@@ -93,6 +93,6 @@ def _suggested(advice: Advice, issue: Issue) -> str:
 
 def write_issues(advice: Advice, file: Path) -> None:
     """Writes the labels that look wrong as CSV, the least probable first."""
-    with open_table(file) as write:
+    with open_table(file, "Choose another: folder=FOLDER.") as write:
         columns = zip(*issue_rows(advice), strict=True) if advice.issues else [()] * len(ISSUES)
         write(dict(zip(ISSUES, map(list, columns), strict=True)))

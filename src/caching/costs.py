@@ -55,7 +55,7 @@ def measure(
     """Estimates the cost of an epoch of the module's current phase.
 
     Args:
-        module: that has entered the phase.
+        module: that has entered the phase, on the device to measure on.
         datamodule: its data.
         settings: of the run.
         recipe: of the phase's activation store; None without a store.
@@ -68,7 +68,7 @@ def measure(
     tokens = sum(texts.padded_size(rows) for rows in plan)
     forward = backward = sampled = encoded = 0.0
     for rows in (plan[i] for i in _evenly(len(plan), SAMPLE)):
-        live = datamodule.split("train")[0, rows[:TEXTS]]
+        live = _batch(module, datamodule, rows[:TEXTS])
         with counter() as counted:
             loss = _loss(module, _as_stored(live, recipe), settings)
             forward += (before := counted.get_total_flops())
@@ -81,7 +81,7 @@ def measure(
         sampled += live["mask"].numel()
         module.zero_grad()
     scale, encoded_tokens = tokens / sampled, _encoded_tokens(datamodule) if recipe else 0
-    largest = datamodule.split("train")[0, plan[-1]]
+    largest = _batch(module, datamodule, plan[-1])
     seconds = encoding_seconds = None
     if trial:
         rows_tried = [plan[i] for i in _evenly(len(plan), TRIAL)]
@@ -113,6 +113,18 @@ def _first_turn(batch: Batch) -> Batch:
     return {**batch, **parts, WINDOWS: torch.ones_like(batch[WINDOWS])}
 
 
+def _batch(module: FreezableModule, datamodule: TextDataModule, rows: Any) -> Batch:
+    """Returns these training texts as a batch on the module's device."""
+    return {name: tensor.to(module.device) for name, tensor in datamodule.split("train")[0, rows].items()}
+
+
+def _now(module: FreezableModule) -> float:
+    """Returns the time in seconds, once the module's device has computed what it was given."""
+    if module.device.type != "cpu":
+        torch.accelerator.synchronize()
+    return time.perf_counter()
+
+
 def _as_stored(batch: Batch, recipe: Recipe | None) -> Batch:
     """Returns the batch as read from the store: states of the same shape, but zero."""
     if recipe is None:
@@ -120,13 +132,15 @@ def _as_stored(batch: Batch, recipe: Recipe | None) -> Batch:
     rest = {key: value for key, value in batch.items() if key != "input_ids"}
     texts, tokens = batch["mask"].shape
     if recipe.pooling:
-        return {**rest, "pooled": torch.zeros(texts, recipe.width, dtype=recipe.dtype)}
-    return {**rest, "states": torch.zeros(texts, tokens, recipe.width, dtype=recipe.dtype)}
+        return {**rest, "pooled": batch["mask"].new_zeros(texts, recipe.width, dtype=recipe.dtype)}
+    return {**rest, "states": batch["mask"].new_zeros(texts, tokens, recipe.width, dtype=recipe.dtype)}
 
 
 def _loss(module: FreezableModule, batch: Batch, settings: RunConfig) -> torch.Tensor:
     # What 16-mixed computes in takes as many bytes.
-    with torch.autocast("cpu", torch.bfloat16, enabled=settings.trainer.precision in ("bf16-mixed", "16-mixed")):
+    with torch.autocast(
+        module.device.type, torch.bfloat16, enabled=settings.trainer.precision in ("bf16-mixed", "16-mixed")
+    ):
         return module.step(batch)[0]
 
 
@@ -167,19 +181,19 @@ def _timed(
     optimizer = module.optimization.optimizer(module)
     training = encoding = tried = 0.0
     for number, rows in enumerate([plan[-1], *plan]):  # the first step is a warm-up and not counted
-        live = datamodule.split("train")[0, rows]
+        live = _batch(module, datamodule, rows)
         batch = _as_stored(live, recipe)
-        begin = time.perf_counter()
+        begin = _now(module)
         torch.autograd.backward(_loss(module, batch, settings))
         optimizer.step()
         optimizer.zero_grad()
-        middle = time.perf_counter()
+        middle = _now(module)
         if recipe:
             with torch.inference_mode():
                 recipe.states(live)
         if number:
             training += middle - begin
-            encoding += time.perf_counter() - middle
+            encoding += _now(module) - middle
             tried += live["mask"].numel()
     module.load_state_dict(state)
     return training / tried, encoding / tried

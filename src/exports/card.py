@@ -86,7 +86,7 @@ def write_card(
         lines += ["", "## Cross-validation", "", *_cross_validation(evidence, result["texts"]["train"])]
     if thresholds := result.get("thresholds"):
         rows = [[label, f"{limit:.4g}"] for label, limit in thresholds.items()]
-        lines += ["", "## Thresholds", "", *_about_thresholds(cfg), ""]
+        lines += ["", "## Thresholds", "", *_about_thresholds(cfg, kind), ""]
         lines += markdown.table(["label", "threshold"], rows[:SHOWN])
         lines += ["", f"{len(rows) - SHOWN:,} more labels: see config.json."] if len(rows) > SHOWN else []
     lines += ["", "## Hyperparameters", "", *markdown.table(["key", "value"], list(_hyperparameters(cfg)))]
@@ -130,9 +130,10 @@ def _facts(result: Mapping[str, Any], cfg: DictConfig) -> Iterator[list[str]]:
     yield ["versions", f"Thaw {software['thaw']}, torch {software['torch']}, transformers {software['transformers']}"]
 
 
-def _about_thresholds(cfg: DictConfig) -> Iterator[str]:
-    how = "" if isinstance(check(cfg).threshold, float) else ", chosen on validation"
-    yield f"A label is predicted from this probability on{how}. `load.py` does so; all else gives probabilities alone."
+def _about_thresholds(cfg: DictConfig, kind: Kind) -> Iterator[str]:
+    chosen = "" if isinstance(check(cfg).threshold, float) else ", chosen on validation"
+    compared = "`load.py` does" if kind == "loader" else "so does the code above, if it prints labels"
+    yield f"A label is predicted from this probability on{chosen}: {compared}."
 
 
 def _scores(metrics: Mapping[str, Mapping[str, float | None]]) -> Iterator[list[str]]:

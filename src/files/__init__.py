@@ -1,4 +1,4 @@
-"""Atomic file writes, locks, paths, the Hugging Face hub, and which process writes."""
+"""Writing as a whole or not at all, locks, paths, the Hugging Face hub, and which process writes."""
 
 __all__ = [
     "atomic",
@@ -8,4 +8,5 @@ __all__ = [
     "locks",
     "paths",
     "ranks",
+    "staged",
 ]

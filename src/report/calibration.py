@@ -46,7 +46,9 @@ class Calibrated:
 
     @property
     def note(self) -> str:
-        """What it has changed on the test texts, in one line."""
+        """What it has changed on the test texts, in one line; empty where it has changed nothing."""
+        if self.temperature == 1.0:
+            return ""
         old, new = self.before["test"], self.after["test"]
         return (
             f"Calibration: logits divided by {self.temperature:.3g}. On test, the calibration error (ECE) was "

@@ -53,7 +53,7 @@ def conclude(module: TextClassifier, corpus: Corpus, folder: RunFolder, settings
     if settings.calibration:
         calibrated = calibrate(found, space)
         found, details["calibration"] = calibrated.predictions, calibrated.described
-        notes.append(calibrated.note)
+        notes += [calibrated.note] if calibrated.note else []
     decided = decision(found["validation"], space, settings)
     thresholds = None if decided is None else decided.thresholds
     scores = {name: module.score(found[name], thresholds) for name in ("validation", "test")}

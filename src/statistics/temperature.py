@@ -47,11 +47,11 @@ def why_none(logits: Logits, right: Right) -> str | None:
     """Returns why texts do not say which temperature is right; None if they do.
 
     Args:
-        logits: of the choices of each text.
-        right: the index of each text's right choice.
+        logits: of the choices of each text, or of each text and label.
+        right: the index of each right choice.
     """
     if right.min() == right.max():
-        return "all have the same label"
+        return "all have the same label, or of several labels all or none"
     coldest, hottest = map(math.exp, LOGARITHMS)
     tiny = 1e-9 * float(np.abs(logits).max())
     if _slope(logits, right, 1 / hottest) > -tiny:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import Any, TextIO
 
 from src.errors import UserError
 from src.files.atomic import json_values
+from src.files.staged import staged
 from src.tables.opening import STDIN
 
 STDOUT = STDIN  # both are called `-`
@@ -32,11 +32,12 @@ FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 
 @contextlib.contextmanager
-def open_table(path: Path) -> Iterator[Write]:
+def open_table(path: Path, remedy: str = "Choose another: output=…") -> Iterator[Write]:
     """Yields a function that appends rows to a file, which appears under its name at the end of the block.
 
     Args:
         path: its extension decides the format; `-` is standard output, as JSONL.
+        remedy: what helps where it cannot be written.
 
     Raises:
         UserError: the extension is unknown, the file cannot be written, or rows have other columns than those before.
@@ -49,16 +50,8 @@ def open_table(path: Path) -> Iterator[Write]:
         raise UserError(
             f"output must be - or end with one of {', '.join(WRITERS)}; got {path}.\nChoose one of these formats."
         )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with writer(temporary) as write:
-            yield write
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror or error}.\nChoose another: output=…") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    with staged(path, remedy) as unfinished, writer(unfinished) as write:
+        yield write
 
 
 @contextlib.contextmanager

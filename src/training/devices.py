@@ -51,13 +51,9 @@ def check_bf16(settings: RunConfig) -> None:
     Raises:
         UserError: PyTorch has no LSTM in bfloat16 there.
     """
-    import torch
-
     from src.models.inference import emulates_bf16
 
-    chosen = settings.trainer
-    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    device = "cpu" if chosen.accelerator == "cpu" or found is None else found.type
+    chosen, device = settings.trainer, device_type(settings)
     if not (str(chosen.precision).startswith("bf16") and emulates_bf16(device)):
         return
     name, better = ("processor", "32-true") if device == "cpu" else ("GPU", "16-mixed")
@@ -65,6 +61,14 @@ def check_bf16(settings: RunConfig) -> None:
     if device == "cpu" and isinstance(settings.model, BiLSTMHead):
         raise UserError(f"{lacks}, and PyTorch cannot compute an LSTM without.\nChoose trainer.precision={better}.")
     log.warning("%s, and takes up to tens of times as long.\nRather choose trainer.precision=%s.", lacks, better)
+
+
+def device_type(settings: RunConfig) -> str:
+    """Returns the device that a training of these settings computes on: cpu, cuda or mps."""
+    import torch
+
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return "cpu" if settings.trainer.accelerator == "cpu" or found is None else str(found.type)
 
 
 def _fastest(accelerator: str) -> str:

@@ -164,6 +164,17 @@ def test_a_run_is_used_on_a_cpu(run_on: Run, tmp_path: Path) -> None:
 
 
 @CUDA_ONLY
+@pytest.mark.parametrize(("strategy", "head"), [("gradual", "linear"), ("bottom", "bilstm")])
+def test_a_plan_is_measured_on_the_device(
+    strategy: str, head: str, backbone_folder: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    options = [*small(backbone_folder("bert")), f"trainer={DEVICE}", f"cache={tmp_path}", "plan.trial=true"]
+    main("plan", without(HEADS[head], without(STRATEGIES[strategy], options)) + STRATEGIES[strategy] + HEADS[head])
+    assert "In all: " in capsys.readouterr().out
+    if DEVICE == "gpu":
+        assert torch.cuda.max_memory_allocated() > 0
+
+
 def test_trainer_gpu_says_its_precision_and_each_run_its_own_peak(run_on: Run) -> None:
     _, large = run_on(DEVICE, *HEADS["bilstm"], "trainer.precision=auto", "model.hidden_size=512", name="large")
     _, small = run_on(DEVICE, *HEADS["linear"], "freeze=all", name="small")
