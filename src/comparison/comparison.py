@@ -54,11 +54,11 @@ def with_learning(comparison: Comparison, found: LearningCurves | None, smaller:
     Args:
         comparison: of the groups with the most training texts.
         found: the curves.
-        smaller: the groups with fewer training texts, whose failed runs are listed too.
+        smaller: the groups with other numbers of training texts, whose failed runs are listed too.
     """
     said = [comparison.sentence, *learned(found, comparison.metric)]
     if missing := _problems(smaller):
-        said.append(f"{len(missing)} runs with fewer training texts have no result.")
+        said.append(f"{len(missing)} runs with another number of training texts have no result.")
     return with_problems(replace(comparison, learning=found, sentence=" ".join(said)), smaller)
 
 
