@@ -329,3 +329,31 @@ def test_a_mistake_in_a_search_is_told_as_one(tmp_path: Path, monkeypatch: pytes
         RunFolder(tmp_path / name).write_status(state)
     with pytest.raises(ValueError, match="no such distribution"):
         compared(mistaken)()
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "code"),
+    [
+        (OSError(28, "No space left on device"), "must be usable: [Errno 28] No space left on device", 2),
+        (UserError("no such column"), "no such column", 2),
+        (KeyError("a bug"), "Traceback", 1),
+    ],
+)
+def test_nothing_that_goes_wrong_around_the_jobs_is_a_mere_warning(
+    error: Exception, said: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As Hydra makes of what its callbacks raise."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": "sweep"}}, "sweep": {"by": None}})
+    for name in ("begin_sweep", "check_folders", "compare"):
+        monkeypatch.setattr(f"src.sweeps.multirun.{name}", fails)
+    for callback, wanted in ((Multirun().on_multirun_start, code), (Multirun().on_multirun_end, 1)):
+        with pytest.raises(SystemExit) as ended:
+            callback(config)
+        assert ended.value.code == wanted
+        shown = capsys.readouterr().err
+        assert said in shown
+        assert ("Traceback" in shown) == (said == "Traceback")
