@@ -25,6 +25,7 @@ from src.config.folder import CONF
 from src.config.monitor import best_mode
 from src.config.quoting import quoted
 from src.errors import UserError
+from src.grouping.runs import has_effect
 from src.runs.find import runs_in
 from src.runs.folder import JOB, RunFolder
 from src.runs.identity import config_hash
@@ -180,8 +181,8 @@ def begin_sweep(config: DictConfig) -> None:
         config: of the multirun, before it is split into jobs.
 
     Raises:
-        UserError: a search would look for the worst value of the monitored metric, a swept key has no values, or no
-            job could start.
+        UserError: a search would look for the worst value of the monitored metric, a swept key has no values or makes no
+            difference, or no job could start.
     """
     sweeper, given = config.hydra.sweeper, list(config.hydra.overrides.task)
     chosen = getattr(sweeper.get("direction"), "name", sweeper.get("direction"))
@@ -201,6 +202,11 @@ def begin_sweep(config: DictConfig) -> None:
         if empty := [key for key, count in counts.items() if not count]:
             raise UserError(
                 f"A sweep needs values to try; there are none for {', '.join(empty)}.\nFor example: -m freeze=none,all"
+            )
+        if idle := [key for key, count in counts.items() if count > 1 and not has_effect(key)]:
+            raise UserError(
+                f"Runs of a multirun must differ in what they learn; {', '.join(idle)} does not change that, and runs "
+                "that differ in it alone cannot be told apart.\nGive it one value."
             )
         jobs = math.prod(counts.values())
     refuse_shared_mistakes(config, parsed, loader)

@@ -290,6 +290,15 @@ def test_the_jobs_of_a_sweep_are_counted(given: list[str], jobs: int, monkeypatc
     assert os.environ[sweeps_jobs.JOBS].split()[0] == str(jobs)
 
 
+def test_a_multirun_over_what_makes_no_difference_is_refused() -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        given = ["callbacks.checkpoint.weights_only=true,false", "logger=csv", "seed=1,2"]
+        config = loader.load_configuration("train", given, run_mode=RunMode.MULTIRUN)
+        with pytest.raises(UserError, match=r"; callbacks\.checkpoint\.weights_only does not change that"):
+            sweeps_jobs.begin_sweep(config)
+
+
 def test_a_search_for_the_worst_value_is_refused() -> None:
     hydra = {"sweeper": {"n_trials": 2, "direction": "minimize"}, "overrides": {"task": []}}
     config = OmegaConf.create({"monitor": {"metric": "validation/accuracy"}, "hydra": hydra})
