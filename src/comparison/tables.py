@@ -13,6 +13,7 @@ from src.comparison.comparison import Comparison
 from src.comparison.rows import METRICS
 from src.config.monitor import shown, worse_side
 from src.config.values import flat
+from src.files.atomic import write_atomic
 from src.freezing.strategy import percent
 from src.pages import markdown
 from src.pages.cells import Cells
@@ -159,6 +160,6 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
     files = []
     for ending, render in FORMATS.items():
         file = folder / f"comparison.{ending}"
-        file.write_text(render(comparison), encoding="utf-8")
+        write_atomic(file, render(comparison))
         files.append(file)
     return files

@@ -18,6 +18,7 @@ from src.cli import fail
 from src.config.quoting import REFERENCE
 from src.errors import UserError
 from src.files import locks
+from src.files.atomic import write_atomic
 
 SWEEPS = Path("outputs/sweeps")
 
@@ -92,7 +93,7 @@ def choose_folder(arguments: Sequence[str], root: Path = SWEEPS) -> tuple[Path, 
             continue
         lock = locks.acquire(folder / LOCK)
         assert lock is not None, "the folder is new"
-        (folder / COMMAND).write_text(json.dumps(command, indent=1), encoding="utf-8")
+        write_atomic(folder / COMMAND, json.dumps(command, indent=1))
         return folder, lock
 
 

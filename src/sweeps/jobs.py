@@ -25,6 +25,7 @@ from src.config.folder import CONF
 from src.config.monitor import best_mode
 from src.config.quoting import quoted
 from src.errors import UserError
+from src.files.atomic import write_atomic
 from src.grouping.runs import has_effect
 from src.runs.find import runs_in
 from src.runs.folder import JOB, RunFolder
@@ -286,7 +287,7 @@ def write_best(folder: Path) -> Path | None:
     best = folder / "experiment" / "best.yaml"
     best.parent.mkdir(exist_ok=True)
     title = f"# @package _global_\n# The best values of a search: {found['best_value']:g}\n"
-    best.write_text(title + OmegaConf.to_yaml(content), encoding="utf-8")
+    write_atomic(best, title + OmegaConf.to_yaml(content))
     return best
 
 
