@@ -320,6 +320,8 @@ def test_the_comparison_answers_with_the_race(
     Launcher(runs, root).race()
     with pytest.raises(UserError, match="cost must be time, by which this race has chosen who stays; got memory"):
         compare(root, "accuracy", None, None, 0.03, mixed=True, cost="memory")
+    with pytest.raises(UserError, match="by must be null for the runs of a race, .*; got freeze"):
+        compare(root, "accuracy", None, "freeze", 0.03, mixed=True)
     assert not compare(root, "accuracy", None, None, 0.03, mixed=True).problems
     shown = " ".join(capsys.readouterr().out.split())
     assert "Choose bottom:4 (25.0% of the weights train): test accuracy 0." in shown
@@ -401,7 +403,7 @@ def arms_of(monkeypatch: pytest.MonkeyPatch, root: Path, *arguments: str) -> dic
     monkeypatch.setenv(JOBS, "30 0.0")
     with initialize_config_dir(str(CONF), version_base="1.3"):
         sweeper = race_sweeper.RaceSweeper()
-        own = ["sweep=race", f"hydra.sweep.dir={root}", *(one for one in arguments if "race." in one)]
+        own = ["sweep=race", f"hydra.sweep.dir={root}", *(one for one in arguments if "race." in one or "sweep." in one)]
         sweeper.config = compose("train", own, return_hydra_config=True)
         sweeper.params = dict(sweeper.config.hydra.sweeper.params)
         sweeper.hydra_context = HydraContext(GlobalHydra.instance().config_loader(), Callbacks())
@@ -410,6 +412,11 @@ def arms_of(monkeypatch: pytest.MonkeyPatch, root: Path, *arguments: str) -> dic
             assert {job.overrides[-1] for job in arm.trials.values()} == {"race.trial=true"}
             list(map(arm.jobs, arm.trials))
         return {arm.name: arm for arm in found}
+
+
+def test_a_race_chooses_among_all_of_its_arms(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"sweep\.by must be null in a race, .*; got freeze"):
+        arms_of(monkeypatch, tmp_path, "sweep.by=freeze")
 
 
 def test_strategies_are_trained_as_suits_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
