@@ -115,7 +115,7 @@ def learning_curves(runs: Sequence[Run], names: Sequence[str], metric: str) -> L
     sizes: dict[int, list[Group]] = {}
     for members in _by_size(runs).values():
         # Among runs of one size, groups are named as those of the largest size are.
-        finished = [member for member in group(members, mixed=True) if member.blocks]
+        finished = [member for member in group(members, mixed=True) if _measured(member, metric)]
         if finished:
             sizes[_texts([run for member in finished for run in member.finished])] = finished
     if len(sizes) < 2:
@@ -130,6 +130,12 @@ def learning_curves(runs: Sequence[Run], names: Sequence[str], metric: str) -> L
     return LearningCurves(
         curves, crossings({size: gather(sizes[size], metric) for size in sorted(sizes)}, curves, sign(metric))
     )
+
+
+def _measured(member: Group, metric: str) -> bool:
+    """Whether a group has runs to compare, all of them with the score, which some predictions do not define."""
+    scores = [run.result["metrics"]["test"].get(metric) for run in member.finished if run.result]
+    return bool(member.blocks) and None not in scores
 
 
 def _curve(name: str, by_size: Mapping[int, Sequence[Run]], metric: str) -> Curve:

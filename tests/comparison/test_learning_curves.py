@@ -90,6 +90,16 @@ def test_runs_of_one_size_stay_together(tmp_path: Path) -> None:
     assert [point.texts for point in curves.curves[0].points] == [179, 358]
 
 
+def test_a_size_of_which_a_score_is_not_defined_is_left_out(tmp_path: Path) -> None:
+    finished(tmp_path, ("freeze=all", "data.train_size=50"), 1, 0.5, texts={"train": 50}, metrics={"test": {"mcc": None}})
+    for size, texts in (("100", 100), ("200", 200)):
+        more = {"texts": {"train": texts}, "best": {"epoch": 1}, "metrics": {"test": {"mcc": 0.5}}}
+        finished(tmp_path, ("freeze=all", f"data.train_size={size}"), 1, 0.5, **more)
+    found = learning_curves(read_runs(tmp_path), ["all"], "mcc")
+    assert found is not None
+    assert [point.texts for point in found.curves[0].points] == [100, 200]
+
+
 def evidence(one: float, other: float) -> Evidence:
     """Of two strategies with these accuracies on 2,000 texts."""
     ease = np.random.default_rng(0).random(2000)

@@ -350,6 +350,14 @@ def test_folds_are_blocks_of_their_own_before_a_repeat_is_complete(tmp_path: Pat
     assert found.cost("all") == 10
 
 
+def test_a_score_that_a_run_does_not_define_is_one_message(tmp_path: Path) -> None:
+    scores = {"accuracy": 0.8, "auroc": None, "loss": 0.5}  # of validation texts with one label
+    finished(tmp_path, ("freeze=all",), 1, 0.8, metrics={"validation": scores, "test": scores})
+    arms = {"all": [identity(RunFolder(tmp_path / "all_1"))]}
+    with pytest.raises(UserError, match=r"in validation for every run; auroc is not for .*all_1, .*\n.* accuracy"):
+        recorded(arms, "auroc", "parameters", tmp_path)
+
+
 def test_a_damaged_record_is_refused(runs: dict[str, list[RunFolder]], tmp_path: Path) -> None:
     root = tmp_path / "race"
     Launcher(runs, root).race()
