@@ -215,7 +215,7 @@ def _contrasts(
         if interval is None and identical(group, base):
             said = IDENTICAL
         else:
-            said = verdict(interval, margin, seeds, evidence.kind(name, base.name), len(others))
+            said = verdict(interval, margin, seeds, evidence.kind(name, base.name))
         known = said if {name, base.name} <= {*trained} else UNDERTRAINED
         found[name] = Contrast(interval, pairs.p(name, base.name), known)
     return found

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from src.comparison.evidence import FEW_SEEDS, Chooser
+from src.comparison.evidence import FEW_SEEDS, MIN_SEEDS, Chooser
 from src.comparison.learning_curves import LearningCurves
 from src.comparison.rows import UNDERTRAINED, Row
 from src.comparison.settling import Plan
-from src.comparison.verdicts import seeds_needed
 from src.config.monitor import shown, worse_side
 from src.config.quoting import shell_argument
 from src.freezing.strategy import percent
@@ -193,7 +192,7 @@ def _settling(comparison: Comparison, folder: str) -> str:
         return _more_repeats(min(row.pairs for row in comparison.rows if row.evidence), folder)
     if plan is None:
         by_seeds = any(row.evidence == "seeds" for row in comparison.rows)
-        wanted = seeds_needed(len(comparison.rows) - 1) if by_seeds else FEW_SEEDS
+        wanted = MIN_SEEDS if by_seeds else FEW_SEEDS
         few = min(len(row.seeds) for row in comparison.rows) < wanted
         return f"Add seeds: {_more_seeds(comparison, wanted, folder)}." if few else ""
     if plan.seeds is not None:
