@@ -16,10 +16,11 @@ from src.comparison.evidence import Chooser, Evidence, choosing, gather
 from src.comparison.learning_curves import LearningCurves
 from src.comparison.rows import BASELINE, IDENTICAL, UNDERTRAINED, Contrast, Row
 from src.comparison.settling import Plan, plan
-from src.comparison.summary import learned, listed, raced, summarise
+from src.comparison.summary import learned, raced, summarise
 from src.comparison.verdicts import verdict
 from src.config.monitor import IN_UNITS, MARGIN, NOT_COMPARED
 from src.config.sections import Cost
+from src.config.wording import joined
 from src.errors import UserError, nearest
 from src.grouping.comparable import changed_backbones, differing_settings
 from src.grouping.groups import Group
@@ -248,11 +249,11 @@ def _remarks(
             f"The files of {', '.join(changed)} changed between these runs, so their pretrained weights may differ."
         )
     if partial := [group.name for group in groups if len(group.complete) < len(group.finished)]:
-        found.append(f"Repeats of which a fold is missing are left out: of {listed(partial)}.")
+        found.append(f"Repeats of which a fold is missing are left out: of {joined(partial)}.")
     if unread := [str(run.folder.path) for run in evidence.unread]:
         found.append(
             "Groups with these runs are judged by their seeds alone, since there are no predictions of the same test "
-            f"texts in {listed(unread)}."
+            f"texts in {joined(unread)}."
         )
     if problems:
         found.append(f"{len(problems)} of {len(runs)} runs have no result.")

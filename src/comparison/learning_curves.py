@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.comparison.evidence import Evidence, gather
-from src.comparison.rows import advice, bounded
+from src.comparison.rows import advice, clipped
 from src.config.monitor import sign
 from src.grouping.groups import Group, group
 from src.grouping.runs import Run
@@ -149,7 +149,7 @@ def _curve(name: str, by_size: Mapping[int, Sequence[Run]], metric: str) -> Curv
     if isinstance(found, str):
         return Curve(name, points, None, found)
     low, high = sorted((_turned(found.low, metric), _turned(found.high, metric)))
-    return Curve(name, points, bounded(Interval(_turned(found.value, metric), low, high), metric), "")
+    return Curve(name, points, clipped(Interval(_turned(found.value, metric), low, high), metric), "")
 
 
 def _turned(value: float, metric: str) -> float:
@@ -163,7 +163,7 @@ def _scores(runs: Sequence[Run], metric: str) -> list[float]:
 
 def _point(texts: int, runs: Sequence[Run], metric: str) -> Point:
     scores = np.array(_scores(runs, metric))
-    return Point(texts, float(scores.mean()), bounded(mean_interval(scores), metric), advice(runs) is not None)
+    return Point(texts, float(scores.mean()), clipped(mean_interval(scores), metric), advice(runs) is not None)
 
 
 def crossings(evidence: Mapping[int, Evidence], curves: Sequence[Curve], direction: int = 1) -> list[Crossing]:
