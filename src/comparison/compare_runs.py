@@ -43,7 +43,7 @@ def compare(
     race = read_race(root)
     if race and by:
         raise UserError(
-            f"by must be null for the runs of a race, which has chosen among all of its groups; got {by}.\nLeave it out."
+            f"by must be null for the runs of a race, which has chosen among all groups; got {by}.\nLeave it out."
         )
     every = read_runs(root)
     runs = [run for run in every if not run.trial] or every

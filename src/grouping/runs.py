@@ -180,8 +180,8 @@ def _values(cfg: DictConfig) -> dict[str, str]:
     content = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(content, dict)
     left_out = {*IGNORED, *COORDINATES, *_references(cfg), "seed"}
-    rest = {key: value for key, value in content.items() if key not in left_out}
-    values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in flat(rest) if has_effect(key)}
+    rest = flat({key: value for key, value in content.items() if key not in left_out})
+    values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in rest if has_effect(key)}
     values = {key: value for key, value in values.items() if not key.endswith(MODES) and key not in left_out}
     for key in values:
         if key.endswith(f".{TARGET}"):

@@ -22,7 +22,10 @@ from src.config.folder import CONF
 from src.errors import UserError
 from src.runs.find import runs_in
 from src.sweeps.folders import check_folders
-from src.sweeps.jobs import INTERRUPTED, begin_sweep, interruption, write_best
+from src.sweeps.jobs import INTERRUPTED
+from src.sweeps.progress import interruption
+from src.sweeps.search import write_best
+from src.sweeps.starting import begin_sweep
 
 
 class Multirun(Callback):
@@ -56,10 +59,8 @@ def _ending(mistake: int) -> Iterator[None]:
         print(error, file=sys.stderr)
         sys.exit(mistake)
     except OSError as error:
-        print(
-            f"A file or folder must be usable: {error}.\nThen the same command again: runs that have finished are kept.",
-            file=sys.stderr,
-        )
+        said = f"A file or folder must be usable: {error}."
+        print(f"{said}\nThen the same command again: runs that have finished are kept.", file=sys.stderr)
         sys.exit(mistake)
     except Exception:
         traceback.print_exc()

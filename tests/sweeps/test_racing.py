@@ -28,7 +28,7 @@ from src.race.replay import Race
 from src.race.rules import Rules
 from src.runs.folder import RunFolder
 from src.runs.identity import config_hash
-from src.sweeps.jobs import JOBS
+from src.sweeps.progress import JOBS
 from src.sweeps.racing import Arm, Job, run_race
 from src.sweeps.recorded import recorded
 from tests.comparison.results import finished, numbers
@@ -411,7 +411,8 @@ def arms_of(monkeypatch: pytest.MonkeyPatch, root: Path, *arguments: str) -> dic
     monkeypatch.setenv(JOBS, "30 0.0")
     with initialize_config_dir(str(CONF), version_base="1.3"):
         sweeper = race_sweeper.RaceSweeper()
-        own = ["sweep=race", f"hydra.sweep.dir={root}", *(one for one in arguments if "race." in one or "sweep." in one)]
+        composed = (one for one in arguments if "race." in one or "sweep." in one)
+        own = ["sweep=race", f"hydra.sweep.dir={root}", *composed]
         sweeper.config = compose("train", own, return_hydra_config=True)
         sweeper.params = dict(sweeper.config.hydra.sweeper.params)
         sweeper.hydra_context = HydraContext(GlobalHydra.instance().config_loader(), Callbacks())
