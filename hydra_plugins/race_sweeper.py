@@ -19,7 +19,7 @@ from src.config.race import Race
 from src.errors import UserError
 from src.runs.identity import config_hash
 from src.sweeps.combinations import COORDINATES, key_of, race_of, suited
-from src.sweeps.jobs import count_more
+from src.sweeps.progress import count_more
 from src.sweeps.racing import Arm, Job, run_race
 
 FOLD = "data.fold"
@@ -41,7 +41,8 @@ class RaceSweeper(BasicSweeper):
         """Runs the race.
 
         Raises:
-            UserError: there are too few arms or blocks, or what the runs have left cannot be read.
+            UserError: there are too few arms or blocks, arms would be left out, or what the runs have left cannot be
+                read.
         """
         from src.race.rules import Rules
 
@@ -49,6 +50,8 @@ class RaceSweeper(BasicSweeper):
         race = race_of(self.config)
         if race is None:
             raise UserError("hydra/sweeper=race needs the keys of a race.\nChoose it with sweep=race.")
+        if (by := self.config.sweep.by) is not None:
+            raise UserError(f"sweep.by must be null in a race, which compares all arms; got {by}.\nLeave it out.")
         parser = OverridesParser.create(config_loader=self._loader)
         given = {one.get_key_element(): one for one in parser.parse_overrides([*self._parse_config(), *arguments])}
         # The combinations of these keys are blocks, the last one changing first; those of all others are arms.

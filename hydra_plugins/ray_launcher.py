@@ -25,7 +25,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.errors import UserError
 from src.runs.folder import RunFolder
-from src.sweeps.jobs import fail_job, progress
+from src.sweeps.jobs import fail_job
+from src.sweeps.progress import progress
 
 if TYPE_CHECKING:
     from ray import ObjectRef

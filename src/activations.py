@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from src.cli import exit_codes
+from src.config.wording import brief_duration
 from src.errors import UserError
 from src.files.paths import user_path
 from src.store.entries import entries
@@ -27,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = entries(chosen.cache)
     for entry in found:
         old = chosen.command == "prune" and now - entry.used >= chosen.days * 86_400
-        age = "unfinished" if entry.created is None else f"{_days(now - entry.created)} old"
-        note = "deleted" if old else f"used {_days(now - entry.used)} ago"
+        age = "unfinished" if entry.created is None else f"{brief_duration(now - entry.created)} old"
+        note = "deleted" if old else f"used {brief_duration(now - entry.used)} ago"
         print(f"{entry.folder.name[:12]}  {entry.bytes / 1e6:10,.1f} MB  {age:>12}  {note:>14}  {entry.what}")
         if old:
             with FileLock(entry.folder / "lock"):  # wait for a builder
@@ -53,10 +54,6 @@ def _days_kept(text: str) -> float:
     if not text.replace(".", "", 1).isdecimal():
         raise argparse.ArgumentTypeError(f"must be a number of days, at least 0; got {text}")
     return float(text)
-
-
-def _days(seconds: float) -> str:
-    return f"{seconds / 86_400:.1f} days" if seconds >= 86_400 else f"{seconds / 60:.0f} min"
 
 
 if __name__ == "__main__":

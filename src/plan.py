@@ -21,11 +21,12 @@ from src.cli import exit_codes, run_command
 from src.config.length import length
 from src.config.sections import Section
 from src.config.validation import check_options, check_references
+from src.config.wording import counted
 from src.datamodules.text_problems import said_of_truncation, said_of_windows
 from src.errors import UserError
 from src.freezing.reached_phases import reached, unreached_warning
 from src.models import checks, masked_language
-from src.planning.tables import counted, phase_costs, stages, sweep_costs
+from src.planning.tables import phase_costs, stages, sweep_costs
 from src.planning.totals import Total, encoded, in_words, total
 from src.runs import pretrain_config
 from src.runs.folder import RunFolder

@@ -10,8 +10,9 @@ from typing import Any
 
 from src.advice.advice import Advice
 from src.advice.label_issues import Issue
-from src.advice.words import seconds, sentences, with_error
+from src.advice.words import sentences, with_error
 from src.comparison.tables import sized
+from src.config.wording import brief_duration
 from src.data.texts import shown
 from src.pages.cells import Cells
 from src.tables.writing import open_table
@@ -42,7 +43,7 @@ def _costs(advice: Advice) -> Cells:
         [
             name,
             f"{cost.trainable:,}",
-            seconds(cost.epoch),
+            brief_duration(cost.epoch),
             sized(cost.memory),
             f"{cost.inference:.0%}",
         ]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from src.advice.advice import Advice
 from src.advice.costs import StrategyCost
 from src.advice.probes import ALL_LAYERS
-from src.datamodules.text_problems import counted
+from src.config.wording import brief_duration, counted
 from src.statistics.intervals import Interval
 
 
@@ -51,7 +51,7 @@ def _choice(advice: Advice) -> str:
 
 
 def _costs(costs: Mapping[str, StrategyCost]) -> str:
-    named = ", ".join(f"{name} {seconds(cost.epoch)}" for name, cost in costs.items())
+    named = ", ".join(f"{name} {brief_duration(cost.epoch)}" for name, cost in costs.items())
     return (
         f"An epoch takes here: {named}; of gradual, which trains more layers from phase to phase, at most as long as "
         "of none. What training layers would add is not known before it is tried: start with the command below."
@@ -86,10 +86,6 @@ def with_error(interval: Interval) -> str:
     """Returns a score with half the width of its interval, such as `0.760 ± 0.015`, or alone where that is 0."""
     half = (interval.high - interval.low) / 2
     return f"{interval.value:.3f} ± {half:.3f}" if half else f"{interval.value:.3f}"
-
-
-def seconds(value: float) -> str:
-    return f"{value:.1f} s" if value < 10 else f"{value:.0f} s" if value < 120 else f"{value / 60:.0f} min"
 
 
 def _by_depth(advice: Advice) -> Sequence[str]:

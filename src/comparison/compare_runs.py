@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from src.errors import UserError
 from src.runs.write_guard import refuse_links
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ def compare(
     from src.race.record import read_race
 
     refuse_links([*root.glob("compar*"), *root.glob("plots"), *root.glob("plots/*")], root)
+    race = read_race(root)
+    if race and by:
+        raise UserError(
+            f"by must be null for the runs of a race, which has chosen among all groups; got {by}.\nLeave it out."
+        )
     every = read_runs(root)
     runs = [run for run in every if not run.trial] or every
     if not mixed:
@@ -47,7 +53,7 @@ def compare(
     groups = group(largest, mixed=True)
     if by:
         groups = best_of(groups, by)
-    found = comparison.compare(groups, metric, baseline, margin, cost, read_race(root))
+    found = comparison.compare(groups, metric, baseline, margin, cost, race)
     if smaller := [run for run in runs if run not in largest]:
         curves = learning_curves(runs, [row.name for row in found.rows], found.metric)
         found = comparison.with_learning(found, curves, group(smaller, mixed=True))

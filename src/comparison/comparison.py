@@ -16,10 +16,11 @@ from src.comparison.evidence import Chooser, Evidence, choosing, gather
 from src.comparison.learning_curves import LearningCurves
 from src.comparison.rows import BASELINE, IDENTICAL, UNDERTRAINED, Contrast, Row
 from src.comparison.settling import Plan, plan
-from src.comparison.summary import learned, listed, raced, summarise
+from src.comparison.summary import learned, raced, summarise
 from src.comparison.verdicts import verdict
 from src.config.monitor import IN_UNITS, MARGIN, NOT_COMPARED
 from src.config.sections import Cost
+from src.config.wording import joined
 from src.errors import UserError, nearest
 from src.grouping.comparable import changed_backbones, differing_settings
 from src.grouping.groups import Group
@@ -54,11 +55,11 @@ def with_learning(comparison: Comparison, found: LearningCurves | None, smaller:
     Args:
         comparison: of the groups with the most training texts.
         found: the curves.
-        smaller: the groups with fewer training texts, whose failed runs are listed too.
+        smaller: the groups with other numbers of training texts, whose failed runs are listed too.
     """
     said = [comparison.sentence, *learned(found, comparison.metric)]
     if missing := _problems(smaller):
-        said.append(f"{len(missing)} runs with fewer training texts have no result.")
+        said.append(f"{len(missing)} runs with another number of training texts have no result.")
     return with_problems(replace(comparison, learning=found, sentence=" ".join(said)), smaller)
 
 
@@ -215,7 +216,7 @@ def _contrasts(
         if interval is None and identical(group, base):
             said = IDENTICAL
         else:
-            said = verdict(interval, margin, seeds, evidence.kind(name, base.name), len(others))
+            said = verdict(interval, margin, seeds, evidence.kind(name, base.name))
         known = said if {name, base.name} <= {*trained} else UNDERTRAINED
         found[name] = Contrast(interval, pairs.p(name, base.name), known)
     return found
@@ -248,11 +249,11 @@ def _remarks(
             f"The files of {', '.join(changed)} changed between these runs, so their pretrained weights may differ."
         )
     if partial := [group.name for group in groups if len(group.complete) < len(group.finished)]:
-        found.append(f"Repeats of which a fold is missing are left out: of {listed(partial)}.")
+        found.append(f"Repeats of which a fold is missing are left out: of {joined(partial)}.")
     if unread := [str(run.folder.path) for run in evidence.unread]:
         found.append(
             "Groups with these runs are judged by their seeds alone, since there are no predictions of the same test "
-            f"texts in {listed(unread)}."
+            f"texts in {joined(unread)}."
         )
     if problems:
         found.append(f"{len(problems)} of {len(runs)} runs have no result.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.comparison.evidence import Evidence, gather
-from src.comparison.rows import advice, bounded
+from src.comparison.rows import advice, clipped
 from src.config.monitor import sign
 from src.grouping.groups import Group, group
 from src.grouping.runs import Run
@@ -70,19 +69,28 @@ class Crossing:
 
 
 def largest_size(runs: Sequence[Run]) -> list[Run]:
-    """Returns the runs with the most training texts; all of them where that number is not varied."""
-    largest = max((_size(run) for run in runs), default=0.0)
-    return [run for run in runs if _size(run) == largest]
+    """Returns the runs with the most training texts; all of them where `data.train_size` is not varied."""
+    sizes = _by_size(runs)
+    return sizes[max(sizes)]
 
 
-def _size(run: Run) -> float:
-    """Returns what the sizes of training splits are ordered by, also of runs that have failed."""
-    size = json.loads(run.values.get(SIZE, "null"))
-    return math.inf if size in (None, 1.0) else float(_texts(run) or size)
+def _by_size(runs: Sequence[Run]) -> dict[float, list[Run]]:
+    """Returns the runs by their number of training texts, the mean of those with the same `data.train_size`: folds
+    differ by a text, and runs that have failed do not say it. It is infinite for runs on all texts."""
+    by_value: dict[str, list[Run]] = {}
+    for run in runs:
+        by_value.setdefault(run.values.get(SIZE, "null"), []).append(run)
+    found: dict[float, list[Run]] = {}
+    for value, members in by_value.items():
+        number = math.inf if value in ("null", "1.0") else _texts(members) or float(value)
+        found.setdefault(number, []).extend(members)
+    return found
 
 
-def _texts(run: Run) -> int:
-    return int(run.result.get("texts", {}).get("train", 0)) if run.result else 0
+def _texts(runs: Sequence[Run]) -> int:
+    """Returns the mean number of training texts; 0 if no run says it."""
+    counts = [run.result["texts"]["train"] for run in runs if run.result and "texts" in run.result]
+    return round(float(np.mean(counts))) if counts else 0
 
 
 @dataclass(frozen=True)
@@ -105,12 +113,11 @@ def learning_curves(runs: Sequence[Run], names: Sequence[str], metric: str) -> L
         UserError: a file of predictions cannot be read.
     """
     sizes: dict[int, list[Group]] = {}
-    for size in sorted({run.values.get(SIZE, "null") for run in runs}):
+    for members in _by_size(runs).values():
         # Among runs of one size, groups are named as those of the largest size are.
-        found = group([run for run in runs if run.values.get(SIZE, "null") == size], mixed=True)
-        finished = [member for member in found if member.blocks]
+        finished = [member for member in group(members, mixed=True) if _measured(member, metric)]
         if finished:
-            sizes[_texts(finished[0].finished[0])] = finished
+            sizes[_texts([run for member in finished for run in member.finished])] = finished
     if len(sizes) < 2:
         return None
     runs_of = {
@@ -125,6 +132,12 @@ def learning_curves(runs: Sequence[Run], names: Sequence[str], metric: str) -> L
     )
 
 
+def _measured(member: Group, metric: str) -> bool:
+    """Whether a group has runs to compare, all of them with the score, which some predictions do not define."""
+    scores = [run.result["metrics"]["test"].get(metric) for run in member.finished if run.result]
+    return bool(member.blocks) and None not in scores
+
+
 def _curve(name: str, by_size: Mapping[int, Sequence[Run]], metric: str) -> Curve:
     points = [_point(texts, by_size[texts], metric) for texts in sorted(by_size)]
     trained = {point.texts for point in points if not point.undertrained}
@@ -136,7 +149,7 @@ def _curve(name: str, by_size: Mapping[int, Sequence[Run]], metric: str) -> Curv
     if isinstance(found, str):
         return Curve(name, points, None, found)
     low, high = sorted((_turned(found.low, metric), _turned(found.high, metric)))
-    return Curve(name, points, bounded(Interval(_turned(found.value, metric), low, high), metric), "")
+    return Curve(name, points, clipped(Interval(_turned(found.value, metric), low, high), metric), "")
 
 
 def _turned(value: float, metric: str) -> float:
@@ -150,7 +163,7 @@ def _scores(runs: Sequence[Run], metric: str) -> list[float]:
 
 def _point(texts: int, runs: Sequence[Run], metric: str) -> Point:
     scores = np.array(_scores(runs, metric))
-    return Point(texts, float(scores.mean()), bounded(mean_interval(scores), metric), advice(runs) is not None)
+    return Point(texts, float(scores.mean()), clipped(mean_interval(scores), metric), advice(runs) is not None)
 
 
 def crossings(evidence: Mapping[int, Evidence], curves: Sequence[Curve], direction: int = 1) -> list[Crossing]:

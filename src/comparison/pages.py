@@ -9,6 +9,7 @@ from src.comparison import differences, plots
 from src.comparison.comparison import Comparison
 from src.comparison.tables import tables
 from src.config.monitor import worse_side
+from src.files.atomic import write_atomic
 from src.grouping.groups import Group
 from src.pages.figures import MOST
 from src.pages.html import render, save
@@ -89,7 +90,7 @@ def write_comparison(comparison: Comparison, groups: Sequence[Group], folder: Pa
         best=best.name,
     )
     file = folder / "compare.html"
-    file.write_text(page, encoding="utf-8")
+    write_atomic(file, page)
     return file
 
 

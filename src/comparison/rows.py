@@ -201,10 +201,10 @@ def interval(group: Group, evidence: Evidence | None, name: str) -> Interval | N
     else:
         estimate = evidence.mean(group.name)
         found = None if estimate is None else estimate.interval().times(sign(name))
-    return bounded(found, name)
+    return clipped(found, name)
 
 
-def bounded(found: Interval | None, name: str) -> Interval | None:
+def clipped(found: Interval | None, name: str) -> Interval | None:
     """Returns the interval of a score without what it cannot be."""
     return found and Interval(
         found.value, max(found.low, LOWEST.get(name, 0.0)), min(found.high, HIGHEST.get(name, 1.0))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from src.comparison.evidence import FEW_SEEDS, Chooser
+from src.comparison.evidence import FEW_SEEDS, MIN_SEEDS, Chooser
 from src.comparison.learning_curves import LearningCurves
 from src.comparison.rows import UNDERTRAINED, Row
 from src.comparison.settling import Plan
-from src.comparison.verdicts import seeds_needed
 from src.config.monitor import shown, worse_side
 from src.config.quoting import shell_argument
+from src.config.sections import Cost
+from src.config.wording import brief_duration, counted, duration, joined, rounded
 from src.freezing.strategy import percent
 from src.race.words import answer, bounded
 from src.statistics.best import AllPairs
@@ -22,14 +23,6 @@ if TYPE_CHECKING:
     from src.comparison.decision import Decision
 
 REPEATS = 3  # of a cross-validation, after which more of them change little
-
-
-COSTS = {
-    "time": "{0.seconds:.0f} s a run",
-    "memory": "{1} MB of memory",
-    "parameters": "{0.trainable:,} parameters train",
-    "inference": "{0.total:,} parameters",
-}
 
 
 def summarise(comparison: Comparison, pairs: AllPairs, folder: str) -> str:
@@ -98,7 +91,7 @@ def _undertrained(rows: Sequence[Row], so: str = "nothing is concluded from that
     if not found:
         return []
     every = len(found) == len(rows)
-    names = "No group was" if every else f"{listed([row.name for row in found])} {_were(found)} not"
+    names = "No group was" if every else f"{joined([row.name for row in found])} {_were(found)} not"
     they = "Its score says how fast it learns" if len(found) == 1 else "Their scores say how fast they learn"
     steps = max(row.steps for row in found)
     return [
@@ -113,7 +106,7 @@ def _identical(decision: Decision) -> list[str]:
     for name, other in decision.identical.items():
         found.setdefault(other, []).append(name)
     return [
-        f"{listed(names)} {'predicts' if len(names) == 1 else 'predict'} the same as {other} for every test text with "
+        f"{joined(names)} {'predicts' if len(names) == 1 else 'predict'} the same as {other} for every test text with "
         f"every seed; the choice considers {other} alone, which costs no more."
         for other, names in found.items()
     ]
@@ -122,7 +115,7 @@ def _identical(decision: Decision) -> list[str]:
 def _choice(comparison: Comparison, metric: str) -> str:
     decision, margin, side = comparison.decision, float(f"{comparison.margin:.3g}"), worse_side(comparison.metric)
     chosen = next(row for row in comparison.rows if row.name == decision.chosen)
-    score, cost = _score(chosen, comparison.metric), COSTS[comparison.cost].format(chosen, round(chosen.memory / 1e6))
+    score, cost = _score(chosen, comparison.metric), _cost(chosen, comparison.cost)
     if len(decision.loss) == 1 and not decision.identical:
         return f"Only {_described(chosen)} was trained to the end: test {metric} {score}."
     by = f" in validation {metric}" if comparison.chooser == "validation" else ""
@@ -138,6 +131,17 @@ def _choice(comparison: Comparison, metric: str) -> str:
         f"Not settled: no group is shown to be at most {margin:g} {side} the best in {comparison.chooser} {metric}. "
         f"Until it is, choose {_described(chosen, cost)}: test {metric} {score}{most}."
     )
+
+
+def _cost(row: Row, cost: Cost) -> str:
+    """Returns what a group costs, as part of a sentence."""
+    costs: dict[Cost, str] = {
+        "time": f"{brief_duration(row.seconds)} a run",
+        "memory": f"{row.memory / 1e6:.0f} MB of memory",
+        "parameters": f"{row.trainable:,} parameters train",
+        "inference": f"{row.total:,} parameters",
+    }
+    return costs[cost]
 
 
 def _candidates(comparison: Comparison, pairs: AllPairs) -> list[str]:
@@ -170,18 +174,13 @@ def _scope(rows: Sequence[Row]) -> list[str]:
     if "seeds" in kinds:
         found.append("It is said of these test texts, since the scores of single texts are not known.")
     if still := [row.name for row in rows if row.improving and not row.undertrained]:
-        epochs = _counted(round(max(row.epochs for row in rows if row.name in still)), "epoch")
-        found.append(f"At this budget: {listed(still)} {_were(still)} still improving after {epochs}.")
+        epochs = counted(round(max(row.epochs for row in rows if row.name in still)), "epoch")
+        found.append(f"At this budget: {joined(still)} {_were(still)} still improving after {epochs}.")
     return found
 
 
 def _were(names: Sequence[object]) -> str:
     return "was" if len(names) == 1 else "were"
-
-
-def listed(names: Sequence[str]) -> str:
-    """Returns names as part of a sentence."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _settling(comparison: Comparison, folder: str) -> str:
@@ -193,15 +192,14 @@ def _settling(comparison: Comparison, folder: str) -> str:
         return _more_repeats(min(row.pairs for row in comparison.rows if row.evidence), folder)
     if plan is None:
         by_seeds = any(row.evidence == "seeds" for row in comparison.rows)
-        wanted = seeds_needed(len(comparison.rows) - 1) if by_seeds else FEW_SEEDS
+        wanted = MIN_SEEDS if by_seeds else FEW_SEEDS
         few = min(len(row.seeds) for row in comparison.rows) < wanted
         return f"Add seeds: {_more_seeds(comparison, wanted, folder)}." if few else ""
     if plan.seeds is not None:
-        minutes = max(1, round(plan.seconds / 60))
         command = _more_seeds(comparison, plan.seeds, folder)
         return (
-            f"What would settle it: {_counted(plan.runs, 'run')} more, of {listed(plan.groups)} up to {plan.seeds} "
-            f"seeds, about {_counted(minutes, 'minute')} ({command})."
+            f"What would settle it: {counted(plan.runs, 'run')} more, of {joined(plan.groups)} up to {plan.seeds} "
+            f"seeds, about {duration(plan.seconds)} ({command})."
         )
     return _more_texts(plan, comparison.chooser)
 
@@ -216,20 +214,16 @@ def _more_repeats(repeats: int, folder: str) -> str:
 def _more_texts(plan: Plan, split: Chooser) -> str:
     if plan.texts is not None:
         return (
-            f"More seeds will not settle it: about {_rounded(plan.texts)} {split} texts would, for example by "
+            f"More seeds will not settle it: about {rounded(plan.texts)} {split} texts would, for example by "
             "cross-validation (sweep=cross_validation), if there are so many texts with labels."
         )
     if plan.both is not None:
         seeds, texts = plan.both
         return (
-            f"Neither more seeds nor more texts alone settle it: {seeds} seeds and {_rounded(texts)} {split} texts "
+            f"Neither more seeds nor more texts alone settle it: {seeds} seeds and {rounded(texts)} {split} texts "
             "would."
         )
     return "No number of runs that could be made would settle it: as far as they can tell these groups are equal."
-
-
-def _rounded(count: int) -> str:
-    return f"{float(f'{count:.2g}'):,.0f}"
 
 
 def _more_seeds(comparison: Comparison, wanted: int, folder: str) -> str:
@@ -241,16 +235,12 @@ def _more_seeds(comparison: Comparison, wanted: int, folder: str) -> str:
     return f"the same command with seed={','.join(map(str, seeds))} {shell_argument('hydra.sweep.dir', folder)}"
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def learned(found: LearningCurves | None, metric: str) -> list[str]:
     """Returns where strategies cross, and what twice as many training texts should bring, in words."""
     if found is None:
         return []
     said = [
-        f"Below about {_rounded(crossing.texts)} training texts {crossing.below} is better than {crossing.above}, "
+        f"Below about {rounded(crossing.texts)} training texts {crossing.below} is better than {crossing.above}, "
         "above that worse."
         for crossing in found.crossings
     ]

@@ -13,6 +13,8 @@ from src.comparison.comparison import Comparison
 from src.comparison.rows import METRICS
 from src.config.monitor import shown, worse_side
 from src.config.values import flat
+from src.config.wording import brief_duration
+from src.files.atomic import write_atomic
 from src.freezing.strategy import percent
 from src.pages import markdown
 from src.pages.cells import Cells
@@ -74,10 +76,10 @@ def _costs(comparison: Comparison) -> Cells:
             *row.label.values(),
             row.trains,
             f"{row.trainable:,} ({percent(row.share)})",
-            f"{row.epoch_seconds:.1f} s",
-            f"{row.seconds:.0f} s",
+            brief_duration(row.epoch_seconds),
+            brief_duration(row.seconds),
             "" if row.time_ratio is None else _ratio(row.time_ratio, row.time_interval),
-            f"{row.encoding_seconds:.0f} s" if row.encoding_seconds >= 0.5 else "",
+            brief_duration(row.encoding_seconds) if row.encoding_seconds >= 0.5 else "",
             _teraflop(row.operations),
             sized(row.memory),
             sized(row.checkpoint),
@@ -159,6 +161,6 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
     files = []
     for ending, render in FORMATS.items():
         file = folder / f"comparison.{ending}"
-        file.write_text(render(comparison), encoding="utf-8")
+        write_atomic(file, render(comparison))
         files.append(file)
     return files

@@ -18,4 +18,5 @@ __all__ = [
     "trainer_switches",
     "validation",
     "values",
+    "wording",
 ]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from src.config.wording import counted
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -172,11 +174,6 @@ def _proposal(lengths: NDArray[np.int64], max_length: int, longest: int) -> str:
         advice = f"data.max_length={better} truncates {(lengths > better).mean():.1%} of all"
         return f"{most}; {advice}{f', and {limit}' if wanted > longest else ''}."
     return f"{most}; {limit}." if wanted > longest else f"{most}."
-
-
-def counted(number: int, what: str) -> str:
-    """Returns a number with its noun, such as `2 texts`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def first_rows(unit: str, rows: Sequence[int | str]) -> str:

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from src.config.wording import joined
 from src.freezing.strategy import EMBEDDINGS, HEAD, POOLER
 
 
@@ -20,8 +21,8 @@ def trains(fractions: Mapping[str, float]) -> str:
     if len(whole) == len(fractions):
         return "everything"
     if not part:
-        return _joined([*_named(whole)]) or "nothing"
-    return ", and ".join([f"parts of {_joined([*_named(part)])}", *([_joined([*_named(whole)])] if whole else [])])
+        return joined([*_named(whole)]) or "nothing"
+    return ", and ".join([f"parts of {joined([*_named(part)])}", *([joined([*_named(whole)])] if whole else [])])
 
 
 def trained(phases: Iterable[Mapping[str, Any]]) -> str:
@@ -41,7 +42,7 @@ def _named(stages: Sequence[str]) -> Iterator[str]:
     layers = [int(name.rpartition(".")[2]) for name in stages if name.startswith("layer.")]
     yield from (_other(name) for name in stages if name == EMBEDDINGS)
     if layers:
-        yield f"{'layer' if len(layers) == 1 else 'layers'} {_joined([*_ranges(layers)])}"
+        yield f"{'layer' if len(layers) == 1 else 'layers'} {joined([*_ranges(layers)])}"
     yield from (_other(name) for name in stages if name != EMBEDDINGS and not name.startswith("layer."))
 
 
@@ -54,7 +55,3 @@ def _ranges(numbers: Sequence[int]) -> Iterator[str]:
     for _, run in itertools.groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
         first, *rest = [number for _, number in run]
         yield f"{first}-{rest[-1]}" if rest else str(first)
-
-
-def _joined(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

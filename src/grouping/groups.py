@@ -104,7 +104,7 @@ def _refuse_twins(members: Sequence[Run], label: str) -> None:
             folds = f", repeat {run.block.repeat} and fold {run.fold}" if run.folds > 1 else ""
             raise UserError(
                 f"Runs of a group must have different seeds{' or folds' if folds else ''}; {label} has seed {run.seed}"
-                f"{folds} twice:\n{twin.folder.path}\n{run.folder.path}"
+                f"{folds} twice:\n{twin.folder.path}\n{run.folder.path}\nMove one of them elsewhere."
             )
         seen[run.block, run.fold] = run
 

@@ -32,6 +32,13 @@ STRATEGY = "strategy"  # the column that represents the whole freeze section
 COORDINATES = ("data.fold", "data.repeat")  # of a run in its group, like the seed
 
 
+# What records and shows a training, and does not change it.
+IDLE = (
+    *("logger", "callbacks.progress", "callbacks.learning_rate"),
+    *("callbacks.checkpoint.every_minutes", "callbacks.checkpoint.weights_only"),
+)
+
+
 MODES = ("monitor.mode", "scheduler.schedule.mode")  # determined by the metric; configs of older runs contain them
 
 
@@ -161,15 +168,20 @@ def _full_result(folder: RunFolder) -> dict[str, Any]:
     return result
 
 
+def has_effect(key: str) -> bool:
+    """Returns whether a key of the config can change what a run learns."""
+    return not any(f"{key}.".startswith(f"{idle}.") for idle in IDLE)
+
+
 def _values(cfg: DictConfig) -> dict[str, str]:
-    """Returns the whole config by dotted key, without seed, fold, repeat and folders. The path of a pretraining
-    (`backbone.run`) is replaced by its config, so that runs with the same settings are one group even if each seed used
-    its own pretraining."""
+    """Returns the whole config by dotted key, without seed, fold, repeat and folders, and without callbacks and loggers
+    that only watch. The path of a pretraining (`backbone.run`) is replaced by its config, so that runs with the same
+    settings are one group even if each seed used its own pretraining."""
     content = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(content, dict)
-    left_out = (*IGNORED, *COORDINATES, "seed", "logger", "callbacks")
-    rest = {key: value for key, value in content.items() if key not in left_out}
-    values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in flat(rest)}
+    left_out = {*IGNORED, *COORDINATES, *_references(cfg), "seed"}
+    rest = flat({key: value for key, value in content.items() if key not in left_out})
+    values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in rest if has_effect(key)}
     values = {key: value for key, value in values.items() if not key.endswith(MODES) and key not in left_out}
     for key in values:
         if key.endswith(f".{TARGET}"):
@@ -186,6 +198,12 @@ def _values(cfg: DictConfig) -> dict[str, str]:
         del values["backbone.run"]
         values |= {f"backbone.run.{key}": value for key, value in pretraining.items()}
     return values
+
+
+def _references(cfg: DictConfig) -> set[str]:
+    """Returns the keys of callbacks that repeat another key: the run folder, and the monitored metric."""
+    content: Any = OmegaConf.to_container(cfg, resolve=False)
+    return {key for key, value in flat(content.get("callbacks") or {}, "callbacks.") if "${" in str(value)}
 
 
 def _backbone_title(backbone: Mapping[str, Any]) -> str:

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
 BLUE, ORANGE = "#0072b2", "#d55e00"  # distinguishable for colour-blind readers
 
 

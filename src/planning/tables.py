@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from src.config.wording import brief_duration, counted
 from src.freezing.strategy import Phase, percent
-from src.race.words import minutes
 
 if TYPE_CHECKING:
     from src.caching.costs import Cost
@@ -37,7 +37,7 @@ def phase_costs(phases: Sequence[Phase], begun: int, trained: Sequence[Sequence[
     times = ("time", "encoding time") if costs[0].seconds is not None else ()
     shown = aligned("phase", "lasts", "trainable", "forward", "backward", "encoding", "memory", *times)
     for number, (phase, counts, cost) in enumerate(zip(phases, trained, costs, strict=True), 1):
-        lasts = _duration(phase) if number < begun else "to the end" if number == begun else "not reached"
+        lasts = _length(phase) if number < begun else "to the end" if number == begun else "not reached"
         work = [f"{flops / 1e12:.3g}" for flops in (cost.forward, cost.backward, cost.encoding)]
         seconds = [f"{time or 0:.1f}" for time in (cost.seconds, cost.encoding_seconds)][: len(times)]
         shown.add_row(str(number), lasts, f"{sum(counts):,}", *work, f"{cost.memory / 1e6:,.0f}", *seconds)
@@ -49,20 +49,16 @@ def sweep_costs(rows: Sequence[tuple[str, int, Total]]) -> Table:
     timed = all(cost.training.seconds is not None for *_, cost in rows)
     shown = aligned("runs of", "runs", "TFLOP a run", *(("time a run", "time of all") if timed else ()))
     for name, runs, cost in rows:
-        times = [minutes(count * (cost.training.seconds or 0.0)) for count in (1, runs) if timed]
+        times = [brief_duration(count * (cost.training.seconds or 0.0)) for count in (1, runs) if timed]
         shown.add_row(name, str(runs), f"{cost.training.flops / 1e12:.3g}", *times)
     return shown
 
 
-def _duration(phase: Phase) -> str:
+def _length(phase: Phase) -> str:
     epochs = phase.end.epochs
     if epochs is None:
         return f"until a plateau of {counted(phase.end.patience, 'validation')}"
     return counted(epochs, "epoch")
-
-
-def counted(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'s' * (number != 1)}"
 
 
 def aligned(first: str, *others: str) -> Table:

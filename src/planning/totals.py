@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from src.config.wording import duration
 from src.freezing.strategy import Phase
-from src.race.words import minutes
 
 if TYPE_CHECKING:
     from src.caching.costs import Cost
@@ -104,5 +104,5 @@ def _lengths(phases: Sequence[Phase], every: Sequence[Work], epochs: int) -> lis
 
 def in_words(work: Work) -> str:
     """Returns work as part of a sentence."""
-    time = "" if work.seconds is None else f", {minutes(work.seconds)}"
+    time = "" if work.seconds is None else f", {duration(work.seconds)}"
     return f"at most {work.flops / 1e12:.3g} TFLOP{time}"

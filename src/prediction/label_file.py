@@ -20,11 +20,12 @@ from src.config.data import Data, Label, TextColumns
 from src.config.sections import Positive, Section
 from src.config.text_files import Delimiter, Encoding, Quoting
 from src.config.validation import check
+from src.config.wording import counted
 from src.data.label_columns import read_labels
 from src.data.label_matching import encode
 from src.data.target_values import read_targets
 from src.data.texts import is_blank, other_columns, read_texts
-from src.datamodules.text_problems import EMPTY, UNKNOWN, counted, find_problems, first_rows
+from src.datamodules.text_problems import EMPTY, UNKNOWN, find_problems, first_rows
 from src.errors import UserError
 from src.files.paths import user_path
 from src.prediction.predictor import Predictor

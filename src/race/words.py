@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from src.config.monitor import shown, worse_side
+from src.config.wording import counted, duration, rounded
 from src.race.replay import Race
 from src.race.rules import Exit
 from src.race.tuning import best
@@ -77,13 +78,13 @@ def ended(race: Race) -> str:
     if race.end == "blocks":
         return "the race is over"
     if race.end == "budget":
-        return f"the budget of {minutes(race.rules.budget or 0)} is not enough for another block"
+        return f"the budget of {duration(race.rules.budget or 0)} is not enough for another block"
     if race.end == "nothing finished":
         return "no run has finished"
     if race.needed is not None:
         return f"it is expected to take {_blocks(race, race.needed)}"
     if race.texts is not None:
-        return f"more of them will not settle it, about {float(f'{race.texts:.2g}'):,.0f} validation texts would"
+        return f"more of them will not settle it, about {rounded(race.texts)} validation texts would"
     return "more of them will not settle it"
 
 
@@ -112,20 +113,12 @@ def bounded(found: Interval, metric: str) -> str:
 
 
 def _blocks(race: Race, count: int) -> str:
-    noun = "fold" if race.folds > 1 else "seed"
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return counted(count, "fold" if race.folds > 1 else "seed")
 
 
 def _spent(race: Race) -> str:
     runs, share = len(race.arms) * race.rules.blocks, race.seconds / race.full_seconds
-    full = minutes(race.full_seconds)
-    trials = f"; {minutes(race.tuning_seconds)} of it went to trials of learning rates" if race.tuning else ""
-    spent = f"The runs took {minutes(race.seconds)}, {share:.0%} of the {full} that all {runs} of them would take"
+    full = duration(race.full_seconds)
+    trials = f"; {duration(race.tuning_seconds)} of it went to trials of learning rates" if race.tuning else ""
+    spent = f"The runs took {duration(race.seconds)}, {share:.0%} of the {full} that all {runs} of them would take"
     return f"{spent}{trials}."
-
-
-def minutes(seconds: float) -> str:
-    """Returns a time in seconds or minutes, as text."""
-    if seconds < 100:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:,.0f} minutes"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,9 +13,6 @@ from numpy.typing import NDArray
 
 from src.data.labels import LabelSpace
 from src.pages.figures import BLUE, MOST, ORANGE, literal, short
-
-if TYPE_CHECKING:
-    pass
 
 CELLS = 500  # maximum per axis of a confusion matrix, about one pixel each
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.errors import UserError
 from src.runs.folder import RunFolder
-
-if TYPE_CHECKING:
-    pass
 
 
 def stage_configs(cfg: DictConfig, folder: RunFolder) -> tuple[DictConfig, DictConfig]:

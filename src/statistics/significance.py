@@ -1,8 +1,6 @@
-"""Significance tests of paired results, Holm's correction, and the win rate."""
+"""Significance tests of paired results, and the win rate."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool
@@ -25,15 +23,6 @@ def sign_flip_p(differences: Values) -> float:
         rng=np.random.default_rng(0),
     )
     return float(found.pvalue)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Returns Holm-corrected p values, which bound the probability of any false claim by alpha (Holm 1979)."""
-    count, adjusted, largest = len(p_values), [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(range(count), key=lambda i: p_values[i])):
-        largest = max(largest, min(1.0, (count - rank) * p_values[index]))
-        adjusted[index] = largest
-    return adjusted
 
 
 def wins(one: Values, other: Values) -> Values:

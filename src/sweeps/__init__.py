@@ -7,8 +7,11 @@ __all__ = [
     "jobs",
     "multirun",
     "processes",
+    "progress",
     "racing",
     "recorded",
+    "search",
     "sharing",
+    "starting",
     "template",
 ]

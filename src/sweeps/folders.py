@@ -18,11 +18,15 @@ from src.cli import fail
 from src.config.quoting import REFERENCE
 from src.errors import UserError
 from src.files import locks
+from src.files.atomic import write_atomic
 
 SWEEPS = Path("outputs/sweeps")
 
 
-COMMAND = "command.json"  # in a sweep's folder: the overrides that it was started with
+STARTS = {"-m", "--multirun"}  # they start a sweep, and say nothing of its runs
+
+
+COMMAND = "command.json"  # in a sweep's folder: the arguments that it was started with
 
 
 LOCK = ".lock"  # in the same folder, while the sweep runs
@@ -33,7 +37,7 @@ WARNINGS = ".warnings"  # in the same folder: warnings and progress that jobs ha
 
 def is_sweep(arguments: Sequence[str]) -> bool:
     """Returns whether a command starts a sweep and does not choose its folder itself."""
-    starts = {"-m", "--multirun"} & set(arguments) or any(a.startswith("sweep=") for a in arguments)
+    starts = STARTS & set(arguments) or any(a.startswith("sweep=") for a in arguments)
     # The jobs of a sweep have its overrides too, but run in mode RUN.
     stops = {"hydra.mode=RUN", "--cfg", "-c"} & set(arguments)
     return bool(starts) and not stops and not any(a.startswith("hydra.sweep.dir=") for a in arguments)
@@ -72,7 +76,7 @@ def choose_folder(arguments: Sequence[str], root: Path = SWEEPS) -> tuple[Path, 
         arguments: of the command, without its name.
         root: the folder with all sweeps.
     """
-    command = sorted(a for a in arguments if not a.startswith(("sweep.rerun=", "-")))
+    command = sorted(a for a in arguments if a not in STARTS and not a.startswith("sweep.rerun="))
     if "sweep.rerun=all" not in arguments:
         for file in sorted(root.glob(f"*/{COMMAND}"), reverse=True):
             if _command(file) == command and (lock := locks.acquire(file.parent / LOCK)):
@@ -89,7 +93,7 @@ def choose_folder(arguments: Sequence[str], root: Path = SWEEPS) -> tuple[Path, 
             continue
         lock = locks.acquire(folder / LOCK)
         assert lock is not None, "the folder is new"
-        (folder / COMMAND).write_text(json.dumps(command, indent=1), encoding="utf-8")
+        write_atomic(folder / COMMAND, json.dumps(command, indent=1))
         return folder, lock
 
 

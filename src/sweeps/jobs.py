@@ -6,23 +6,16 @@ one that raises, is killed or runs out of memory does not affect the others.
 
 from __future__ import annotations
 
-import math
 import os
-import shlex
 import shutil
 import signal
-import time
-from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 from src.config.folder import CONF
-from src.config.monitor import best_mode
 from src.config.quoting import quoted
 from src.errors import UserError
 from src.runs.find import runs_in
@@ -30,27 +23,12 @@ from src.runs.folder import JOB, RunFolder
 from src.runs.identity import config_hash
 from src.runs.saved_config import trust
 from src.runs.write_guard import changeable
-from src.sweeps.checking import refuse_shared_mistakes
-from src.sweeps.folders import WARNINGS
 from src.sweeps.processes import run_process
+from src.sweeps.progress import number_of_jobs, progress
 from src.sweeps.sharing import is_launcher, share_of_cores
-from src.training.effects import TOLD, not_told
-
-JOBS = "THAW_SWEEP"  # environment variable of the jobs: the number of jobs and the start time of the sweep
-
+from src.training.effects import not_told
 
 INTERRUPTED = (130, 141, 143)  # exit codes of jobs that ended by a signal or a broken pipe: the sweep ends too
-
-
-DIRECTIONS = {"min": "minimize", "max": "maximize"}
-
-
-def direction(metric: str) -> str:
-    """Returns Optuna's name of the direction in which a metric improves; used in conf/sweep/search.yaml."""
-    return DIRECTIONS[best_mode(metric)]
-
-
-OmegaConf.register_new_resolver("direction", direction, replace=True)
 
 
 def run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
@@ -106,9 +84,9 @@ def _train(cfg: DictConfig, folder: RunFolder, resume: bool) -> tuple[int, str]:
     given = [o for o in hydra.overrides.task if not o.startswith(("run=", "resume="))]
     overrides = ["resume=true", *changeable(folder.saved_config("reading"), given)] if resume else given
     arguments = [*config_folders(), *overrides, f"run={quoted(str(folder.path))}", "hydra.mode=RUN"]
-    jobs = int(os.environ[JOBS].split()[0]) if JOBS in os.environ else 1
     warm = is_launcher(hydra, "BasicLauncher", "JoblibLauncher")  # others start one process per job as it is
-    return run_process(["-m", "src.train", *arguments], {**share_of_cores(cfg, hydra, jobs), JOB: "1"}, warm)
+    share = share_of_cores(cfg, hydra, number_of_jobs())
+    return run_process(["-m", "src.train", *arguments], {**share, JOB: "1"}, warm)
 
 
 def config_folders() -> list[str]:
@@ -170,118 +148,6 @@ def _reason(code: int, folder: RunFolder, errors: str) -> str:
     return (
         problem if ":" in problem else f"exit code {code}: {errors.splitlines()[-1] if errors else 'no error output'}"
     )
-
-
-def begin_sweep(config: DictConfig) -> None:
-    """Puts the number of jobs and the start time into the environment, so that jobs of any launcher can print progress,
-    and where they find what others have told.
-
-    Args:
-        config: of the multirun, before it is split into jobs.
-
-    Raises:
-        UserError: a search would look for the worst value of the monitored metric, a swept key has no values, or no
-            job could start.
-    """
-    sweeper, given = config.hydra.sweeper, list(config.hydra.overrides.task)
-    chosen = getattr(sweeper.get("direction"), "name", sweeper.get("direction"))
-    if chosen in DIRECTIONS.values() and chosen != direction(config.monitor.metric):
-        raise UserError(
-            f"The direction of a search must match the monitored metric; monitor.metric is {config.monitor.metric}, "
-            f"hydra.sweeper.direction is {chosen}.\nChoose sweep=search, which derives it from the metric."
-        )
-    values = {key: f"{key}={value}" for key, value in (sweeper.params or {}).items()}
-    values |= {override.partition("=")[0]: override for override in given}
-    loader = GlobalHydra.instance().config_loader()
-    parsed = OverridesParser.create(loader).parse_overrides(list(values.values()))
-    if "n_trials" in sweeper:
-        jobs = int(sweeper.n_trials)
-    else:
-        counts = {o.get_key_element(): len(list(o.sweep_iterator())) for o in parsed if o.is_sweep_override()}
-        if empty := [key for key, count in counts.items() if not count]:
-            raise UserError(
-                f"A sweep needs values to try; there are none for {', '.join(empty)}.\nFor example: -m freeze=none,all"
-            )
-        jobs = math.prod(counts.values())
-    refuse_shared_mistakes(config, parsed, loader)
-    os.environ[JOBS] = f"{jobs} {time.time()}"
-    warnings = (Path(config.hydra.sweep.dir) / WARNINGS).resolve()
-    warnings.unlink(missing_ok=True)
-    os.environ[TOLD] = str(warnings)
-
-
-def count_more(jobs: int) -> None:
-    """Adds to the number of jobs that progress is measured by."""
-    before, started = os.environ[JOBS].split()
-    os.environ[JOBS] = f"{int(before) + jobs} {started}"
-
-
-def progress(root: Path) -> str:
-    """Returns the progress of the sweep in a folder as a sentence; empty outside of a sweep."""
-    if JOBS not in os.environ:
-        return ""
-    jobs, started = (float(number) for number in os.environ[JOBS].split())
-    folders = _begun(root, started)
-    states = [folder.state() for folder in folders]
-    done, failed, running = (states.count(state) for state in ("finished", "failed", "running"))
-    text = f"Sweep: {done} of {jobs:.0f} jobs done, {failed} failed, {running} running"
-    # Jobs that had finished before took no time.
-    ended = [
-        folder
-        for folder, state in zip(folders, states, strict=True)
-        if state == "failed" or (state == "finished" and _changed(folder.path / "result.json") > started)
-    ]
-    remaining = jobs - done - failed
-    if not ended or remaining <= 0:
-        return text
-    end = time.time() + remaining * (time.time() - started) / len(ended)
-    return f"{text}; expected to end {time.strftime('%a %H:%M', time.localtime(end))}"
-
-
-def _begun(root: Path, started: float) -> list[RunFolder]:
-    """Returns the folders of the jobs that a sweep has come to; others in its folder are of earlier commands."""
-    return [folder for folder in runs_in(root) if _changed(folder.status) > started]
-
-
-def _changed(file: Path) -> float:
-    return file.stat().st_mtime if file.exists() else 0.0
-
-
-def interruption(root: Path, arguments: Sequence[str]) -> str:
-    """Returns how many jobs of an interrupted sweep have not begun, and the command that goes on.
-
-    Args:
-        root: the folder of the sweep.
-        arguments: of the command, with that folder.
-    """
-    jobs, started = (float(number) for number in os.environ[JOBS].split())
-    left = int(jobs) - len(_begun(root, started))
-    command = shlex.join(a for a in arguments if not a.startswith("sweep.rerun="))
-    return f"Interrupted; {left} of {jobs:.0f} jobs have not begun. Go on with: python -m src.train {command}"
-
-
-def write_best(folder: Path) -> Path | None:
-    """Writes the best values of a search as an experiment: `--config-dir FOLDER experiment=best`.
-
-    Args:
-        folder: of a sweep.
-
-    Returns:
-        The experiment's file; None if the sweep was not a search.
-    """
-    file = folder / "optimization_results.yaml"
-    found = OmegaConf.to_container(OmegaConf.load(file)) if file.exists() else None
-    if not isinstance(found, dict) or "best_params" not in found:
-        return None
-    chosen = {key: value for key, value in found["best_params"].items() if (CONF / key).is_dir()}
-    values = [f"{key}={value}" for key, value in found["best_params"].items() if key not in chosen]
-    overrides = {"defaults": [{f"override /{key}": value} for key, value in chosen.items()]}
-    content = OmegaConf.merge(overrides, OmegaConf.from_dotlist(values))
-    best = folder / "experiment" / "best.yaml"
-    best.parent.mkdir(exist_ok=True)
-    title = f"# @package _global_\n# The best values of a search: {found['best_value']:g}\n"
-    best.write_text(title + OmegaConf.to_yaml(content), encoding="utf-8")
-    return best
 
 
 def is_sweep_job() -> bool:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from src.comparison.comparison import cost_of
 from src.comparison.evidence import gather
-from src.config.monitor import sign
+from src.config.monitor import NOT_COMPARED, sign
 from src.config.sections import Cost
+from src.errors import UserError, nearest
 from src.grouping.groups import Group, group
 from src.grouping.runs import Run, read_runs
 from src.race.recorded import Ran, Recorded
@@ -32,7 +33,7 @@ def recorded(arms: Mapping[str, Sequence[str]], metric: str, cost: Cost, root: P
         root: the folder of the runs.
 
     Raises:
-        UserError: there are no runs, or what they have left cannot be read.
+        UserError: there are no runs, what they have left cannot be read, or one has no such score.
     """
     runs = {config_hash(run.folder.saved_config("reading")): run for run in read_runs(root)}
     known = {identity for arm in arms.values() for identity in arm}
@@ -66,7 +67,7 @@ def tried(arms: Sequence[Mapping[str, str]], metric: str, cost: Cost, root: Path
         metric: as in `recorded`, and so are the others.
 
     Raises:
-        UserError: what the runs have left cannot be read.
+        UserError: what the runs have left cannot be read, or one has no such score.
     """
     runs = {config_hash(run.folder.saved_config("reading")): run for run in read_runs(root)}
     ran = {hash_: _ran(run, _score(run, metric), cost) for hash_, run in runs.items() if run.trial and run.result}
@@ -86,8 +87,19 @@ def _ran(run: Run, scores: Float[NDArray[np.float64], " units"], cost: Cost) -> 
 
 
 def _score(run: Run, metric: str) -> Float[NDArray[np.float64], " one"]:
+    """
+    Raises:
+        UserError: the score is not defined.
+    """
     assert run.result is not None
-    return np.array([sign(metric) * float(run.result["metrics"]["validation"][metric])])
+    scores = run.result["metrics"]["validation"]
+    if scores.get(metric) is None:
+        known = {name for name, value in scores.items() if value is not None} - NOT_COMPARED
+        raise UserError(
+            f"race.metric must be defined in validation for every run; {metric} is not for {run.folder.path}, as where "
+            f"all texts have one label, or all targets or predictions are equal.\n{nearest(metric, known)}"
+        )
+    return np.array([sign(metric) * float(scores[metric])])
 
 
 def _scores(groups: Sequence[Group], metric: str) -> Scores:

@@ -27,7 +27,7 @@ from src.comparison import plots
 from src.comparison.comparison import compare, cost_of
 from src.comparison.differences import flips
 from src.comparison.pages import write_comparison
-from src.comparison.tables import FORMATS
+from src.comparison.tables import FORMATS, write
 from src.errors import UserError
 from src.grouping.comparable import differing_settings
 from src.grouping.groups import best_of, group
@@ -617,6 +617,23 @@ def test_a_page_stands_alone_and_shows_markup_as_text(page: Path) -> None:
     for name in ("differences", "seeds", "costs", "learning"):
         assert (page.parent / "plots" / f"{name}.png").stat().st_size > 5_000
         assert (page.parent / "plots" / f"{name}.svg").exists()
+
+
+def test_a_full_disk_leaves_the_comparison_that_was_there(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, groups = page.parent, group(read_runs(page.parent))
+    write(compare(groups, "accuracy", None, 0.01), root)
+    before = {file.name: file.read_bytes() for file in root.glob("*compar*")}
+    assert sorted(before) == ["compare.html", "comparison.csv", "comparison.json", "comparison.md"]
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    other = compare(groups, "accuracy", "all", 0.02)
+    for again in (lambda: write(other, root), lambda: write_comparison(other, groups, root)):
+        with pytest.raises(OSError, match="No space left"):
+            again()
+    assert {file.name: file.read_bytes() for file in root.glob("*compar*")} == before
 
 
 def test_recall_per_class_is_compared_with_the_baseline(page: Path) -> None:

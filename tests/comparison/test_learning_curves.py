@@ -12,7 +12,9 @@ from src.comparison.learning_curves import Curve, Point, crossings, largest_size
 from src.comparison.summary import learned
 from src.grouping.groups import group
 from src.grouping.runs import Block, Run, read_runs
+from src.runs.folder import RunFolder
 from tests.comparison.results import finished
+from tests.conftest import composed
 
 SIZES = {"0.125": 100, "0.25": 200, "0.5": 400, "1.0": 800}
 
@@ -68,6 +70,35 @@ def test_sizes_that_are_not_trained_to_the_end_do_not_bend_the_curve(tmp_path: P
 def test_without_sizes_there_is_no_curve(tmp_path: Path) -> None:
     trained(tmp_path, "none", "1.0", 1, 0.8)
     assert learning_curves(read_runs(tmp_path), ["none"], "accuracy") is None
+
+
+def test_runs_of_one_size_stay_together(tmp_path: Path) -> None:
+    """Folds of one size differ by a text, and a run that has failed does not say how many texts it has."""
+    for size, counts in (("0.25", (179, 179, 180)), ("0.5", (358, 358, 359))):
+        for fold, texts in enumerate(counts):
+            place = ("freeze=all", f"data.train_size={size}", "data.folds=3", f"data.fold={fold}")
+            finished(tmp_path, place, 1, 0.8, texts={"train": texts}, best={"epoch": 1})
+    failed = RunFolder(tmp_path / "failed")
+    failed.claim(composed("freeze=all", "data.train_size=0.5", "data.folds=3", "data.fold=0", "seed=2"))
+    failed.write_status("failed", error="RuntimeError: out of luck")
+    found = read_runs(tmp_path)
+    halves = [run for run in found if run.values["data.train_size"] == "0.5"]
+    assert largest_size(halves) == largest_size(found) == halves
+    assert learning_curves(halves, ["all"], "accuracy") is None
+    curves = learning_curves(found, ["all"], "accuracy")
+    assert curves is not None
+    assert [point.texts for point in curves.curves[0].points] == [179, 358]
+
+
+def test_a_size_of_which_a_score_is_not_defined_is_left_out(tmp_path: Path) -> None:
+    undefined = {"test": {"mcc": None}}
+    finished(tmp_path, ("freeze=all", "data.train_size=50"), 1, 0.5, texts={"train": 50}, metrics=undefined)
+    for size, texts in (("100", 100), ("200", 200)):
+        more = {"texts": {"train": texts}, "best": {"epoch": 1}, "metrics": {"test": {"mcc": 0.5}}}
+        finished(tmp_path, ("freeze=all", f"data.train_size={size}"), 1, 0.5, **more)
+    found = learning_curves(read_runs(tmp_path), ["all"], "mcc")
+    assert found is not None
+    assert [point.texts for point in found.curves[0].points] == [100, 200]
 
 
 def evidence(one: float, other: float) -> Evidence:

@@ -48,3 +48,19 @@ def test_runs_on_fewer_training_texts_are_groups_with_the_same_test(tmp_path: Pa
         failed(tmp_path, "freeze=all", f"data.train_size={size}")
     found = group(read_runs(tmp_path))
     assert [g.label for g in found] == [{"strategy": "all", "data.train_size": size} for size in ("0.5", "1.0")]
+
+
+def test_callbacks_that_decide_what_a_run_learns_make_groups_and_others_none(tmp_path: Path) -> None:
+    patience = "callbacks.early_stopping.patience"
+    for more in (f"{patience}=2", f"{patience}=5", "callbacks=no_early_stopping", "monitor.metric=validation/accuracy"):
+        failed(tmp_path, "freeze=all", more, "seed=1")
+        watched = ("logger=csv", "callbacks.progress=null", "callbacks.checkpoint.weights_only=true")
+        failed(tmp_path, "freeze=all", more, "seed=2", *watched, "callbacks.checkpoint.every_minutes=1")
+    found = group(read_runs(tmp_path))
+    assert [(list(g.label.values()), [run.seed for run in g.runs]) for g in found] == [
+        (["all", "LastPhaseStopping", "2", "validation/loss"], [1, 2]),
+        (["all", "LastPhaseStopping", "3", "validation/accuracy"], [1, 2]),
+        (["all", "LastPhaseStopping", "5", "validation/loss"], [1, 2]),
+        (["all", "null", "-", "validation/loss"], [1, 2]),
+    ]
+    assert list(found[0].label) == ["strategy", "callbacks.early_stopping", patience, "monitor.metric"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from src.statistics.intervals import mean_interval
-from src.statistics.significance import holm, mcnemar_p, sign_flip_p, win_rate_interval, wins
+from src.statistics.significance import mcnemar_p, sign_flip_p, win_rate_interval, wins
 
 
 def normal(seed: int, *shape: int, scale: float = 1.0) -> np.ndarray:
@@ -27,13 +27,6 @@ def test_the_sign_flip_test_is_a_count_of_all_signs(count: int) -> None:
 def test_fewer_than_six_seeds_cannot_be_significant() -> None:
     assert sign_flip_p(np.full(5, 1.0) + normal(0, 5, scale=0.01)) > 0.05
     assert sign_flip_p(np.full(6, 1.0) + normal(0, 6, scale=0.01)) < 0.05
-
-
-def test_holm_by_the_book() -> None:
-    # Holm (1979): the smallest times m, the next times m - 1, never falling.
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.6, 0.9]) == pytest.approx([1.0, 1.0])
-    assert holm([]) == []
 
 
 def test_mcnemar_is_the_exact_binomial_test() -> None:

@@ -28,7 +28,7 @@ from src.race.replay import Race
 from src.race.rules import Rules
 from src.runs.folder import RunFolder
 from src.runs.identity import config_hash
-from src.sweeps.jobs import JOBS
+from src.sweeps.progress import JOBS
 from src.sweeps.racing import Arm, Job, run_race
 from src.sweeps.recorded import recorded
 from tests.comparison.results import finished, numbers
@@ -320,6 +320,8 @@ def test_the_comparison_answers_with_the_race(
     Launcher(runs, root).race()
     with pytest.raises(UserError, match="cost must be time, by which this race has chosen who stays; got memory"):
         compare(root, "accuracy", None, None, 0.03, mixed=True, cost="memory")
+    with pytest.raises(UserError, match="by must be null for the runs of a race, .*; got freeze"):
+        compare(root, "accuracy", None, "freeze", 0.03, mixed=True)
     assert not compare(root, "accuracy", None, None, 0.03, mixed=True).problems
     shown = " ".join(capsys.readouterr().out.split())
     assert "Choose bottom:4 (25.0% of the weights train): test accuracy 0." in shown
@@ -346,6 +348,14 @@ def test_folds_are_blocks_of_their_own_before_a_repeat_is_complete(tmp_path: Pat
     assert (found.names, found.folds) == (["none", "all"], 3)
     assert {block: run.score for block, run in found.arms["all"].items()} == {0: 0.6, 1: 0.61}
     assert found.cost("all") == 10
+
+
+def test_a_score_that_a_run_does_not_define_is_one_message(tmp_path: Path) -> None:
+    scores = {"accuracy": 0.8, "auroc": None, "loss": 0.5}  # of validation texts with one label
+    finished(tmp_path, ("freeze=all",), 1, 0.8, metrics={"validation": scores, "test": scores})
+    arms = {"all": [identity(RunFolder(tmp_path / "all_1"))]}
+    with pytest.raises(UserError, match=r"in validation for every run; auroc is not for .*all_1, .*\n.* accuracy"):
+        recorded(arms, "auroc", "parameters", tmp_path)
 
 
 def test_a_damaged_record_is_refused(runs: dict[str, list[RunFolder]], tmp_path: Path) -> None:
@@ -401,7 +411,8 @@ def arms_of(monkeypatch: pytest.MonkeyPatch, root: Path, *arguments: str) -> dic
     monkeypatch.setenv(JOBS, "30 0.0")
     with initialize_config_dir(str(CONF), version_base="1.3"):
         sweeper = race_sweeper.RaceSweeper()
-        own = ["sweep=race", f"hydra.sweep.dir={root}", *(one for one in arguments if "race." in one)]
+        composed = (one for one in arguments if "race." in one or "sweep." in one)
+        own = ["sweep=race", f"hydra.sweep.dir={root}", *composed]
         sweeper.config = compose("train", own, return_hydra_config=True)
         sweeper.params = dict(sweeper.config.hydra.sweeper.params)
         sweeper.hydra_context = HydraContext(GlobalHydra.instance().config_loader(), Callbacks())
@@ -410,6 +421,11 @@ def arms_of(monkeypatch: pytest.MonkeyPatch, root: Path, *arguments: str) -> dic
             assert {job.overrides[-1] for job in arm.trials.values()} == {"race.trial=true"}
             list(map(arm.jobs, arm.trials))
         return {arm.name: arm for arm in found}
+
+
+def test_a_race_chooses_among_all_of_its_arms(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"sweep\.by must be null in a race, .*; got freeze"):
+        arms_of(monkeypatch, tmp_path, "sweep.by=freeze")
 
 
 def test_strategies_are_trained_as_suits_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from src.config.folder import CONF
 from src.errors import UserError
 from src.files import locks
 from src.runs.folder import RunFolder
-from src.sweeps import folders
+from src.sweeps import folders, progress, starting
 from src.sweeps import jobs as sweeps_jobs
 from src.sweeps.multirun import Multirun, compared
 from tests.conftest import Command, composed
@@ -119,14 +119,14 @@ def test_only_the_jobs_of_this_command_are_counted(
     sweep(monkeypatch, root, [1])
     for file in root.glob("*/*.json"):
         os.utime(file, (1e9, 1e9))
-    monkeypatch.setenv(sweeps_jobs.JOBS, f"3 {time.time() - 60}")
-    assert sweeps_jobs.progress(root) == "Sweep: 0 of 3 jobs done, 0 failed, 0 running"
+    monkeypatch.setenv(progress.JOBS, f"3 {time.time() - 60}")
+    assert progress.progress(root) == "Sweep: 0 of 3 jobs done, 0 failed, 0 running"
     sweep(monkeypatch, root, [1, 2])
     said = capsys.readouterr().out
     assert "Sweep: 1 of 3 jobs done, 0 failed, 0 running\n" in said  # it took no time, so nothing is expected yet
     assert "Sweep: 1 of 3 jobs done, 1 failed, 0 running; expected to end" in said
     command = ["-m", "seed=range(1,4)", "sweep.rerun=all", f"hydra.sweep.dir={root}"]
-    assert sweeps_jobs.interruption(root, command) == (
+    assert progress.interruption(root, command) == (
         "Interrupted; 1 of 3 jobs have not begun. Go on with: "
         f"python -m src.train -m 'seed=range(1,4)' hydra.sweep.dir={root}"
     )
@@ -137,8 +137,8 @@ def test_jobs_that_end_together_tell_their_progress_once(
 ) -> None:
     root, began = tmp_path / "sweep", time.time() - 60
     sweep(monkeypatch, root, [1])
-    monkeypatch.setenv(sweeps_jobs.JOBS, f"3 {began}")
-    monkeypatch.setenv(sweeps_jobs.TOLD, str(tmp_path / "told"))
+    monkeypatch.setenv(progress.JOBS, f"3 {began}")
+    monkeypatch.setenv(starting.TOLD, str(tmp_path / "told"))
     capsys.readouterr()
     RunFolder(root / "9").claim(composed("seed=9"))
     RunFolder(root / "9").write_status("finished")  # meanwhile, by a job whose process has not ended
@@ -156,7 +156,7 @@ def test_an_interrupted_multirun_says_what_is_left(
     def ended() -> None:
         raise error
 
-    monkeypatch.setenv(sweeps_jobs.JOBS, f"3 {time.time()}")
+    monkeypatch.setenv(progress.JOBS, f"3 {time.time()}")
     monkeypatch.setattr(Multirun, "begun", OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
     with pytest.raises(type(error)):
         compared(ended)()
@@ -195,6 +195,18 @@ def test_the_same_command_goes_on_in_its_folder(tmp_path: Path) -> None:
     anew = choose("-m", "freeze=all,none", "seed=1", "sweep.rerun=all")
     assert len({one, other, anew}) == 3
     assert choose("-m", "freeze=all,none", "seed=1") == anew
+
+
+@pytest.mark.parametrize("options", [("--config-dir=b",), ("--config-dir", "b"), ()])
+def test_the_same_words_with_other_configs_are_another_command(options: tuple[str, ...], tmp_path: Path) -> None:
+    def choose(*arguments: str) -> Path:
+        folder, lock = folders.choose_folder(arguments, tmp_path)
+        locks.release(lock)
+        return folder
+
+    one = choose("--config-dir=a", "-m", "experiment=x")
+    assert choose("-m", "experiment=x", "--config-dir=a") == one
+    assert choose(*options, "-m", "experiment=x") != one
 
 
 def test_only_the_command_of_a_sweep_makes_it_a_folder() -> None:
@@ -269,20 +281,29 @@ def test_a_cluster_gets_what_it_is_asked_for() -> None:
     ],
 )
 def test_the_jobs_of_a_sweep_are_counted(given: list[str], jobs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in (sweeps_jobs.JOBS, sweeps_jobs.TOLD):
+    for variable in (progress.JOBS, starting.TOLD):
         monkeypatch.setenv(variable, "")
     with initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         config = loader.load_configuration("train", given, run_mode=RunMode.MULTIRUN)
-        sweeps_jobs.begin_sweep(config)
-    assert os.environ[sweeps_jobs.JOBS].split()[0] == str(jobs)
+        starting.begin_sweep(config)
+    assert os.environ[progress.JOBS].split()[0] == str(jobs)
+
+
+def test_a_multirun_over_what_makes_no_difference_is_refused() -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        given = ["callbacks.checkpoint.weights_only=true,false", "logger=csv", "seed=1,2"]
+        config = loader.load_configuration("train", given, run_mode=RunMode.MULTIRUN)
+        with pytest.raises(UserError, match=r"; callbacks\.checkpoint\.weights_only does not change that"):
+            starting.begin_sweep(config)
 
 
 def test_a_search_for_the_worst_value_is_refused() -> None:
     hydra = {"sweeper": {"n_trials": 2, "direction": "minimize"}, "overrides": {"task": []}}
     config = OmegaConf.create({"monitor": {"metric": "validation/accuracy"}, "hydra": hydra})
     with pytest.raises(UserError, match=r"hydra\.sweeper\.direction is minimize"):
-        sweeps_jobs.begin_sweep(config)
+        starting.begin_sweep(config)
 
 
 @pytest.mark.slow
@@ -329,3 +350,31 @@ def test_a_mistake_in_a_search_is_told_as_one(tmp_path: Path, monkeypatch: pytes
         RunFolder(tmp_path / name).write_status(state)
     with pytest.raises(ValueError, match="no such distribution"):
         compared(mistaken)()
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "code"),
+    [
+        (OSError(28, "No space left on device"), "must be usable: [Errno 28] No space left on device", 2),
+        (UserError("no such column"), "no such column", 2),
+        (KeyError("a bug"), "Traceback", 1),
+    ],
+)
+def test_nothing_that_goes_wrong_around_the_jobs_is_a_mere_warning(
+    error: Exception, said: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As Hydra makes of what its callbacks raise."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": "sweep"}}, "sweep": {"by": None}})
+    for name in ("begin_sweep", "check_folders", "compare"):
+        monkeypatch.setattr(f"src.sweeps.multirun.{name}", fails)
+    for callback, wanted in ((Multirun().on_multirun_start, code), (Multirun().on_multirun_end, 1)):
+        with pytest.raises(SystemExit) as ended:
+            callback(config)
+        assert ended.value.code == wanted
+        shown = capsys.readouterr().err
+        assert said in shown
+        assert ("Traceback" in shown) == (said == "Traceback")
