@@ -320,7 +320,7 @@ def test_the_comparison_answers_with_the_race(
     Launcher(runs, root).race()
     with pytest.raises(UserError, match="cost must be time, by which this race has chosen who stays; got memory"):
         compare(root, "accuracy", None, None, 0.03, mixed=True, cost="memory")
-    with pytest.raises(UserError, match="by must be null for the runs of a race, .*; got freeze"):
+    with pytest.raises(UserError, match=r"by must be null for the runs of a race, .*; got freeze"):
         compare(root, "accuracy", None, "freeze", 0.03, mixed=True)
     assert not compare(root, "accuracy", None, None, 0.03, mixed=True).problems
     shown = " ".join(capsys.readouterr().out.split())
