@@ -116,7 +116,7 @@ def _train_once(
         log.info("Strategy %s; run folder %s", inputs.strategy.name, folder.path)
         with clock("build"):
             # The first stage of a run in two stages has values of its own.
-            parts = build_parts(inputs, folder, warn=whole is None)
+            parts = build_parts(inputs, folder, clock, warn=whole is None)
         if is_main_process():
             if not cfg.resume:
                 claim()

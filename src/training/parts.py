@@ -14,6 +14,7 @@ from src.callbacks.ending import Ending, check_left, find
 from src.callbacks.phases import Phases
 from src.callbacks.provenance import Provenance, identity
 from src.callbacks.saving import check_places
+from src.callbacks.seconds import Seconds
 from src.config.backbone import Scratch
 from src.datamodules.datamodule import TextDataModule
 from src.datamodules.text_problems import log_problems
@@ -60,23 +61,25 @@ class Parts:
     def facts(self, clock: Clock) -> dict[str, Any]:
         """What result.json says of a training that has ended."""
         phases = find(self.trainer, Phases)
-        fit = clock.seconds["fit"] - phases.encoding_seconds
+        taken = clock.read()
+        fit = taken["fit"] - phases.encoding_seconds
         return {
             "strategy": self.inputs.strategy.name,
             "backbone": self.backbone,
-            "seconds": {"total": clock.total(), **clock.seconds, "encode": phases.encoding_seconds, "fit": fit},
+            "seconds": {**taken, "encode": phases.encoding_seconds, "fit": fit},
             "phases": phases.done,
             "resumed": self.provenance.resumed,
             "ended": find(self.trainer, Ending).describe(self.trainer, self.module),
         }
 
 
-def build_parts(inputs: Inputs, folder: RunFolder, warn: bool) -> Parts:
+def build_parts(inputs: Inputs, folder: RunFolder, clock: Clock, warn: bool) -> Parts:
     """Builds the parts of a training.
 
     Args:
         inputs: what it is made from.
         folder: of the run; only read.
+        clock: of this process, which is given what earlier ones of a resumed run took.
         warn: of values on the command line that have no effect.
 
     Raises:
@@ -93,7 +96,8 @@ def build_parts(inputs: Inputs, folder: RunFolder, warn: bool) -> Parts:
     backbone = integrity.record(inputs.source, datamodule.tokenizer)
     provenance = Provenance(identity(datamodule, module, backbone))
     check_length(settings, datamodule)
-    trainer = build_trainer(cfg, settings, strategy, folder, len(module.phases), provenance)
+    kept = (provenance, Seconds(clock.read, clock.add))
+    trainer = build_trainer(cfg, settings, strategy, folder, len(module.phases), kept)
     use_store.check(module, datamodule, settings)
     parts = Parts(
         inputs, module, datamodule, trainer, provenance, backbone, _resume(inputs, module, trainer, provenance, folder)
