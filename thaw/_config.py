@@ -19,25 +19,35 @@ from src.errors import UserError
 KEPT = Path("outputs/data")  # where data from memory is kept, since runs and their configs refer to files
 
 
-def composed(name: str, overrides: Sequence[str], data: Any) -> DictConfig:
+def composed(name: str, overrides: Sequence[str]) -> DictConfig:
     """Returns the config of a command.
 
     Args:
         name: of the command.
         overrides: as on its command line.
-        data: a DataFrame or a Dataset, or several by the names of their splits; None: the overrides choose it.
 
     Raises:
-        UserError: an override is wrong, or the data cannot be kept in a file.
+        UserError: an override is wrong.
     """
-    chosen = [] if data is None else ["data=table", f"data.path={quoted(str(kept(data)))}"]
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return OmegaConf.create(compose(name, [*chosen, *overrides]))
+            return OmegaConf.create(compose(name, [*overrides]))
     except HydraException as error:
         raise UserError(
             f"{error}\nGive each override as on the command line: freeze=all, trainer.max_epochs=3."
         ) from None
+
+
+def choosing(data: Any) -> list[str]:
+    """Returns the overrides that choose data from memory.
+
+    Args:
+        data: a DataFrame or a Dataset, or several by the names of their splits; None: no data, and no overrides.
+
+    Raises:
+        UserError: the data cannot be kept in a file.
+    """
+    return [] if data is None else ["data=table", f"data.path={quoted(str(kept(data)))}"]
 
 
 def kept(data: Any) -> Path:

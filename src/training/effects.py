@@ -6,10 +6,6 @@ import logging
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
-
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
 
 from src.config.schema import RunConfig
 from src.errors import listed
@@ -23,15 +19,6 @@ OF_LABELS = tuple(f"data.{key}" for key in ("task", "label_delimiter", "label_na
 
 
 TOLD = "THAW_TOLD"  # environment variable of the jobs of a sweep: the file with what they have told
-
-
-def given_keys() -> list[str]:
-    """The keys on the command line, or in the sweep that this is a job of; none where there is no command line."""
-    if not HydraConfig.initialized():
-        return []
-    # Unresolved: only the keys matter.
-    given: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
-    return [str(override).partition("=")[0].lstrip("+") for override in given]
 
 
 def warn_of_idle(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from src.runs.folder import RunFolder
 from src.runs.resuming import checkpoint_errors
 from src.training.build import build
 from src.training.clock import Clock
-from src.training.effects import given_keys, warn_of_idle
+from src.training.effects import warn_of_idle
 from src.training.inputs import Inputs
 from src.training.trainer import build_trainer, check_length
 
@@ -73,14 +74,14 @@ class Parts:
         }
 
 
-def build_parts(inputs: Inputs, folder: RunFolder, clock: Clock, warn: bool) -> Parts:
+def build_parts(inputs: Inputs, folder: RunFolder, clock: Clock, keys: Sequence[str]) -> Parts:
     """Builds the parts of a training.
 
     Args:
         inputs: what it is made from.
         folder: of the run; only read.
         clock: of this process, which is given what earlier ones of a resumed run took.
-        warn: of values on the command line that have no effect.
+        keys: that the user has given, of which those without effect are named.
 
     Raises:
         UserError: the parts do not fit each other, or a run cannot be resumed with them.
@@ -91,8 +92,7 @@ def build_parts(inputs: Inputs, folder: RunFolder, clock: Clock, warn: bool) -> 
     if is_main_process():
         longest, tokenizer = inputs.source.longest, datamodule.tokenizer
         log_problems(inputs.corpus.splits, datamodule.tokens, tokenizer, settings.data, longest)
-        if warn:
-            warn_of_idle(given_keys(), strategy.name, settings, module.stages, module.phases)
+        warn_of_idle(keys, strategy.name, settings, module.stages, module.phases)
     backbone = integrity.record(inputs.source, datamodule.tokenizer)
     provenance = Provenance(identity(datamodule, module, backbone))
     check_length(settings, datamodule)

@@ -47,6 +47,25 @@ def test_runs_of_one_process_are_trained_compared_and_used(frame: pandas.DataFra
     assert (Path("outputs/runs") / "compare.html").exists()
 
 
+def test_a_resumed_run_heeds_its_overrides(frame: pandas.DataFrame, backbone: str) -> None:
+    run = thaw.train(*SMALL, backbone, "freeze=all", data=frame)
+    with pytest.raises(thaw.UserError, match="is finished"):
+        thaw.train("resume=true", folder=run.folder)
+    with pytest.raises(thaw.UserError, match=r"keeps its config, .*; got freeze=none"):
+        thaw.train("resume=true", "freeze=none", "trainer.max_epochs=2", folder=run.folder)
+    with pytest.raises(thaw.UserError, match=r"keeps its config, .*; got data\.path="):
+        thaw.train("resume=true", data=frame.head(50), folder=run.folder)
+    longer = thaw.train("resume=true", "trainer.max_epochs=2", folder=run.folder)
+    assert len(longer.result["history"]) == 2
+
+
+def test_values_without_effect_are_named(
+    frame: pandas.DataFrame, backbone: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    thaw.train(*SMALL, backbone, "freeze=all", "data.repeat=0", data=frame)
+    assert "data.repeat has no effect: with data.folds=null" in capsys.readouterr().out
+
+
 def test_the_same_data_is_kept_once_whatever_holds_it(frame: pandas.DataFrame) -> None:
     first = kept(frame)
     assert kept(frame.copy()) == first
