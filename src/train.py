@@ -29,7 +29,7 @@ from src.runs.folder import RunFolder
 from src.runs.moved_names import with_current_names
 from src.runs.new_folder import given_folder, own_folder
 from src.runs.resuming import resumed
-from src.runs.saved_config import trust
+from src.runs.saved_config import as_written, trust
 from src.sweeps.folders import with_folder
 from src.sweeps.jobs import is_sweep_job, run_job
 from src.sweeps.multirun import compared
@@ -59,7 +59,7 @@ def train(cfg: DictConfig, folder: RunFolder, given: Sequence[str] = ()) -> Resu
         UserError: something in the config or the data cannot be used.
     """
     check_references(cfg)
-    cfg = with_current_names(cfg)
+    cfg = as_written(with_current_names(cfg))  # what refers to the environment for a number is that number from here on
     trust(cfg, CONF)
     if os.environ.get("SLURM_RESTART_COUNT", "0") != "0" and (folder.path / "config.yaml").exists():
         cfg.resume = cfg.resume or True  # the same job again, after it was put back into the queue

@@ -16,6 +16,7 @@ from src.config.data import Data
 from src.config.decision import Costs
 from src.config.trainer_switches import DEFAULTS as TRAINER_DEFAULTS
 from src.errors import UserError
+from src.runs.environment import Number, as_number
 from src.runs.moved_names import with_current_names
 
 # The sections from which something is built; also below `pretrain`.
@@ -72,30 +73,34 @@ Value = tuple[str, str, Any]  # the dotted key of a section, a key in it, its va
 
 
 def as_written(config: DictConfig) -> DictConfig:
-    """Returns a config as a run saves it: interpolations of anything outside of it are resolved, except strings from
-    the environment, which may be secrets."""
+    """Returns a config as a run saves it: interpolations of anything outside of it are resolved, except those of the
+    environment that may be secrets: all but numbers and truth values."""
     content: Any = OmegaConf.to_container(config, resolve=False)
     return _with(config, content, _settled(content, config))
 
 
-def _settled(content: Any, config: DictConfig | ListConfig) -> Any:
+def _settled(content: Any, config: DictConfig | ListConfig, place: str = "") -> Any:
     found: dict[Any, Any] = {}
     for key, value in content.items() if isinstance(content, dict) else enumerate(content):
+        name = f"{place}.{key}".removeprefix(".")
         if isinstance(value, dict | list):
-            found[key] = _settled(value, config[key])
+            found[key] = _settled(value, config[key], name)
         else:
-            found[key] = _value(config, key, value) if _refers_outside(value) else value
+            found[key] = _value(config, key, value, name) if _refers_outside(value) else value
     return found if isinstance(content, dict) else list(found.values())
 
 
-def _value(config: DictConfig | ListConfig, key: Any, reference: str) -> Any:
+def _value(config: DictConfig | ListConfig, key: Any, reference: str, name: str) -> Any:
     try:
         found = config[key]
     except OmegaConfBaseException:
         return reference
     if OmegaConf.is_config(found):
         found = OmegaConf.to_container(found, resolve=True)
-    return found if ENVIRONMENT not in reference or isinstance(found, bool | int | float) else reference
+    if ENVIRONMENT not in reference or isinstance(found, Number):
+        return found
+    number = as_number(name, found) if isinstance(found, str) else None
+    return reference if number is None else number
 
 
 def as_read(config: DictConfig) -> DictConfig:
