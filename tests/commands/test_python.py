@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,20 @@ def test_the_same_data_is_kept_once_whatever_holds_it(frame: pandas.DataFrame) -
         "test.parquet",
     }
     assert all(path.is_dir() and list(path.iterdir()) for path in first.parent.iterdir())  # nothing unfinished
+    assert first.stat().st_mode == first.parent.stat().st_mode  # for whoever may read the runs
+
+
+def test_data_that_another_process_keeps_meanwhile_is_used(
+    frame: pandas.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.rename
+
+    def late(path: Path, target: Path) -> Path:
+        shutil.copytree(path, target)
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "rename", late)
+    assert [file.name for file in kept(frame).iterdir()] == ["train.parquet"]
 
 
 @pytest.mark.parametrize(
@@ -84,6 +99,8 @@ def test_the_same_data_is_kept_once_whatever_holds_it(frame: pandas.DataFrame) -
         (("fre=all",), None, "Could not override 'fre'"),
         (("freeze=bottm",), None, "freeze/bottm"),
         ((), 3, "data must be a DataFrame, a Dataset, or a mapping of such by split; got int"),
+        ((), {"a/b": pandas.DataFrame()}, r"data must name its splits train, validation and test; got 'a/b'"),
+        ((), pandas.DataFrame({"text": ["a", "b"], "label": [1, "x"]}), "train cannot be written: .* column label"),
         (("data=table", "data.path=nowhere.csv"), None, "No such file"),
     ],
 )
