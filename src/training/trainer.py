@@ -47,6 +47,7 @@ def build_trainer(
     """
     import torch
     from pytorch_lightning import Callback
+    from pytorch_lightning.callbacks import LearningRateMonitor
 
     from src.callbacks.divergence import Divergence
     from src.callbacks.ending import Ending
@@ -61,12 +62,14 @@ def build_trainer(
     shown = chosen.enable_progress_bar and cfg.callbacks.get("progress") is not None and sys.stdout.isatty()
     nodes = {name: node for name, node in cfg.callbacks.items() if node and (shown or name != "progress")}
     callbacks = [instantiate(node, f"callbacks.{name}", Callback) for name, node in nodes.items()]
+    if not (loggers := build_loggers(cfg, strategy, folder)):  # as where the only one is left out
+        callbacks = [callback for callback in callbacks if not isinstance(callback, LearningRateMonitor)]
     own = [Divergence(), Status(folder), Epochs(), RandomStates(), *kept, Ending(settings), Phases(settings)]
     arguments = {
         **{name: getattr(chosen, name) for name in Switches.model_fields.keys() - HANDLED},
         "callbacks": [*own, *callbacks],
         "plugins": [CheckpointFiles()],
-        "logger": build_loggers(cfg, strategy, folder),
+        "logger": loggers,
         "profiler": _profiler(chosen.profiler, folder),
         "default_root_dir": str(folder.path),
         "use_distributed_sampler": False,  # the batch plan shares rows out, and keeps every row once
