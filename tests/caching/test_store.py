@@ -401,6 +401,16 @@ def test_list_and_prune(store: Store, tmp_path: Path, capsys: pytest.CaptureFixt
     assert list((tmp_path / "activations").iterdir()) == []
 
 
+def test_stores_of_others_are_not_deleted(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with store.locked():
+        fill(store, 0, 25, 50, 75)
+        store.finish()
+    monkeypatch.setattr(activations, "FileLock", denied)
+    with pytest.raises(UserError, match=r"must be a store that you may delete; it is not: Permission denied\."):
+        activations.main(["prune", "--cache", str(tmp_path)])
+    assert store.is_intact()
+
+
 def test_the_manifest_says_everything_the_content_depends_on(run_tiny: Run, tmp_path: Path) -> None:
     run_tiny()
     key = json.loads((stores(tmp_path)[0] / "manifest.json").read_text())["key"]

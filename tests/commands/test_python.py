@@ -131,6 +131,13 @@ def test_the_command_takes_the_name_of_another(
     assert "thaw {train,plan,advise," in capsys.readouterr().out
 
 
+def test_the_version_is_that_of_the_source(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "__version__", "of the source")  # whether or not it is installed
+    monkeypatch.setattr(sys, "argv", ["thaw", "--version"])
+    command.main()
+    assert capsys.readouterr().out == "of the source\n"
+
+
 def test_another_package_src_is_named(tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "__init__.py").touch()
