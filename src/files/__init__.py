@@ -1,4 +1,4 @@
-"""Atomic file writes, locks, paths, the Hugging Face hub, and which process writes."""
+"""Atomic file writes, locks, paths, the Hugging Face hub, which process writes, and what jobs print once."""
 
 __all__ = [
     "atomic",
@@ -8,4 +8,5 @@ __all__ = [
     "locks",
     "paths",
     "ranks",
+    "told",
 ]

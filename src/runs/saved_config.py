@@ -187,7 +187,7 @@ def _check_shape(content: Any, source: Path) -> None:
         raise UserError(f"{source} must have a whole number as its seed; got {content.get('seed')}.")
     if content["monitor"].get("mode", "auto") not in ("auto", "min", "max"):
         raise UserError(f"{source} must have auto, min or max as its monitor.mode; got {content['monitor']['mode']}.")
-    if hidden := [f"{place}.{key}" for place, key, value in _values(content) if _is_reference(value)]:
+    if hidden := [f"{place}.{key}" for place, key, value in nodes(content) if _is_reference(value)]:
         raise UserError(f"{source} must not nest or concatenate references; it does in {', '.join(hidden)}.")
 
 
@@ -204,7 +204,7 @@ def _foreign(content: Any, conf: Path, use: Use) -> list[str]:
     """Returns the keys with a meaning for Hydra that would be built from, with values that no file of the same section
     in conf/ has, and that are no trusted class."""
     found = []
-    for place, key, value in _values(content):
+    for place, key, value in nodes(content):
         if WORD.fullmatch(key) and not UNBUILT[use].fullmatch(place):
             section = place.removeprefix("pretrain.")
             shown = str(value).lower() if isinstance(value, bool) else str(value)
@@ -226,7 +226,7 @@ def trust(config: DictConfig, conf: Path) -> None:
         conf: the folder of the config groups.
     """
     named = set()
-    for place, key, value in _values(OmegaConf.to_container(config, resolve=True)):
+    for place, key, value in nodes(OmegaConf.to_container(config, resolve=True)):
         section = place.removeprefix("pretrain.")
         if key == TARGET and BUILT.fullmatch(section) and (key, value) not in _words(conf / section.partition(".")[0]):
             named.add(str(value))
@@ -241,8 +241,8 @@ def _words(group: Path) -> frozenset[tuple[str, str]]:
     return frozenset(pair for text in texts for pair in re.findall(r"^ *(_\w+_): *([\w.]+)", text, re.MULTILINE))
 
 
-def _values(node: Any, place: str = "") -> Iterator[Value]:
+def nodes(node: Any, place: str = "") -> Iterator[Value]:
     """Yields all nodes of nested mappings and lists, parents first."""
     for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
         yield place, str(key), value
-        yield from _values(value, f"{place}.{key}" if place else str(key))
+        yield from nodes(value, f"{place}.{key}" if place else str(key))

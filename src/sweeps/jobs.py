@@ -25,6 +25,7 @@ from src.config.folder import CONF
 from src.config.monitor import best_mode
 from src.config.quoting import quoted
 from src.errors import UserError
+from src.files.told import TOLD, not_told
 from src.runs.find import runs_in
 from src.runs.folder import JOB, RunFolder
 from src.runs.identity import config_hash
@@ -34,7 +35,6 @@ from src.sweeps.checking import refuse_shared_mistakes
 from src.sweeps.folders import WARNINGS
 from src.sweeps.processes import run_process
 from src.sweeps.sharing import is_launcher, share_of_cores
-from src.training.effects import TOLD, not_told
 
 JOBS = "THAW_SWEEP"  # environment variable of the jobs: the number of jobs and the start time of the sweep
 
