@@ -30,13 +30,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         old = chosen.command == "prune" and now - entry.used >= chosen.days * 86_400
         age = "unfinished" if entry.created is None else f"{brief_duration(now - entry.created)} old"
         note = "deleted" if old else f"used {brief_duration(now - entry.used)} ago"
-        print(f"{entry.folder.name[:12]}  {entry.bytes / 1e6:10,.1f} MB  {age:>12}  {note:>14}  {entry.what}")
         if old:
-            with FileLock(entry.folder / "lock"):  # wait for a builder
-                shutil.rmtree(entry.folder, ignore_errors=True)
+            _delete(entry.folder)
             freed += entry.bytes
+        print(f"{entry.folder.name[:12]}  {entry.bytes / 1e6:10,.1f} MB  {age:>12}  {note:>14}  {entry.what}")
     total = sum(e.bytes for e in found)
     print(f"{len(found)} stores, {total / 1e6:,.1f} MB" + (f", {freed / 1e6:,.1f} MB freed" if freed else ""))
+
+
+def _delete(folder: Path) -> None:
+    """
+    Raises:
+        UserError: it cannot be deleted.
+    """
+    try:
+        with FileLock(folder / "lock"):  # wait for a builder
+            shutil.rmtree(folder)
+    except OSError as error:
+        raise UserError(
+            f"{folder} must be a store that you may delete; it is not: {error.strerror}.\n"
+            "Leave it to its owner, or prune a cache of your own: --cache FOLDER."
+        ) from None
 
 
 def _folder(name: str) -> Path:

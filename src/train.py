@@ -10,12 +10,13 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import hydra
-from omegaconf import DictConfig, open_dict
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.cli import fail, run_command
 from src.config.folder import CONF
@@ -28,7 +29,7 @@ from src.runs.folder import RunFolder
 from src.runs.moved_names import with_current_names
 from src.runs.new_folder import given_folder, own_folder
 from src.runs.resuming import resumed
-from src.runs.saved_config import trust
+from src.runs.saved_config import as_written, trust
 from src.sweeps.folders import with_folder
 from src.sweeps.jobs import is_sweep_job, run_job
 from src.sweeps.multirun import compared
@@ -43,12 +44,13 @@ log = logging.getLogger(__name__)
 Result = dict[str, Any]
 
 
-def train(cfg: DictConfig, folder: RunFolder) -> Result:
+def train(cfg: DictConfig, folder: RunFolder, given: Sequence[str] = ()) -> Result:
     """Trains one run and leaves its results in the folder.
 
     Args:
         cfg: composed from conf/train.yaml.
         folder: of the run; nothing is written into it before everything the user gave has been checked.
+        given: the overrides that the user has given.
 
     Returns:
         The content of result.json.
@@ -57,21 +59,24 @@ def train(cfg: DictConfig, folder: RunFolder) -> Result:
         UserError: something in the config or the data cannot be used.
     """
     check_references(cfg)
-    cfg = with_current_names(cfg)
+    cfg = as_written(with_current_names(cfg))  # what refers to the environment for a number is that number from here on
     trust(cfg, CONF)
     if os.environ.get("SLURM_RESTART_COUNT", "0") != "0" and (folder.path / "config.yaml").exists():
         cfg.resume = cfg.resume or True  # the same job again, after it was put back into the queue
     if cfg.resume:
-        cfg = resumed(cfg, folder)
+        cfg = resumed(cfg, folder, given)
     elif is_main_process():
         folder.refuse_taken()
     check_device(cfg)
     with open_dict(cfg):
         cfg.run = str(folder.path)
-    return _train_in_two_stages(cfg, folder) if cfg.pretrain else _train_once(cfg, folder, lambda: folder.claim(cfg))
+    keys = [override.partition("=")[0].lstrip("+") for override in given]
+    if cfg.pretrain:
+        return _train_in_two_stages(cfg, folder, keys)
+    return _train_once(cfg, folder, lambda: folder.claim(cfg), keys)
 
 
-def _train_in_two_stages(cfg: DictConfig, folder: RunFolder) -> Result:
+def _train_in_two_stages(cfg: DictConfig, folder: RunFolder, keys: Sequence[str]) -> Result:
     """Pretrains a backbone in a folder inside the run's, then trains the run with it; what is done already is kept."""
     first, second = pretrain_config.stage_configs(cfg, folder)
     checks.check_both(first, second)
@@ -84,15 +89,20 @@ def _train_in_two_stages(cfg: DictConfig, folder: RunFolder) -> Result:
 
     if inner.state() != "finished":
         first.resume = cfg.resume if (inner.path / "config.yaml").exists() else False
-        _train_once(first, inner, claim_both, folder)
+        _train_once(first, inner, claim_both, keys=(), whole=folder)  # it has values of its own
     learned = inner.read_result()
     second.resume = cfg.resume
     about = {"run": first.run, **{key: learned[key] for key in ("metrics", "seconds", "best")}}
-    return _train_once(second, folder, lambda: None, pretraining=about)
+    return _train_once(second, folder, lambda: None, keys, pretraining=about)
 
 
 def _train_once(
-    cfg: DictConfig, folder: RunFolder, claim: Callable[[], None], whole: RunFolder | None = None, **known: Any
+    cfg: DictConfig,
+    folder: RunFolder,
+    claim: Callable[[], None],
+    keys: Sequence[str],
+    whole: RunFolder | None = None,
+    **known: Any,
 ) -> Result:
     """Trains one run: reads and checks, builds, claims the folder, fits, tests, and writes the results.
 
@@ -100,6 +110,7 @@ def _train_once(
         cfg: of the run.
         folder: of the run.
         claim: makes the folder the run's, once all that the user gave has been checked; not called for a resumed run.
+        keys: that the user has given, of which those without effect are named.
         whole: the run that this is a stage of, if it is one; the one to resume.
         known: what result.json says besides.
     """
@@ -115,8 +126,7 @@ def _train_once(
             from src.training.parts import build_parts
         log.info("Strategy %s; run folder %s", inputs.strategy.name, folder.path)
         with clock("build"):
-            # The first stage of a run in two stages has values of its own.
-            parts = build_parts(inputs, folder, warn=whole is None)
+            parts = build_parts(inputs, folder, clock, keys)
         if is_main_process():
             if not cfg.resume:
                 claim()
@@ -142,8 +152,10 @@ def main(cfg: DictConfig) -> float | None:
     except UserError as error:
         fail(str(error))
     folder = own_folder(folder)
+    # References in it may be meant for the config of the run.
+    given: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
     try:
-        train(cfg, folder)
+        train(cfg, folder, given)
     except UserError as error:
         if is_main_process():
             fail(str(error))

@@ -6,8 +6,9 @@ import os
 import runpy
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
+
+from src import __version__
 
 COMMANDS = ("train", "plan", "advise", "compare", "predict", "explain", "export", "activations")
 
@@ -16,7 +17,7 @@ def main() -> None:
     """Runs the command that the first argument names."""
     name, *arguments = sys.argv[1:] or ["--help"]
     if name == "--version":
-        print(version("thaw"))
+        print(__version__)
     elif name in ("-sc", "--shell-completion"):
         _complete(arguments)
     elif name in ("-h", "--help"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,30 +15,40 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.config.folder import CONF
 from src.config.quoting import quoted
-from src.errors import UserError
+from src.errors import UserError, reason
 
 KEPT = Path("outputs/data")  # where data from memory is kept, since runs and their configs refer to files
 
 
-def composed(name: str, overrides: Sequence[str], data: Any) -> DictConfig:
+def composed(name: str, overrides: Sequence[str]) -> DictConfig:
     """Returns the config of a command.
 
     Args:
         name: of the command.
         overrides: as on its command line.
-        data: a DataFrame or a Dataset, or several by the names of their splits; None: the overrides choose it.
 
     Raises:
-        UserError: an override is wrong, or the data cannot be kept in a file.
+        UserError: an override is wrong.
     """
-    chosen = [] if data is None else ["data=table", f"data.path={quoted(str(kept(data)))}"]
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return OmegaConf.create(compose(name, [*chosen, *overrides]))
+            return OmegaConf.create(compose(name, [*overrides]))
     except HydraException as error:
         raise UserError(
             f"{error}\nGive each override as on the command line: freeze=all, trainer.max_epochs=3."
         ) from None
+
+
+def choosing(data: Any) -> list[str]:
+    """Returns the overrides that choose data from memory.
+
+    Args:
+        data: a DataFrame or a Dataset, or several by the names of their splits; None: no data, and no overrides.
+
+    Raises:
+        UserError: the data cannot be kept in a file.
+    """
+    return [] if data is None else ["data=table", f"data.path={quoted(str(kept(data)))}"]
 
 
 def kept(data: Any) -> Path:
@@ -53,28 +64,57 @@ def kept(data: Any) -> Path:
         UserError: it is something else.
     """
     splits = data if isinstance(data, Mapping) else {"train": data}
+    _check(splits)
     KEPT.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=KEPT) as folder:
+    with tempfile.TemporaryDirectory(dir=KEPT) as private:
+        folder = Path(private) / "data"
+        folder.mkdir()  # with the usual permissions, unlike the one around it
         digest = hashlib.sha256()
         for name, rows in sorted(splits.items()):
-            if not hasattr(rows, "to_parquet"):
-                raise UserError(
-                    f"data must be a DataFrame, a Dataset, or a mapping of such by split; got {type(rows).__name__}.\n"
-                    "Make it one: pandas.DataFrame({'text': texts, 'label': labels})."
-                )
-            file = Path(folder) / f"{name}.parquet"
-            _write(rows, file)
+            file = folder / f"{name}.parquet"
+            _write(rows, file, name)
             digest.update(f"{name} ".encode() + file.read_bytes())
         place = KEPT / digest.hexdigest()[:16]
-        if not place.exists():
-            Path(folder).rename(place)
-            Path(folder).mkdir()  # which the end of the block deletes
+        try:
+            folder.rename(place)
+        except OSError:  # there already, maybe just now
+            if not place.is_dir():
+                raise
     return place
 
 
-def _write(rows: Any, file: Path) -> None:
-    """Writes a table without an index, which only a DataFrame has."""
-    if hasattr(rows, "index"):
-        rows.to_parquet(file, index=False)
-    else:
-        rows.to_parquet(str(file))
+def _check(splits: Mapping[Any, Any]) -> None:
+    """
+    Raises:
+        UserError: a split has no name of a file, or is no table.
+    """
+    for name, rows in splits.items():
+        if not re.fullmatch(r"\w[\w.-]*", str(name)):
+            raise UserError(
+                f"data must name its splits train, validation and test; got {name!r}.\n"
+                "Give them so: data={'train': frame, 'test': other}."
+            )
+        if not hasattr(rows, "to_parquet"):
+            raise UserError(
+                f"data must be a DataFrame, a Dataset, or a mapping of such by split; got {type(rows).__name__}.\n"
+                "Make it one: pandas.DataFrame({'text': texts, 'label': labels})."
+            )
+
+
+def _write(rows: Any, file: Path, split: str) -> None:
+    """Writes a table without an index, which only a DataFrame has.
+
+    Raises:
+        UserError: a column cannot be written.
+    """
+    try:
+        if hasattr(rows, "index"):
+            rows.to_parquet(file, index=False)
+        else:
+            rows.to_parquet(str(file))
+    except (ValueError, TypeError, NotImplementedError) as error:  # also those of pyarrow, whose last words name it
+        why = "; ".join(reason(part) for part in error.args)
+        raise UserError(
+            f"data must have columns with values of one kind; {split} cannot be written: {why}.\n"
+            "Convert the column: frame['label'] = frame['label'].astype(str)."
+        ) from None

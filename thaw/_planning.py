@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from thaw._config import composed
+from thaw._config import choosing, composed
 
 if TYPE_CHECKING:
     from src.advice.advice import Advice
@@ -23,4 +23,4 @@ def advise(*overrides: str, data: Any = None) -> Advice:
     from src.advise import advise as advise_config
 
     # Nothing is written there; the name that a command line gives the folder of a run needs Hydra.
-    return advise_config(composed("advise", [*overrides, "run=outputs/runs/none"], data))
+    return advise_config(composed("advise", [*choosing(data), *overrides, "run=outputs/runs/none"]))

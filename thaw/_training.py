@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from src.config.quoting import quoted
 from src.runs.folder import RunFolder
 from src.runs.new_folder import reserved
-from thaw._config import composed
+from thaw._config import choosing, composed
 
 if TYPE_CHECKING:
     import pyarrow
@@ -93,7 +93,7 @@ def train(*overrides: str, data: Any = None, folder: Path | str | None = None) -
 
     place = RunFolder(Path(folder)) if folder else reserved(RunFolder(RUNS / time.strftime("%Y-%m-%d_%H-%M-%S")))
     try:
-        cfg = composed("train", [*overrides, f"run={quoted(str(place.path))}"], data)
-        return Run(place.path, train_config(cfg, place))
+        given = [*choosing(data), *overrides, f"run={quoted(str(place.path))}"]
+        return Run(place.path, train_config(composed("train", given), place, given))
     finally:
         place.discard_if_empty()

@@ -19,21 +19,25 @@ def store_of_all_layers(wanted: Store) -> Store | None:
         wanted: the store of the output of a prefix.
 
     Returns:
-        None if there is no such store, or it is not intact.
+        None if there is no such store that is intact and can be read.
     """
     for manifest in sorted(wanted.folder.parent.glob("*/manifest.json")):
         try:
             content = json.loads(manifest.read_text(encoding="utf-8"))
             key, shape = content["key"], Shape(**content["shape"])
-            covers = _covers(key, wanted.key)
-        except (OSError, *DAMAGED):
-            continue
-        if covers:
-            layer, width = len(wanted.key["prefix"]) - 1, wanted.shape.width  # the embeddings' output is the first
-            found = Store(manifest.parents[2], key, shape, slice(layer * width, (layer + 1) * width))
+            if not _covers(key, wanted.key):
+                continue
+            found = Store(manifest.parents[2], key, shape, _columns(wanted))
             if found.is_intact():
                 return found
+        except (OSError, *DAMAGED):
+            continue
     return None
+
+
+def _columns(wanted: Store) -> slice:
+    layer, width = len(wanted.key["prefix"]) - 1, wanted.shape.width  # the embeddings' output is the first
+    return slice(layer * width, (layer + 1) * width)
 
 
 def _covers(key: dict[str, Any], wanted: dict[str, Any]) -> bool:

@@ -84,9 +84,10 @@ def read_or_build(store: Store, recipe: Recipe, tokens: Tokens, trainer: Trainer
         try:
             if trainer.is_global_zero:
                 held.enter_context(store.locked())
-                if store.columns and not store.is_intact():
-                    raise OSError(f"{store.folder} has been changed meanwhile")
-                finished = None if store.is_intact() else store.start()
+                if _is_usable(store):
+                    store.mark_used()
+                else:
+                    finished = store.start()
         except OSError as error:
             problem = str(error.strerror or error)
         if problem := _first_problem(problem):
@@ -108,6 +109,18 @@ def read_or_build(store: Store, recipe: Recipe, tokens: Tokens, trainer: Trainer
     starts = np.empty_like(lengths)
     starts[order] = np.cumsum(lengths[order]) - lengths[order]
     return Ragged(Mapped(store.values, store.shape, store.columns), lengths, starts), finished is not None
+
+
+def _is_usable(store: Store) -> bool:
+    """
+    Raises:
+        OSError: it has part of a wider store, which whoever chose it found intact, and which is no longer there.
+    """
+    if not store.columns:
+        return store.is_intact()
+    if not store.is_finished():
+        raise OSError("it has been changed meanwhile")
+    return True
 
 
 def _first_problem(mine: str) -> str:

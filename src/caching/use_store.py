@@ -120,7 +120,7 @@ def find_store(module: FreezableModule, datamodule: TextDataModule, cfg: schema.
     recipe = plan(module, datamodule.padding, _dtype(cfg.trainer.precision))
     assert datamodule.all_tokens is not None
     store = _store(recipe, _key(recipe, module, datamodule, cfg), datamodule.all_tokens.inputs, cfg)
-    if not store.manifest.exists() and (wider := store_of_all_layers(store)):
+    if not store.is_finished() and (wider := store_of_all_layers(store)):
         return recipe, wider
     _check_size(store, cfg.activations.max_gb)
     return recipe, store
@@ -199,7 +199,7 @@ def fingerprint(tensors: dict[str, Tensor]) -> str:
 
 
 def _check_size(store: Store, max_gb: float) -> None:
-    if store.manifest.exists():
+    if store.is_finished():
         return
     needed, free = store.shape.bytes, store.free_bytes()
     log.info("Activation store: %.2f GB to build (limit %g GB, %.1f GB free)", needed / 1e9, max_gb, free / 1e9)

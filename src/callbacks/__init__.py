@@ -9,5 +9,6 @@ __all__ = [
     "provenance",
     "random_states",
     "saving",
+    "seconds",
     "stage_tables",
 ]

@@ -192,7 +192,7 @@ class Phases(Callback):
                 logger.experiment.add_text(tag, f"{title}\n\n{indented}", step)
 
     def state_dict(self) -> dict[str, Any]:
-        names = ("epochs", "best", "waited", "over_at", "done", "current")
+        names = ("epochs", "best", "waited", "over_at", "done", "current", "encoding_seconds")
         parts = {"audit": self.audit.state_dict(), "operations": self.operations.state_dict()}
         return {**parts, **{name: getattr(self, name) for name in names}}
 

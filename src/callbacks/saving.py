@@ -21,7 +21,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
 from src.config.monitor import resolved, sign
-from src.errors import UserError
+from src.errors import UserError, reason
 from src.runs.checkpoints import hard_link, keep_weights, read_verified, write
 from src.runs.folder import JOB
 
@@ -256,6 +256,13 @@ def _stop(trainer: Trainer, wish: int) -> None:
     if wish <= DUE:
         return
     if wish == signal.SIGUSR1 and trainer.is_global_zero:
-        # SLURM sends it when the time is nearly up (#SBATCH --signal=SIGUSR1@90).
-        subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
+        _requeue()  # SLURM sends it when the time is nearly up (#SBATCH --signal=SIGUSR1@90)
     raise SystemExit(128 + wish)
+
+
+def _requeue() -> None:
+    """Puts this job of SLURM back into its queue, or says that it cannot: the run is saved, and ends all the same."""
+    try:
+        subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        log.warning("The job is not back in the queue of SLURM: %s.\nSubmit it again.", reason(error))

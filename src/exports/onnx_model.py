@@ -75,16 +75,14 @@ def quantise(file: Path, to: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     root = logging.getLogger()
-    level, root.level = (
-        root.level,
-        logging.ERROR,
-    )  # it recommends a preprocessing step that changes nothing for encoders
+    level = root.level
+    root.setLevel(logging.ERROR)  # it recommends a preprocessing step that changes nothing for encoders
     try:
         # One scale per column loses little accuracy. With 7 bits nothing overflows on CPUs without 8-bit dot-product
         # instructions, so that the accuracy measured here holds there too.
         quantize_dynamic(file, to, per_channel=True, reduce_range=True, weight_type=QuantType.QInt8)
     finally:
-        root.level = level
+        root.setLevel(level)
 
 
 def open_session(file: Path) -> InferenceSession:

@@ -1,4 +1,4 @@
-"""Writing as a whole or not at all, locks, paths, the Hugging Face hub, and which process writes."""
+"""Writing as a whole or not at all, locks, paths, the hub, which process writes, and what jobs print once."""
 
 __all__ = [
     "atomic",
@@ -9,4 +9,5 @@ __all__ = [
     "paths",
     "ranks",
     "staged",
+    "told",
 ]

@@ -3,6 +3,7 @@
 __all__ = [
     "checkpoints",
     "convergence",
+    "environment",
     "find",
     "folder",
     "identity",

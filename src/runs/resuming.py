@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from src.errors import UserError
@@ -17,12 +16,13 @@ from src.runs.identity import config_hash
 from src.runs.new_folder import is_named
 
 
-def resumed(cfg: DictConfig, folder: RunFolder) -> DictConfig:
+def resumed(cfg: DictConfig, folder: RunFolder, given: Sequence[str]) -> DictConfig:
     """Returns the config of the run to resume, with the overrides of the command.
 
     Args:
         cfg: of the command.
         folder: of the run.
+        given: the overrides of the command.
 
     Raises:
         UserError: the run has finished, could write outside of its folder, or an override is not allowed.
@@ -34,7 +34,7 @@ def resumed(cfg: DictConfig, folder: RunFolder) -> DictConfig:
     saved = folder.saved_config()
     write_guard.refuse_links(folder.path.rglob("*"), folder.path)
     same = config_hash(cfg) == config_hash(saved)  # repeating the original command changes nothing
-    changes = [] if same else _changes(saved, folder)
+    changes = [] if same else _changes(saved, folder, given)
     if folder.state() == "finished" and folder.is_reported and not changes:
         raise UserError(f"{folder.path} is finished.\nTrain it longer with {_longer(folder)}, or start a new run.")
     given_again: dict[str, Any] = {"resume": cfg.resume}
@@ -87,18 +87,18 @@ def checkpoint_errors(file: Path) -> Iterator[None]:
         ) from None
 
 
-def _changes(saved: DictConfig, folder: RunFolder) -> list[str]:
+def _changes(saved: DictConfig, folder: RunFolder, given: Sequence[str]) -> list[str]:
     """Returns the overrides for a resumed run.
 
     Args:
         saved: the config of the run.
         folder: of the run.
+        given: the overrides of the command.
 
     Raises:
         UserError: an override is not allowed, or a required one is missing, or the run would write outside of its
             folder.
     """
-    given = [str(o) for o in HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
     changes = [o for o in given if not o.startswith(("run=", "resume="))]
     if refused := sorted({*changes} - {*write_guard.changeable(saved, changes)}):
         raise UserError(

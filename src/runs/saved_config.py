@@ -16,6 +16,7 @@ from src.config.data import Data
 from src.config.decision import Costs
 from src.config.trainer_switches import DEFAULTS as TRAINER_DEFAULTS
 from src.errors import UserError
+from src.runs.environment import Number, as_number
 from src.runs.moved_names import with_current_names
 
 # The sections from which something is built; also below `pretrain`.
@@ -72,30 +73,34 @@ Value = tuple[str, str, Any]  # the dotted key of a section, a key in it, its va
 
 
 def as_written(config: DictConfig) -> DictConfig:
-    """Returns a config as a run saves it: interpolations of anything outside of it are resolved, except strings from
-    the environment, which may be secrets."""
+    """Returns a config as a run saves it: interpolations of anything outside of it are resolved, except those of the
+    environment that may be secrets: all but numbers and truth values."""
     content: Any = OmegaConf.to_container(config, resolve=False)
     return _with(config, content, _settled(content, config))
 
 
-def _settled(content: Any, config: DictConfig | ListConfig) -> Any:
+def _settled(content: Any, config: DictConfig | ListConfig, place: str = "") -> Any:
     found: dict[Any, Any] = {}
     for key, value in content.items() if isinstance(content, dict) else enumerate(content):
+        name = f"{place}.{key}".removeprefix(".")
         if isinstance(value, dict | list):
-            found[key] = _settled(value, config[key])
+            found[key] = _settled(value, config[key], name)
         else:
-            found[key] = _value(config, key, value) if _refers_outside(value) else value
+            found[key] = _value(config, key, value, name) if _refers_outside(value) else value
     return found if isinstance(content, dict) else list(found.values())
 
 
-def _value(config: DictConfig | ListConfig, key: Any, reference: str) -> Any:
+def _value(config: DictConfig | ListConfig, key: Any, reference: str, name: str) -> Any:
     try:
         found = config[key]
     except OmegaConfBaseException:
         return reference
     if OmegaConf.is_config(found):
         found = OmegaConf.to_container(found, resolve=True)
-    return found if ENVIRONMENT not in reference or isinstance(found, bool | int | float) else reference
+    if ENVIRONMENT not in reference or isinstance(found, Number):
+        return found
+    number = as_number(name, found) if isinstance(found, str) else None
+    return reference if number is None else number
 
 
 def as_read(config: DictConfig) -> DictConfig:
@@ -182,7 +187,7 @@ def _check_shape(content: Any, source: Path) -> None:
         raise UserError(f"{source} must have a whole number as its seed; got {content.get('seed')}.")
     if content["monitor"].get("mode", "auto") not in ("auto", "min", "max"):
         raise UserError(f"{source} must have auto, min or max as its monitor.mode; got {content['monitor']['mode']}.")
-    if hidden := [f"{place}.{key}" for place, key, value in _values(content) if _is_reference(value)]:
+    if hidden := [f"{place}.{key}" for place, key, value in nodes(content) if _is_reference(value)]:
         raise UserError(f"{source} must not nest or concatenate references; it does in {', '.join(hidden)}.")
 
 
@@ -199,7 +204,7 @@ def _foreign(content: Any, conf: Path, use: Use) -> list[str]:
     """Returns the keys with a meaning for Hydra that would be built from, with values that no file of the same section
     in conf/ has, and that are no trusted class."""
     found = []
-    for place, key, value in _values(content):
+    for place, key, value in nodes(content):
         if WORD.fullmatch(key) and not UNBUILT[use].fullmatch(place):
             section = place.removeprefix("pretrain.")
             shown = str(value).lower() if isinstance(value, bool) else str(value)
@@ -221,7 +226,7 @@ def trust(config: DictConfig, conf: Path) -> None:
         conf: the folder of the config groups.
     """
     named = set()
-    for place, key, value in _values(OmegaConf.to_container(config, resolve=True)):
+    for place, key, value in nodes(OmegaConf.to_container(config, resolve=True)):
         section = place.removeprefix("pretrain.")
         if key == TARGET and BUILT.fullmatch(section) and (key, value) not in _words(conf / section.partition(".")[0]):
             named.add(str(value))
@@ -236,8 +241,8 @@ def _words(group: Path) -> frozenset[tuple[str, str]]:
     return frozenset(pair for text in texts for pair in re.findall(r"^ *(_\w+_): *([\w.]+)", text, re.MULTILINE))
 
 
-def _values(node: Any, place: str = "") -> Iterator[Value]:
+def nodes(node: Any, place: str = "") -> Iterator[Value]:
     """Yields all nodes of nested mappings and lists, parents first."""
     for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
         yield place, str(key), value
-        yield from _values(value, f"{place}.{key}" if place else str(key))
+        yield from nodes(value, f"{place}.{key}" if place else str(key))

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from src.errors import UserError
-from src.runs.saved_config import _values, is_outside
+from src.runs.saved_config import is_outside, nodes
 
 WRITING = re.compile(r"(?:pretrain\.)?(?:trainer|callbacks|logger)\b")  # sections that decide where a training writes
 
@@ -42,7 +42,7 @@ def check_resumable(config: DictConfig, folder: Path, given: Sequence[str]) -> N
         UserError: a value came from outside of the config, or checkpoints, logs or other files would lie elsewhere.
     """
     content: Any = OmegaConf.to_container(config, resolve=True)
-    for place, key, value in _values(content):
+    for place, key, value in nodes(content):
         name = f"{place}.{key}".removeprefix(".")
         if name in given or not isinstance(value, str):
             continue

@@ -117,25 +117,15 @@ class Store:
             yield
 
     def is_intact(self) -> bool:
-        """Whether the store is finished and the checksum of every chunk is right.
+        """Whether the store is finished and the checksum of every chunk is right; only reads.
 
-        Chunks with a wrong checksum are removed from the journal, so that only they are built again.
+        Raises:
+            OSError: the values cannot be read.
         """
-        if not self.manifest.exists():
-            return False
-        if not self._is_described():
-            self.manifest.unlink()
-            return False
-        chunks = self._intact_chunks()
-        if sum(stop - start for start, stop in chunks) != self.shape.vectors:
-            self.manifest.unlink()
-            self._rewrite_journal(chunks)
-            return False
-        os.utime(self.manifest)  # marks the time of last use
-        return True
+        return self.is_finished() and sum(stop - start for start, stop in self._intact_chunks()) == self.shape.vectors
 
-    def _is_described(self) -> bool:
-        """Whether the manifest has this format version, key and shape."""
+    def is_finished(self) -> bool:
+        """Whether there is a manifest, with this format version, key and shape."""
         try:
             content = json.loads(self.manifest.read_text(encoding="utf-8"))
             described = (content["format"], content["key"], content["shape"])
@@ -144,13 +134,22 @@ class Store:
         # Compare the key after a round trip through JSON, which turns tuples into lists.
         return described == (FORMAT, json.loads(json.dumps(self.key)), asdict(self.shape))
 
+    def mark_used(self) -> None:
+        """Sets the time of last use. It stays as it is in a cache that may only be read."""
+        with contextlib.suppress(OSError):
+            os.utime(self.manifest)
+
     def start(self) -> set[tuple[int, int]]:
-        """Allocates the file; returns the chunks (start and stop) that an earlier builder has finished.
+        """Makes an unfinished store of what is there, which may be damaged, and allocates the file.
+
+        Returns:
+            The chunks (start and stop) that an earlier builder has finished and whose checksum is right.
 
         Raises:
             OSError: the disk is full or the folder cannot be written.
         """
         finished = self._intact_chunks()
+        self.manifest.unlink(missing_ok=True)
         with self.values.open("ab") as file:
             # Without this, a full disk would kill the process later, when a page is written back.
             os.posix_fallocate(file.fileno(), 0, max(1, self.shape.bytes))

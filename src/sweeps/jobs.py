@@ -18,6 +18,7 @@ from omegaconf import DictConfig, open_dict
 from src.config.folder import CONF
 from src.config.quoting import quoted
 from src.errors import UserError
+from src.files.told import not_told
 from src.runs.find import runs_in
 from src.runs.folder import JOB, RunFolder
 from src.runs.identity import config_hash
@@ -26,7 +27,6 @@ from src.runs.write_guard import changeable
 from src.sweeps.processes import run_process
 from src.sweeps.progress import number_of_jobs, progress
 from src.sweeps.sharing import is_launcher, share_of_cores
-from src.training.effects import not_told
 
 INTERRUPTED = (130, 141, 143)  # exit codes of jobs that ended by a signal or a broken pipe: the sweep ends too
 

@@ -14,12 +14,12 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from src.errors import UserError
+from src.files.told import TOLD
 from src.grouping.runs import has_effect
 from src.sweeps.checking import refuse_shared_mistakes
 from src.sweeps.folders import WARNINGS
 from src.sweeps.progress import begin_counting
 from src.sweeps.search import check_direction
-from src.training.effects import TOLD
 
 
 def begin_sweep(config: DictConfig) -> None:

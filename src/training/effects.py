@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
-
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
 
 from src.config.schema import RunConfig
 from src.errors import listed
+from src.files.told import not_told
 from src.freezing.strategy import HEAD, Phase, Stage, depth, trained_in
 from src.tables.reading import LAYOUT
 from src.tables.sources import kinds_read
@@ -20,18 +15,6 @@ from src.tables.sources import kinds_read
 log = logging.getLogger(__name__)
 
 OF_LABELS = tuple(f"data.{key}" for key in ("task", "label_delimiter", "label_names", "class_weights"))
-
-
-TOLD = "THAW_TOLD"  # environment variable of the jobs of a sweep: the file with what they have told
-
-
-def given_keys() -> list[str]:
-    """The keys on the command line, or in the sweep that this is a job of; none where there is no command line."""
-    if not HydraConfig.initialized():
-        return []
-    # Unresolved: only the keys matter.
-    given: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
-    return [str(override).partition("=")[0].lstrip("+") for override in given]
 
 
 def warn_of_idle(
@@ -51,21 +34,6 @@ def warn_of_idle(
     warnings = [f"{key} has no effect: with {idle[key]}." for key in dict.fromkeys(keys) if key in idle]
     for warning in not_told(warnings):
         log.warning(warning)
-
-
-def not_told(lines: Sequence[str]) -> Sequence[str]:
-    """Returns the lines that no other job of this sweep has printed, and writes them down for the next."""
-    if not lines or TOLD not in os.environ:
-        return lines
-    try:
-        with Path(os.environ[TOLD]).open("a+", encoding="utf-8") as file:
-            file.seek(0)
-            told = file.read().splitlines()
-            new = [line for line in lines if line not in told]
-            file.writelines(f"{line}\n" for line in new)
-    except OSError:  # a job on another machine, or a full disk: told once too often is no harm
-        return lines
-    return new
 
 
 def find_idle(settings: RunConfig, stages: Sequence[Stage], phases: Sequence[Phase]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import logging
 import os
@@ -103,18 +104,24 @@ def build_loggers(cfg: DictConfig, strategy: Strategy, folder: RunFolder) -> lis
         if kind in PACKAGES and importlib.util.find_spec(PACKAGES[kind]) is None:
             log.warning("logger=%s is left out: its package is not installed. pip install %s", name, PACKAGES[kind])
             continue
-        usual = _options(kind, f"{strategy.name}_seed_{cfg.seed}", cfg, folder)
-        if node.get("tracking_uri"):  # which also says where MLflow keeps files
-            usual.pop("artifact_location", None)
+        try:
+            usual = _options(kind, f"{strategy.name}_seed_{cfg.seed}", cfg, node, folder)
+        except OSError as error:
+            log.warning("logger=%s is left out: %s: %s", name, error.filename, error.strerror)
+            continue
         left_open = {key: value for key, value in usual.items() if node.get(key) is None}
         built = instantiate(node, f"logger.{name}", Logger, **left_open)
         found.append(built if isinstance(built, TensorBoardLogger | CSVLogger) else Tolerant(built, str(name)))
     return found
 
 
-def _options(kind: str, title: str, cfg: DictConfig, folder: RunFolder) -> dict[str, Any]:
+def _options(kind: str, title: str, cfg: DictConfig, node: DictConfig, folder: RunFolder) -> dict[str, Any]:
     """Returns arguments for what the config of a logger may leave open: how services call the run and its multirun.
-    TensorBoard names runs by folders, so the last one names strategy and seed."""
+    TensorBoard names runs by folders, so the last one names strategy and seed.
+
+    Raises:
+        OSError: there is no place for what the logger keeps.
+    """
     group = folder.path.resolve().parent.name if JOB in os.environ else None
     if kind == "TensorBoardLogger":
         return {"sub_dir": re.sub("[^0-9A-Za-z.+-]+", "_", title)}
@@ -122,15 +129,22 @@ def _options(kind: str, title: str, cfg: DictConfig, folder: RunFolder) -> dict[
         return {"name": title, "group": group, "id": _wandb_id(folder.path) if cfg.resume else None}
     if kind == "MLFlowLogger":
         tags = {"run": str(folder.path), **({"multirun": group} if group else {})}
-        return {"run_name": title, "tags": tags, **_mlflow_place()}
+        # Who names a server or database says where MLflow keeps files, too.
+        return {"run_name": title, "tags": tags, **({} if node.get("tracking_uri") else _mlflow_place())}
     return {}
 
 
 def _mlflow_place() -> dict[str, str]:
-    """Returns where MLflow keeps runs and their files: on the server of the environment, or else below outputs/."""
+    """Returns where MLflow keeps runs and their files: on the server of the environment, or else below outputs/.
+
+    Raises:
+        OSError: that folder cannot be made or written.
+    """
     if server := os.environ.get("MLFLOW_TRACKING_URI"):
         return {"tracking_uri": server}
     OUTPUTS.mkdir(exist_ok=True)  # SQLite makes no folders
+    if not os.access(OUTPUTS, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(OUTPUTS))
     return {
         "tracking_uri": f"sqlite:///{OUTPUTS / 'mlflow.db'}",
         "artifact_location": (OUTPUTS / "mlruns").absolute().as_uri(),
@@ -192,7 +206,9 @@ def _where(logger: Logger, folder: RunFolder) -> str | None:
     if not isinstance(logger, Tolerant) or logger.failed:
         return None
     if isinstance(inner := logger.inner, MLFlowLogger):
-        return f"mlflow ui --backend-store-uri {shlex.quote(inner._tracking_uri)}"
+        uri = str(inner._tracking_uri)
+        is_address = uri.startswith(("http://", "https://"))  # of a server, which has the page itself
+        return uri if is_address else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
     if isinstance(inner, WandbLogger):
         offline = f"wandb sync {shlex.quote(str(folder.path / 'wandb'))}/offline-run-*"
         found: str | None = logger.attempt(lambda wandb: offline if wandb.experiment.offline else wandb.experiment.url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from src.callbacks.ending import Ending, check_left, find
 from src.callbacks.phases import Phases
 from src.callbacks.provenance import Provenance, identity
 from src.callbacks.saving import check_places
+from src.callbacks.seconds import Seconds
 from src.config.backbone import Scratch
 from src.datamodules.datamodule import TextDataModule
 from src.datamodules.text_problems import log_problems
@@ -25,7 +27,7 @@ from src.runs.folder import RunFolder
 from src.runs.resuming import checkpoint_errors
 from src.training.build import build
 from src.training.clock import Clock
-from src.training.effects import given_keys, warn_of_idle
+from src.training.effects import warn_of_idle
 from src.training.inputs import Inputs
 from src.training.trainer import build_trainer, check_length
 
@@ -60,24 +62,26 @@ class Parts:
     def facts(self, clock: Clock) -> dict[str, Any]:
         """What result.json says of a training that has ended."""
         phases = find(self.trainer, Phases)
-        fit = clock.seconds["fit"] - phases.encoding_seconds
+        taken = clock.read()
+        fit = taken["fit"] - phases.encoding_seconds
         return {
             "strategy": self.inputs.strategy.name,
             "backbone": self.backbone,
-            "seconds": {"total": clock.total(), **clock.seconds, "encode": phases.encoding_seconds, "fit": fit},
+            "seconds": {**taken, "encode": phases.encoding_seconds, "fit": fit},
             "phases": phases.done,
             "resumed": self.provenance.resumed,
             "ended": find(self.trainer, Ending).describe(self.trainer, self.module),
         }
 
 
-def build_parts(inputs: Inputs, folder: RunFolder, warn: bool) -> Parts:
+def build_parts(inputs: Inputs, folder: RunFolder, clock: Clock, keys: Sequence[str]) -> Parts:
     """Builds the parts of a training.
 
     Args:
         inputs: what it is made from.
         folder: of the run; only read.
-        warn: of values on the command line that have no effect.
+        clock: of this process, which is given what earlier ones of a resumed run took.
+        keys: that the user has given, of which those without effect are named.
 
     Raises:
         UserError: the parts do not fit each other, or a run cannot be resumed with them.
@@ -88,12 +92,12 @@ def build_parts(inputs: Inputs, folder: RunFolder, warn: bool) -> Parts:
     if is_main_process():
         longest, tokenizer = inputs.source.longest, datamodule.tokenizer
         log_problems(inputs.corpus.splits, datamodule.tokens, tokenizer, settings.data, longest)
-        if warn:
-            warn_of_idle(given_keys(), strategy.name, settings, module.stages, module.phases)
+        warn_of_idle(keys, strategy.name, settings, module.stages, module.phases)
     backbone = integrity.record(inputs.source, datamodule.tokenizer)
     provenance = Provenance(identity(datamodule, module, backbone))
     check_length(settings, datamodule)
-    trainer = build_trainer(cfg, settings, strategy, folder, len(module.phases), provenance)
+    kept = (provenance, Seconds(clock.read, clock.add))
+    trainer = build_trainer(cfg, settings, strategy, folder, len(module.phases), kept)
     use_store.check(module, datamodule, settings)
     parts = Parts(
         inputs, module, datamodule, trainer, provenance, backbone, _resume(inputs, module, trainer, provenance, folder)

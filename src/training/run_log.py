@@ -31,7 +31,8 @@ def run_log() -> Iterator[logging.handlers.MemoryHandler]:
     memory = logging.handlers.MemoryHandler(capacity=1, flushLevel=logging.CRITICAL + 1, flushOnClose=False)
     for client in ("httpx", "httpx2"):  # of the Hugging Face hub; they log every request
         logging.getLogger(client).setLevel(logging.WARNING)
-    before, root.level = root.level, logging.INFO if is_main_process() else logging.WARNING
+    before = root.level
+    root.setLevel(logging.INFO if is_main_process() else logging.WARNING)
     root.addHandler(terminal)
     root.addHandler(memory)
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -22,9 +23,8 @@ from src.freezing.strategy import Strategy
 from src.runs.folder import RunFolder
 
 if TYPE_CHECKING:
-    from pytorch_lightning import Trainer
+    from pytorch_lightning import Callback, Trainer
 
-    from src.callbacks.provenance import Provenance
     from src.datamodules.datamodule import TextDataModule
 
 log = logging.getLogger(__name__)
@@ -37,15 +37,17 @@ HANDLED = {*OWN, *ONLY, "target", "max_steps", "profiler", "enable_progress_bar"
 
 
 def build_trainer(
-    cfg: DictConfig, settings: RunConfig, strategy: Strategy, folder: RunFolder, phases: int, provenance: Provenance
+    cfg: DictConfig, settings: RunConfig, strategy: Strategy, folder: RunFolder, phases: int, kept: Sequence[Callback]
 ) -> Trainer:
-    """The Lightning Trainer with the callbacks and logger of the config, for a training of so many phases.
+    """The Lightning Trainer with the callbacks and logger of the config, for a training of so many phases, and with
+    callbacks that keep in checkpoints what is known of the run.
 
     Raises:
         UserError: Lightning refuses a value, such as a number of devices that are not there.
     """
     import torch
     from pytorch_lightning import Callback
+    from pytorch_lightning.callbacks import LearningRateMonitor
 
     from src.callbacks.divergence import Divergence
     from src.callbacks.ending import Ending
@@ -60,12 +62,14 @@ def build_trainer(
     shown = chosen.enable_progress_bar and cfg.callbacks.get("progress") is not None and sys.stdout.isatty()
     nodes = {name: node for name, node in cfg.callbacks.items() if node and (shown or name != "progress")}
     callbacks = [instantiate(node, f"callbacks.{name}", Callback) for name, node in nodes.items()]
-    own = [Divergence(), Status(folder), Epochs(), RandomStates(), provenance, Ending(settings), Phases(settings)]
+    if not (loggers := build_loggers(cfg, strategy, folder)):  # as where the only one is left out
+        callbacks = [callback for callback in callbacks if not isinstance(callback, LearningRateMonitor)]
+    own = [Divergence(), Status(folder), Epochs(), RandomStates(), *kept, Ending(settings), Phases(settings)]
     arguments = {
         **{name: getattr(chosen, name) for name in Switches.model_fields.keys() - HANDLED},
         "callbacks": [*own, *callbacks],
         "plugins": [CheckpointFiles()],
-        "logger": build_loggers(cfg, strategy, folder),
+        "logger": loggers,
         "profiler": _profiler(chosen.profiler, folder),
         "default_root_dir": str(folder.path),
         "use_distributed_sampler": False,  # the batch plan shares rows out, and keeps every row once

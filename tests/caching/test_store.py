@@ -238,7 +238,9 @@ def test_damage_is_found_and_only_what_is_damaged_is_built_again(store: Store, d
     ruin, kept = DAMAGE[damage]
     ruin(store)
     assert [entry.folder for entry in entries.entries(store.folder.parent.parent)] == [store.folder]
+    before = {file: file.read_bytes() for file in store.folder.iterdir()}
     assert store.is_intact() == (damage in HARMLESS)
+    assert {file: file.read_bytes() for file in store.folder.iterdir()} == before  # it may be that of another run
     finished = store.start()
     assert len(finished) == kept
     fill(store, 0, 25, 50, 75)
@@ -399,12 +401,58 @@ def test_list_and_prune(store: Store, tmp_path: Path, capsys: pytest.CaptureFixt
     assert list((tmp_path / "activations").iterdir()) == []
 
 
+def test_stores_of_others_are_not_deleted(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with store.locked():
+        fill(store, 0, 25, 50, 75)
+        store.finish()
+    monkeypatch.setattr(activations, "FileLock", denied)
+    with pytest.raises(UserError, match=r"must be a store that you may delete; it is not: Permission denied\."):
+        activations.main(["prune", "--cache", str(tmp_path)])
+    assert store.is_intact()
+
+
 def test_the_manifest_says_everything_the_content_depends_on(run_tiny: Run, tmp_path: Path) -> None:
     run_tiny()
     key = json.loads((stores(tmp_path)[0] / "manifest.json").read_text())["key"]
     assert key.keys() == {
         "prefix", "architecture", "attention", "tokens", "tokenizer", "max_length", "depth", "what", "dtype", "backbone"
     }  # fmt: skip
+
+
+def denied(*arguments: Any) -> None:
+    raise PermissionError(13, "Permission denied")
+
+
+def test_a_store_of_all_layers_is_read_once_and_never_written(
+    run_tiny: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("model=bert_linear", "trainer.max_epochs=1")
+    run_tiny(*options, "freeze=mix", name="mix")
+    (wide,) = stores(tmp_path)
+    reads: list[Path] = []
+    real = Store._intact_chunks
+    monkeypatch.setattr(Store, "_intact_chunks", lambda self: (reads.append(self.folder), real(self))[1])
+    monkeypatch.setattr(os, "utime", denied)
+    _, result = run_tiny(*options, "freeze=all", name="all")
+    assert result["phases"][0]["activations"]["used"]
+    assert reads == stores(tmp_path) == [wide]
+    (wide / "values.bin").write_bytes(b"damaged")
+    before = {file: file.read_bytes() for file in wide.iterdir()}
+    run_tiny(*options, "freeze=all", name="again")
+    assert len(stores(tmp_path)) == 2
+    assert {file: file.read_bytes() for file in wide.iterdir()} == before
+
+
+def test_a_store_of_all_layers_that_may_not_be_read_is_left_alone(
+    run_tiny: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("model=bert_linear", "trainer.max_epochs=1")
+    run_tiny(*options, "freeze=mix", name="mix")
+    (wide,) = stores(tmp_path)
+    real = Store._intact_chunks
+    monkeypatch.setattr(Store, "_intact_chunks", lambda self: denied() if self.folder == wide else real(self))
+    run_tiny(*options, "freeze=all", name="all")
+    assert len(stores(tmp_path)) == 2
 
 
 def test_the_suffix_is_not_registered_twice(run_tiny: Run, monkeypatch: pytest.MonkeyPatch) -> None:

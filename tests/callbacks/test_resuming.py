@@ -131,6 +131,20 @@ def test_a_run_without_a_checkpoint_starts_over(run_tiny: Run, tmp_path: Path) -
     assert found["resumed"] == []
 
 
+def test_times_are_those_of_all_processes_of_the_run(broken: RunFolder) -> None:
+    content = read_verified(broken.last_checkpoint)
+    states = content["callbacks"]
+    taken = states["Seconds"]["by_part"]
+    assert 0 < states["Phases"]["encoding_seconds"] < taken["fit"] < taken["total"]
+    taken |= {"data": 1000.0, "fit": 5000.0, "total": 9000.0}
+    states["Phases"]["encoding_seconds"] = 2000.0
+    CheckpointFiles().save_checkpoint(content, broken.last_checkpoint)
+    seconds = resume(broken)["seconds"]
+    rounded = {part: round(seconds[part], -3) for part in ("data", "fit", "encode", "test", "total")}
+    assert rounded == {"data": 1000, "fit": 3000, "encode": 2000, "test": 0, "total": 9000}
+    assert seconds["total"] > 9000
+
+
 def test_a_folder_that_has_moved_knows_its_best(run_tiny: Run, broken: RunFolder, tmp_path: Path) -> None:
     best = torch.load(broken.best_checkpoint, weights_only=True)["global_step"]
     moved = RunFolder(broken.path.rename(tmp_path / "moved"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,25 @@ def test_runs_of_one_process_are_trained_compared_and_used(frame: pandas.DataFra
     assert (Path("outputs/runs") / "compare.html").exists()
 
 
+def test_a_resumed_run_heeds_its_overrides(frame: pandas.DataFrame, backbone: str) -> None:
+    run = thaw.train(*SMALL, backbone, "freeze=all", data=frame)
+    with pytest.raises(thaw.UserError, match="is finished"):
+        thaw.train("resume=true", folder=run.folder)
+    with pytest.raises(thaw.UserError, match=r"keeps its config, .*; got freeze=none"):
+        thaw.train("resume=true", "freeze=none", "trainer.max_epochs=2", folder=run.folder)
+    with pytest.raises(thaw.UserError, match=r"keeps its config, .*; got data\.path="):
+        thaw.train("resume=true", data=frame.head(50), folder=run.folder)
+    longer = thaw.train("resume=true", "trainer.max_epochs=2", folder=run.folder)
+    assert len(longer.result["history"]) == 2
+
+
+def test_values_without_effect_are_named(
+    frame: pandas.DataFrame, backbone: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    thaw.train(*SMALL, backbone, "freeze=all", "data.repeat=0", data=frame)
+    assert "data.repeat has no effect: with data.folds=null" in capsys.readouterr().out
+
+
 def test_the_same_data_is_kept_once_whatever_holds_it(frame: pandas.DataFrame) -> None:
     first = kept(frame)
     assert kept(frame.copy()) == first
@@ -57,6 +77,20 @@ def test_the_same_data_is_kept_once_whatever_holds_it(frame: pandas.DataFrame) -
         "test.parquet",
     }
     assert all(path.is_dir() and list(path.iterdir()) for path in first.parent.iterdir())  # nothing unfinished
+    assert first.stat().st_mode == first.parent.stat().st_mode  # for whoever may read the runs
+
+
+def test_data_that_another_process_keeps_meanwhile_is_used(
+    frame: pandas.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.rename
+
+    def late(path: Path, target: Path) -> Path:
+        shutil.copytree(path, target)
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "rename", late)
+    assert [file.name for file in kept(frame).iterdir()] == ["train.parquet"]
 
 
 @pytest.mark.parametrize(
@@ -65,6 +99,8 @@ def test_the_same_data_is_kept_once_whatever_holds_it(frame: pandas.DataFrame) -
         (("fre=all",), None, "Could not override 'fre'"),
         (("freeze=bottm",), None, "freeze/bottm"),
         ((), 3, "data must be a DataFrame, a Dataset, or a mapping of such by split; got int"),
+        ((), {"a/b": pandas.DataFrame()}, r"data must name its splits train, validation and test; got 'a/b'"),
+        ((), pandas.DataFrame({"text": ["a", "b"], "label": [1, "x"]}), "train cannot be written: .* column label"),
         (("data=table", "data.path=nowhere.csv"), None, "No such file"),
     ],
 )
@@ -93,6 +129,13 @@ def test_the_command_takes_the_name_of_another(
     monkeypatch.setattr(sys, "argv", ["thaw"])
     command.main()
     assert "thaw {train,plan,advise," in capsys.readouterr().out
+
+
+def test_the_version_is_that_of_the_source(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "__version__", "of the source")  # whether or not it is installed
+    monkeypatch.setattr(sys, "argv", ["thaw", "--version"])
+    command.main()
+    assert capsys.readouterr().out == "of the source\n"
 
 
 def test_another_package_src_is_named(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import os
 import re
 import runpy
@@ -32,7 +33,7 @@ from src.data.labels import LabelSpace
 from src.data.texts import Text
 from src.errors import UserError
 from src.export import export
-from src.exports import formats, native
+from src.exports import formats, native, onnx_model
 from src.exports.formats import SAMPLES
 from src.exports.loader import load
 from src.freezing.whole_stages import Nothing
@@ -275,6 +276,19 @@ def test_onnx_gives_the_same_logits_for_every_shape(
     assert said in (out / "README.md").read_text()
     values = run_card(out, monkeypatch, tmp_path)["probabilities"]
     torch.testing.assert_close(torch.from_numpy(values), probabilities(run, ["A text."]), atol=1e-4, rtol=0)
+
+
+def test_what_quantising_recommends_is_not_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, heard = logging.getLogger("onnx.asked"), list[bool]()
+    assert asked.isEnabledFor(logging.WARNING)  # which it remembers
+
+    def quantized(*arguments: Any, **options: Any) -> None:
+        heard.append(asked.isEnabledFor(logging.WARNING))
+
+    monkeypatch.setattr("onnxruntime.quantization.quantize_dynamic", quantized)
+    onnx_model.quantise(Path("model.onnx"), Path("model_int8.onnx"))
+    assert heard == [False]
+    assert asked.isEnabledFor(logging.WARNING)
 
 
 @pytest.mark.parametrize("architecture", ["bert", "distilbert"])

@@ -16,11 +16,14 @@ from omegaconf import OmegaConf
 
 from src.errors import UserError
 from src.files.atomic import sha256
+from src.grouping.runs import read_run
 from src.predict import Predictor
 from src.runs import saved_config, write_guard
+from src.runs.environment import as_number
 from src.runs.folder import RunFolder
 from src.runs.identity import config_hash
-from tests.conftest import Canary
+from src.train import train
+from tests.conftest import Canary, longer
 from tests.runs.foreign_runs import DOORS, Content, files, resume, save
 
 
@@ -103,6 +106,53 @@ def test_own_references_are_written_as_values_unless_they_may_be_secrets(
     folder.write_status("interrupted")
     _, again = run_tiny(*own, "resume=true")  # the whole command says it again
     assert again["metrics"] == result["metrics"]
+
+
+def test_numbers_of_the_environment_are_written_as_numbers(
+    run_tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"TASK": "7", "BATCH": "8", "LAYERS": "1", "BUCKETS": "false"}.items():
+        monkeypatch.setenv(name, value)
+    given = ["seed=${oc.env:TASK}", "data.batch_size=${oc.env:BATCH}", "data.buckets=${oc.env:BUCKETS}"]
+    folder, result = run_tiny(*given, "freeze=bottom", "freeze.layers=${oc.env:LAYERS}", "trainer.max_epochs=1")
+    saved = folder.saved_config()
+    assert (saved.seed, saved.data.batch_size, saved.freeze.layers, saved.data.buckets) == (7, 8, 1, False)
+    assert (result["seed"], result["config_hash"]) == (7, config_hash(saved))
+    assert read_run(folder).seed == 7
+    Predictor.load(folder.path)
+    assert len(train(longer(folder, "trainer.max_epochs=2"), folder)["history"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "expected"),
+    [
+        ("seed", "3", 3),
+        ("seed", "three", None),
+        ("backbone.lr", "1e-4", 1e-4),
+        ("backbone.hidden_size", "64", 64),
+        ("optimizer.head_lr", "auto", None),
+        ("optimizer.head_lr", "0.1", 0.1),
+        ("optimizer.eps", "1e-6", 1e-6),
+        ("data.limit", "100", 100),
+        ("pretrain.data.limit", "100", 100),
+        ("trainer.devices", "2", 2),
+        ("trainer.devices", "auto", None),
+        ("callbacks.early_stopping.patience", "5", 5),
+        ("freeze.layers", "2", 2),
+        ("logger.wandb.offline", "true", True),
+        # What may be a secret, whatever it looks like.
+        ("data.name", "1234", None),
+        ("cache", "1234", None),
+        ("backbone.sha256", "1234", None),
+        ("logger.mlflow.tracking_uri", "1234", None),
+        ("logger.mine.token", "1234", None),
+        ("callbacks.mine.token", "1234", None),
+        ("unknown", "1234", None),
+    ],
+)
+def test_the_schema_and_the_files_of_conf_say_what_is_a_number(key: str, text: str, expected: object) -> None:
+    found = as_number(key, text)
+    assert (found, type(found)) == (expected, type(expected))
 
 
 MALFORMED: dict[str, tuple[str, str]] = {

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import torch
 
+from src.files.told import TOLD
 from src.freezing.strategy import Stage
 from src.models.build import build_network, stages_and_phases
 from src.models.checks import find_backbone, read_config
 from src.runs.folder import RunFolder
 from src.tables.reading import LAYOUT
-from src.training.effects import TOLD, find_idle, find_idle_data, warn_of_idle
+from src.training.effects import find_idle, find_idle_data, warn_of_idle
 from tests.conftest import Command, composed
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from omegaconf import OmegaConf
-from pytorch_lightning.loggers import CSVLogger, Logger
+from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger
 
 from src.runs.folder import RunFolder
 from src.training import loggers
@@ -98,8 +98,35 @@ def test_a_server_of_mlflow_keeps_its_own_files(monkeypatch: pytest.MonkeyPatch,
             {"seed": 1, "resume": False, "logger": {"mlflow": {"_target_": "x.MLFlowLogger", "tracking_uri": uri}}}
         )
         loggers.build_loggers(cfg, _Named("all"), RunFolder(Path("r")))
+        assert (tmp_path / "outputs").exists() == (uri is None)
     left_open = ["run_name", "tags"]
     assert [sorted(given) for given in built] == [left_open, ["artifact_location", *left_open, "tracking_uri"]]
+
+
+@pytest.mark.filterwarnings("ignore:You called `self.log")  # Lightning names that there is no logger
+def test_mlflow_without_a_place_for_its_database_is_left_out(
+    run_tiny: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(loggers, "PACKAGES", {})
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(loggers, "OUTPUTS", tmp_path / "file" / "outputs")
+    folder, _ = run_tiny(*SMALL, "logger=mlflow")
+    assert folder.state() == "finished"
+    assert f"logger=mlflow is left out: {loggers.OUTPUTS}: Not a directory" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("uri", "look"),
+    [
+        ("http://host:5000", "http://host:5000"),
+        ("sqlite:///outputs/mlflow.db", "mlflow ui --backend-store-uri sqlite:///outputs/mlflow.db"),
+    ],
+)
+def test_what_mlflow_has_is_looked_at_on_its_server_or_with_its_command(uri: str, look: str) -> None:
+    inner = MLFlowLogger.__new__(MLFlowLogger)  # its package may not be installed
+    inner._tracking_uri = uri
+    assert loggers.where([loggers.Tolerant(inner, "mlflow")], RunFolder(Path("r"))) == [look]
 
 
 @pytest.mark.parametrize("broken", ["log_hyperparams", "log_metrics", "finalize"])
