@@ -112,7 +112,8 @@ def read_or_build(store: Store, recipe: Recipe, tokens: Tokens, trainer: Trainer
 
 
 def _is_usable(store: Store) -> bool:
-    """
+    """Whether a store can be read as it is; if not, it has to be built.
+
     Raises:
         OSError: it has part of a wider store, which whoever chose it found intact, and which is no longer there.
     """
