@@ -24,6 +24,7 @@ import transformers
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback
 
@@ -147,11 +148,13 @@ def composed_for(command: str, **values: Any) -> DictConfig:
 
 @contextlib.contextmanager
 def process_as_before() -> Iterator[None]:
-    """Undoes what a command does to its process: handlers of the root logger, environment variables of a sweep."""
+    """Undoes what a command does to its process: handlers of the root logger, environment variables of a sweep, and
+    Hydra's record of the command."""
     handlers, level, environment = logging.root.handlers[:], logging.root.level, {**os.environ}
     try:
         yield
     finally:
+        HydraConfig.instance().cfg = None
         os.environ.clear()
         os.environ.update(environment)
         logging.root.handlers[:] = handlers

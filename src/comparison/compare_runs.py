@@ -40,12 +40,11 @@ def compare(
     from src.race.record import read_race
 
     refuse_links([*root.glob("compar*"), *root.glob("plots"), *root.glob("plots/*")], root)
-    race = read_race(root)
+    every, race = read_runs(root), read_race(root)
     if race and by:
         raise UserError(
             f"by must be null for the runs of a race, which has chosen among all groups; got {by}.\nLeave it out."
         )
-    every = read_runs(root)
     runs = [run for run in every if not run.trial] or every
     if not mixed:
         check_comparable(runs)

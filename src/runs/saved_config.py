@@ -97,6 +97,8 @@ def _value(config: DictConfig | ListConfig, key: Any, reference: str, name: str)
         return reference
     if OmegaConf.is_config(found):
         found = OmegaConf.to_container(found, resolve=True)
+    if isinstance(found, str) and "${" in found:
+        return reference  # an escaped text, such as the name of a column, which would become an interpolation
     if ENVIRONMENT not in reference or isinstance(found, Number):
         return found
     number = as_number(name, found) if isinstance(found, str) else None

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from hydra import compose, initialize_config_dir
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import answer, coverage, gpu, gpu_parts, long_documents, strategies
@@ -246,8 +247,11 @@ def test_generated_rows_are_read_and_their_memory_measured(tmp_path: Path) -> No
     assert len(tables[0]["text"]) == 120
     assert set(tables[0]["label"]) == {*many_rows.LABELS}
     assert {len(text.split()) for text in tables[0]["text"]} <= {*range(many_rows.SHORTEST, many_rows.LONGEST + 1)}
-    for arguments in list(many_rows.commands(tmp_path).values())[:2]:
-        composed(*(argument for argument in arguments if "=" in argument))
+    plan, advise, train = ([*given] for _, *given in list(many_rows.commands(tmp_path).values())[:3])
+    composed(*plan)
+    composed(*train)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        compose("advise", advise)
 
 
 MEASURED = """

@@ -91,10 +91,9 @@ def test_runs_of_one_size_stay_together(tmp_path: Path) -> None:
 
 
 def test_a_size_of_which_a_score_is_not_defined_is_left_out(tmp_path: Path) -> None:
-    undefined = {"test": {"mcc": None}}
-    finished(tmp_path, ("freeze=all", "data.train_size=50"), 1, 0.5, texts={"train": 50}, metrics=undefined)
-    for size, texts in (("100", 100), ("200", 200)):
-        more = {"texts": {"train": texts}, "best": {"epoch": 1}, "metrics": {"test": {"mcc": 0.5}}}
+    for size, score in (("50", None), ("100", 0.5), ("200", 0.5)):
+        metrics = {"validation": {"mcc": score}, "test": {"mcc": score}}
+        more = {"texts": {"train": int(size)}, "best": {"epoch": 1}, "metrics": metrics}
         finished(tmp_path, ("freeze=all", f"data.train_size={size}"), 1, 0.5, **more)
     found = learning_curves(read_runs(tmp_path), ["all"], "mcc")
     assert found is not None

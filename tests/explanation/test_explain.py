@@ -323,6 +323,6 @@ def test_a_browser_shows_every_choice_and_runs_nothing_else(run_tiny: RunTiny) -
 
 def test_commands_of_the_same_second_get_folders_of_their_own(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "strftime", lambda *_: "noon")
-    (run.path / "explanations" / ".noon_2").mkdir(parents=True)  # one that is still running
+    (run.path / "explanations" / ".noon_2.1").mkdir(parents=True)  # one that is still running
     pages = [explained(run, "methods=[occlusion]", text="good") for _ in range(2)]
     assert [page.parent.name for page in pages] == ["noon", "noon_3"]
