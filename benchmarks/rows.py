@@ -29,8 +29,8 @@ PART = 50_000  # rows that are generated at once
 LENGTH = 64  # tokens
 BATCH = 4_096  # texts per call of the tokenizer
 
-ENCODER = ("backbone=scratch", "backbone/size=tiny", "trainer=cpu")
-OPTIONS = ("model=bert_linear", "freeze=all", *ENCODER)
+OPTIONS = ("model=bert_linear", "freeze=all", "backbone=scratch", "backbone/size=tiny", "trainer=cpu")
+ADVICE = ("max_texts=1000", "trainer=cpu")  # of MiniLM: it needs a pretrained encoder, and looks at a sample
 TRAINING = ("trainer.max_epochs=1", "data.batch_size=256", "data.eval_batch_size=512", "callbacks.progress=null")
 
 
@@ -113,7 +113,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
     run = folder / "run"
     return {
         "`src.plan`": ["src.plan", *OPTIONS, *data],
-        "`src.advise`": ["src.advise", *ENCODER, *data, f"folder={folder / 'advice'}"],
+        "`src.advise`": ["src.advise", *ADVICE, *data, f"folder={folder / 'advice'}"],
         "`src.train model=bert_linear freeze=all`": ["src.train", *OPTIONS, *TRAINING, *data, f"run={run}"],
         "`src.predict`": [
             "src.predict",
