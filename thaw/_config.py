@@ -112,7 +112,7 @@ def _write(rows: Any, file: Path, split: str) -> None:
             rows.to_parquet(file, index=False)
         else:
             rows.to_parquet(str(file))
-    except (ValueError, TypeError, NotImplementedError) as error:  # also those of pyarrow, whose last words name it
+    except (ValueError, TypeError, NotImplementedError) as error:  # pyarrow's are among them, and name the column
         why = "; ".join(reason(part) for part in error.args)
         raise UserError(
             f"data must have columns with values of one kind; {split} cannot be written: {why}.\n"

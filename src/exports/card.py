@@ -132,8 +132,8 @@ def _facts(result: Mapping[str, Any], cfg: DictConfig) -> Iterator[list[str]]:
 
 def _about_thresholds(cfg: DictConfig, kind: Kind) -> Iterator[str]:
     chosen = "" if isinstance(check(cfg).threshold, float) else ", chosen on validation"
-    compared = "`load.py` does" if kind == "loader" else "so does the code above, if it prints labels"
-    yield f"A label is predicted from this probability on{chosen}: {compared}."
+    applied = "`load.py` does so" if kind == "loader" else "the code above does so where it prints labels"
+    yield f"A label is predicted from this probability on{chosen}; {applied}."
 
 
 def _scores(metrics: Mapping[str, Mapping[str, float | None]]) -> Iterator[list[str]]:
