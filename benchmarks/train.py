@@ -13,6 +13,7 @@ Each job is a process of its own, timed from its start to its end, import and re
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import shutil
 import statistics
@@ -26,6 +27,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from benchmarks.limit import matmul_flops_per_second
 from src.backbones.source import find_source
 from src.config.backbone import Pretrained
 
@@ -64,6 +68,7 @@ PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 OTHERS = {"float32": "32", "bfloat16": "bf16"}  # the same for other tools
 TRAINERS = {"best": "trainer", "defaults": "trainer, defaults"}
 EMBEDDINGS = "encode, scikit-learn"
+WIDTH, INNER = 384, 1_536  # of MiniLM
 
 
 def timed(command: list[str]) -> float:
@@ -109,7 +114,14 @@ def run_thaw(job: Job, data: Path, seed: int, precision: str, cache: Path) -> di
         seconds = timed([*command, *options, *job.thaw, f"run={run}"])
         result = json.loads((run / "result.json").read_text())
         parts = {k: round(v, 1) for k, v in result["seconds"].items()}
-        return {"seconds": seconds, "accuracy": result["metrics"]["test"]["accuracy"], "parts": parts}
+        limit = result["operations"] / speed(precision)
+        return {"seconds": seconds, "accuracy": result["metrics"]["test"]["accuracy"], "parts": parts, "limit": limit}
+
+
+@functools.cache
+def speed(precision: str) -> float:
+    """Returns how fast this machine multiplies matrices of the encoder's sizes, in FLOPs per second."""
+    return matmul_flops_per_second(getattr(torch, precision), WIDTH, INNER)
 
 
 def run_job(name: str, seed: int, chosen: argparse.Namespace, results: dict[str, Any]) -> None:
@@ -142,8 +154,10 @@ def run_job(name: str, seed: int, chosen: argparse.Namespace, results: dict[str,
 
 
 def table(results: dict[str, Any]) -> str:
-    """Returns a Markdown table: seconds, ratio of the medians, and accuracy over the seeds."""
-    lines = ["| job | side | seconds | ratio | accuracy | seeds |", "| --- | --- | ---: | ---: | ---: | ---: |"]
+    """Returns a Markdown table: seconds, ratio of the medians, for which share of the seconds the matrix products of
+    training and encoding last, and accuracy over the seeds."""
+    columns = ("job", "side", "seconds", "ratio", "products", "accuracy", "seeds")
+    lines = [f"| {' | '.join(columns)} |", "| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
     for name, sides in results.items():
         compared = next((sides[side] for side in TRAINERS.values() if side in sides), {})  # at its best if that was run
         base = [r["seconds"] for r in compared.values()]
@@ -152,7 +166,9 @@ def table(results: dict[str, Any]) -> str:
             accuracies = [r["accuracy"] for r in found.values() if r["accuracy"] is not None]
             ratio = f"{statistics.median(base) / seconds:.1f}x" if base and found is not compared else ""
             accuracy = f"{statistics.mean(accuracies):.3f}" if accuracies else "not trained to the end"
-            lines.append(f"| {name} | {side} | {seconds:.0f} | {ratio} | {accuracy} | {len(found)} |")
+            limits = [r["limit"] / r["seconds"] for r in found.values() if "limit" in r]
+            share = f"{statistics.median(limits):.0%}" if limits else ""
+            lines.append(f"| {name} | {side} | {seconds:.0f} | {ratio} | {share} | {accuracy} | {len(found)} |")
     return "\n".join(lines)
 
 
@@ -164,7 +180,7 @@ def draw(results: dict[str, Any], file: Path) -> None:
     for panel, (name, sides) in zip([panels] if len(results) == 1 else panels, results.items(), strict=True):
         medians = {side: statistics.median(r["seconds"] for r in found.values()) for side, found in sides.items()}
         peers = {*TRAINERS.values(), EMBEDDINGS}
-        base = next(medians[side] for side in TRAINERS.values() if side in medians)
+        base = next((medians[side] for side in TRAINERS.values() if side in medians), max(medians.values()))
         labels = [side.capitalize() if side in peers else f"Thaw, {side}" for side in medians]
         colours = ["#999999" if side in peers else "#0072b2" for side in medians]
         bars = panel.barh(labels, list(medians.values()), color=colours)
@@ -192,7 +208,9 @@ def main() -> None:
         type=int,
         help="train the Trainer for so many epochs only and extrapolate the time of the others",
     )
-    parser.add_argument("--sides", nargs="+", default=["best"], choices=list(TRAINERS), help="settings of the Trainer")
+    parser.add_argument(
+        "--sides", nargs="*", default=["best"], choices=list(TRAINERS), help="of the Trainer; none: Thaw alone"
+    )
     parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=list(PRECISIONS))
     parser.add_argument("--plot", type=Path, help="a PNG file for a plot of the table")
     parser.add_argument("--results", type=Path, default=Path("outputs/benchmarks/train.json"))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,16 @@ BEST = {
 class Classifier(nn.Module):
     """An encoder and one of Thaw's heads, in the form that the Trainer requires."""
 
-    def __init__(self, encoder: Any, head: nn.Module) -> None:
+    def __init__(self, encoder: Any, head: nn.Module, without_dropout: Sequence[nn.Module] = ()) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
+        self.without_dropout = tuple(without_dropout)
+
+    def train(self, mode: bool = True) -> Classifier:
+        super().train(mode)
+        for module in self.without_dropout:
+            module.eval()
+        return self
 
     def forward(
         self,
@@ -77,8 +85,8 @@ class Classifier(nn.Module):
         return {"loss": loss, "logits": logits}
 
 
-def freeze(encoder: Any, strategy: str) -> None:
-    """`none`, `all`, `bottom:K`, or `lora` with the adapters of conf/freeze/lora.yaml."""
+def freeze(encoder: Any, strategy: str) -> list[nn.Module]:
+    """Freezes by `none`, `all`, `bottom:K` or `lora` (adapters of conf/freeze/lora.yaml); returns what is frozen."""
     kind, _, count = strategy.partition(":")
     frozen = {"none": [], "all": [encoder], "lora": [encoder]}.get(kind)
     if frozen is None:
@@ -88,6 +96,7 @@ def freeze(encoder: Any, strategy: str) -> None:
     if kind == "lora":
         targets = ["query", "value"]
         inject_adapter_in_model(LoraConfig(r=8, lora_alpha=16, lora_dropout=0.05, target_modules=targets), encoder)
+    return frozen
 
 
 def groups(model: Classifier) -> list[dict[str, Any]]:
@@ -120,8 +129,8 @@ def run(chosen: argparse.Namespace, folder: str) -> dict[str, Any]:
         if chosen.head == "linear"
         else BiLSTMHead(width, outputs, hidden_size=128, layers=1, pooling="max", dropout=0.3)
     )
-    freeze(encoder, chosen.freeze)
-    model = Classifier(encoder, head)
+    frozen = freeze(encoder, chosen.freeze)
+    model = Classifier(encoder, head, frozen if chosen.frozen_eval else ())
 
     def encode(rows: dict[str, list[Any]]) -> dict[str, Any]:
         columns, typed = [rows[name] for name in chosen.text], len(chosen.text) > 1
@@ -182,6 +191,7 @@ def main() -> None:
     parser.add_argument("--precision", default="32", choices=("32", "bf16"))
     parser.add_argument("--accelerator", default="cpu", choices=("cpu", "gpu"))
     parser.add_argument("--best", action="store_true", help="everything that makes the Trainer fast")
+    parser.add_argument("--frozen-eval", action="store_true", help="no dropout in frozen layers, as in Thaw")
     parser.add_argument("--compile", action="store_true", help="torch.compile")
     parser.add_argument("--epochs-file", help="a JSON file for the seconds of each epoch")
     parser.add_argument("--profile", type=int, help="profile steps from this one on into that file")
