@@ -59,7 +59,7 @@ def measure(
         datamodule: its data.
         settings: of the run.
         recipe: of the phase's activation store; None without a store.
-        trial: whether to time a few steps; the weights are restored afterwards.
+        trial: whether to time a few steps, which leave the weights as they are.
     """
     module.train()
     texts, loader = datamodule.tokens["train"], datamodule.train_dataloader()
@@ -149,13 +149,12 @@ def _memory(module: FreezableModule, batch: Batch, settings: RunConfig) -> int:
     weights = {p.untyped_storage().data_ptr(): p for p in module.parameters()}
     kept: dict[int, int] = {}
 
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
+    def count(tensor: torch.Tensor) -> None:  # returns no tensor: that would keep the graph, which keeps it, for ever
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
             kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda nothing: nothing):
         _loss(module, batch, settings)
     trainable = sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
     own = sum(p.numel() * p.element_size() for p in module.parameters())
@@ -176,9 +175,10 @@ def _timed(
     plan: list[Any],
 ) -> tuple[float, float]:
     """Returns the seconds per token of a training step and of the encoding pass, in these batches."""
-    state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     assert module.optimization is not None
     optimizer = module.optimization.optimizer(module)
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0  # steps take as long, and the weights stay
     training = encoding = tried = 0.0
     for number, rows in enumerate([plan[-1], *plan]):  # the first step is a warm-up and not counted
         live = _batch(module, datamodule, rows)
@@ -195,5 +195,4 @@ def _timed(
             training += middle - begin
             encoding += _now(module) - middle
             tried += live["mask"].numel()
-    module.load_state_dict(state)
     return training / tried, encoding / tried
