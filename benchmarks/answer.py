@@ -254,7 +254,7 @@ def replays(folder: Path, orders: int, blocks: int) -> Iterator[Sequence[object]
         orders: how many to try at most.
         blocks: the number of seeds that are planned; the time is relative to that.
     """
-    yield "margin", "goal", "orders", "contradicted", "same choice", "regret, points", "seeds", "time"
+    yield "margin", "goal", "orders", "contradicted", "same choice", "regret, points", "full sweep's", "seeds", "time"
     groups = group(read_runs(folder), mixed=True)
     arms = {one.name: [config_hash(run.folder.saved_config()) for run in one.finished] for one in groups}
     runs, test = recorded(arms, "accuracy", "time", folder), {one.name: _test(one) for one in groups}
@@ -263,15 +263,16 @@ def replays(folder: Path, orders: int, blocks: int) -> Iterator[Sequence[object]
     truth, goals = {name: runs.score(name) for name in runs.names}, get_args(Goal)
     for margin, goal in itertools.product((0.005, 0.01, 0.02, 0.03), goals):
         rules = Rules(margin, goal, max(blocks, len(every[0])))
-        made = [play(_reordered(runs, order), rules) for order in picked]
-        regrets = [100 * (max(test.values()) - test[str(race.chosen)]) for race in made]
+        made, by_all = [play(_reordered(runs, order), rules) for order in picked], chosen_by_all(runs, rules)
+        regrets = [100 * (max(test.values()) - test[name]) for name in (by_all, *(str(race.chosen) for race in made))]
         yield (
             margin,
             goal,
             len(made),
             spread([_share(_errs(race, truth) for race in made)]),
-            spread([_share(race.chosen == chosen_by_all(runs, rules) for race in made)]),
-            f"{np.mean(regrets):.2f} (at most {max(regrets):.2f})",
+            spread([_share(race.chosen == by_all for race in made)]),
+            f"{np.mean(regrets[1:]):.2f} (at most {max(regrets[1:]):.2f})",
+            f"{regrets[0]:.2f}",
             f"{np.mean([len(race.looks) for race in made]):.1f}",
             f"{100 * np.median([race.seconds / race.full_seconds for race in made]):.0f}%",
         )
