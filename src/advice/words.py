@@ -34,7 +34,7 @@ def _choice(advice: Advice) -> str:
     if advice.decision.sure:
         why = f"the cheapest that is shown to be at most {margin} below the best layer"
     elif chosen is advice.best:
-        why = f"the best one here, and the cheapest of those that score at most {margin} below it"
+        why = f"none scores higher here, and it is the cheapest of those that score at most {margin} below the best"
     else:
         why = f"the cheapest of those that may be the best and score at most {margin} below the best one here"
     mixed = (

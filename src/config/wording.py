@@ -24,6 +24,8 @@ def duration(seconds: float) -> str:
 
 def brief_duration(seconds: float) -> str:
     """Returns a time for a table, exact enough to compare, such as `0.4 s`, `102 s`, `15 min` or `2.5 days`."""
+    if 0 < seconds < 0.05:
+        return "under 0.1 s"
     if seconds < LONG:
         return f"{seconds:.{1 if seconds < 10 else 0}f} s"
     return f"{seconds / 60:,.0f} min" if seconds < DAY else f"{seconds / DAY:,.1f} days"

@@ -69,7 +69,8 @@ def read_labels(table: Table, cfg: Data, key: str = "data.label") -> Labels:
     lists = [isinstance(v, list | tuple) for v in values]
     if not any(lists):
         return Labels(table, [_single(v) for v in values], "one")
-    table.refuse([i for i, is_list in enumerate(lists) if not is_list], "one label where others have a list")
+    single = [i for i, is_list in enumerate(lists) if not is_list]
+    table.refuse(single, "one label where others have a list", 'Make it a list too: ["a"] instead of "a".')
     return Labels(table, [tuple(map(value, row)) for row in values], "lists")
 
 

@@ -81,7 +81,7 @@ def _numbers(table: Table, column: str, key: str) -> list[float]:
         "data.task=regression needs numbers such as 3.5, with a point.",
     )
     unusable = [i for i, value in enumerate(found) if value is not None and not math.isfinite(value)]
-    table.refuse(unusable, f"NaN or an infinite number in column {column!r}")
+    table.refuse(unusable, f"NaN or an infinite number in column {column!r}", "Give numbers, or delete the rows.")
     large = [i for i, value in enumerate(found) if value is not None and abs(value) > LARGEST]
     table.refuse(large, f"a number beyond {LARGEST:.2g} in column {column!r}", "Give it in a larger unit.")
     return [value for value in found if value is not None]

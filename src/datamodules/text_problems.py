@@ -155,6 +155,7 @@ def said_of_truncation(tokens: Mapping[str, Tokens], cfg: Data, longest: int) ->
     counts = ", ".join(
         f"{part.texts:,} of {part.total:,} in {name} ({part.texts / part.total:.1%}) lose {part.lost:,} tokens"
         for name, part in found.items()
+        if part.texts
     )
     if cfg.windows:
         return f"Texts are truncated at data.max_windows={cfg.max_windows} windows: {counts}. null reads all."

@@ -168,6 +168,8 @@ def _hyperparameters(cfg: DictConfig) -> Iterator[list[str]]:
     for section, node in parts.items():
         values: Any = OmegaConf.to_container(node, resolve=True)
         for key, value in flat(values):
+            if value is None:
+                continue
             name = f"{section}.{key}"
             if name not in ("freeze._target_", "scheduler.schedule._partial_"):  # the strategy has its own row
                 shown = str(value).rpartition(".")[2] if key.endswith("_target_") else str(value)

@@ -51,7 +51,7 @@ def _lines(path: Path, lines: Iterator[str]) -> Iterator[Row]:
                 yield number, {}
                 continue
             raise UserError(
-                f"Every line of {name_of(path)} must be a JSON object; line {number} is not: {error}.\n{FORMS}"
+                f"Every line of {name_of(path)} must be a JSON object; line {number} is not: {_said(error)}.\n{FORMS}"
             ) from None
         if not isinstance(record, dict):
             raise UserError(
@@ -159,6 +159,11 @@ def _checked(record: Any, text: str) -> Any:
     if "\\u" in text and re.search("[\ud800-\udfff]", json.dumps(record, ensure_ascii=False)):
         raise ValueError("it escapes half of a character, a lone surrogate")
     return record
+
+
+def _said(error: Exception) -> str:
+    """What is wrong with a line of its own, in which Python counts lines too."""
+    return f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else str(error)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -126,7 +126,11 @@ DATA: dict[str, tuple[Any, ...]] = {
     "no label": ("a.csv", csv() + b"a,\nb,nan\nc, \n", "3 rows with no label in column 'label': line 32, 33, 34"),
     "null label": ("a.jsonl", text_row("a", None), "1 row with no label .*: line 31"),
     "object for a label": ("a.jsonl", text_row("a", {"b": 1}), "an object or bytes for a label .*: line 31"),
-    "one label and lists": ("a.jsonl", text_row("a", ["b"]), "one label where others have a list: line 1, 2"),
+    "one label and lists": (
+        "a.jsonl",
+        text_row("a", ["b"]),
+        "others have a list: line 1, 2.*\nMake it a list too",
+    ),
     "null in a list": ("a.jsonl", labels(["a"], ["b", None]), "contains something other than labels: line 2, 4"),
     "bad flag": (
         "a.csv",
@@ -237,7 +241,7 @@ DATA: dict[str, tuple[Any, ...]] = {
     "unseen test label": ("d", folder(train__csv=csv(), test__csv=csv([("a", "yess")])), "test.csv line 2 has 'yess'"),
     "too few rows": ("a.csv", csv(PAIRS), r"here 2; data\.test_fraction=0\.1 takes 1 of the 8 rows"),
     "too low a limit": ("a.csv", csv(), r"data\.limit=1 takes 1 of .*\nChange data\.limit", "data.limit=1"),
-    "bad line": ("a.jsonl", jsonl() + b'{"text":\n', "line 31 is not: Expecting value"),
+    "bad line": ("a.jsonl", jsonl() + b'{"text":\n', "line 31 is not: Expecting value at character 10"),
     "array line": ("a.jsonl", jsonl() + b"[1]\n", "line 31 is not"),
     "scalar line": ("a.jsonl", jsonl() + b"3\n", "line 31 is not"),
     "empty list": ("a.json", b"[\n{}\n]", "must hold rows; it has nothing but blank rows"),
