@@ -36,7 +36,7 @@ def compare(
     from src.comparison.tables import problem_line, tables, write
     from src.grouping.comparable import check_comparable
     from src.grouping.groups import best_of, group
-    from src.grouping.runs import read_runs
+    from src.grouping.runs import read_runs, unless_undefined
     from src.race.record import read_race
 
     refuse_links([*root.glob("compar*"), *root.glob("plots"), *root.glob("plots/*")], root)
@@ -45,6 +45,9 @@ def compare(
         raise UserError(
             f"by must be null for the runs of a race, which has chosen among all groups; got {by}.\nLeave it out."
         )
+    if race:  # whose arms went on without runs that do not define its score; a repeat does not without one of its folds
+        deciding = metric or race.rules.metric
+        every = [run if run.folds > 1 else unless_undefined(run, deciding, "validation", "test") for run in every]
     runs = [run for run in every if not run.trial] or every
     if not mixed:
         check_comparable(runs)

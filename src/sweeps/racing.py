@@ -76,7 +76,8 @@ def run_race(
         relative: the margin is in standard deviations of the targets.
 
     Raises:
-        UserError: what the runs have left, or an earlier race in this folder, cannot be read.
+        UserError: what the runs have left, or an earlier race in this folder, cannot be read, or none of the first runs
+            has the score that decides.
     """
     from src.race.record import read_race, write_race
     from src.race.replay import replay
@@ -97,6 +98,8 @@ def run_race(
     for block in range(1, rules.blocks + 1):
         _launch([jobs[arm][block - 1] for arm in racing], root, launch)
         found = recorded(identities, rules.metric, rules.cost, root)
+        missing = [arm for arm in racing if block - 1 not in found.arms[found.names[arm]]]
+        _warn_of_lost([jobs[arm][block - 1] for arm in missing], rules.metric, root)
         found = replace(found, trials={name: own for name, own in zip(found.names, trials, strict=True) if own})
         race = replay(found, replace(rules, margin=rules.margin * found.spread) if relative else rules, block)
         write_race(race, root)
@@ -128,7 +131,10 @@ def _tune(arms: Sequence[Arm], rules: Rules, root: Path, launch: Launch) -> list
     states = {identity: folder.state() for identity, folder in _folders(root).items()}
     _launch([job for trials in tuned for job in _wanted(trials, states)], root, launch)
     identities = [{name: job.identity for name, job in trials.items()} for trials in tuned]
-    return tried(identities, rules.metric, rules.cost, root)
+    found = tried(identities, rules.metric, rules.cost, root)
+    pairs = zip(tuned, found, strict=True)
+    _warn_of_lost([job for trials, ran in pairs for name, job in trials.items() if not ran[name]], rules.metric, root)
+    return found
 
 
 def _wanted(trials: Mapping[str, Job], states: Mapping[str, str | None]) -> list[Job]:
@@ -136,6 +142,14 @@ def _wanted(trials: Mapping[str, Job], states: Mapping[str, str | None]) -> list
     what has been chosen must stay chosen when a race goes on."""
     chosen = "finished" in {states.get(job.identity) for job in trials.values()}
     return [job for job in trials.values() if not chosen or states.get(job.identity) != "failed"]
+
+
+def _warn_of_lost(jobs: Sequence[Job], metric: str, root: Path) -> None:
+    """Warns of jobs that have finished, but without the score; of the others their own errors were shown."""
+    folders = _folders(root) if jobs else {}
+    for folder in (folders[job.identity] for job in jobs if job.identity in folders):
+        if folder.state() == "finished":
+            log.warning("The race goes on without %s, which has finished without a validation %s.", folder.path, metric)
 
 
 def _jobs(arm: Arm, trials: Mapping[str, Ran | None]) -> Sequence[Job]:
