@@ -24,7 +24,7 @@ from src.callbacks.ending import find, sentence
 from src.callbacks.saving import Saving
 from src.config.validation import check
 from src.datamodules.datamodule import MaskedDataModule, TextDataModule
-from src.files.atomic import FULL
+from src.files.atomic import FULL, write_atomic
 from src.freezing.reached_phases import trained_phases
 from src.freezing.strategy import trained_in
 from src.models.adapters import merge_adapters, save_adapters
@@ -32,6 +32,7 @@ from src.models.masked_language import save_model
 from src.modules.classifier import TextClassifier
 from src.modules.freezable import FreezableModule
 from src.modules.masked_language_model import MaskedLanguageModel
+from src.pages.figures import write_png
 from src.report import classification, dashboard, masked, regression
 from src.report.outcome import Outcome, Shown
 from src.report.plots import curves
@@ -173,7 +174,7 @@ def _write_report(
         more += f"\nBackbone pretrained to a test perplexity of {test['perplexity']:.1f} ({learned['run']})\n"
     for file, content in {name: f"{title}{text}{more}", **shown.tables}.items():
         with _only_warn(f"report/{file}"):
-            folder.file("report", file).write_text(content, encoding="utf-8")
+            write_atomic(folder.file("report", file), content)
     log.info("\n%s", f"{title}{text if shown.summary is None else shown.summary}{more}")
     heading = f"{folder.name}: training and validation"
     best = result["best"]["epoch"]
@@ -183,7 +184,7 @@ def _write_report(
     }
     for figure, draw in figures.items():
         with _only_warn(f"report/{figure}.png"):
-            draw().savefig(folder.file("report", f"{figure}.png"), dpi=120)
+            write_png(draw(), folder.file("report", f"{figure}.png"), dpi=120)
 
 
 def _log_outputs(folder: RunFolder, result: dict[str, Any], headline: str, epochs: int) -> None:
