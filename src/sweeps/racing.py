@@ -84,13 +84,7 @@ def run_race(
     from src.race.words import course
     from src.sweeps.recorded import recorded
 
-    if (before := read_race(root)) and before.rules.blocks != rules.blocks:
-        log.warning(
-            "This race was planned with %d blocks, and its scores have been seen; now it has %d. What it says holds "
-            "with 95%% only for a plan made before.\nFor a new race choose a new folder: hydra.sweep.dir=FOLDER",
-            before.rules.blocks,
-            rules.blocks,
-        )
+    _warn_of_other_plan(read_race(root), rules)
     trials = _tune(arms, rules, root, launch)
     jobs = [_jobs(arm, own) for arm, own in zip(arms, trials, strict=True)]
     identities = {arm.name: [job.identity for job in own] for arm, own in zip(arms, jobs, strict=True)}
@@ -109,6 +103,17 @@ def run_race(
             break
         racing = [arm for arm, name in enumerate(found.names) if name in race.racing and jobs[arm]]
     return race
+
+
+def _warn_of_other_plan(before: Race | None, rules: Rules) -> None:
+    """Warns where the race has begun with another number of blocks."""
+    if before and before.rules.blocks != rules.blocks:
+        log.warning(
+            "This race was planned with %d blocks, and its scores have been seen; now it has %d. What it says holds "
+            "with 95%% only for a plan made before.\nFor a new race choose a new folder: hydra.sweep.dir=FOLDER",
+            before.rules.blocks,
+            rules.blocks,
+        )
 
 
 def _complete(
