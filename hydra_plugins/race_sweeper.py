@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.config.monitor import IN_UNITS, MARGIN
 from src.config.race import Race
 from src.errors import UserError
+from src.files.atomic import write_atomic
 from src.runs.identity import config_hash
 from src.sweeps.combinations import COORDINATES, key_of, race_of, suited
 from src.sweeps.progress import count_more
@@ -64,7 +65,7 @@ class RaceSweeper(BasicSweeper):
         count_more(sum(len(arm.trials) for arm in arms if len(arm.trials) > 1))
         root = Path(self.config.hydra.sweep.dir)
         root.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, root / "multirun.yaml")
+        write_atomic(root / "multirun.yaml", OmegaConf.to_yaml(self.config))
         metric = race.deciding(self.config.data.task)
         margin, relative = (MARGIN, metric in IN_UNITS) if race.margin is None else (race.margin, False)
         rules = Rules(margin, race.goal, len(blocks), race.seconds, metric, race.cost)

@@ -11,7 +11,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -227,24 +227,31 @@ def _unknown_names(config_name: str) -> list[str]:
         if key in groups and "(" not in value and (wrong := [one for one in asked if one not in groups[key]]):
             messages += [f"{key} has no option {one!r}.\n{nearest(one, groups[key])}" for one in wrong]
         elif key not in known and not key.startswith(("+", "~", "hydra")):
-            parent, dot, last = key.rpartition(".")
-            beside = {k.removeprefix(parent + dot) for k in known if k.rpartition(".")[0] == parent}
-            elsewhere = sorted(k for k in known if k.endswith(f".{key}"))
-            if options := _options_with(parent, last):
-                hint = f"It belongs to {' or '.join(f'{parent}={option}' for option in options)}."
-            elif key.startswith(OPEN):
-                hint = f"To add it: +{key}=…"
-            elif elsewhere:
-                hint = f"Did you mean {' or '.join(elsewhere)}?"
-            elif beside:
-                hint = nearest(last, beside, prefix=parent + dot)
-            elif parent in values:
-                alone = "null" if values[parent] is None else values[parent]
-                hint = f"{parent} has no keys, since it is {alone}; remove this one."
-            else:
-                hint = nearest(key, known)
-            messages.append(f"{key} is not a key of this config.\n{hint}")
+            messages.append(f"{key} is not a key of this config.\n{_hint(key, known, values)}")
     return messages
+
+
+def _hint(key: str, known: Set[str], values: Mapping[str, Any]) -> str:
+    """Returns what may have been meant by a key that the config does not have, as a sentence.
+
+    Args:
+        key: with dots.
+        known: all keys and groups.
+        values: of the keys.
+    """
+    parent, dot, last = key.rpartition(".")
+    if options := _options_with(parent, last):
+        return f"It belongs to {' or '.join(f'{parent}={option}' for option in options)}."
+    if key.startswith(OPEN):
+        return f"To add it: +{key}=…"
+    if elsewhere := sorted(k for k in known if k.endswith(f".{key}")):
+        return f"Did you mean {' or '.join(elsewhere)}?"
+    if beside := {k.removeprefix(parent + dot) for k in known if k.rpartition(".")[0] == parent}:
+        return nearest(last, beside, prefix=parent + dot)
+    if parent in values:
+        alone = "null" if values[parent] is None else values[parent]
+        return f"{parent} has no keys, since it is {alone}; remove this one."
+    return nearest(key, known)
 
 
 def _options_with(group: str, key: str) -> list[str]:

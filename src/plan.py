@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.backbones.source import Source, read_source
 from src.cli import exit_codes, run_command
-from src.config.length import length
+from src.config.length import Length, length
 from src.config.sections import Section
 from src.config.validation import check_options, check_references
 from src.config.wording import counted
@@ -38,6 +38,9 @@ from src.training.inputs import read_inputs
 from src.training.trainer import check_length
 
 if TYPE_CHECKING:
+    from src.caching.costs import Cost
+    from src.config.schema import RunConfig
+    from src.datamodules.datamodule import TextDataModule
     from src.modules.freezable import FreezableModule
 
 log = logging.getLogger(__name__)
@@ -98,8 +101,7 @@ def _plan_training(cfg: DictConfig, trial: bool, source: Source | None = None, s
         source: a backbone that replaces the one of the config.
         save_to: a folder to save the untrained backbone in.
     """
-    from src.caching.costs import measure, plan_store
-    from src.callbacks.stage_tables import as_text, stage_counts
+    from src.callbacks.stage_tables import as_text
     from src.models.adapters import merge_adapters
 
     inputs = read_inputs(cfg, source)
@@ -109,21 +111,9 @@ def _plan_training(cfg: DictConfig, trial: bool, source: Source | None = None, s
     module.to(device_type(settings))
     check_length(settings, datamodule)
     whole = length(settings.trainer, len(datamodule.train_dataloader()))
-    trained, costs, stores = [], [], []
-    for index in range(len(module.phases)):
-        module.enter_phase(index)
-        recipe, store = plan_store(module, datamodule, settings)
-        stores.append(store.folder.name if store else None)
-        module.read_store(recipe.suffix if recipe else None)
-        trained.append([stage_counts(module, stage)[1] for stage in module.stages])
-        costs.append(measure(module, datamodule, settings, recipe, trial))
+    trained, costs, stores = _measured(module, datamodule, settings, trial)
     begun = reached(module.phases, whole.epochs, settings.trainer.check_val_every_n_epoch)
-    phases, steps = len(module.phases), whole.epochs * whole.epoch_steps
-    duration = f"at most {counted(whole.epochs, 'epoch')} of {counted(whole.epoch_steps, 'step')}"
-    cut = f", {counted(whole.steps, 'step')} in all" if whole.steps < steps else ""
-    lines = [f"{strategy.name}: {counted(phases, 'phase')}, {duration}{cut}"]
-    if left := unreached_warning(begun, phases, "max_steps" if cut else "max_epochs"):
-        lines.append(left)
+    lines = _length_in_words(strategy.name, whole, begun, len(module.phases))
     if said := said_of_windows(datamodule.tokens, settings.data):
         lines.append(said)
     if said := said_of_truncation(datamodule.tokens, settings.data, inputs.source.longest):
@@ -141,6 +131,38 @@ def _plan_training(cfg: DictConfig, trial: bool, source: Source | None = None, s
     share = tokens["validation"] / tokens["train"], tokens["test"] / tokens["train"]
     cost = total(module.phases[:begun], costs[:begun], stores[:begun], whole.epochs, share)
     return Planned("\n".join(lines), cost)
+
+
+def _measured(
+    module: FreezableModule, datamodule: TextDataModule, settings: RunConfig, trial: bool
+) -> tuple[list[list[int]], list[Cost], list[str | None]]:
+    """Returns for each phase how many parameters of each stage train, what it costs, and the name of its store."""
+    from src.caching.costs import measure, plan_store
+    from src.callbacks.stage_tables import stage_counts
+
+    trained, costs, stores = [], [], []
+    for index in range(len(module.phases)):
+        module.enter_phase(index)
+        recipe, store = plan_store(module, datamodule, settings)
+        stores.append(store.folder.name if store else None)
+        module.read_store(recipe.suffix if recipe else None)
+        trained.append([stage_counts(module, stage)[1] for stage in module.stages])
+        costs.append(measure(module, datamodule, settings, recipe, trial))
+    return trained, costs, stores
+
+
+def _length_in_words(strategy: str, whole: Length, begun: int, phases: int) -> list[str]:
+    """
+    Args:
+        strategy: its name.
+        whole: how long the training is at most.
+        begun: how many of its phases it reaches.
+        phases: how many there are.
+    """
+    duration = f"at most {counted(whole.epochs, 'epoch')} of {counted(whole.epoch_steps, 'step')}"
+    cut = f", {counted(whole.steps, 'step')} in all" if whole.steps < whole.epochs * whole.epoch_steps else ""
+    left = unreached_warning(begun, phases, "max_steps" if cut else "max_epochs")
+    return [f"{strategy}: {counted(phases, 'phase')}, {duration}{cut}", *([left] if left else [])]
 
 
 def _disk(module: FreezableModule) -> int:

@@ -74,14 +74,20 @@ def load_encoder(
     Raises:
         UserError: the weights are missing, damaged or incomplete.
     """
-    import torch
-    from transformers import AutoModel
-
     from src.backbones.cpu_kernels import use_cpu_kernels
 
     silence_transformers()
-    folder = source.folder
-    assert folder
+    model, report = _read_weights(source, _options(source, attention, pooler, dropout))
+    _check_weights(source, model, report, pooler)
+    encoder: PreTrainedModel = model
+    encoder.name_or_path = source.name  # instead of a folder of the hub's cache
+    if attention == "auto":
+        use_cpu_kernels(encoder)
+    return encoder
+
+
+def _options(source: Source, attention: str, pooler: bool, dropout: float | None) -> dict[str, Any]:
+    """Returns the options of `from_pretrained` that this architecture has."""
     settings, classes = _architecture(source)
     model_class = classes[0] if isinstance(classes, tuple) else classes
     droppable = model_class is not None and "add_pooling_layer" in inspect.signature(model_class).parameters
@@ -90,14 +96,28 @@ def load_encoder(
         options["attn_implementation"] = attention
     if dropout is not None:
         options |= {name: dropout for name in DROPOUTS if hasattr(settings, name)}
+    return options
+
+
+def _read_weights(source: Source, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Returns the model in float32, and what transformers says of its weights.
+
+    Raises:
+        UserError: the weights are damaged.
+    """
+    import torch
+    from transformers import AutoModel
+
+    folder = source.folder
+    assert folder
     try:
-        model, report = AutoModel.from_pretrained(
+        found: tuple[Any, dict[str, Any]] = AutoModel.from_pretrained(
             str(folder),
             dtype=torch.float32,
             output_loading_info=True,
             local_files_only=True,
             trust_remote_code=False,
-            ignore_mismatched_sizes=True,  # refused below, by name
+            ignore_mismatched_sizes=True,  # refused later, by name
             **options,
         )
     except Exception as error:
@@ -106,6 +126,14 @@ def load_encoder(
             f"The weights in {folder} cannot be loaded: {str(error).splitlines()[0]}\n"
             + (download_again(folder) or "Download or save them again, or choose another backbone.")
         ) from None
+    return found
+
+
+def _check_weights(source: Source, model: Any, report: dict[str, Any], pooler: bool) -> None:
+    """
+    Raises:
+        UserError: tensors are missing, or the pooler is wanted and the architecture has none.
+    """
     absent = sorted(report["missing_keys"])
     if new := [n for n in absent if n.startswith("pooler.")]:
         log.warning("The weights contain no pooler; it is newly initialised: %s", ", ".join(new))
@@ -119,11 +147,6 @@ def load_encoder(
             f"model.pooling=pooler needs a backbone with a pooling layer; {type(model).__name__} has none.\n"
             "Choose model.pooling=mean or model.pooling=cls."
         )
-    encoder: PreTrainedModel = model
-    encoder.name_or_path = source.name  # instead of a folder of the hub's cache
-    if attention == "auto":
-        use_cpu_kernels(encoder)
-    return encoder
 
 
 def check_vocabulary(source: Source, tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel) -> None:

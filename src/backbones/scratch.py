@@ -49,11 +49,25 @@ def train_tokenizer(texts: Sequence[str], cfg: Scratch) -> PreTrainedTokenizerBa
     Raises:
         UserError: the texts do not support a vocabulary of the configured size.
     """
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import processors
     from transformers import PreTrainedTokenizerFast
 
     if cfg.tokenizer:
         return load_tokenizer(Source(user_path(cfg.tokenizer), cfg.tokenizer, {}))
+    core = _without_added_tokens(_trained(texts, cfg))
+    _check_size(core.get_vocab_size(), cfg)
+    core.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    options: dict[str, Any] = {**dict(zip(ROLES, SPECIAL, strict=True)), "model_input_names": INPUTS}
+    make: Any = PreTrainedTokenizerFast
+    tokenizer: PreTrainedTokenizerBase = make(tokenizer_object=core, model_max_length=cfg.max_length, **options)
+    return tokenizer
+
+
+def _trained(texts: Sequence[str], cfg: Scratch) -> Tokenizer:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
     core = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     core.normalizer = normalizers.BertNormalizer(lowercase=cfg.lowercase)
     core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -71,8 +85,18 @@ def train_tokenizer(texts: Sequence[str], cfg: Scratch) -> PreTrainedTokenizerBa
             show_progress=False,
         ),
     )
-    core = _without_added_tokens(core)
-    found = core.get_vocab_size()
+    return core
+
+
+def _check_size(found: int, cfg: Scratch) -> None:
+    """
+    Args:
+        found: the number of tokens that the texts have given.
+        cfg: says how many are wanted.
+
+    Raises:
+        UserError: there are fewer.
+    """
     if cfg.vocabulary and found < cfg.vocabulary:
         more = f"Give more texts; a vocabulary has at least {MIN_VOCABULARY} tokens."
         raise UserError(
@@ -80,13 +104,6 @@ def train_tokenizer(texts: Sequence[str], cfg: Scratch) -> PreTrainedTokenizerBa
             f"at least {cfg.min_frequency} times); got {cfg.vocabulary:,}.\n"
             f"{'Lower it, or give more texts.' if found >= MIN_VOCABULARY else more}"
         )
-    core.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    options: dict[str, Any] = {**dict(zip(ROLES, SPECIAL, strict=True)), "model_input_names": INPUTS}
-    make: Any = PreTrainedTokenizerFast
-    tokenizer: PreTrainedTokenizerBase = make(tokenizer_object=core, model_max_length=cfg.max_length, **options)
-    return tokenizer
 
 
 def _without_added_tokens(core: Tokenizer) -> Tokenizer:

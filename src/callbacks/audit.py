@@ -87,34 +87,37 @@ class Audit:
             raise AuditError(
                 f"phase {module.phase + 1}: parameters that train and got a gradient have not changed: {_some(broken)}"
             )
+        self._warn_of_idle(module.phase + 1, stuck)
+        return [self._row(module, stage, now) for stage in module.stages]
+
+    def _warn_of_idle(self, phase: int, stuck: list[str]) -> None:
+        """
+        Args:
+            phase: its number, from 1.
+            stuck: parameters that got a gradient and have not changed.
+        """
         if not self.graded:
-            log.warning(
-                "In phase %d no gradient was finite and other than zero, so nothing was learned.", module.phase + 1
-            )
+            log.warning("In phase %d no gradient was finite and other than zero, so nothing was learned.", phase)
         if stuck:
             log.warning(
                 "In phase %d no step was large enough to change these parameters in their precision: %s.\n"
                 "Raise the learning rate: optimizer.lr, optimizer.head_lr.",
-                module.phase + 1,
+                phase,
                 _some(stuck),
             )
-        optimized = _optimized(module)
-        rows = []
-        for stage in module.stages:
-            trainable = set(stage.parameters) & module.phases[module.phase].trainable
-            rows.append(
-                {
-                    "stage": stage.name,
-                    "parameters": count(module, stage.parameters),
-                    "trainable": count(module, trainable),
-                    "in_optimizer": count(module, optimized & set(stage.parameters)),
-                    "mode": mode(module, stage),
-                    "got_gradient": count(module, self.graded & set(stage.parameters)),
-                    "before": _together({n: self.before[n] for n in stage.parameters}),
-                    "after": _together({n: now[n] for n in stage.parameters}),
-                }
-            )
-        return rows
+
+    def _row(self, module: FreezableModule, stage: Stage, now: Mapping[str, int]) -> dict[str, Any]:
+        own = set(stage.parameters)
+        return {
+            "stage": stage.name,
+            "parameters": count(module, stage.parameters),
+            "trainable": count(module, own & module.phases[module.phase].trainable),
+            "in_optimizer": count(module, own & _optimized(module)),
+            "mode": mode(module, stage),
+            "got_gradient": count(module, own & self.graded),
+            "before": _together({n: self.before[n] for n in stage.parameters}),
+            "after": _together({n: now[n] for n in stage.parameters}),
+        }
 
     def state_dict(self) -> dict[str, Any]:
         kept = {"before": self.before, "graded": sorted(self.graded), "due": sorted(self.due)}

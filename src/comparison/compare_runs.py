@@ -14,6 +14,8 @@ from src.runs.write_guard import refuse_links
 if TYPE_CHECKING:
     from src.comparison.comparison import Comparison
     from src.config.sections import Cost
+    from src.grouping.runs import Run
+    from src.race.replay import Race
 
 
 def compare(
@@ -33,18 +35,12 @@ def compare(
     from src.comparison import comparison
     from src.comparison.learning_curves import largest_size, learning_curves
     from src.comparison.pages import write_comparison
-    from src.comparison.tables import problem_line, tables, write
+    from src.comparison.tables import write
     from src.grouping.comparable import check_comparable
     from src.grouping.groups import best_of, group
-    from src.grouping.runs import read_runs
-    from src.race.record import read_race
 
     refuse_links([*root.glob("compar*"), *root.glob("plots"), *root.glob("plots/*")], root)
-    every, race = read_runs(root), read_race(root)
-    if race and by:
-        raise UserError(
-            f"by must be null for the runs of a race, which has chosen among all groups; got {by}.\nLeave it out."
-        )
+    every, race = _read(root, metric, by)
     runs = [run for run in every if not run.trial] or every
     if not mixed:
         check_comparable(runs)
@@ -59,11 +55,38 @@ def compare(
     if failed := [run for run in every if run not in runs and run.result is None]:
         found = comparison.with_problems(found, group(failed, mixed=True))
     console = Console(width=200 if not sys.stdout.isatty() else None)
+    _show(found, console)
+    for file in [*write(found, root), write_comparison(found, groups, root)]:
+        console.print(f"Written: {file}", soft_wrap=True, markup=False)
+    return found
+
+
+def _read(root: Path, metric: str | None, by: str | None) -> tuple[list[Run], Race | None]:
+    """Returns the runs in a folder, and the race that they were made for, if there is one.
+
+    Raises:
+        UserError: they cannot be read, or groups of a race are to be chosen among once more.
+    """
+    from src.grouping.runs import read_runs, unless_undefined
+    from src.race.record import read_race
+
+    runs, race = read_runs(root), read_race(root)
+    if race is None:
+        return runs, None
+    if by:
+        raise UserError(
+            f"by must be null for the runs of a race, which has chosen among all groups; got {by}.\nLeave it out."
+        )
+    # Its arms went on without runs that do not define its score. A repeat does not without one of its folds.
+    deciding = metric or race.rules.metric
+    return [run if run.folds > 1 else unless_undefined(run, deciding, "validation", "test") for run in runs], race
+
+
+def _show(found: Comparison, console: Console) -> None:
+    from src.comparison.tables import problem_line, tables
+
     for cells in tables(found):
         cells.show(console)
     for problem in found.problems:
         console.print(problem_line(problem), markup=False)
     console.print(found.sentence, markup=False)
-    for file in [*write(found, root), write_comparison(found, groups, root)]:
-        console.print(f"Written: {file}", soft_wrap=True, markup=False)
-    return found

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from src.comparison import differences, plots
 from src.comparison.comparison import Comparison
 from src.comparison.tables import tables
@@ -30,52 +32,14 @@ def write_comparison(comparison: Comparison, groups: Sequence[Group], folder: Pa
     base, best = by_name[comparison.baseline], ordered[0]
     if best is base and len(ordered) > 1:
         best = ordered[1]
-    metric, chosen = comparison.metric, comparison.decision.chosen
-    rows, plotted = comparison.rows[:MOST], ordered[:MOST]
     best_of = f" Only the best {MOST} of {len(ordered)} groups are shown." if len(ordered) > MOST else ""
-    figures = {
-        "differences": (
-            "Differences to the baseline",
-            "95% intervals that hold together. Right of the band: higher by more than the margin; left: lower. Filled: "
-            f"may be the best by {comparison.chooser}; star: the chosen one. n: number of paired seeds.",
-            plots.forest(rows, metric, comparison.baseline, comparison.margin, chosen),
-        ),
-        "components": (
-            "What the differences vary by",
-            "Much from seeds: more seeds make the intervals narrower. Much from texts: only more test texts do. Both "
-            "together: seeds differ on other texts each; either helps.",
-            plots.components(rows, comparison.baseline),
-        ),
-        "seeds": ("Every run, by seed", "One line per seed.", plots.slopes(plotted, metric)),
-        "costs": (
-            "Scores against costs",
-            "Orange: Pareto-optimal; star: the chosen one.",
-            plots.tradeoffs(rows, metric, chosen),
-        ),
-        "learning": ("Validation loss by epoch", "One line per run.", plots.learning(plotted, "loss")),
-    }
-    if comparison.race and comparison.race.chosen:
-        course = race_plots.course(comparison.race)
-        note = (
-            "Band: the margin. Lines: 95% intervals that hold together. Black: where an arm left (x: worse, ▼: dearer)."
-        )
-        figures = {"race": ("The race, on validation texts", note, course)} | figures
-    if all(row.difference is None for row in rows):
-        del figures["differences"]
-    if all(row.components is None for row in rows):
-        del figures["components"]
-    if comparison.learning:
-        figures["training_texts"] = (
-            "Scores by the number of training texts",
-            "95% intervals over seeds; dashed: what twice as many texts should bring; hollow: not trained to the end.",
-            plots.by_training_texts(comparison.learning.curves, metric),
-        )
+    figures = _figures(comparison, ordered[:MOST])
     classes = differences.by_class(ordered)
     page = render(
         "compare.html",
         "sort.js",
         comparison=comparison,
-        behind=worse_side(metric),
+        behind=worse_side(comparison.metric),
         groups=groups,
         runs=sum(len(group.runs) for group in groups),
         tables=tables(comparison),
@@ -92,6 +56,51 @@ def write_comparison(comparison: Comparison, groups: Sequence[Group], folder: Pa
     file = folder / "compare.html"
     write_atomic(file, page)
     return file
+
+
+def _figures(comparison: Comparison, plotted: Sequence[Group]) -> dict[str, tuple[str, str, Figure]]:
+    """Returns title, note and drawing of each figure of the page, in its order, by the name of its files.
+
+    Args:
+        comparison: of all groups.
+        plotted: the groups to show, the best first.
+    """
+    metric, chosen, rows = comparison.metric, comparison.decision.chosen, comparison.rows[:MOST]
+    figures = _of_race(comparison)
+    if any(row.difference is not None for row in rows):
+        figures["differences"] = (
+            "Differences to the baseline",
+            "95% intervals that hold together. Right of the band: higher by more than the margin; left: lower. Filled: "
+            f"may be the best by {comparison.chooser}; star: the chosen one. n: number of paired seeds.",
+            plots.forest(rows, metric, comparison.baseline, comparison.margin, chosen),
+        )
+    if any(row.components is not None for row in rows):
+        figures["components"] = (
+            "What the differences vary by",
+            "Much from seeds: more seeds make the intervals narrower. Much from texts: only more test texts do. Both "
+            "together: seeds differ on other texts each; either helps.",
+            plots.components(rows, comparison.baseline),
+        )
+    figures["seeds"] = ("Every run, by seed", "One line per seed.", plots.slopes(plotted, metric))
+    costs = "Orange: Pareto-optimal; star: the chosen one."
+    figures["costs"] = ("Scores against costs", costs, plots.tradeoffs(rows, metric, chosen))
+    figures["learning"] = ("Validation loss by epoch", "One line per run.", plots.learning(plotted, "loss"))
+    return figures | _of_training_texts(comparison)
+
+
+def _of_race(comparison: Comparison) -> dict[str, tuple[str, str, Figure]]:
+    if not comparison.race or not comparison.race.chosen:
+        return {}
+    note = "Band: the margin. Lines: 95% intervals that hold together. Black: where an arm left (x: worse, ▼: dearer)."
+    return {"race": ("The race, on validation texts", note, race_plots.course(comparison.race))}
+
+
+def _of_training_texts(comparison: Comparison) -> dict[str, tuple[str, str, Figure]]:
+    if not comparison.learning:
+        return {}
+    note = "95% intervals over seeds; dashed: what twice as many texts should bring; hollow: not trained to the end."
+    figure = plots.by_training_texts(comparison.learning.curves, comparison.metric)
+    return {"training_texts": ("Scores by the number of training texts", note, figure)}
 
 
 def _config_difference(group: Group, base: Group) -> list[tuple[str, str, str]]:

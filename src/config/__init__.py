@@ -5,6 +5,7 @@ __all__ = [
     "data",
     "decision",
     "folder",
+    "given_texts",
     "instantiate",
     "length",
     "model",

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,11 +49,22 @@ def tokenize(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, reading:
     Raises:
         UserError: windows share too many tokens.
     """
-    import pyarrow
+    key = fingerprint(texts, tokenizer, reading)
+    encoded = _cached(_encoder(texts, tokenizer, reading, key), _cache_file(cache / "tokens", key))
+    ids, lengths = _flat(encoded, "ids", np.int32)
+    types = _flat(encoded, "types", np.int8)[0] if "types" in encoded.column_names else None
+    whole = encoded.data.column(FULL_LENGTH).to_numpy()
+    if reading.stride is not None:
+        return _windowed(ids, _flat(encoded, WINDOW_LENGTHS, np.int64), whole, tokenizer, reading.stride)
+    return Tokens(ids, lengths, whole, types=types)
+
+
+def _encoder(
+    texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, reading: Reading, key: str
+) -> Callable[[Path | None], Dataset]:
+    """Returns a function that encodes the texts into a file, or reads them from it; without a file, in memory."""
     from datasets import Dataset, disable_progress_bars, enable_progress_bars
 
-    key = fingerprint(texts, tokenizer, reading)
-    file = _cache_file(cache / "tokens", key)
     columns = as_columns(texts)
 
     def encode(batch: dict[str, list[str]]) -> dict[str, Any]:
@@ -74,6 +85,14 @@ def tokenize(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, reading:
             new_fingerprint=key,
         )
 
+    return encode_all
+
+
+def _cached(encode_all: Callable[[Path | None], Dataset], file: Path | None) -> Dataset:
+    """Returns what the file has, or what it gets if it is missing, damaged or of an older version; where it cannot be
+    written, the same in memory."""
+    import pyarrow
+
     try:
         try:
             encoded = encode_all(file)
@@ -89,12 +108,7 @@ def tokenize(texts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, reading:
     except OSError as error:
         log.warning("%s cannot be written (%s); tokens are kept in memory.", file, error.strerror or error)
         encoded = encode_all(None)
-    ids, lengths = _flat(encoded, "ids", np.int32)
-    types = _flat(encoded, "types", np.int8)[0] if "types" in encoded.column_names else None
-    whole = encoded.data.column(FULL_LENGTH).to_numpy()
-    if reading.stride is not None:
-        return _windowed(ids, _flat(encoded, WINDOW_LENGTHS, np.int64), whole, tokenizer, reading.stride)
-    return Tokens(ids, lengths, whole, types=types)
+    return encoded
 
 
 def _windowed(

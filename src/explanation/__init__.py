@@ -5,9 +5,13 @@ __all__ = [
     "explanation",
     "faithfulness",
     "gradients",
+    "inputs",
+    "options",
     "page",
     "plots",
+    "question",
     "scoring",
     "tokens",
     "windows",
+    "writing",
 ]

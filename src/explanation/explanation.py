@@ -12,6 +12,7 @@ from src.explanation import attention, faithfulness
 from src.explanation.attention import Attention
 from src.explanation.faithfulness import Curves
 from src.explanation.gradients import METHODS, TOLERANCE, Attribution
+from src.explanation.question import Question
 from src.explanation.scoring import LabelScores
 from src.explanation.tokens import Tokens, Window
 
@@ -19,23 +20,6 @@ if TYPE_CHECKING:
     from src.models.networks import Network
 
 MOST_LABELS = 4  # explained unless labels are chosen
-
-
-@dataclass(frozen=True)
-class Question:
-    """What to explain.
-
-    Args:
-        methods: names of attribution methods, and `attention`.
-        layers: indices of the layers whose attention is shown, counted from the input.
-        heads: indices of the heads of these layers.
-        labels: names of the labels to explain; None: the most probable ones.
-    """
-
-    methods: Sequence[str]
-    layers: Sequence[int]
-    heads: Sequence[int]
-    labels: Sequence[str] | None
 
 
 @dataclass(frozen=True)

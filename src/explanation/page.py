@@ -17,8 +17,9 @@ from torch import Tensor
 
 from src.errors import UserError
 from src.explanation import plots as plots
-from src.explanation.explanation import Explanation, Question, as_record, attention_record
+from src.explanation.explanation import Explanation, as_record, attention_record
 from src.explanation.gradients import TOLERANCE
+from src.explanation.question import Question
 from src.pages.figures import MOST
 from src.pages.html import render, save
 

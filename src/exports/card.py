@@ -85,13 +85,16 @@ def write_card(
     if evidence:
         lines += ["", "## Cross-validation", "", *_cross_validation(evidence, result["texts"]["train"])]
     if thresholds := result.get("thresholds"):
-        rows = [[label, f"{limit:.4g}"] for label, limit in thresholds.items()]
-        lines += ["", "## Thresholds", "", *_about_thresholds(cfg, kind), ""]
-        lines += markdown.table(["label", "threshold"], rows[:SHOWN])
-        lines += ["", f"{len(rows) - SHOWN:,} more labels: see config.json."] if len(rows) > SHOWN else []
+        lines += ["", "## Thresholds", "", *_about_thresholds(cfg, kind), "", *_thresholds(thresholds)]
     lines += ["", "## Hyperparameters", "", *markdown.table(["key", "value"], list(_hyperparameters(cfg)))]
     lines += ["", "## Limits", "", *(f"- {limit}" for limit in [*_limits(result, cfg), *notes]), ""]
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _thresholds(thresholds: Mapping[str, float]) -> list[str]:
+    rows = [[label, f"{limit:.4g}"] for label, limit in thresholds.items()]
+    more = ["", f"{len(rows) - SHOWN:,} more labels: see config.json."] if len(rows) > SHOWN else []
+    return [*markdown.table(["label", "threshold"], rows[:SHOWN]), *more]
 
 
 def public_name(source: str) -> str:

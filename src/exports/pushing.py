@@ -20,16 +20,9 @@ def check_push(name: str, private: bool) -> None:
             cannot be asked, or the repository exists and is public although it should be private.
     """
     # Imported here because only a push needs it.
-    from huggingface_hub import HfApi, constants, get_token
-    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
-    from huggingface_hub.utils._validators import validate_repo_id
+    from huggingface_hub import constants, get_token
 
-    try:
-        validate_repo_id(name)
-        well_formed = name.count("/") == 1
-    except HFValidationError:
-        well_formed = False
-    if not well_formed:
+    if not _is_name(name):
         raise UserError(f"push must be the name of a repository on the hub, org/name; got {name}.\nCorrect it.")
     if constants.is_offline_mode():
         raise UserError(f"push={name} needs the hub; HF_HUB_OFFLINE is set.\nUnset it, or leave out push.")
@@ -38,6 +31,30 @@ def check_push(name: str, private: bool) -> None:
             f"push={name} needs a token with write access to {name}; there is none.\n"
             f"Make one at {constants.ENDPOINT}/settings/tokens and give it: {TOKEN}."
         )
+    _check_access(name, private)
+
+
+def _is_name(name: str) -> bool:
+    """Whether a repository may be called so, with its owner."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils._validators import validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return name.count("/") == 1
+
+
+def _check_access(name: str, private: bool) -> None:
+    """Asks the hub.
+
+    Raises:
+        UserError: as `check_push`.
+    """
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import RepositoryNotFoundError
+
     api = HfApi()
     try:
         role = api.whoami().get("auth", {}).get("accessToken", {}).get("role")

@@ -12,18 +12,35 @@ from typing import Any
 FULL = (errno.ENOSPC, errno.EDQUOT)  # error numbers of a full disk
 
 
-def write_atomic(file: Path, text: str) -> None:
-    """Writes a file atomically: even after a power cut it has either the whole new content or the old one."""
+def write_atomic(file: Path, content: str | bytes) -> None:
+    """Writes a file atomically: even after a power cut it has either the whole new content or the old one. Text is
+    written as UTF-8."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        with temporary.open("w", encoding="utf-8") as opened:
-            opened.write(text)
+        with temporary.open("wb") as opened:
+            opened.write(content.encode() if isinstance(content, str) else content)
             opened.flush()
             os.fsync(opened.fileno())
         temporary.replace(file)
         sync_folder(file.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def create(file: Path, text: str) -> None:
+    """Creates a file; where there is no room for its text, none is left.
+
+    Raises:
+        FileExistsError: there is one.
+        OSError: it cannot be written.
+    """
+    with file.open("x", encoding="utf-8") as opened:
+        try:
+            opened.write(text)
+            opened.flush()
+        except OSError:
+            file.unlink()
+            raise
 
 
 def sync_folder(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,6 +116,16 @@ def read_runs(root: Path) -> list[Run]:
         found = "contains none" if root.is_dir() else "does not exist" if not root.exists() else "is not a folder"
         raise UserError(f"runs must be a folder that contains runs; {root} {found}.\nSweeps are in outputs/sweeps.")
     return runs
+
+
+def unless_undefined(run: Run, metric: str, *splits: str) -> Run:
+    """Returns the run; without its result if that does not define a score in these splits, as correlations where all
+    targets are equal."""
+    for split in splits:
+        if run.result and run.result["metrics"][split].get(metric) is None:
+            problem = f"{metric} is not defined in {split}, as where all texts have one label or all targets are equal"
+            return replace(run, result=None, problem=problem)
+    return run
 
 
 def read_run(folder: RunFolder) -> Run:

@@ -45,36 +45,52 @@ def build_network(
     """
     import torch
 
-    from src.backbones import scratch, weights
-    from src.models import masked_language
+    from src.backbones import weights
     from src.models.adapters import adapt
-    from src.models.windows import columns
 
     torch.manual_seed(settings.seed)
+    encoder, tokenizer = _encoder(settings, source, texts)
+    head, loaded_head = _head(cfg, settings, source, encoder, outputs)
+    if not isinstance(settings.backbone, Scratch):
+        weights.log_loaded(source, encoder, None if loaded_head else head)
+    loaded = stages_of(name for name, _ in encoder.named_parameters())
+    encoder, head = adapt(encoder, head, strategy, loaded)
+    return encoder, head, tokenizer
+
+
+def _encoder(
+    settings: RunConfig, source: Source, texts: Sequence[str]
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    from src.backbones import scratch
+
     chosen, pooler = settings.backbone, getattr(settings.model, "pooling", None) == "pooler"
     if isinstance(chosen, Scratch):
         tokenizer = scratch.train_tokenizer(texts, chosen)
-        encoder = scratch.make_encoder(source, chosen.attention, tokenizer, pooler)
-    else:
-        tokenizer = loading.load_tokenizer(source)
-        encoder = loading.load_encoder(source, chosen.attention, pooler, chosen.dropout)
-        loading.check_vocabulary(source, tokenizer, encoder)
+        return scratch.make_encoder(source, chosen.attention, tokenizer, pooler), tokenizer
+    tokenizer = loading.load_tokenizer(source)
+    encoder = loading.load_encoder(source, chosen.attention, pooler, chosen.dropout)
+    loading.check_vocabulary(source, tokenizer, encoder)
+    return encoder, tokenizer
+
+
+def _head(
+    cfg: DictConfig, settings: RunConfig, source: Source, encoder: PreTrainedModel, outputs: int
+) -> tuple[nn.Module, bool]:
+    """Returns the head, and whether its weights are those of the backbone's files."""
+    from src.models import masked_language
+    from src.models.windows import columns
+
     width = int(encoder.config.hidden_size)
     arguments = head_arguments(cfg.model)
     if settings.is_mlm:
         embeddings: Any = encoder.get_input_embeddings()
         vocabulary, embedding_width = embeddings.weight.shape
         head = instantiate(arguments, "model", width=width, embedding_width=embedding_width, vocabulary=vocabulary)
-        loaded_head = masked_language.load_head(source, head)
+        loaded = masked_language.load_head(source, head)
         _check_packing(settings, encoder)
-    else:
-        outputs = columns(outputs, settings.pooled_windows or "mean")
-        head, loaded_head = instantiate(arguments, "model", width=width, outputs=outputs), False
-    if not isinstance(chosen, Scratch):
-        weights.log_loaded(source, encoder, None if loaded_head else head)
-    loaded = stages_of(name for name, _ in encoder.named_parameters())
-    encoder, head = adapt(encoder, head, strategy, loaded)
-    return encoder, head, tokenizer
+        return head, loaded
+    outputs = columns(outputs, settings.pooled_windows or "mean")
+    return instantiate(arguments, "model", width=width, outputs=outputs), False
 
 
 def _check_packing(settings: RunConfig, encoder: PreTrainedModel) -> None:

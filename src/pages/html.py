@@ -12,6 +12,9 @@ import jinja2
 import matplotlib
 from markupsafe import Markup
 
+from src.files.atomic import write_atomic
+from src.pages.figures import write_png
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -32,14 +35,14 @@ def render(template: str, script: str | None = None, **values: Any) -> str:
 
 
 def save(figure: Figure, folder: Path, name: str) -> str:
-    """Writes a figure as PNG and SVG; returns the SVG in base64, to embed into a page.
+    """Writes a figure as PNG and SVG, each atomically; returns the SVG in base64, to embed into a page.
 
     The same figure gives the same bytes; text is drawn as paths, so that names cannot become markup.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / f"{name}.png", dpi=130)
-    file = io.BytesIO()
+    write_png(figure, folder / f"{name}.png", dpi=130)
+    drawn = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "thaw", "svg.fonttype": "path"}):
-        figure.savefig(file, format="svg", metadata={"Date": None})
-    (folder / f"{name}.svg").write_bytes(file.getvalue())
-    return base64.b64encode(file.getvalue()).decode()
+        figure.savefig(drawn, format="svg", metadata={"Date": None})
+    write_atomic(folder / f"{name}.svg", drawn.getvalue())
+    return base64.b64encode(drawn.getvalue()).decode()

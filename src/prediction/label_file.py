@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from src.config.data import Data, Label, TextColumns
-from src.config.sections import Positive, Section
-from src.config.text_files import Delimiter, Encoding, Quoting
+from src.config.data import Data, Label
+from src.config.given_texts import GivenTexts
+from src.config.sections import Positive
 from src.config.validation import check
 from src.config.wording import counted
 from src.data.label_columns import read_labels
@@ -44,34 +44,17 @@ log = logging.getLogger(__name__)
 ROWS = 8_192  # per chunk in memory
 
 
-class Options(Section):
+class Options(GivenTexts):
     """The options of conf/predict.yaml."""
 
-    run: Annotated[str, Field(min_length=1)]
-    sweep_folder: str | None
-    text: str | None
-    pair: str | None
-    input: Annotated[str, Field(min_length=1)] | None
     output: Annotated[str, Field(min_length=1)] | None
     evaluate: bool
-    text_column: TextColumns | None
     label_column: Label | None
-    header: bool | None
-    quoting: Quoting | None
-    delimiter: Delimiter | None
-    encoding: Encoding | None
     precision: Literal["float32", "bf16"] | None
     top: Positive | None
 
     @model_validator(mode="after")
     def is_consistent(self) -> Self:
-        if self.pair is not None and self.text is None:
-            raise ValueError("pair=… is the second text of a pair; give the first too: text=…")
-        if (self.text is None) == (self.input is None):
-            raise ValueError("Give either text=… or input=FILE (- for standard input)")
-        for key, text in (("text", self.text), ("pair", self.pair)):
-            if text is not None and not text.strip():
-                raise ValueError(f'{key} must hold words; it is blank. For example: {key}="The movie was fantastic!"')
         if self.input is None and (self.output is not None or self.evaluate):
             raise ValueError("output=… and evaluate=true require input=FILE; predictions for text=… are printed")
         return self

@@ -37,11 +37,13 @@ class Recorded:
     """The runs of a race.
 
     Args:
-        arms: the runs with a result of each arm, by the number of their block, from 0; those that failed are missing.
+        arms: the runs with a result of each arm, by the number of their block, from 0; those that failed, or
+            finished without the score that decides, are missing.
         folds: of the cross-validation whose folds are the blocks; 1 without.
         spread: the standard deviation of the targets in training, averaged over them; 1 for classes.
-        trials: the runs that an arm's learning rates are chosen by, by arm and setting; None: it has failed. They are
-            no evidence, since the highest of several scores is high by chance too, but they take time.
+        trials: the runs that an arm's learning rates are chosen by, by arm and setting; None: it has failed, or
+            finished without the score. They are no evidence, since the highest of several scores is high by chance too,
+            but they take time.
     """
 
     arms: Mapping[str, Mapping[int, Ran]]

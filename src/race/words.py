@@ -91,7 +91,7 @@ def ended(race: Race) -> str:
 def _left(one: Exit, race: Race) -> str:
     after = f"after {_blocks(race, one.block)}"
     if one.reason == "failed":
-        return f"{one.arm} {after}, none of its runs has finished"
+        return f"{one.arm} {after}, none of its runs has a score"
     if one.reason == "worse":
         return f"{one.arm} {after}, {_bounded(one.difference, race)} {one.other}"
     return f"{one.arm} {after}, no cheaper than {one.other} and at most {_margin(race)} better"

@@ -23,8 +23,9 @@ from src.callbacks.audit import count
 from src.callbacks.ending import find, sentence
 from src.callbacks.saving import Saving
 from src.config.validation import check
+from src.data.corpus import Corpus
 from src.datamodules.datamodule import MaskedDataModule, TextDataModule
-from src.files.atomic import FULL
+from src.files.atomic import FULL, write_atomic
 from src.freezing.reached_phases import trained_phases
 from src.freezing.strategy import trained_in
 from src.models.adapters import merge_adapters, save_adapters
@@ -32,6 +33,7 @@ from src.models.masked_language import save_model
 from src.modules.classifier import TextClassifier
 from src.modules.freezable import FreezableModule
 from src.modules.masked_language_model import MaskedLanguageModel
+from src.pages.figures import write_png
 from src.report import classification, dashboard, masked, regression
 from src.report.outcome import Outcome, Shown
 from src.report.plots import curves
@@ -70,25 +72,69 @@ def finish(
     Returns:
         The content of result.json.
     """
-    corpus, space = datamodule.evaluated_corpus(), datamodule.corpus.space
-    sizes = {name: len(split) for name, split in datamodule.corpus.splits.items()}
-    if isinstance(module, TextClassifier) and space.is_regression:
-        outcome = regression.conclude(module, corpus, folder)
-    elif isinstance(module, TextClassifier):
-        outcome = classification.conclude(module, corpus, folder, check(cfg))
-    else:
-        assert isinstance(module, MaskedLanguageModel)
-        assert isinstance(datamodule, MaskedDataModule)
-        outcome = masked.conclude(module, datamodule)
-    result = {
+    corpus = datamodule.evaluated_corpus()
+    outcome = _conclude(module, datamodule, corpus, cfg, folder)
+    result = _content(trainer, module, datamodule, corpus, cfg, known, best, outcome)
+    _save_weights(module, datamodule, folder)
+    if state := convergence(result):
+        result["convergence"] = {**dataclasses.asdict(state), "undertrained": state.undertrained}
+    saving = find(trainer, Saving)
+    saving.keep_best()
+    result["sha256"] = folder.digests()
+    folder.write_json("result.json", result)
+    # The rest only presents the result, which must survive, say, a figure that runs out of memory.
+    last = module.history[-1]
+    folder.write_status("finished", epoch=last["epoch"], step=last["step"], report="unfinished")
+    with _only_warn("report"):
+        shown = outcome.show()
+        sizes = (len(corpus.splits["test"]), len(datamodule.corpus.splits["test"]))
+        _write_report(module, sizes, folder, result, shown, outcome)
+        with _only_warn("loggers"):
+            dashboard.show(trainer, cfg, folder, result, shown)
+    folder.write_status("finished", epoch=last["epoch"], step=last["step"])
+    saving.forget_last()
+    _log_outputs(folder, result, outcome.headline, cfg.trainer.max_epochs)
+    for look in where(trainer.loggers, folder):
+        log.info("         %s", look)
+    if state and state.undertrained:
+        log.warning("%s", state.warning)
+    return result
+
+
+def _conclude(
+    module: FreezableModule, datamodule: TextDataModule, corpus: Corpus, cfg: DictConfig, folder: RunFolder
+) -> Outcome:
+    """Returns what came of the run, by what it was trained for; writes the predictions."""
+    if isinstance(module, TextClassifier) and corpus.space.is_regression:
+        return regression.conclude(module, corpus, folder)
+    if isinstance(module, TextClassifier):
+        return classification.conclude(module, corpus, folder, check(cfg))
+    assert isinstance(module, MaskedLanguageModel)
+    assert isinstance(datamodule, MaskedDataModule)
+    return masked.conclude(module, datamodule)
+
+
+def _content(
+    trainer: Trainer,
+    module: FreezableModule,
+    datamodule: TextDataModule,
+    corpus: Corpus,
+    cfg: DictConfig,
+    known: dict[str, Any],
+    best: dict[str, Any],
+    outcome: Outcome,
+) -> dict[str, Any]:
+    """Returns the content of result.json, but what follows from it and the SHA-256 of the weights."""
+    left = {name: len(datamodule.corpus.splits[name]) - len(split) for name, split in corpus.splits.items()}
+    return {
         "format": FORMAT,
         **known,
-        **space.described(),
+        **corpus.space.described(),
         "metrics": outcome.metrics,
         "best": {"epoch": best["epoch"] + 1, "step": best["global_step"], "phase": best["phase"] + 1},
         "texts": {name: len(split) for name, split in corpus.splits.items()},
         **({"fold": corpus.fold.described()} if corpus.fold else {}),
-        "texts_left_out": {name: left for name, split in corpus.splits.items() if (left := sizes[name] - len(split))},
+        "texts_left_out": {name: texts for name, texts in left.items() if texts},
         "parameters": {
             "total": sum(p.numel() for p in module.parameters()),
             "trainable": count(module, trained_in(trained_phases(module.phases, known["phases"]))),
@@ -102,34 +148,16 @@ def finish(
         "history": module.history,
         **outcome.details,
     }
+
+
+def _save_weights(module: FreezableModule, datamodule: TextDataModule, folder: RunFolder) -> None:
+    """Saves adapters, and the backbone of a masked language model, for other programs."""
     if hasattr(module.encoder, "peft_config"):
         with _only_warn("adapter"):
             save_adapters(module.encoder, folder.path / "adapter")
     if isinstance(module, MaskedLanguageModel):
         merge_adapters(module.encoder)
         save_model(folder.model, module.encoder, module.head, datamodule.tokenizer)
-    if state := convergence(result):
-        result["convergence"] = {**dataclasses.asdict(state), "undertrained": state.undertrained}
-    saving = find(trainer, Saving)
-    saving.keep_best()
-    result["sha256"] = folder.digests()
-    folder.write_json("result.json", result)
-    # The rest only presents the result, which must survive, say, a figure that runs out of memory.
-    last = module.history[-1]
-    folder.write_status("finished", epoch=last["epoch"], step=last["step"], report="unfinished")
-    with _only_warn("report"):
-        shown = outcome.show()
-        _write_report(module, (len(corpus.splits["test"]), sizes["test"]), folder, result, shown, outcome)
-        with _only_warn("loggers"):
-            dashboard.show(trainer, cfg, folder, result, shown)
-    folder.write_status("finished", epoch=last["epoch"], step=last["step"])
-    saving.forget_last()
-    _log_outputs(folder, result, outcome.headline, cfg.trainer.max_epochs)
-    for look in where(trainer.loggers, folder):
-        log.info("         %s", look)
-    if state and state.undertrained:
-        log.warning("%s", state.warning)
-    return result
 
 
 @contextlib.contextmanager
@@ -173,7 +201,7 @@ def _write_report(
         more += f"\nBackbone pretrained to a test perplexity of {test['perplexity']:.1f} ({learned['run']})\n"
     for file, content in {name: f"{title}{text}{more}", **shown.tables}.items():
         with _only_warn(f"report/{file}"):
-            folder.file("report", file).write_text(content, encoding="utf-8")
+            write_atomic(folder.file("report", file), content)
     log.info("\n%s", f"{title}{text if shown.summary is None else shown.summary}{more}")
     heading = f"{folder.name}: training and validation"
     best = result["best"]["epoch"]
@@ -183,7 +211,7 @@ def _write_report(
     }
     for figure, draw in figures.items():
         with _only_warn(f"report/{figure}.png"):
-            draw().savefig(folder.file("report", f"{figure}.png"), dpi=120)
+            write_png(draw(), folder.file("report", f"{figure}.png"), dpi=120)
 
 
 def _log_outputs(folder: RunFolder, result: dict[str, Any], headline: str, epochs: int) -> None:

@@ -18,7 +18,7 @@ from src.config.folder import CONF
 from src.config.quoting import shell_argument
 from src.errors import UserError, reason
 from src.files import locks
-from src.files.atomic import json_values, sha256, write_atomic
+from src.files.atomic import create, json_values, sha256, write_atomic
 from src.runs import saved_config
 from src.runs.results import check_result, monitored_value
 
@@ -111,9 +111,8 @@ class RunFolder:
                 raise UserError(
                     f"run must be a folder of its own; {self.path} is the current one.\nGive another: run=FOLDER."
                 )
-            with self.file("config.yaml").open("x", encoding="utf-8") as file:
-                # References stay references, so that the folder can be moved and no secret is written out.
-                file.write(OmegaConf.to_yaml(saved_config.as_written(config)))
+            # References stay references, so that the folder can be moved and no secret is written out.
+            create(self.file("config.yaml"), OmegaConf.to_yaml(saved_config.as_written(config)))
         except FileExistsError:
             raise self._taken() from None
         except (OSError, ValueError) as error:  # names with a zero byte are no OSError

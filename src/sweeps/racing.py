@@ -76,20 +76,15 @@ def run_race(
         relative: the margin is in standard deviations of the targets.
 
     Raises:
-        UserError: what the runs have left, or an earlier race in this folder, cannot be read.
+        UserError: what the runs have left, or an earlier race in this folder, cannot be read, or none of the first runs
+            has the score that decides.
     """
     from src.race.record import read_race, write_race
     from src.race.replay import replay
     from src.race.words import course
     from src.sweeps.recorded import recorded
 
-    if (before := read_race(root)) and before.rules.blocks != rules.blocks:
-        log.warning(
-            "This race was planned with %d blocks, and its scores have been seen; now it has %d. What it says holds "
-            "with 95%% only for a plan made before.\nFor a new race choose a new folder: hydra.sweep.dir=FOLDER",
-            before.rules.blocks,
-            rules.blocks,
-        )
+    _warn_of_other_plan(read_race(root), rules)
     trials = _tune(arms, rules, root, launch)
     jobs = [_jobs(arm, own) for arm, own in zip(arms, trials, strict=True)]
     identities = {arm.name: [job.identity for job in own] for arm, own in zip(arms, jobs, strict=True)}
@@ -97,6 +92,8 @@ def run_race(
     for block in range(1, rules.blocks + 1):
         _launch([jobs[arm][block - 1] for arm in racing], root, launch)
         found = recorded(identities, rules.metric, rules.cost, root)
+        missing = [arm for arm in racing if block - 1 not in found.arms[found.names[arm]]]
+        _warn_of_lost([jobs[arm][block - 1] for arm in missing], rules.metric, root)
         found = replace(found, trials={name: own for name, own in zip(found.names, trials, strict=True) if own})
         race = replay(found, replace(rules, margin=rules.margin * found.spread) if relative else rules, block)
         write_race(race, root)
@@ -106,6 +103,17 @@ def run_race(
             break
         racing = [arm for arm, name in enumerate(found.names) if name in race.racing and jobs[arm]]
     return race
+
+
+def _warn_of_other_plan(before: Race | None, rules: Rules) -> None:
+    """Warns where the race has begun with another number of blocks."""
+    if before and before.rules.blocks != rules.blocks:
+        log.warning(
+            "This race was planned with %d blocks, and its scores have been seen; now it has %d. What it says holds "
+            "with 95%% only for a plan made before.\nFor a new race choose a new folder: hydra.sweep.dir=FOLDER",
+            before.rules.blocks,
+            rules.blocks,
+        )
 
 
 def _complete(
@@ -128,7 +136,10 @@ def _tune(arms: Sequence[Arm], rules: Rules, root: Path, launch: Launch) -> list
     states = {identity: folder.state() for identity, folder in _folders(root).items()}
     _launch([job for trials in tuned for job in _wanted(trials, states)], root, launch)
     identities = [{name: job.identity for name, job in trials.items()} for trials in tuned]
-    return tried(identities, rules.metric, rules.cost, root)
+    found = tried(identities, rules.metric, rules.cost, root)
+    pairs = zip(tuned, found, strict=True)
+    _warn_of_lost([job for trials, ran in pairs for name, job in trials.items() if not ran[name]], rules.metric, root)
+    return found
 
 
 def _wanted(trials: Mapping[str, Job], states: Mapping[str, str | None]) -> list[Job]:
@@ -136,6 +147,14 @@ def _wanted(trials: Mapping[str, Job], states: Mapping[str, str | None]) -> list
     what has been chosen must stay chosen when a race goes on."""
     chosen = "finished" in {states.get(job.identity) for job in trials.values()}
     return [job for job in trials.values() if not chosen or states.get(job.identity) != "failed"]
+
+
+def _warn_of_lost(jobs: Sequence[Job], metric: str, root: Path) -> None:
+    """Warns of jobs that have finished, but without the score; of the others their own errors were shown."""
+    folders = _folders(root) if jobs else {}
+    for folder in (folders[job.identity] for job in jobs if job.identity in folders):
+        if folder.state() == "finished":
+            log.warning("The race goes on without %s, which has finished without a validation %s.", folder.path, metric)
 
 
 def _jobs(arm: Arm, trials: Mapping[str, Ran | None]) -> Sequence[Job]:

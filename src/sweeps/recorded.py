@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from src.config.monitor import NOT_COMPARED, sign
 from src.config.sections import Cost
 from src.errors import UserError, nearest
 from src.grouping.groups import Group, group
-from src.grouping.runs import Run, read_runs
+from src.grouping.runs import Run, read_runs, unless_undefined
 from src.race.recorded import Ran, Recorded
 from src.runs.identity import config_hash
 from src.statistics.crossed import by_unit
@@ -33,11 +33,10 @@ def recorded(arms: Mapping[str, Sequence[str]], metric: str, cost: Cost, root: P
         root: the folder of the runs.
 
     Raises:
-        UserError: there are no runs, what they have left cannot be read, or one has no such score.
+        UserError: there are no runs, what they have left cannot be read, or none of them has such a score.
     """
-    runs = {config_hash(run.folder.saved_config("reading")): run for run in read_runs(root)}
-    known = {identity for arm in arms.values() for identity in arm}
-    groups = group([run for identity, run in runs.items() if identity in known], mixed=True)
+    runs = _with_score({identity for arm in arms.values() for identity in arm}, metric, root)
+    groups = group([*runs.values()], mixed=True)
     scores = _scores(groups, metric)
     found = {
         _name(name, arm, runs, groups): {
@@ -60,18 +59,44 @@ def _spread(arms: Mapping[str, Sequence[str]], runs: Mapping[str, Run]) -> float
 
 
 def tried(arms: Sequence[Mapping[str, str]], metric: str, cost: Cost, root: Path) -> list[dict[str, Ran | None]]:
-    """Returns the trials of each arm by their settings; None for those that have failed.
+    """Returns the trials of each arm by their settings; None for those that have failed or have no such score.
 
     Args:
         arms: the hashes of the configs of their trials.
         metric: as in `recorded`, and so are the others.
 
     Raises:
-        UserError: what the runs have left cannot be read, or one has no such score.
+        UserError: what the runs have left cannot be read, or none of them has such a score.
     """
-    runs = {config_hash(run.folder.saved_config("reading")): run for run in read_runs(root)}
-    ran = {hash_: _ran(run, _score(run, metric), cost) for hash_, run in runs.items() if run.trial and run.result}
+    runs = _with_score({identity for trials in arms for identity in trials.values()}, metric, root)
+    ran = {identity: _ran(run, _score(run, metric), cost) for identity, run in runs.items() if run.result}
     return [{setting: ran.get(identity) for setting, identity in trials.items()} for trials in arms]
+
+
+def _with_score(identities: Collection[str], metric: str, root: Path) -> dict[str, Run]:
+    """Returns the runs with these hashes of their configs. A finished one without the score is as one that failed.
+
+    Raises:
+        UserError: there are no runs, or of those that have finished none has the score.
+    """
+    every = {config_hash(run.folder.saved_config("reading")): run for run in read_runs(root)}
+    found = {identity: run for identity, run in every.items() if identity in identities}
+    scored = {identity: unless_undefined(run, metric, "validation") for identity, run in found.items()}
+    finished = [run for run in found.values() if run.result]
+    if finished and not any(run.result for run in scored.values()):
+        raise UserError(_undefined(finished[0], metric))
+    return scored
+
+
+def _undefined(run: Run, metric: str) -> str:
+    assert run.result is not None
+    scores = run.result["metrics"]["validation"]
+    known = {name for name, value in scores.items() if value is not None} - NOT_COMPARED
+    return (
+        f"race.metric must be a score that runs define in validation; {metric} is not defined for {run.folder.path}, "
+        f"nor for any other that has finished, as where all texts have one label or all targets are equal.\n"
+        f"{nearest(metric, known)}"
+    )
 
 
 def _name(name: str, arm: Sequence[str], runs: Mapping[str, Run], groups: Sequence[Group]) -> str:
@@ -87,19 +112,8 @@ def _ran(run: Run, scores: Float[NDArray[np.float64], " units"], cost: Cost) -> 
 
 
 def _score(run: Run, metric: str) -> Float[NDArray[np.float64], " one"]:
-    """
-    Raises:
-        UserError: the score is not defined.
-    """
     assert run.result is not None
-    scores = run.result["metrics"]["validation"]
-    if scores.get(metric) is None:
-        known = {name for name, value in scores.items() if value is not None} - NOT_COMPARED
-        raise UserError(
-            f"race.metric must be defined in validation for every run; {metric} is not for {run.folder.path}, as where "
-            f"all texts have one label, or all targets or predictions are equal.\n{nearest(metric, known)}"
-        )
-    return np.array([sign(metric) * float(scores[metric])])
+    return np.array([sign(metric) * float(run.result["metrics"]["validation"][metric])])
 
 
 def _scores(groups: Sequence[Group], metric: str) -> Scores:

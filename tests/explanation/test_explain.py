@@ -13,7 +13,7 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -23,12 +23,15 @@ from hydra import compose, initialize_config_dir
 from src.config.folder import CONF
 from src.config.reading import Reading
 from src.errors import UserError
-from src.explain import METHODS, explain, stage_states
+from src.explain import explain
 from src.explanation.attention import Attention
-from src.explanation.explanation import Explanation, Question
+from src.explanation.explanation import Explanation
 from src.explanation.gradients import METHODS as OF_IMPORTANCE
+from src.explanation.options import Method
 from src.explanation.page import Side, check_size, write_page
+from src.explanation.question import Question
 from src.explanation.tokens import split
+from src.explanation.writing import stage_states
 from src.predict import Predictor
 from src.runs.folder import RunFolder
 from tests.conftest import PAIRS
@@ -111,7 +114,7 @@ def test_a_pair_has_its_words_by_side(run_tiny: RunTiny, tmp_path: Path) -> None
     index = explained(run, "name=file", "methods=[occlusion]", input=str(file), text_column=["a", "b"])
     assert "Good food ⏎ slow staff" in index.read_text()
     for given in ({"text": "a"}, {"input": str(file), "text_column": "a"}, {"pair": "b", "input": str(file)}):
-        with pytest.raises(UserError, match=r"needs two|as many columns|beside text"):
+        with pytest.raises(UserError, match=r"needs two|as many columns|give the first too"):
             explained(run, **given)
 
 
@@ -145,7 +148,7 @@ def test_a_page_stands_alone_and_shows_markup_as_text(run_tiny: RunTiny) -> None
 
 
 def test_the_command_knows_every_method() -> None:
-    assert (*OF_IMPORTANCE, "attention") == METHODS
+    assert (*OF_IMPORTANCE, "attention") == get_args(Method)
 
 
 @pytest.mark.slow
@@ -207,20 +210,22 @@ def test_wrong_arguments_are_told_with_what_is_right(run_tiny: RunTiny, tmp_path
     blank = tmp_path / "blank.csv"
     blank.write_text('text,n\ngood,1\n" ",2\n')
     wrong: list[tuple[list[str], dict[str, Any], str]] = [
-        ([], {}, "Either a text or a file of texts is required"),
-        ([], {"text": "a", "input": str(file)}, "not both"),
+        ([], {}, r"either text=… or input=FILE .*; got neither\."),
+        ([], {"text": "a", "input": str(file)}, r"either text=… or input=FILE .*; got both\."),
         ([], {"text": "  "}, "text must hold words"),
         (
             ["limit=0", "methods=[ocklusion]"],
             {"text": "a"},
-            "limit must be (.*\n)*.*'ocklusion'.\nDid you mean occlusion",
+            "limit has .*: 0.\n.*greater than or equal to 1.\nmethods.0 has .*'ocklusion'.\n.*'occlusion'",
         ),
-        (["methods=[]"], {"text": "a"}, "methods must be a list"),
+        (["methods=[]"], {"text": "a"}, r"methods must be a list .*; got \[\]\.\nFor example: methods=\["),
+        (["labels=positive"], {"text": "a"}, r"labels must be a list .*; got positive\.\nFor example: labels=\["),
         (["name=a/b"], {"text": "a"}, "without slashes"),
         (["labels=[postive]"], {"text": "a"}, "got 'postive'.\nDid you mean positive"),
         (["layers=[0,3]"], {"text": "a"}, r"layers must be in 0\.\.2 for .*; got 3\."),
         (["heads=[-1]"], {"text": "a"}, r"heads must be in 0\.\.1 for .*; got -1\."),
-        (["layers=some"], {"text": "a"}, "got some"),
+        (["layers=some"], {"text": "a"}, "layers must be all, or numbers such as .*; got some"),
+        (["heads=[true]"], {"text": "a"}, r"heads must be all, or numbers such as .*; got \[True\]"),
         ([], {"input": str(file)}, "text_column must name a column of .*; got 'text'"),
         ([], {"input": str(blank)}, "has none in line 3"),
         ([], {"input": str(tmp_path / "none.csv")}, "cannot be read"),

@@ -271,7 +271,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "guesses": ({"text": "a", "top": 0}, "top has an invalid value: 0"),
     "wrong types": (
         {"input": "good.csv", "evaluate": "so", "text_column": ["a"]},
-        r"evaluate has (.*\n)*text_column must",
+        r"text_column must (.*\n)*evaluate has",
     ),
     "one column in a list": ({"input": "good.csv", "label_column": ["a"]}, "should have at least 2 items"),
     "both": ({"text": "a", "input": "good.csv"}, "either text=… or input=FILE"),

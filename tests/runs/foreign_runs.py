@@ -14,7 +14,11 @@ from omegaconf import DictConfig
 from src.comparison.compare_runs import compare
 from src.config.backbone import FromRun
 from src.config.folder import CONF
+from src.config.validation import check_options
+from src.data.texts import Text
 from src.explain import explain
+from src.explanation.inputs import texts_for
+from src.explanation.options import Options
 from src.export import export
 from src.models.masked_language import find_pretrained
 from src.predict import Predictor
@@ -44,6 +48,11 @@ def command(name: str, run: RunFolder, **values: Any) -> DictConfig:
     cfg = config(name).copy()
     cfg.merge_with({"run": str(run.path), **values})
     return cfg
+
+
+def explained_texts(run: RunFolder, **values: Any) -> list[Text]:
+    """The texts that `explain` explains."""
+    return texts_for([run], check_options(command("explain", run, **values), Options))
 
 
 def resume(run: RunFolder) -> None:

@@ -35,7 +35,7 @@ from src.comparison.compare_runs import compare
 from src.config.data import Data
 from src.config.folder import CONF
 from src.errors import UserError
-from src.explain import check_arguments, explain
+from src.explain import explain
 from src.export import export
 from src.pages.html import TEMPLATES, save
 from src.predict import Predictor
@@ -330,7 +330,7 @@ def test_explanations_have_names_of_folders(name: str) -> None:
         cfg = compose("explain", ["run=x", "text=Good."])
     cfg.name = name
     with pytest.raises(UserError, match="name must be a folder name"):
-        check_arguments(cfg)
+        explain(cfg)
 
 
 @pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/../../x", ".", "", "a//b"])

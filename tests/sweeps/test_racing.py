@@ -35,6 +35,7 @@ from tests.comparison.results import finished, numbers
 from tests.conftest import Command
 
 TEXTS, BLOCKS = 400, 4
+SPLITS = ("validation", "test")
 ARMS = {"none": 0, "bottom": 1, "all": 60}  # texts that an arm has wrong, besides 80
 HISTORY = [{"epoch": 1, "validation/loss": 0.5}]
 TUNED = ("none", "bottom")  # arms with trials; the rate of the others is not searched
@@ -75,7 +76,7 @@ def run(root: Path, arm: str, seed: int, lost: int, seconds: float, *more: str) 
     columns = {"row": list(range(TEXTS)), "text": [f"text number {n}" for n in range(TEXTS)], "true": true}
     probabilities = [[0.9, 0.1] if label == "no" else [0.1, 0.9] for label in predicted]
     table = pyarrow.table({**columns, "predicted": predicted, "probabilities": probabilities})
-    for split in ("validation", "test"):
+    for split in SPLITS:
         pyarrow.parquet.write_table(table, folder.file("predictions", f"{split}.parquet"))
     return folder
 
@@ -88,12 +89,18 @@ class Launcher:
         root: of the sweep.
         jobs: after how many it is interrupted.
         failing: folders of runs that fail instead.
+        unscored: folders of runs that define no accuracy.
     """
 
     def __init__(
-        self, runs: dict[str, list[RunFolder]], root: Path, jobs: int = 99, failing: Sequence[str] = ()
+        self,
+        runs: dict[str, list[RunFolder]],
+        root: Path,
+        jobs: int = 99,
+        failing: Sequence[str] = (),
+        unscored: Sequence[str] = (),
     ) -> None:
-        self.runs, self.root, self.left, self.failing = runs, root, jobs, failing
+        self.runs, self.root, self.left, self.failing, self.unscored = runs, root, jobs, failing, unscored
         self.launched: list[str] = []
         self.settings: dict[str, str] = {}  # that the arms race with
 
@@ -110,6 +117,10 @@ class Launcher:
             if f"{arm}_{seed}" in self.failing:
                 (target / "result.json").unlink()
                 RunFolder(target).write_status("failed", error="ValueError: out of luck")
+            if f"{arm}_{seed}" in self.unscored:
+                result = RunFolder(target).read_result()
+                scores = {"accuracy": None, "f1_macro": 0.5}
+                RunFolder(target).write_json("result.json", result | {"metrics": dict.fromkeys(SPLITS, scores)})
 
     def race(self, rules: Rules = RULES, repeats: Sequence[str] = (), relative: bool = False) -> Race:
         self.root.mkdir(exist_ok=True)
@@ -221,6 +232,27 @@ def test_a_failed_job_costs_itself_and_is_tried_again(runs: dict[str, list[RunFo
     assert again.launched == ["bottom_1"]
 
 
+def test_a_run_without_the_score_costs_its_arm_that_block(
+    runs: dict[str, list[RunFolder]],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = tmp_path / "race"
+    race = Launcher(runs, root, unscored=("bottom_1",)).race()
+    assert race == Launcher(runs, tmp_path / "other", failing=("bottom_1",)).race()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"The race goes on without {root / '1'}, which has finished without a validation accuracy."
+    ]
+    again = Launcher(runs, root)
+    assert again.race() == race
+    assert not again.launched
+    capsys.readouterr()
+    (problem,) = compare(root, "accuracy", None, None, 0.03, mixed=True).problems
+    assert problem["problem"].startswith("accuracy is not defined in validation")
+    assert "Choose bottom:4" in capsys.readouterr().out
+
+
 def test_each_arm_races_with_the_best_of_its_trials(
     runs: dict[str, list[RunFolder]],
     trials: dict[str, list[RunFolder]],
@@ -260,14 +292,19 @@ def test_a_race_that_is_interrupted_in_its_trials_goes_on(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("how", "problem"), [("failing", "ValueError: out of luck"), ("unscored", "accuracy is not defined in validation")]
+)
 def test_a_failed_trial_is_out_for_good(
+    how: str,
+    problem: str,
     runs: dict[str, list[RunFolder]],
     trials: dict[str, list[RunFolder]],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     root = tmp_path / "race"
-    launcher = Launcher(runs | trials, root, failing=("none 2e-05_1",))
+    launcher = Launcher(runs | trials, root, **{how: ("none 2e-05_1",)})
     race = launcher.race()
     assert launcher.settings["none"] == "optimizer.lr=0.0001"
     again = Launcher(runs | trials, root)  # in which it would not fail
@@ -276,7 +313,7 @@ def test_a_failed_trial_is_out_for_good(
     assert len(compare(root, "accuracy", None, None, 0.03, mixed=True).problems) == 1
     shown = " ".join(capsys.readouterr().out.split())
     assert "none optimizer.lr=0.0001 (of 3, 1 failed)" in shown
-    assert "ValueError: out of luck" in shown
+    assert problem in shown
 
 
 @pytest.mark.slow
@@ -350,11 +387,11 @@ def test_folds_are_blocks_of_their_own_before_a_repeat_is_complete(tmp_path: Pat
     assert found.cost("all") == 10
 
 
-def test_a_score_that_a_run_does_not_define_is_one_message(tmp_path: Path) -> None:
+def test_a_score_that_no_run_defines_is_one_message(tmp_path: Path) -> None:
     scores = {"accuracy": 0.8, "auroc": None, "loss": 0.5}  # of validation texts with one label
     finished(tmp_path, ("freeze=all",), 1, 0.8, metrics={"validation": scores, "test": scores})
     arms = {"all": [identity(RunFolder(tmp_path / "all_1"))]}
-    with pytest.raises(UserError, match=r"in validation for every run; auroc is not for .*all_1, .*\n.* accuracy"):
+    with pytest.raises(UserError, match=r"in validation; auroc is not defined for .*all_1, nor .*\n.* accuracy"):
         recorded(arms, "auroc", "parameters", tmp_path)
 
 

@@ -21,7 +21,6 @@ import pyarrow.parquet
 import pytest
 from omegaconf import OmegaConf
 
-from src import explain
 from src.data import corpus
 from src.errors import UserError
 from src.runs.folder import RunFolder
@@ -30,7 +29,7 @@ from src.tables.content import Layout
 from src.tables.tables import read_table
 from src.tables.writing import open_table
 from tests.conftest import refusal
-from tests.runs.foreign_runs import command
+from tests.runs.foreign_runs import explained_texts
 from tests.tables import files
 from tests.tables.files import ROWS, csv, jsonl, put
 from tests.tables.test_odd_input import settings
@@ -360,8 +359,7 @@ def test_predictions_read_files_as_the_run_did(
     assert [json.loads(line)["text"] for line in found.splitlines()] == [text for text, _ in ROWS]
     found = said(run=str(folder.path), input=str(target), text_column=1, header=True, quoting="auto")
     assert [json.loads(line)["1"] for line in found.splitlines()] == table.columns["1"]
-    cfg = command("explain", folder, input=str(source), limit=30)
-    assert explain.read_file(source, cfg, folder) == table.columns["1"]
+    assert explained_texts(folder, input=str(source), limit=30) == table.columns["1"]
 
 
 def test_predictions_take_what_a_training_takes(finished: RunFolder, said: Predict, tmp_path: Path) -> None:
@@ -383,9 +381,8 @@ def test_predictions_take_what_a_training_takes(finished: RunFolder, said: Predi
     with pytest.raises(UserError, match="delimiter must be one character"):
         said(run=str(finished.path), input=str(odd), delimiter="ab")
     with pytest.raises(UserError, match=r"delimiter must be one character.*\nencoding must be an encoding"):
-        explain.check_arguments(command("explain", finished, input=str(odd), delimiter="ab", encoding="klingon"))
-    cfg = command("explain", finished, input=str(odd), delimiter="^", encoding="utf8")
-    assert explain.read_file(odd, cfg, finished) == texts[: cfg.limit]
+        explained_texts(finished, input=str(odd), delimiter="ab", encoding="klingon")
+    assert explained_texts(finished, input=str(odd), delimiter="^", encoding="utf8", limit=3) == texts[:3]
     with pytest.raises(UserError, match=r"opens on line 3 .*\n.*texts: quoting=none\. .*: quoting=standard"):
         said(run=str(finished.path), input=str(put(tmp_path / "a.tsv", lines(*UNQUOTED))))
 

@@ -12,13 +12,12 @@ from typing import Any
 
 import pytest
 
-from src import explain
 from src import train as training
 from src.data import corpus
 from src.errors import UserError
 from src.runs.folder import RunFolder
 from tests.conftest import composed, power_cut, refusal
-from tests.runs.foreign_runs import command
+from tests.runs.foreign_runs import explained_texts
 from tests.tables.files import csv, jsonl, parquet, put, tree
 from tests.tables.test_odd_input import settings
 
@@ -140,9 +139,8 @@ def test_predictions_of_several_files_are_one_after_the_other(
 def test_the_first_rows_of_several_files_are_explained(finished: RunFolder, tmp_path: Path) -> None:
     tree({"b.csv": csv(part("b")), "a.csv": csv(part("a"))})(tmp_path)
     pattern = tmp_path / "*.csv"
-    cfg = command("explain", finished, input=str(pattern), limit=40)
     expected = [text for name in "ab" for text, _ in part(name)][:40]
-    assert explain.read_file(pattern, cfg, finished) == expected
+    assert explained_texts(finished, input=str(pattern), limit=40) == expected
     put(tmp_path / "b.csv", csv([(" ", "no"), *part("b")]))
     with pytest.raises(UserError, match=rf"has none in line 2 of {tmp_path / 'b.csv'}\."):
-        explain.read_file(pattern, cfg, finished)
+        explained_texts(finished, input=str(pattern), limit=40)
