@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     import pyarrow
 
     from src.prediction.predictor import Predictor
-
-RUNS = Path("outputs/runs")
 
 
 @dataclass(frozen=True)
@@ -84,16 +81,20 @@ def train(*overrides: str, data: Any = None, folder: Path | str | None = None) -
         overrides: as on the command line of `python -m src.train`: "freeze=all", "trainer.max_epochs=3".
         data: a pandas DataFrame or a Dataset with the columns that `data.text` and `data.label` name (default: text and
             label), or several by the names of their splits: train, validation, test. None: the overrides choose it.
-        folder: for the run; None: a new one in outputs/runs, named after the time.
+        folder: for the run; None: what `run=…` names, or a new one in outputs/runs, with the name that the command line
+            gives it.
 
     Raises:
         UserError: something that was given cannot be used; says what must hold, and how to mend it.
     """
     from src.train import train as train_config
 
-    place = RunFolder(Path(folder)) if folder else reserved(RunFolder(RUNS / time.strftime("%Y-%m-%d_%H-%M-%S")))
+    given = [*choosing(data), *overrides, *([f"run={quoted(str(folder))}"] if folder else [])]
+    cfg = composed("train", given)
+    place = RunFolder(Path(cfg.run))
+    if not any(override.startswith("run=") for override in given):
+        place = reserved(place)
     try:
-        given = [*choosing(data), *overrides, f"run={quoted(str(place.path))}"]
-        return Run(place.path, train_config(composed("train", given), place, given))
+        return Run(place.path, train_config(cfg, place, given))
     finally:
         place.discard_if_empty()

@@ -9,6 +9,7 @@ __all__ = [
     "length",
     "model",
     "monitor",
+    "overrides",
     "quoting",
     "race",
     "reading",
