@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.config.quoting import quoted
+from src.errors import UserError, nearest
 from src.runs.folder import RunFolder
 from src.runs.new_folder import reserved
 from thaw._config import choosing, composed
@@ -68,10 +69,25 @@ class Run:
         return Predictor.load(self.folder, precision, device)
 
     def predictions(self, split: str = "test") -> pyarrow.Table:
-        """Returns what the run has predicted for a split, a row a text: `to_pandas()` makes a DataFrame of it."""
+        """Returns what the run has predicted for a split, a row a text: `to_pandas()` makes a DataFrame of it.
+
+        Args:
+            split: test or validation.
+
+        Raises:
+            UserError: the run has no predictions for it.
+        """
         import pyarrow.parquet
 
-        return pyarrow.parquet.read_table(self.folder / "predictions" / f"{split}.parquet")
+        files = {file.stem: file for file in (self.folder / "predictions").glob("*.parquet")}
+        if split not in files:
+            hint = (
+                nearest(split, files)
+                if files
+                else "Classifiers and regressions have them, unless their files were removed."
+            )
+            raise UserError(f"split must be one that {self.folder} has predictions for; got {split!r}.\n{hint}")
+        return pyarrow.parquet.read_table(files[split])
 
 
 def train(*overrides: str, data: Any = None, folder: Path | str | None = None) -> Run:

@@ -17,6 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 import thaw
 from src import train as training
 from src.config.folder import CONF
+from src.runs.folder import RunFolder
 from thaw import __main__ as command
 from thaw._config import kept
 
@@ -63,6 +64,16 @@ def test_a_run_is_called_as_by_the_command_line(
     assert thaw.train(*SMALL, "run=a folder/b=c", data=frame).folder == Path("a folder/b=c")
     assert thaw.train(*SMALL, data=frame, folder="named").folder == Path("named")
     assert not HydraConfig.initialized()
+
+
+def test_predictions_of_an_unknown_split_name_the_known_ones(finished: RunFolder) -> None:
+    run = thaw.Run.load(finished.path)
+    with pytest.raises(thaw.UserError, match=r"has predictions for; got 'tset'\.\nDid you mean test\?"):
+        run.predictions("tset")
+    with pytest.raises(thaw.UserError, match=r"got 'train'\.\nThere are: test, validation\."):
+        run.predictions("train")
+    with pytest.raises(thaw.UserError, match="Classifiers and regressions have them"):
+        thaw.Run(finished.path / "report", run.result).predictions()
 
 
 def test_a_resumed_run_heeds_its_overrides(frame: pandas.DataFrame, backbone: str) -> None:
