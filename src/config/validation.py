@@ -1,4 +1,4 @@
-"""Turns a composed config into a typed one, and reports all of its problems at once, before anything is loaded."""
+"""Turns a composed config into a typed one, and reports all of its wrong values at once, before anything is loaded."""
 
 from __future__ import annotations
 

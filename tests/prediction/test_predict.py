@@ -343,6 +343,12 @@ def test_what_needs_no_model_is_refused_before_one_is_loaded(
         said(run=str(finished.path), **values)
 
 
+def test_a_masked_language_model_labels_no_file(run: RunFolder, said: Callable[..., str], bad_inputs: Path) -> None:
+    run.write_json("result.json", run.read_result() | {"objective": "mlm", "labels": []})
+    with pytest.raises(UserError, match=r"input=… requires a classifier; .* is a masked language model\."):
+        said(run=str(run.path), input=str(bad_inputs / "good.csv"))
+
+
 def test_a_text_of_a_megabyte_is_cut_like_any_other(finished: RunFolder) -> None:
     predictor = Predictor.load(finished.path)
     long = "good film " * 100_000
