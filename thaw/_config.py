@@ -3,40 +3,46 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from src.config.folder import CONF
-from src.config.quoting import quoted
-from src.errors import UserError, reason
+from src.config.overrides import explained, literal, refuse_lists
+from src.config.quoting import quoted, quoted_path
+from src.errors import UserError, listed, nearest, reason
+from src.runs.new_folder import as_hydras
+from src.tables.splits import SPLITS, part_named
 
 KEPT = Path("outputs/data")  # where data from memory is kept, since runs and their configs refer to files
 
 
 def composed(name: str, overrides: Sequence[str]) -> DictConfig:
-    """Returns the config of a command.
+    """Returns the config of a command; `run` is the name that the command would give the folder of a run.
 
     Args:
         name: of the command.
         overrides: as on its command line.
 
     Raises:
-        UserError: an override is wrong.
+        UserError: overrides are wrong; says of each unknown one which is meant.
     """
+    refuse_lists(overrides)
+    given = literal(overrides, {"run": quoted_path})
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return OmegaConf.create(compose(name, [*overrides]))
-    except HydraException as error:
-        raise UserError(
-            f"{error}\nGive each override as on the command line: freeze=all, trainer.max_epochs=3."
-        ) from None
+            cfg = compose(name, given, return_hydra_config=True)
+        with as_hydras(cfg):
+            folder = str(cfg.run)
+    except Exception as error:  # nothing but Hydra has run
+        raise UserError(explained(error, name, given)) from None
+    own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    own.run = folder
+    return own
 
 
 def choosing(data: Any) -> list[str]:
@@ -86,14 +92,19 @@ def kept(data: Any) -> Path:
 def _check(splits: Mapping[Any, Any]) -> None:
     """
     Raises:
-        UserError: a split has no name of a file, or is no table.
+        UserError: there is no training split, a name is not that of a split, or a split is no table.
     """
-    for name, rows in splits.items():
-        if not re.fullmatch(r"\w[\w.-]*", str(name)):
-            raise UserError(
-                f"data must name its splits train, validation and test; got {name!r}.\n"
-                "Give them so: data={'train': frame, 'test': other}."
-            )
+    named = {name: part_named(str(name)) for name in splits}
+    unknown = [name for name, part in named.items() if part is None]
+    if unknown or "train" not in {part.split for part in named.values() if part}:
+        got = unknown or [*splits]
+        hints = [nearest(str(name), SPLITS) for name in unknown]
+        raise UserError(
+            "data must name its splits: train, and where they are given validation and test; "
+            f"got {listed(map(repr, got)) or 'none'}.\n"
+            + " ".join([*dict.fromkeys(hints), "For example: data={'train': frame, 'test': other}."])
+        )
+    for rows in splits.values():
         if not hasattr(rows, "to_parquet"):
             raise UserError(
                 f"data must be a DataFrame, a Dataset, or a mapping of such by split; got {type(rows).__name__}.\n"

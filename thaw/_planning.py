@@ -22,5 +22,4 @@ def advise(*overrides: str, data: Any = None) -> Advice:
     """
     from src.advise import advise as advise_config
 
-    # Nothing is written there; the name that a command line gives the folder of a run needs Hydra.
-    return advise_config(composed("advise", [*choosing(data), *overrides, "run=outputs/runs/none"]))
+    return advise_config(composed("advise", [*choosing(data), *overrides]))

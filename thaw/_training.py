@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.config.quoting import quoted
+from src.errors import UserError, nearest
 from src.runs.folder import RunFolder
 from src.runs.new_folder import reserved
 from thaw._config import choosing, composed
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import pyarrow
 
     from src.prediction.predictor import Predictor
-
-RUNS = Path("outputs/runs")
 
 
 @dataclass(frozen=True)
@@ -71,10 +69,25 @@ class Run:
         return Predictor.load(self.folder, precision, device)
 
     def predictions(self, split: str = "test") -> pyarrow.Table:
-        """Returns what the run has predicted for a split, a row a text: `to_pandas()` makes a DataFrame of it."""
+        """Returns what the run has predicted for a split, a row a text: `to_pandas()` makes a DataFrame of it.
+
+        Args:
+            split: test or validation.
+
+        Raises:
+            UserError: the run has no predictions for it.
+        """
         import pyarrow.parquet
 
-        return pyarrow.parquet.read_table(self.folder / "predictions" / f"{split}.parquet")
+        files = {file.stem: file for file in (self.folder / "predictions").glob("*.parquet")}
+        if split not in files:
+            hint = (
+                nearest(split, files)
+                if files
+                else "Classifiers and regressions have them, unless their files were removed."
+            )
+            raise UserError(f"split must be one that {self.folder} has predictions for; got {split!r}.\n{hint}")
+        return pyarrow.parquet.read_table(files[split])
 
 
 def train(*overrides: str, data: Any = None, folder: Path | str | None = None) -> Run:
@@ -84,16 +97,20 @@ def train(*overrides: str, data: Any = None, folder: Path | str | None = None) -
         overrides: as on the command line of `python -m src.train`: "freeze=all", "trainer.max_epochs=3".
         data: a pandas DataFrame or a Dataset with the columns that `data.text` and `data.label` name (default: text and
             label), or several by the names of their splits: train, validation, test. None: the overrides choose it.
-        folder: for the run; None: a new one in outputs/runs, named after the time.
+        folder: for the run; None: what `run=…` names, or a new one in outputs/runs, with the name that the command line
+            gives it.
 
     Raises:
         UserError: something that was given cannot be used; says what must hold, and how to mend it.
     """
     from src.train import train as train_config
 
-    place = RunFolder(Path(folder)) if folder else reserved(RunFolder(RUNS / time.strftime("%Y-%m-%d_%H-%M-%S")))
+    given = [*choosing(data), *overrides, *([f"run={quoted(str(folder))}"] if folder else [])]
+    cfg = composed("train", given)
+    place = RunFolder(Path(cfg.run))
+    if not any(override.startswith("run=") for override in given):
+        place = reserved(place)
     try:
-        given = [*choosing(data), *overrides, f"run={quoted(str(place.path))}"]
-        return Run(place.path, train_config(composed("train", given), place, given))
+        return Run(place.path, train_config(cfg, place, given))
     finally:
         place.discard_if_empty()

@@ -10,6 +10,7 @@ __all__ = [
     "length",
     "model",
     "monitor",
+    "overrides",
     "quoting",
     "race",
     "reading",

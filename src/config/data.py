@@ -12,6 +12,7 @@ from pydantic import Field, PlainValidator, model_validator
 from src.config.reading import Reading, Truncation
 from src.config.sections import Fraction, Natural, Positive, Section, Seed
 from src.config.text_files import Delimiter, Encoding, Quoting
+from src.config.wording import joined
 
 # Hydra parses a name that looks like a number as a number.
 Name = Annotated[str, pydantic.BeforeValidator(lambda node: str(node) if type(node) in (int, float) else node)]
@@ -158,7 +159,9 @@ class Data(Section):
             )
         classes = ("label_names", "label_delimiter", "class_weights", "sampling")
         if self.task == "regression" and (given := [key for key in classes if getattr(self, key) is not None]):
-            raise ValueError(f"{given[0]} is for classes; task=regression predicts numbers.\nLeave it out")
+            named = joined([given[0], *(f"data.{key}" for key in given[1:])])
+            are, them = ("are", "them") if given[1:] else ("is", "it")
+            raise ValueError(f"{named} {are} for classes; task=regression predicts numbers.\nLeave {them} out")
         names = self.label_names or []
         if len({" ".join(name.split()) for name in names} - {""}) < len(names):
             raise ValueError(f"label_names must be distinct and not blank; got {names}")

@@ -141,8 +141,9 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def knows_its_costs(self) -> Self:
         if self.threshold == "cost" and (missing := self.costs.missing):
+            have = "has" if len(missing) == 1 else "have"
             raise ValueError(
-                f"threshold=cost needs what each of the two mistakes costs; {' and '.join(missing)} has no value.\n"
+                f"threshold=cost needs what each of the two mistakes costs; {' and '.join(missing)} {have} no value.\n"
                 "For example: costs.false_positive=1 costs.false_negative=5"
             )
         return self

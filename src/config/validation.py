@@ -1,8 +1,9 @@
-"""Turns a composed config into a typed one, and reports all of its problems at once, before anything is loaded."""
+"""Turns a composed config into a typed one, and reports all of its wrong values at once, before anything is loaded."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import pydantic
@@ -57,11 +58,21 @@ def check_references(cfg: DictConfig) -> None:
     try:
         OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
-        reason = str(error.msg or error).splitlines()[0]
-        raise UserError(
-            f"{error.full_key or 'A value'} refers to a key that does not exist: {reason}.\n"
-            "Write ${KEY} for a key of this config, or \\${ for the characters themselves."
-        ) from None
+        raise UserError(reference_problem(error)) from None
+
+
+def reference_problem(error: OmegaConfBaseException, names: Mapping[str, str] | None = None) -> str:
+    """Returns the message for a reference that leads nowhere.
+
+    Args:
+        error: of resolving it.
+        names: what the user calls the key that has it, where this is not what Hydra calls it.
+    """
+    key, reason = str(error.full_key or "A value"), str(error.msg or error).splitlines()[0]
+    return (
+        f"{(names or {}).get(key, key)} refers to a key that does not exist: {reason}.\n"
+        "Write ${KEY} for a key of this config, or \\${ for the characters themselves."
+    )
 
 
 def check_complete(cfg: DictConfig) -> None:

@@ -3,4 +3,5 @@
 __all__ = [
     "label_file",
     "predictor",
+    "progress",
 ]

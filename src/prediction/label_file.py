@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import sys
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
-from rich.console import Console
-from rich.progress import Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
 from src.config.data import Data, Label
 from src.config.given_texts import GivenTexts
@@ -23,12 +19,14 @@ from src.config.validation import check
 from src.config.wording import counted
 from src.data.label_columns import read_labels
 from src.data.label_matching import encode
+from src.data.labels import LabelSpace
 from src.data.target_values import read_targets
 from src.data.texts import is_blank, other_columns, read_texts
 from src.datamodules.text_problems import EMPTY, UNKNOWN, find_problems, first_rows
 from src.errors import UserError
 from src.files.paths import user_path
 from src.prediction.predictor import Predictor
+from src.prediction.progress import progress
 from src.runs.folder import RunFolder
 from src.tables.content import Layout
 from src.tables.opening import STDIN, name_of
@@ -77,24 +75,20 @@ def label_file(folder: RunFolder, options: Options) -> None:
     trained = check(folder.saved_config("network")).data
     layout = Layout.like(trained, options.header, options.quoting, options.delimiter, options.encoding)
     tables = stream_tables(source, ROWS, layout)
-    first = next(tables)  # problems of the file are reported before a model is loaded
-    data = _columns(trained, options)
-    predictor = Predictor.load(folder.path, options.precision)
-    if predictor.space.objective == "mlm":
-        raise UserError(
-            f"input=… requires a classifier; {folder.path} is a masked language model.\n"
-            f'Give it a text: text="… {predictor.tokenizer.mask_token} …", or choose the run of a classifier.'
-        )
-    labeller = Labeller(predictor, data, options.evaluate, options.top)
-    with open_table(target) as write, _progress() as advance:
-        for table in itertools.chain([first], tables):
-            write(labeller(table))
-            advance(len(table.rows))
-        if options.evaluate and len(labeller.blank) == labeller.rows:
-            raise UserError(
-                f"An evaluation needs a row with a text; {name_of(source)} has none.\n"
-                "Is it the right column? Name it: text_column=…"
-            )
+    first, data = next(tables), _columns(trained, options)
+    space = LabelSpace.of(folder.read_result())
+    _check_rows(first, data, space, folder, options.evaluate)  # before a model is loaded, which takes many seconds
+    with open_table(target) as write:
+        labeller = Labeller(Predictor.load(folder.path, options.precision), data, options.evaluate, options.top)
+        with progress() as advance:
+            for table in itertools.chain([first], tables):
+                write(labeller(table))
+                advance(len(table.rows))
+            if options.evaluate and len(labeller.blank) == labeller.rows:
+                raise UserError(
+                    f"An evaluation needs a row with a text; {name_of(source)} has none.\n"
+                    "Is it the right column? Name it: text_column=…"
+                )
     labeller.warn_unread(first.unit)
     if options.evaluate:
         print(labeller.report(), file=sys.stderr if target == STDOUT else sys.stdout)
@@ -132,7 +126,7 @@ class Labeller:
         self.rows += len(texts)
         filled = [i for i, text in enumerate(texts) if not is_blank(text)]
         self.blank += table.places([i for i, text in enumerate(texts) if is_blank(text)])
-        targets = self._targets(table, filled) if self.evaluate else None
+        targets = _targets(table, filled, self.data, self.predictor.space) if self.evaluate else None
         tokens = self.predictor.tokens([texts[i] for i in filled])
         self._note_unread(tokens, table, filled)
         probabilities = self.predictor.classify(tokens)
@@ -169,13 +163,6 @@ class Labeller:
             found |= {f"label_{rank + 1}": names[order[:, rank]].tolist()}
             found |= {f"probability_{rank + 1}": values[:, rank].tolist()}
         return found
-
-    def _targets(self, table: Table, filled: Sequence[int]) -> NDArray[Any]:
-        columns = {name: [values[i] for i in filled] for name, values in table.columns.items()}
-        kept = Table(table.source, columns, [table.rows[i] for i in filled], table.unit)
-        if self.predictor.space.is_regression:
-            return read_targets(kept, self.data, "label_column")
-        return encode(read_labels(kept, self.data, "label_column"), self.predictor.space, self.data)
 
     def _note_unread(self, tokens: Tokens, table: Table, rows: Sequence[int]) -> None:
         problems = find_problems(tokens, self.predictor.tokenizer, self.data.pairs)
@@ -223,6 +210,41 @@ class Labeller:
         return f"{report_text(predicted, targets.astype(np.int64), space)}\n{lines}"
 
 
+def _check_rows(table: Table, data: Data, space: LabelSpace, folder: RunFolder, evaluate: bool) -> None:
+    """
+    Args:
+        table: the first rows of the input.
+        data: the names of its columns and the format of its labels.
+        space: of the run.
+        folder: of the run.
+        evaluate: whether the true labels are needed too.
+
+    Raises:
+        UserError: the run predicts no labels, a column is missing, or a row cannot be used.
+    """
+    if space.objective == "mlm":
+        raise UserError(
+            f"input=… requires a classifier; {folder.path} is a masked language model.\n"
+            "Give it a text with a mask token: text=…, or choose the run of a classifier."
+        )
+    texts = read_texts(table, data, "text_column")
+    if evaluate:
+        _targets(table, [i for i, text in enumerate(texts) if not is_blank(text)], data, space)
+
+
+def _targets(table: Table, rows: Sequence[int], data: Data, space: LabelSpace) -> NDArray[Any]:
+    """Returns the true labels, or numbers, of these rows of a table.
+
+    Raises:
+        UserError: a column is missing, or a row has no label of the run.
+    """
+    columns = {name: [values[i] for i in rows] for name, values in table.columns.items()}
+    kept = Table(table.source, columns, [table.rows[i] for i in rows], table.unit)
+    if space.is_regression:
+        return read_targets(kept, data, "label_column")
+    return encode(read_labels(kept, data, "label_column"), space, data)
+
+
 def _columns(trained: Data, options: Options) -> Data:
     """Returns the data section of a run with the columns of the input file.
 
@@ -241,24 +263,3 @@ def _unique_name(name: str, taken: Container[str]) -> str:
     """Returns the name, with the first number appended that makes it unique if it is taken."""
     names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
     return next(name for name in names if name not in taken)
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[int], None]]:
-    """Shows a progress bar, which is removed on a UserError; yields a function to advance it by a number of rows."""
-    columns = (TextColumn("{task.completed:,} rows"), _RowsPerSecond(), TimeElapsedColumn())
-    bar = Progress(*columns, console=Console(stderr=True))
-    task = bar.add_task("", total=None)
-    # The bar's own context manager would leave a blank line in any case.
-    with bar.live:
-        try:
-            yield lambda rows: bar.update(task, advance=rows)
-        except UserError:
-            bar.live.transient = True
-            raise
-    bar.stop()
-
-
-class _RowsPerSecond(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.completed / max(task.elapsed or 0.0, 1e-9):,.0f} rows/s")

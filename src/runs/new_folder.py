@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf, read_write
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from src.config.quoting import REFERENCE, quoted
 from src.errors import UserError
@@ -44,6 +45,22 @@ def is_named() -> bool:
     # References in overrides may lead nowhere, which is reported later.
     given: Any = OmegaConf.to_container(HydraConfig.get().overrides, resolve=False)
     return any(o.startswith(("run=", "hydra.run.dir=")) for o in (*given["task"], *given["hydra"]))
+
+
+@contextlib.contextmanager
+def as_hydras(cfg: DictConfig) -> Iterator[None]:
+    """Lets references to Hydra's section, such as those in the name of a run folder, be those of this config.
+
+    Args:
+        cfg: with the section, which Hydra itself has not started.
+    """
+    hydra = HydraConfig.instance()
+    before = hydra.cfg
+    hydra.set_config(cfg)
+    try:
+        yield
+    finally:
+        hydra.cfg = before
 
 
 def own_folder(folder: RunFolder) -> RunFolder:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -22,6 +21,7 @@ from src.runs import pretrain_config
 from src.runs.find import runs_in
 from src.runs.folder import RunFolder
 from src.runs.moved_names import with_current_names
+from src.runs.new_folder import as_hydras
 from src.sweeps.combinations import written
 from src.sweeps.sharing import is_launcher
 from src.training.inputs import read_inputs
@@ -98,12 +98,10 @@ def _check_job(cfg: DictConfig, here: bool) -> None:
 @contextlib.contextmanager
 def _alone(cfg: DictConfig) -> Iterator[None]:
     """Lets references to Hydra's section be those of a job, and leaves what is logged to the jobs, which say it too."""
-    hydra, level = HydraConfig.instance(), logging.root.manager.disable
-    before = hydra.cfg
-    hydra.set_config(cfg)
+    level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        yield
+        with as_hydras(cfg):
+            yield
     finally:
         logging.disable(level)
-        hydra.cfg = before

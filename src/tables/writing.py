@@ -50,8 +50,10 @@ def open_table(path: Path, remedy: str = "Choose another: output=…") -> Iterat
         raise UserError(
             f"output must be - or end with one of {', '.join(WRITERS)}; got {path}.\nChoose one of these formats."
         )
-    with staged(path, remedy) as unfinished, writer(unfinished) as write:
-        yield write
+    with staged(path, remedy) as unfinished:
+        unfinished.touch()  # some formats are written at the end, too late to learn that they cannot be
+        with writer(unfinished) as write:
+            yield write
 
 
 @contextlib.contextmanager

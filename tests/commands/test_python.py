@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,13 +12,18 @@ from pathlib import Path
 import datasets
 import pandas
 import pytest
+from hydra.core.hydra_config import HydraConfig
 
 import thaw
+from src import train as training
 from src.config.folder import CONF
+from src.runs.folder import RunFolder
 from thaw import __main__ as command
 from thaw._config import kept
 
 SMALL = ("model=bert_linear", "trainer.max_epochs=1", "data.max_length=32", "data.limit=60", "callbacks.progress=null")
+
+FRAME = pandas.DataFrame({"text": ["a", "b"], "label": [0, 1]})
 
 
 @pytest.fixture
@@ -46,6 +52,28 @@ def test_runs_of_one_process_are_trained_compared_and_used(frame: pandas.DataFra
     found = thaw.compare("outputs/runs")
     assert {row.name for row in found.rows} == {"all", "none"}
     assert (Path("outputs/runs") / "compare.html").exists()
+
+
+def test_a_run_is_called_as_by_the_command_line(
+    frame: pandas.DataFrame, backbone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "train", lambda cfg, place, given: {})
+    runs = [thaw.train(*SMALL, backbone, "freeze=bottom", data=frame) for _ in range(2)]
+    assert all(re.fullmatch(r"[\d-]{10}_[\d-]{8}_bert_linear_bottom(_2)?", run.folder.name) for run in runs)
+    assert {run.folder.parent for run in runs} == {Path("outputs/runs")}
+    assert thaw.train(*SMALL, "run=a folder/b=c", data=frame).folder == Path("a folder/b=c")
+    assert thaw.train(*SMALL, data=frame, folder="named").folder == Path("named")
+    assert not HydraConfig.initialized()
+
+
+def test_predictions_of_an_unknown_split_name_the_known_ones(finished: RunFolder) -> None:
+    run = thaw.Run.load(finished.path)
+    with pytest.raises(thaw.UserError, match=r"has predictions for; got 'tset'\.\nDid you mean test\?"):
+        run.predictions("tset")
+    with pytest.raises(thaw.UserError, match=r"got 'train'\.\nThere are: test, validation\."):
+        run.predictions("train")
+    with pytest.raises(thaw.UserError, match="Classifiers and regressions have them"):
+        thaw.Run(finished.path / "report", run.result).predictions()
 
 
 def test_a_resumed_run_heeds_its_overrides(frame: pandas.DataFrame, backbone: str) -> None:
@@ -96,10 +124,18 @@ def test_data_that_another_process_keeps_meanwhile_is_used(
 @pytest.mark.parametrize(
     ("overrides", "data", "message"),
     [
-        (("fre=all",), None, "Could not override 'fre'"),
-        (("freeze=bottm",), None, "freeze/bottm"),
+        (("fre=all",), None, r"^fre is not a key of this config\.\nDid you mean freeze\?$"),
+        (("freeze=botom",), None, r"^freeze has no option 'botom'\.\nDid you mean bottom\?$"),
+        (("freeze=[all,none]",), None, r"^freeze must be one of its options; got \[all,none\]"),
+        (("freeze=all,none",), None, r"^A run has one value of each key; got freeze=all,none\."),
+        (("data.batch_sise=3", "optimizer.lrr=2"), None, r"(?s)mean data\.batch_size\?.*mean optimizer\.lr\?$"),
+        (("run=${oops}",), None, "^run refers to a key that does not exist: .*'oops' not found"),
+        (("run=a${oops",), None, r"^A reference must be \$\{KEY\}, .*; got run=a\$\{oops\.\n"),
         ((), 3, "data must be a DataFrame, a Dataset, or a mapping of such by split; got int"),
-        ((), {"a/b": pandas.DataFrame()}, r"data must name its splits train, validation and test; got 'a/b'"),
+        ((), {"train": FRAME, "testt": FRAME}, r"data must name its splits: .*; got 'testt'\.\nDid you mean test\?"),
+        ((), {"train": FRAME, "a/b": FRAME}, r"got 'a/b'\.\nThere are: test, train, validation\. For example: data="),
+        ((), {"test": FRAME}, r"data must name its splits: train, .*; got 'test'\.\nFor example: "),
+        ((), {}, "got none"),
         ((), pandas.DataFrame({"text": ["a", "b"], "label": [1, "x"]}), "train cannot be written: .* column label"),
         (("data=table", "data.path=nowhere.csv"), None, "No such file"),
     ],
@@ -110,6 +146,13 @@ def test_mistakes_are_one_message(
     with pytest.raises(thaw.UserError, match=message):
         thaw.train(*overrides, data=data)
     assert not list(Path("outputs/runs").glob("*"))
+
+
+def test_splits_that_have_no_known_name_leave_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(thaw.UserError, match="Did you mean test"):
+        thaw.train(data={"train": FRAME, "testt": FRAME})
+    assert not list(tmp_path.iterdir())
 
 
 def test_advice_without_a_command(frame: pandas.DataFrame, backbone: str) -> None:

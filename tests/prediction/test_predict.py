@@ -317,6 +317,38 @@ def test_bad_input_is_refused_and_nothing_is_left(
     assert {file: file.read_bytes() for file in bad_inputs.iterdir()} == before
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"input": "good.csv", "text_column": "txt"}, "text_column must name a column"),
+        ({"input": "good.csv", "evaluate": True}, "label_column must name a column .*; got 'sentiment'"),
+        ({"input": "labels.csv", "evaluate": True}, "has 'never seen'"),
+        ({"input": "good.csv", "output": "none/out.csv"}, "cannot be written: No such file"),
+        ({"input": "good.csv", "output": "none/out.xlsx"}, "cannot be written: No such file"),
+        ({"input": "good.csv", "output": "none/out.jsonl"}, "cannot be written: No such file"),
+        ({"input": "good.csv", "output": "none/out.parquet"}, "cannot be written: No such file"),
+    ],
+)
+def test_what_needs_no_model_is_refused_before_one_is_loaded(
+    finished: RunFolder,
+    said: Callable[..., str],
+    bad_inputs: Path,
+    values: dict[str, Any],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Predictor, "load", lambda *_: pytest.fail("the model was loaded"))
+    values = {k: str(bad_inputs / v) if k in ("input", "output") else v for k, v in values.items()}
+    with pytest.raises(UserError, match=message):
+        said(run=str(finished.path), **values)
+
+
+def test_a_masked_language_model_labels_no_file(run: RunFolder, said: Callable[..., str], bad_inputs: Path) -> None:
+    run.write_json("result.json", run.read_result() | {"objective": "mlm", "labels": []})
+    with pytest.raises(UserError, match=r"input=… requires a classifier; .* is a masked language model\."):
+        said(run=str(run.path), input=str(bad_inputs / "good.csv"))
+
+
 def test_a_text_of_a_megabyte_is_cut_like_any_other(finished: RunFolder) -> None:
     predictor = Predictor.load(finished.path)
     long = "good film " * 100_000

@@ -193,6 +193,7 @@ def test_a_binary_run_predicts_by_its_threshold(rule: str, run_tiny: Run, data: 
             (*BINARY, "threshold=cost", "costs.false_positive=1"),
             "costs.false_negative has no value",
         ),
+        ((*BINARY, "threshold=cost"), "costs.false_positive and costs.false_negative have no value"),
         ((*BINARY, "threshold=f2"), "threshold must be f1, youden, cost, or a probability .*; got f2"),
         ((*BINARY, "threshold=1"), "threshold must be f1, youden, cost, or a probability .*; got 1"),
         ((*BINARY, "calibration=platt"), "calibration has an invalid value: 'platt'"),

@@ -202,6 +202,10 @@ def test_scores_without_spread() -> None:
             ["monitor.metric=validation/f1/price", "data.max_length=32"],
             "and a score of this task; got validation/f1/price",
         ),
+        (
+            ["data.label_names=[a,b]", "data.class_weights=balanced"],
+            "data.label_names and data.class_weights are for classes; task=regression predicts numbers.\nLeave them",
+        ),
         (["data.class_weights=balanced"], "data.class_weights is for classes; task=regression predicts numbers"),
         (["data.label=text", "data.max_length=32"], "something other than a number in column 'text'"),
     ],
