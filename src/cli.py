@@ -128,7 +128,7 @@ def _explained(error: Exception, main: Callable[[], object], config_name: str, f
             'characters: seed=1 text="a b" \'run="a=b"\'.'
         )
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return "\n".join(_unknown_names(config_name)) or f"{error}\n{error.__cause__ or ''}".rstrip()
+        return not_composed(error, config_name)
     if isinstance(error, OSError) and error.errno:
         what = "A file or folder must be usable" if begun else RUN_FOLDER
         key = "hydra.sweep.dir=FOLDER hydra.sweep.subdir=NAME" if {"-m", "--multirun"} & {*sys.argv} else "run=FOLDER"
@@ -138,6 +138,11 @@ def _explained(error: Exception, main: Callable[[], object], config_name: str, f
     if isinstance(error, yaml.YAMLError | UnicodeDecodeError | RecursionError):
         return f"A config file must be YAML in UTF-8 without duplicate keys; {error}.\nCorrect the file."
     return "\n".join(_unknown_names(config_name)) or f"The config cannot be composed: {error}.\nCorrect the overrides."
+
+
+def not_composed(error: Exception, config_name: str) -> str:
+    """Returns the message for Hydra's error in composing a config, with the nearest option or key."""
+    return "\n".join(_unknown_names(config_name)) or f"{error}\n{error.__cause__ or ''}".rstrip()
 
 
 def _meant(bare: str, folder: str) -> str:
