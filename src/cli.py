@@ -112,6 +112,17 @@ def _explained(error: Exception, main: Callable[[], object], config_name: str, f
         return f"{what}: {error}.\nChoose another{'' if begun else f': {key}'}."
     if begun and not isinstance(error, HydraException | OmegaConfBaseException):
         raise error
+    return not_composed(error, config_name, folder)
+
+
+def not_composed(error: Exception, config_name: str, folder: str = "run") -> str:
+    """Returns the message for an error of composing the config of this command line.
+
+    Args:
+        error: of Hydra, OmegaConf or a YAML file.
+        config_name: of the command.
+        folder: the key of the folder that it reads or writes.
+    """
     GlobalHydra.instance().clear()
     given = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
     return explained(error, config_name, given, folder, _user_folders())

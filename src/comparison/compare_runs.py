@@ -38,6 +38,7 @@ def compare(
     from src.comparison.tables import write
     from src.grouping.comparable import check_comparable
     from src.grouping.groups import best_of, group
+    from src.grouping.runs import read_lost
 
     refuse_links([*root.glob("compar*"), *root.glob("plots"), *root.glob("plots/*")], root)
     every, race = _read(root, metric, by)
@@ -54,6 +55,7 @@ def compare(
         found = comparison.with_learning(found, curves, group(smaller, mixed=True))
     if failed := [run for run in every if run not in runs and run.result is None]:
         found = comparison.with_problems(found, group(failed, mixed=True))
+    found = comparison.with_lost(found, read_lost(root))
     console = Console(width=200 if not sys.stdout.isatty() else None)
     _show(found, console)
     for file in [*write(found, root), write_comparison(found, groups, root)]:

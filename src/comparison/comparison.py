@@ -20,11 +20,11 @@ from src.comparison.summary import learned, raced, summarise
 from src.comparison.verdicts import verdict
 from src.config.monitor import IN_UNITS, MARGIN, NOT_COMPARED
 from src.config.sections import Cost
-from src.config.wording import joined
+from src.config.wording import counted, joined
 from src.errors import UserError, nearest
 from src.grouping.comparable import changed_backbones, differing_settings
 from src.grouping.groups import Group
-from src.grouping.runs import STRATEGY, Run
+from src.grouping.runs import NONE_FINISHED, STRATEGY, Lost, Run
 from src.race.replay import Race
 from src.runs.folder import RunFolder
 from src.runs.results import peak_memory
@@ -66,6 +66,19 @@ def with_learning(comparison: Comparison, found: LearningCurves | None, smaller:
 def with_problems(comparison: Comparison, groups: Sequence[Group]) -> Comparison:
     """Returns the comparison with the failed runs of groups that it does not compare."""
     return replace(comparison, problems=[*comparison.problems, *_problems(groups)])
+
+
+def with_lost(comparison: Comparison, runs: Sequence[Lost]) -> Comparison:
+    """Returns the comparison with runs of which no group is known among its problems."""
+    if not runs:
+        return comparison
+    problems = [
+        {"run": str(r.folder.path), "log": _log(r.folder), "group": r.strategy, "seed": r.seed, "problem": r.problem}
+        for r in runs
+    ]
+    count = f"{counted(len(runs), 'more run')} {'has' if len(runs) == 1 else 'have'} no result and no valid config."
+    sentence = f"{comparison.sentence} {count}"
+    return replace(comparison, problems=[*comparison.problems, *problems], sentence=sentence)
 
 
 def compare(
@@ -151,7 +164,7 @@ def _log(folder: RunFolder) -> str:
 def _nothing_finished(groups: Sequence[Group], problems: Sequence[Mapping[str, str]]) -> str:
     if any(group.finished for group in groups):
         return "No group has a run of every fold. Train the missing folds: the same command again."
-    return "None of these runs has finished:\n" + "\n".join(f"{p['log']}: {p['problem']}" for p in problems)
+    return NONE_FINISHED + "\n".join(f"{p['log']}: {p['problem']}" for p in problems)
 
 
 def _metric(wanted: str | None, scores: Sequence[Mapping[str, float | None]]) -> str:

@@ -10,7 +10,7 @@ from src.comparison.evidence import gather
 from src.comparison.rows import METRICS, interval, mean_scores
 from src.errors import UserError, listed
 from src.grouping.groups import Group, group
-from src.grouping.runs import Run, read_run
+from src.grouping.runs import Run, read_run, read_runs
 from src.runs.find import runs_in
 from src.runs.folder import RunFolder
 from src.statistics.intervals import Interval
@@ -61,7 +61,7 @@ def cross_validation(folder: RunFolder, root: Path) -> CrossValidation:
 
 
 def _group(run: Run, root: Path) -> Group:
-    runs = [read_run(folder) for folder in runs_in(root)]
+    runs = read_runs(root) if runs_in(root) else []
     folds = [other for other in runs if other.folds > 1]
     same = [other for other in folds if not _differences(run, other)]
     groups = group(same, mixed=True) if same else []

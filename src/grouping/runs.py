@@ -21,12 +21,15 @@ from src.files.paths import user_path
 from src.runs.find import runs_in
 from src.runs.folder import RunFolder
 from src.runs.identity import IGNORED
-from src.runs.saved_config import is_built
+from src.runs.saved_config import as_read, is_built
 
 TARGET = "_target_"  # the key with the class or function that a section instantiates
 
 
 STRATEGY = "strategy"  # the column that represents the whole freeze section
+
+
+NONE_FINISHED = "None of these runs has finished:\n"
 
 
 COORDINATES = ("data.fold", "data.repeat")  # of a run in its group, like the seed
@@ -105,13 +108,26 @@ class Run:
             ) from None
 
 
+class Lost(NamedTuple):
+    """A run without a result whose config cannot be used: no group is known to be its own. What is known of it, and why
+    it has no result, as text."""
+
+    folder: RunFolder
+    strategy: str
+    seed: str
+    problem: str
+
+
 def read_runs(root: Path) -> list[Run]:
-    """Returns all runs in a folder. The pretraining stage of a pretrain-then-classify run belongs to that run.
+    """Returns all runs in a folder but those of `read_lost`. The pretraining stage of a pretrain-then-classify run
+    belongs to that run.
 
     Raises:
-        UserError: there are none, or one has a config that cannot be read.
+        UserError: there are none, or one with a result has a config that cannot be read.
     """
-    runs = [read_run(folder) for folder in runs_in(root)]
+    runs = [read_run(folder) for folder in runs_in(root) if not _is_lost(folder)]
+    if not runs and (lost := read_lost(root)):
+        raise UserError(NONE_FINISHED + "\n".join(f"{one.folder.path}: {one.problem}" for one in lost))
     if not runs:
         found = "contains none" if root.is_dir() else "does not exist" if not root.exists() else "is not a folder"
         raise UserError(f"runs must be a folder that contains runs; {root} {found}.\nSweeps are in outputs/sweeps.")
@@ -126,6 +142,31 @@ def unless_undefined(run: Run, metric: str, *splits: str) -> Run:
             problem = f"{metric} is not defined in {split}, as where all texts have one label or all targets are equal"
             return replace(run, result=None, problem=problem)
     return run
+
+
+def read_lost(root: Path) -> list[Lost]:
+    """Returns the runs in a folder that have no result and a config that cannot be used, as of a job that has failed
+    since its values are of the wrong type."""
+    return [Lost(folder, *_known(folder), folder.problem()) for folder in runs_in(root) if _is_lost(folder)]
+
+
+def _is_lost(folder: RunFolder) -> bool:
+    if (folder.path / "result.json").exists():
+        return False
+    try:
+        read_run(folder)
+    except Exception:  # whatever its config holds
+        return True
+    return False
+
+
+def _known(folder: RunFolder) -> tuple[str, str]:
+    """Returns the strategy and the seed of a run, as far as its config says."""
+    with contextlib.suppress(Exception):
+        content: Any = OmegaConf.create((folder.path / "config.yaml").read_text(encoding="utf-8"))
+        cfg = as_read(content)
+        return _strategy_name(cfg.freeze, None), str(cfg.seed)
+    return "unknown strategy", "unknown"
 
 
 def read_run(folder: RunFolder) -> Run:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -10,11 +10,13 @@ from omegaconf.errors import OmegaConfBaseException
 from src.backbones.source import Source, find_source
 from src.backbones.stages import declared_stages
 from src.config.backbone import Backbone, FromRun, Scratch
+from src.config.data import Data
 from src.config.instantiate import instantiate
 from src.config.monitor import best_mode, contradiction
 from src.config.schema import Objective, RunConfig
 from src.config.trainer_switches import refusals
 from src.config.validation import check
+from src.data import corpus as corpora
 from src.data.corpus import Corpus
 from src.data.labels import LABEL_F1, MASKED_SCORES, possible_scores
 from src.errors import UserError, nearest
@@ -30,18 +32,17 @@ TASKS: dict[Objective, str] = {
 }
 
 
-def check_both(first: DictConfig, second: DictConfig) -> None:
+def check_both(first: DictConfig, second: DictConfig, load: Callable[[Data], Corpus] = corpora.load) -> None:
     """Checks the classification of a pretrain-then-classify run before its pretraining starts.
 
     Args:
         first: the config of the pretraining.
         second: the config of the classification that uses the pretrained backbone.
+        load: reads the data.
 
     Raises:
         UserError: the classification could not start.
     """
-    from src.data import corpus as corpora
-
     settings, strategy = read_training(first)
     source = find_backbone(settings.backbone)
     if isinstance(strategy, Cut):  # the classification starts from an encoder with fewer layers
@@ -49,7 +50,7 @@ def check_both(first: DictConfig, second: DictConfig) -> None:
         source = source.truncated(strategy.layers)
     settings, strategy = read_training(second)
     check_fit(settings, strategy, source)
-    check_task(settings, corpora.load(settings.data))
+    check_task(settings, load(settings.data))
 
 
 def read_config(cfg: DictConfig) -> tuple[RunConfig, Strategy]:

@@ -5,6 +5,7 @@ __all__ = [
     "combinations",
     "folders",
     "jobs",
+    "mistakes",
     "multirun",
     "processes",
     "progress",

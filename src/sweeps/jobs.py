@@ -6,6 +6,7 @@ one that raises, is killed or runs out of memory does not affect the others.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -130,8 +131,9 @@ def _job_folder(cfg: DictConfig, folder: RunFolder, root: Path) -> RunFolder:
     """Returns the folder in the sweep with this job's config, or the first free number from the launcher's on."""
     wanted, taken = config_hash(cfg), {run.path: run for run in runs_in(root)}
     for run in taken.values():
-        if config_hash(run.saved_config("reading")) == wanted:
-            return run
+        with contextlib.suppress(UserError):  # a run that has failed may have values of the wrong type
+            if config_hash(run.saved_config("reading")) == wanted:
+                return run
     number = int(folder.name) if folder.name.isdecimal() else 0
     while folder.path.with_name(str(number)) in taken:
         number += 1

@@ -16,7 +16,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.cli import exit_broken_pipe
+from src.cli import exit_broken_pipe, not_composed
 from src.comparison.compare_runs import compare
 from src.config.folder import CONF
 from src.errors import UserError
@@ -55,7 +55,10 @@ def _ending(mistake: int) -> Iterator[None]:
         yield
     except BrokenPipeError:
         exit_broken_pipe()
-    except (UserError, HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException) as error:
+        print(not_composed(error, "train"), file=sys.stderr)
+        sys.exit(mistake)
+    except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(mistake)
     except OSError as error:

@@ -16,8 +16,8 @@ from omegaconf import DictConfig
 from src.errors import UserError
 from src.files.told import TOLD
 from src.grouping.runs import has_effect
-from src.sweeps.checking import refuse_shared_mistakes
 from src.sweeps.folders import WARNINGS
+from src.sweeps.mistakes import refuse_mistakes
 from src.sweeps.progress import begin_counting
 from src.sweeps.search import check_direction
 
@@ -31,13 +31,13 @@ def begin_sweep(config: DictConfig) -> None:
 
     Raises:
         UserError: a search would look for the worst value of the monitored metric, a swept key has no values or makes
-            no difference, or no job could start.
+            no difference, or no job could start, with any value or with one of them.
     """
     check_direction(config)
     sweeper, loader = config.hydra.sweeper, GlobalHydra.instance().config_loader()
     given = _given(config, loader)
     jobs = int(sweeper.n_trials) if "n_trials" in sweeper else _count(given)
-    refuse_shared_mistakes(config, given, loader)
+    refuse_mistakes(config, given, loader)
     begin_counting(jobs)
     warnings = (Path(config.hydra.sweep.dir) / WARNINGS).resolve()
     warnings.unlink(missing_ok=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from omegaconf import DictConfig
 
 from src.backbones.source import Source
+from src.config.data import Data
 from src.config.schema import RunConfig
 from src.data import corpus as corpora
 from src.data.corpus import Corpus
@@ -34,12 +36,15 @@ class Inputs:
     corpus: Corpus
 
 
-def read_inputs(cfg: DictConfig, source: Source | None = None) -> Inputs:
+def read_inputs(
+    cfg: DictConfig, source: Source | None = None, load: Callable[[Data, bool], Corpus] = corpora.load
+) -> Inputs:
     """Reads and checks what a config names.
 
     Args:
         cfg: of a run.
         source: a backbone to take instead of the config's.
+        load: reads the data.
 
     Raises:
         UserError: the config, the strategy, the backbone or the data cannot be used.
@@ -48,6 +53,6 @@ def read_inputs(cfg: DictConfig, source: Source | None = None) -> Inputs:
     settings = with_precision(settings)
     source = source or find_backbone(settings.backbone)
     check_fit(settings, strategy, source)
-    corpus = corpora.load(settings.data, settings.is_mlm)
+    corpus = load(settings.data, settings.is_mlm)
     check_task(settings, corpus)
     return Inputs(cfg, settings, strategy, source, corpus)

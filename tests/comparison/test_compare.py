@@ -24,14 +24,14 @@ from omegaconf import OmegaConf
 from scipy import stats
 
 from src.comparison import plots
-from src.comparison.comparison import compare, cost_of
+from src.comparison.comparison import compare, cost_of, with_lost
 from src.comparison.differences import flips
 from src.comparison.pages import write_comparison
 from src.comparison.tables import FORMATS, write
 from src.errors import UserError
 from src.grouping.comparable import differing_settings
 from src.grouping.groups import best_of, group
-from src.grouping.runs import Run, read_runs
+from src.grouping.runs import Run, read_lost, read_runs
 from src.pages.html import save
 from src.runs.folder import RunFolder
 from src.statistics.intervals import Interval
@@ -204,6 +204,39 @@ def test_failed_runs_are_listed_and_missing_seeds_named(made: Make) -> None:
     text = FORMATS["md"](comparison)
     assert "1 (without 2)" in text
     assert "- all, seed 2: RuntimeError: out of luck" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "known"),
+    [
+        (("seed: 2", "seed: a"), ("all", "a")),
+        (("repeat: 0", "repeat: x"), ("all", "2")),
+        (("seed", "]"), ("unknown strategy", "unknown")),
+    ],
+    ids=["seed", "repeat", "damaged"],
+)
+def test_a_failed_run_costs_only_itself_whatever_its_config_holds(
+    made: Make, change: tuple[str, str], known: tuple[str, str]
+) -> None:
+    for seed in (1, 3):
+        made("freeze=all", seed=seed)
+    lost = made("freeze=all", accuracy=None, seed=2)
+    config = lost.path / "config.yaml"
+    config.write_text(config.read_text().replace(*change))
+    root = lost.path.parent
+    found = with_lost(compare(group(read_runs(root)), "accuracy", None, 0.01), read_lost(root))
+    assert [row.name for row in found.rows] == ["all"]
+    (problem,) = found.problems
+    assert (problem["group"], problem["seed"]) == known
+    assert (problem["run"], problem["problem"]) == (str(lost.path), "RuntimeError: out of luck")
+    assert "1 more run has no result and no valid config." in found.sentence
+
+
+def test_runs_that_have_all_failed_are_named_whatever_their_configs_hold(made: Make) -> None:
+    lost = made("freeze=all", accuracy=None)
+    (lost.path / "config.yaml").write_text("]")
+    with pytest.raises(UserError, match=r"None of these runs has finished:\n.*0: RuntimeError: out of luck"):
+        read_runs(lost.path.parent)
 
 
 def test_without_predictions_five_seeds_are_only_described_and_six_get_a_verdict(made: Make) -> None:

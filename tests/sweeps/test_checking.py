@@ -1,8 +1,8 @@
-"""Mistakes that all jobs of a multirun share: told once, before the first job."""
+"""Mistakes that all jobs of a multirun share, and values that none can have: told before the first job."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,11 +10,12 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from src.config.folder import CONF
 from src.errors import UserError
 from src.runs.folder import RunFolder
-from src.sweeps.checking import refuse_shared_mistakes
+from src.sweeps import mistakes
 from tests.conftest import composed, refusal
 
 SHARED = {
@@ -43,11 +44,77 @@ def check(root: Path, *given: str) -> None:
         loader = GlobalHydra.instance().config_loader()
         config = loader.load_configuration("train", [*own, *given], run_mode=RunMode.MULTIRUN)
         parsed = OverridesParser.create(loader).parse_overrides([one for one in given if "launcher" not in one])
-        refuse_shared_mistakes(config, parsed, loader)
+        mistakes.refuse_mistakes(config, parsed, loader)
 
 
-def test_a_multirun_begins_if_one_job_can(tmp_path: Path) -> None:
-    check(tmp_path, "freeze=bottom", "freeze.layers=8,2,9")
+VALUES = {
+    "type": (("optimizer.lr=1e-3,abc",), ["optimizer.lr has an invalid value: 'abc'", "No job with optimizer.lr=abc"]),
+    "range": (("freeze=bottom", "freeze.layers=2,99"), ["must lie in 0..6", "No job with freeze.layers=99"]),
+    "column": (("data.text=text,nope",), ["data.text must name a column of", "No job with data.text=nope could"]),
+    "race": (("sweep=race", "freeze=all,none", "seed=1,a"), ["seed has an invalid value: 'a'"]),
+    "fold": (("sweep=cross_validation", "freeze=all", "data.repeat=0", "data.fold=0,7"), ["with data.folds=5; got 7"]),
+    "elsewhere": (("seed=1,a", "hydra/launcher=ray"), ["seed has an invalid value: 'a'"]),
+    "option": (("freeze=none,botom",), ["freeze has no option 'botom'.\nDid you mean bottom?"]),
+}
+
+
+@pytest.mark.parametrize(("arguments", "messages"), VALUES.values(), ids=VALUES)
+def test_a_value_that_no_job_can_have_is_told_before_the_first(
+    arguments: Sequence[str], messages: Sequence[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    said = refusal("train", ["-m", *arguments, f"hydra.sweep.dir={tmp_path / 'sweep'}"], capsys)
+    assert all(said.count(message) == 1 for message in messages), said
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_the_choices_of_a_search_are_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("optuna")
+    search = ["sweep=search", "optimizer.lr=interval(0, 1)", "seed=choice(1,a)"]
+    said = refusal("train", [*search, f"hydra.sweep.dir={tmp_path / 'sweep'}"], capsys)
+    assert said.endswith("\nNo job with seed=a could start. Without it, others could.\n")
+
+
+def checked(monkeypatch: pytest.MonkeyPatch, given: Sequence[str], problem: Callable[..., str | None]) -> int:
+    """Checks jobs by a rule; returns how many.
+
+    Args:
+        monkeypatch: of the test.
+        given: the overrides.
+        problem: why a job could not start, from its values; None if it could.
+    """
+    jobs: list[Sequence[str]] = []
+
+    class ByRule:
+        def __init__(self, config: object, loader: object) -> None:
+            pass
+
+        def problem(self, job: Sequence[str]) -> str | None:
+            jobs.append(job)
+            return problem(**dict(one.split("=") for one in job))
+
+    monkeypatch.setattr(mistakes, "Checker", ByRule)
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": "/nowhere"}}})
+    mistakes.refuse_mistakes(config, OverridesParser.create().parse_overrides([*given]), None)
+    return len(jobs)
+
+
+def test_each_value_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = ("a=range(0,20)", "b=range(0,20)", "c=x,y", "d=1")
+    assert checked(monkeypatch, given, lambda **_: None) == 20 + 20 + 2 + 1 - 3
+    with pytest.raises(UserError, match=r"^no a.\nNo job with a=7 or a=9 could start\. Without them, others could\.$"):
+        checked(monkeypatch, given, lambda a, **_: "no a." if a in "79" else None)
+
+
+def test_a_value_that_goes_with_some_of_the_others_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = ("a=0,1,2,0", "b=0,1,2,0", "c=0,1")
+    checked(monkeypatch, given, lambda a, c, **_: None if a == "1" or c == "0" else "c must be 0")
+    checked(monkeypatch, given, lambda a, b, c: None if a == b == "1" or c == "0" else f"with {a} c must be 0")
+    with pytest.raises(UserError, match="No job with c=1 could start"):
+        checked(monkeypatch, given, lambda a, b, c: None if c == "0" else f"with {a} c must be 0")
+
+
+def test_a_multirun_begins_if_each_value_has_a_job(tmp_path: Path) -> None:
+    check(tmp_path, "data.folds=3,5", "data.fold=0,4")
     with pytest.raises(UserError, match=r"freeze\.layers must lie in 0\.\.6 for this backbone .*; got 8"):
         check(tmp_path, "freeze=bottom", "freeze.layers=8,9")
     with pytest.raises(UserError, match=r"optimizer\.lr has an invalid value: -2\.0"):
