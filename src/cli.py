@@ -131,7 +131,8 @@ def not_composed(error: Exception, config_name: str, folder: str = "run") -> str
 def _for_hydra(arguments: Sequence[str], quoting: Quoting) -> list[str]:
     """Returns the command line with the names of keys that Hydra knows, and values as the user means them."""
     pairs = [argument.partition("=") for argument in arguments]
-    known = ["".join((ALIASES.get(key, key), equals, value)) for key, equals, value in pairs]
+    names = {key: name for key, name in ALIASES.items() if name in quoting}  # of this command
+    known = ["".join((names.get(key, key), equals, value)) for key, equals, value in pairs]
     return literal(known, quoting, bool({"-m", "--multirun"} & {*arguments}))
 
 
