@@ -95,7 +95,8 @@ def _check(splits: Mapping[Any, Any]) -> None:
         UserError: there is no training split, a name is not that of a split, or a split is no table.
     """
     named = {name: part_named(str(name)) for name in splits}
-    unknown = [name for name, part in named.items() if part is None]
+    of_hub = hasattr(splits, "num_rows")  # a DatasetDict: others of its splits, such as `unsupervised`, are no mistake
+    unknown = [name for name, part in named.items() if part is None and not of_hub]
     if unknown or "train" not in {part.split for part in named.values() if part}:
         got = unknown or [*splits]
         hints = [nearest(str(name), SPLITS) for name in unknown]

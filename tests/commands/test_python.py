@@ -155,6 +155,12 @@ def test_splits_that_have_no_known_name_leave_nothing_behind(tmp_path: Path, mon
     assert not list(tmp_path.iterdir())
 
 
+def test_other_splits_of_a_dataset_of_the_hub_are_no_mistake(frame: pandas.DataFrame) -> None:
+    rows = datasets.Dataset.from_pandas(FRAME)
+    found = kept(datasets.DatasetDict({"train": rows, "unsupervised": rows}))
+    assert (found / "train.parquet").is_file()
+
+
 def test_advice_without_a_command(frame: pandas.DataFrame, backbone: str) -> None:
     advice = thaw.advise("data.max_length=32", backbone, data=frame)
     assert advice.metric == "accuracy"
