@@ -212,6 +212,19 @@ def test_a_plan_of_a_multirun_without_a_trial_has_no_times(
     assert re.fullmatch(r"In all: 4 runs, at most \S+ TFLOP if they run one after the other, .*", rows[4][0])
 
 
+def test_a_plan_of_a_multirun_says_each_warning_once(
+    tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "".join(f"a text with the number {n},{('good', 'Good', 'bad')[n % 3]}\n" for n in range(60))
+    (tmp_path / "texts.csv").write_text(f"text,label\n{rows}")
+    own = [f"data.path={tmp_path / 'texts.csv'}", f"backbone.name={tiny_bert}", f"cache={tmp_path}", "trainer=cpu"]
+    main(
+        "plan",
+        ["-m", "freeze=all,mix", "data=table", "model=bert_linear", "plan.trial=false", "data.max_length=32", *own],
+    )
+    assert capsys.readouterr().err.count("labels that differ only") == 1
+
+
 def test_a_search_has_no_plan(capsys: pytest.CaptureFixture[str]) -> None:
     said = refusal("plan", ["sweep=search", "freeze=all"], capsys)
     assert said.startswith("A search chooses values as it goes")
