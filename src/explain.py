@@ -92,7 +92,8 @@ def _explain(cfg: DictConfig, runs: Sequence[RunFolder], texts: Sequence[Text], 
     for read in split:
         for tokenized, asked in zip(read, questions, strict=True):
             report.check_size(len(tokenized.ids), asked)
-    titles = [runs[0].name] if len(runs) == 1 else [f"{x}: {run.name}" for x, run in zip("AB", runs, strict=True)]
+    names = [report.run_title(run.name, one.result) for run, one in zip(runs, predictors, strict=True)]
+    titles = names if len(runs) == 1 else [f"{side}: {name}" for side, name in zip("AB", names, strict=True)]
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
     try:
