@@ -3,11 +3,12 @@ src.plan`; trains nothing."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -187,10 +188,11 @@ def plan_sweep(chosen: Sequence[Combination], given: Sequence[str]) -> str:
     from src.callbacks.stage_tables import as_text
 
     rows = []
-    for number, one in enumerate(chosen, 1):
-        log.info("Measuring %s (%d of %d)", one.name, number, len(chosen))
-        cfg, trials = _suited([*given, *one.overrides])
-        rows.append((one.name, one.runs + trials, plan(cfg, trial=True).total))
+    with _each_warning_once():
+        for number, one in enumerate(chosen, 1):
+            log.info("Measuring %s (%d of %d)", one.name, number, len(chosen))
+            cfg, trials = _suited([*given, *one.overrides])
+            rows.append((one.name, one.runs + trials, plan(cfg, trial=True).total))
     shares = [cost.training.times(runs) for _, runs, cost in rows]
     every = sum(shares, encoded(cost for *_, cost in rows))
     runs = sum(count for _, count, _ in rows)
@@ -199,6 +201,32 @@ def plan_sweep(chosen: Sequence[Combination], given: Sequence[str]) -> str:
         f"{as_text(sweep_costs(rows))}\n\nIn all: {counted(runs, 'run')}, {in_words(every)} if they run one after the "
         f"other, without the seconds that each needs to start. {end}"
     ).rstrip()
+
+
+class _Once(logging.Filter):
+    """Lets each message through once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        before = len(self.said)
+        self.said.add(record.getMessage())
+        return len(self.said) > before
+
+
+@contextlib.contextmanager
+def _each_warning_once() -> Iterator[None]:
+    """Leaves out what has been said before: combinations that share their data share its warnings."""
+    handlers = {handler: _Once() for handler in logging.root.handlers or [logging.lastResort] if handler}
+    for handler, once in handlers.items():
+        handler.addFilter(once)
+    try:
+        yield
+    finally:
+        for handler, once in handlers.items():
+            handler.removeFilter(once)
 
 
 def _suited(overrides: list[str]) -> tuple[DictConfig, int]:

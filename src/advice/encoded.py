@@ -69,7 +69,7 @@ def _vectors(
     positions = inputs.corpus.splits["train"].positions
     try:
         recipe, store = find_store(module, datamodule, inputs.settings)
-        rows, _ = read_or_build(store, recipe, tokens.inputs, _trainer(inputs.settings.trainer))
+        rows = read_or_build(store, recipe, tokens.inputs, _trainer(inputs.settings.trainer))
     except UnusableError as reason:
         raise UserError(
             f"Advice needs an activation store, and there can be none: {reason}.\n"

@@ -69,13 +69,13 @@ class Recipe:
         return pool_states(states, mask, self.pooling) if self.pooling else states
 
 
-def read_or_build(store: Store, recipe: Recipe, tokens: Tokens, trainer: Trainer) -> tuple[Ragged, bool]:
+def read_or_build(store: Store, recipe: Recipe, tokens: Tokens, trainer: Trainer) -> Ragged:
     """Opens a store in every process of the run; if there is none, the processes build it together first.
 
     The first process holds the lock meanwhile, so that other runs wait that need the same store.
 
     Returns:
-        The stored states of each text, and whether the store was built by this call.
+        The stored states of each text.
     """
     order = np.argsort(-tokens.lengths, kind="stable")
     problem = ""
@@ -108,7 +108,7 @@ def read_or_build(store: Store, recipe: Recipe, tokens: Tokens, trainer: Trainer
     lengths = np.ones_like(tokens.lengths) if recipe.pooling else tokens.lengths
     starts = np.empty_like(lengths)
     starts[order] = np.cumsum(lengths[order]) - lengths[order]
-    return Ragged(Mapped(store.values, store.shape, store.columns), lengths, starts), finished is not None
+    return Ragged(Mapped(store.values, store.shape, store.columns), lengths, starts)
 
 
 def _is_usable(store: Store) -> bool:

@@ -64,7 +64,7 @@ def use_store(trainer: Trainer, module: FreezableModule, cfg: schema.RunConfig) 
             raise UnusableError("activations=off")
         recipe, store = find_store(module, datamodule, cfg)
         inputs = datamodule.all_tokens.inputs
-        rows, new = read_or_build(store, recipe, inputs, trainer)
+        rows = read_or_build(store, recipe, inputs, trainer)
     except UnusableError as reason:
         if cfg.activations.mode == "require":
             raise _required(reason) from None
@@ -84,13 +84,15 @@ def use_store(trainer: Trainer, module: FreezableModule, cfg: schema.RunConfig) 
         f"{size / 1e6:,.0f}",
     )
     flops = 0.0
-    if new and not cfg.trainer.compile:  # FLOPs of compiled code cannot be counted
+    if not cfg.trainer.compile:  # FLOPs of compiled code cannot be counted
+        # Whether or not the store was there before: what a run takes does not depend on which one came first.
         flops = int(inputs.lengths.sum()) * _flops_per_token(recipe, inputs, trainer)
     if recipe.pooling and cfg.trainer.threads is None and torch.get_num_threads() > 1:
         # With other work on the machine, threads of steps this small mostly wait for each other.
         torch.set_num_threads(1)
         log.info("Steps on stored vectors are small: computing them with 1 thread")
-    return {"used": True, "what": recipe.what, "depth": module.depth, "bytes": size, "operations": flops}
+    about = {"what": recipe.what, "depth": module.depth, "bytes": size, "store": store.folder.name}
+    return {"used": True, **about, "operations": flops}
 
 
 def _flops_per_token(recipe: Recipe, tokens: Tokens, trainer: Trainer) -> float:

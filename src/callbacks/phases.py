@@ -159,11 +159,11 @@ class Phases(Callback):
 
     def _open_store(self, trainer: Trainer, module: FreezableModule) -> None:
         begin = time.perf_counter()
-        spent = self.current.get("activations", {}).get("operations", 0.0)  # before a resumed run was interrupted
         torch.set_num_threads(self.threads)
         self.current["activations"] = found = use_store(trainer, module, self.cfg)
-        if found["used"]:
-            found["operations"] += spent
+        earlier = {phase["activations"].get("store") for phase in self.done if phase["activations"]["used"]}
+        if found["used"] and found["store"] in earlier:  # a run needs each store once
+            found["operations"] = 0.0
         self.encoding_seconds += time.perf_counter() - begin
         if self.cfg.trainer.compile:
             module.recompile()

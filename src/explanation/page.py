@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,16 @@ LARGEST = 24_000_000  # attention weights in a page, about 2 bytes each
 
 
 LEVELS = 65535  # quantization levels of attention weights in a page; attention.npz has full precision
+
+
+def run_title(folder: str, result: Mapping[str, Any]) -> str:
+    """Returns what a page calls a run: its folder; of one of a multirun, whose folder is a number, first what it is.
+
+    Args:
+        folder: its name.
+        result: of the run.
+    """
+    return f"{result['strategy']}, seed {result['seed']} ({folder})" if folder.isdecimal() else folder
 
 
 @dataclass(frozen=True)

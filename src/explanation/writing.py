@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from src.data.texts import Text
 from src.explanation.explanation import explain
 from src.explanation.options import Options
-from src.explanation.page import Side, check_size, write_index, write_page
+from src.explanation.page import Side, check_size, run_title, write_index, write_page
 from src.explanation.question import Question
 from src.explanation.tokens import Tokens, split
 from src.explanation.windows import decisive
@@ -100,7 +100,8 @@ def write_explanations(runs: Sequence[RunFolder], texts: Sequence[Text], options
     Raises:
         UserError: a run cannot be used, a text is too long for a page, or the folder cannot be written.
     """
-    titles = [runs[0].name] if len(runs) == 1 else [f"{x}: {run.name}" for x, run in zip("AB", runs, strict=True)]
+    names = [run_title(run.name, run.read_result()) for run in runs]
+    titles = names if len(runs) == 1 else [f"{side}: {name}" for side, name in zip("AB", names, strict=True)]
     explainers = [Explainer.load(title, run, options) for title, run in zip(titles, runs, strict=True)]
     read = [[one.tokens(text) for one in explainers] for text in texts]
     several = options.input is not None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
+import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 HELD: list[TextIO] = []  # locks of this process
 
@@ -33,6 +35,22 @@ def acquire(path: Path) -> TextIO | None:
 def release(file: TextIO) -> None:
     HELD.remove(file)
     file.close()
+
+
+def about() -> dict[str, Any]:
+    """Returns what is written down of this process where it holds a lock."""
+    return {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "pid": os.getpid(), "host": platform.node()}
+
+
+def holder(known: Mapping[str, Any]) -> str:
+    """Returns who holds a lock, in words.
+
+    Args:
+        known: what the last holder has written down of itself; it may be of one that has ended.
+    """
+    if "pid" in known and may_be_alive(known["pid"], known.get("host")):
+        return f"process {known['pid']} on {known.get('host')}, since {known.get('time')}"
+    return "another process"
 
 
 def may_be_alive(pid: object, host: object) -> bool:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
-import platform
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -140,10 +137,9 @@ class RunFolder:
         )
 
     def _in_training(self) -> UserError:
-        status, holder = self._status(), "another process"
+        status = self._status()
         # In its first seconds, a process that resumes a run has not replaced the status of the one before it yet.
-        if status.get("state") == "running" and locks.may_be_alive(status.get("pid"), status.get("host")):
-            holder = f"process {status.get('pid')} on {status.get('host')}, since {status.get('time')}"
+        holder = locks.holder(status if status.get("state") == "running" else {})
         return UserError(
             f"Only one process at a time may train a run; {self.path} is being trained by {holder}.\n"
             "Wait for it, stop it, or start another run."
@@ -201,8 +197,7 @@ class RunFolder:
 
     def write_status(self, state: str, **details: Any) -> None:
         """Writes status.json with the state of the run: `running`, `finished`, `failed` or `interrupted`."""
-        about = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "pid": os.getpid(), "host": platform.node()}
-        self.write_json("status.json", {"state": state, **about, **details})
+        self.write_json("status.json", {"state": state, **locks.about(), **details})
 
     def _status(self) -> dict[str, Any]:
         """Returns the content of status.json; empty where it is missing or cannot be read."""

@@ -29,7 +29,10 @@ STARTS = {"-m", "--multirun"}  # they start a sweep, and say nothing of its runs
 COMMAND = "command.json"  # in a sweep's folder: the arguments that it was started with
 
 
-LOCK = ".lock"  # in the same folder, while the sweep runs
+LOCK = ".lock"  # in the same folder: held while the sweep runs, by the process that it names
+
+
+NEW: list[Path] = []  # folders of this process's sweep, which are removed if no job has used them
 
 
 WARNINGS = ".warnings"  # in the same folder: warnings and progress that jobs have told and others do not repeat
@@ -50,22 +53,57 @@ def with_folder(arguments: list[str]) -> Iterator[None]:
     Args:
         arguments: of the command, including its name (sys.argv); for a sweep, `hydra.sweep.dir=…` is inserted.
     """
-    if not is_sweep(arguments[1:]):
-        yield
-        return
-    try:
-        folder, lock = choose_folder(arguments[1:])
-    except OSError as error:
-        fail(f"The folder of a sweep must be writable: {error}.\nChoose another: hydra.sweep.dir=FOLDER.")
-    # Next to other overrides, since Hydra requires them to be adjacent; argument 0 is the command's name.
-    position = next((i for i, a in enumerate(arguments) if i and "=" in a and not a.startswith("-")), len(arguments))
-    arguments.insert(position, f"hydra.sweep.dir={folder}")
+    if is_sweep(arguments[1:]):
+        try:
+            folder, _ = choose_folder(arguments[1:])
+        except OSError as error:
+            fail(f"The folder of a sweep must be writable: {error}.\nChoose another: hydra.sweep.dir=FOLDER.")
+        # Next to other overrides, since Hydra requires them to be adjacent; argument 0 is the command's name.
+        place = next((i for i, a in enumerate(arguments) if i and "=" in a and not a.startswith("-")), len(arguments))
+        arguments.insert(place, f"hydra.sweep.dir={folder}")
     try:
         yield
     finally:
-        if {file.name for file in folder.iterdir()} <= {LOCK, COMMAND, WARNINGS, "multirun.yaml"}:
-            shutil.rmtree(folder)
-        locks.release(lock)
+        for folder in NEW:
+            if folder.is_dir() and {file.name for file in folder.iterdir()} <= {
+                LOCK,
+                COMMAND,
+                WARNINGS,
+                "multirun.yaml",
+            }:
+                shutil.rmtree(folder)
+        NEW.clear()
+        for lock in [lock for lock in locks.HELD if Path(lock.name).name == LOCK]:
+            locks.release(lock)
+
+
+def hold(folder: Path) -> None:
+    """Keeps other multiruns out of a folder, which is made if there is none, until `with_folder` or this process ends.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    if any(Path(lock.name).resolve() == (folder / LOCK).resolve() for lock in locks.HELD):
+        return
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        NEW.append(folder.resolve())
+    if _lock(folder) is None:
+        holder = locks.holder(_content(folder / LOCK) or {})
+        raise UserError(
+            f"Only one process at a time may run a multirun in a folder; {folder} is held by {holder}.\n"
+            "Wait for it, stop it, or give another folder: hydra.sweep.dir=FOLDER."
+        )
+
+
+def _lock(folder: Path) -> TextIO | None:
+    """Returns the lock of a sweep's folder, with this process written into it; None if another process holds it."""
+    lock = locks.acquire(folder / LOCK)
+    if lock:
+        lock.truncate(0)
+        lock.write(json.dumps(locks.about()))
+        lock.flush()
+    return lock
 
 
 def choose_folder(arguments: Sequence[str], root: Path = SWEEPS) -> tuple[Path, TextIO]:
@@ -79,7 +117,8 @@ def choose_folder(arguments: Sequence[str], root: Path = SWEEPS) -> tuple[Path, 
     command = sorted(a for a in arguments if a not in STARTS and not a.startswith("sweep.rerun="))
     if "sweep.rerun=all" not in arguments:
         for file in sorted(root.glob(f"*/{COMMAND}"), reverse=True):
-            if _command(file) == command and (lock := locks.acquire(file.parent / LOCK)):
+            if _content(file) == command and (lock := _lock(file.parent)):
+                NEW.append(file.parent.resolve())
                 print(f"Continuing {file.parent} (sweep.rerun=all starts a new sweep)")
                 return file.parent, lock
     root.mkdir(parents=True, exist_ok=True)
@@ -91,13 +130,14 @@ def choose_folder(arguments: Sequence[str], root: Path = SWEEPS) -> tuple[Path, 
         except FileExistsError:
             number += 1
             continue
-        lock = locks.acquire(folder / LOCK)
+        NEW.append(folder.resolve())
+        lock = _lock(folder)
         assert lock is not None, "the folder is new"
         write_atomic(folder / COMMAND, json.dumps(command, indent=1))
         return folder, lock
 
 
-def _command(file: Path) -> object:
+def _content(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -21,7 +21,7 @@ from src.comparison.compare_runs import compare
 from src.config.folder import CONF
 from src.errors import UserError
 from src.runs.find import runs_in
-from src.sweeps.folders import check_folders
+from src.sweeps.folders import check_folders, hold
 from src.sweeps.jobs import INTERRUPTED
 from src.sweeps.progress import interruption
 from src.sweeps.search import write_best
@@ -36,7 +36,11 @@ class Multirun(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         with _ending(mistake=2):
             check_folders(config)
+            root = Path(config.hydra.sweep.dir)
+            if root.is_dir():  # a new folder is made once nothing speaks against the multirun
+                hold(root)
             begin_sweep(config)
+            hold(root)
             Multirun.begun = config
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:

@@ -28,7 +28,7 @@ from src.explanation.attention import Attention
 from src.explanation.explanation import Explanation
 from src.explanation.gradients import METHODS as OF_IMPORTANCE
 from src.explanation.options import Method
-from src.explanation.page import Side, check_size, write_page
+from src.explanation.page import Side, check_size, run_title, write_page
 from src.explanation.question import Question
 from src.explanation.tokens import split
 from src.explanation.writing import stage_states
@@ -96,6 +96,12 @@ def test_a_page_says_what_the_run_predicts_and_shows_the_models_attention(run_ti
     np.testing.assert_allclose(heads[:, 2], expected.mean(1), atol=expected.max() / 100_000)
     np.testing.assert_allclose(heads[:, 3], expected.max(1), atol=expected.max() / 100_000)
     assert shown["extra"][0] == "rollout"
+
+
+def test_a_run_of_a_multirun_is_called_by_what_it_is() -> None:
+    result = {"strategy": "bottom:2", "seed": 2}
+    assert run_title("3", result) == "bottom:2, seed 2 (3)"
+    assert run_title("mine_3", result) == "mine_3"
 
 
 def test_a_pair_has_its_words_by_side(run_tiny: RunTiny, tmp_path: Path) -> None:

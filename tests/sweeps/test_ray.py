@@ -76,21 +76,19 @@ def test_a_sweep_goes_to_all_nodes_and_a_job_that_fails_costs_only_itself(
     cluster: str, multirun: Command, tmp_path: Path
 ) -> None:
     ray = ("hydra/launcher=ray", f"hydra.launcher.ray.init.address={cluster}")
-    command = ("model=bert_linear", "model.dropout=0,7,0.1,0.2", "freeze=bottom", "freeze.layers=1", *ray)
+    command = ("model=bert_linear", "optimizer.eps=1e-8,-1,1e-7,1e-6", "freeze=bottom", "freeze.layers=1", *ray)
     shown = multirun(*command, "hydra.launcher.ray.init.log_to_driver=true")
     assert shown.returncode == 1, shown.stderr
     assert "Sweep: 3 of 4 jobs done, 1 failed, 0 running\n" in shown.stdout
     found = json.loads((tmp_path / "sweep" / "comparison.json").read_text())
     assert len(found["rows"]) == 3
     (problem,) = found["problems"]
-    assert "model.dropout" in problem["problem"]
+    assert "optimizer cannot be built" in problem["problem"]
     # Ray puts the node before what its jobs print, but for the driver's own.
     places = re.findall(r"^\S*\(_run_job pid=\d+(, ip=\S+)?\)\S* Test accuracy", shown.stdout, re.MULTILINE)
     assert set(places) == {"", f", ip={SECOND}"}
     # Both nodes have one store: the last job reads what another has encoded.
     assert len(list(tmp_path.glob("activations/*/values.bin"))) == 1
-    results = [RunFolder(tmp_path / "sweep" / name).read_result() for name in "023"]
-    assert 0 in [result["phases"][0]["activations"]["operations"] for result in results]
 
 
 @pytest.mark.slow

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +25,7 @@ from src.runs.folder import RunFolder
 from src.sweeps import folders, progress, starting
 from src.sweeps import jobs as sweeps_jobs
 from src.sweeps.multirun import Multirun, compared
-from tests.conftest import Command, composed
+from tests.conftest import Command, composed, refusal
 
 JOBS = {
     1: "import json, pathlib; write(accuracy=0.5)",
@@ -225,6 +227,41 @@ def test_two_sweeps_at_once_never_share_a_folder(tmp_path: Path) -> None:
     assert len({folder for folder, _ in chosen}) == 5
     for _, lock in chosen:
         locks.release(lock)
+
+
+HOLDING = """
+import sys, pathlib
+from src.sweeps.folders import hold
+hold(pathlib.Path(sys.argv[1]))
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_folder_belongs_to_one_multirun_until_it_ends_or_is_killed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "sweep"
+    command = [sys.executable, "-c", HOLDING, str(root)]
+    with subprocess.Popen(command, cwd=CONF.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        said = refusal("train", ["-m", "seed=1,2", f"hydra.sweep.dir={root}"], capsys)
+        assert f"{root} is held by process {other.pid} on " in said
+        other.kill()
+    folders.hold(root)
+    folders.hold(root)  # which this process holds already
+    with folders.with_folder(["src/train.py", "seed=1"]):
+        pass
+    assert not locks.HELD
+
+
+def test_a_multirun_without_runs_leaves_no_folder_that_was_not_there(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    with folders.with_folder(["src/train.py", "seed=1"]):
+        folders.hold(tmp_path / "new")
+        folders.hold(tmp_path / "old")
+    assert [folder.name for folder in tmp_path.iterdir()] == ["old"]
 
 
 @pytest.mark.slow
