@@ -219,7 +219,8 @@ class _Once(logging.Filter):
 @contextlib.contextmanager
 def _each_warning_once() -> Iterator[None]:
     """Leaves out what has been said before: combinations that share their data share its warnings."""
-    handlers = {handler: _Once() for handler in logging.root.handlers or [logging.lastResort] if handler}
+    last = [logging.lastResort] if logging.lastResort else []
+    handlers = {handler: _Once() for handler in logging.root.handlers or last}
     for handler, once in handlers.items():
         handler.addFilter(once)
     try:
