@@ -172,10 +172,11 @@ def test_the_limit_counts_the_products_of_a_forward_pass(tiny_bert: Path) -> Non
 
 def test_the_table_says_what_was_measured_and_draws_it(tmp_path: Path) -> None:
     trainer = {"1": {"seconds": 100.0, "accuracy": None}}
-    sides = {"trainer": trainer, "float32, warm store": {s: {"seconds": 20.0, "accuracy": 0.75} for s in ("1", "2")}}
+    ours = {"seconds": 20.0, "accuracy": 0.75, "limit": 9.0}
+    sides = {"trainer": trainer, "float32, empty store": {"1": ours, "2": ours}}
     lines = benchmark.table({"all-linear": sides}).splitlines()
-    assert lines[2] == "| all-linear | trainer | 100 |  | not trained to the end | 1 |"
-    assert lines[3] == "| all-linear | float32, warm store | 20 | 5.0x | 0.750 | 2 |"
+    assert lines[2] == "| all-linear | trainer | 100 |  |  | not trained to the end | 1 |"
+    assert lines[3] == "| all-linear | float32, empty store | 20 | 5.0x | 45% | 0.750 | 2 |"
     benchmark.draw({"all-linear": sides}, tmp_path / "train.png")
     assert (tmp_path / "train.png").stat().st_size > 5_000
 
