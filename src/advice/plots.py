@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -16,9 +13,6 @@ LEAST_SECONDS = 0.01  # on the axis, of heads on stored vectors
 
 
 HIGHEST = 1.02  # on the axis: no score is above 1
-
-
-OPAQUE: Mapping[str, Any] = {"bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.5}}  # of names on lines
 
 
 def by_layer(advice: Advice) -> Figure:
@@ -51,20 +45,21 @@ def by_cost(advice: Advice) -> Figure:
     figure = Figure(figsize=(8, 3.4), layout="constrained")
     axes = figure.subplots()
     layers = {advice.strategy(layer): layer for layer in advice.layers}
+    fastest = min((cost.epoch, name) for name, cost in advice.costs.items() if name in layers)[1]
     for number, (name, cost) in enumerate(advice.costs.items()):
         time = max(cost.epoch, LEAST_SECONDS)
         if name in layers:
             score = layers[name].scores[advice.metric]
             below, above = score.value - score.low, score.high - score.value
             axes.errorbar(time, score.value, [[below], [above]], fmt="o", color=BLUE)
-            # Heads on stored vectors take about as long: their names are above and below the points in turn.
-            place = (4, 6 if number % 2 else -12)
-            axes.annotate(name, (time, score.value), place, textcoords="offset points", **OPAQUE)
+            # The two heads on stored vectors take about as long: their names are on the outer sides.
+            axes.text(time, score.value, f" {name} ", ha="right" if name == fastest else "left", va="center")
         else:
             axes.axvline(time, color=ORANGE, linestyle="--", linewidth=1)
             # Beside each other, names of strategies that take about as long would hide each other.
             height = 0.95 - 0.09 * (number % 4)
-            axes.annotate(f" {name}: ?", (time, height), xycoords=("data", "axes fraction"), color=ORANGE, **OPAQUE)
+            white = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # over the lines beside it
+            axes.annotate(f" {name}: ?", (time, height), xycoords=("data", "axes fraction"), color=ORANGE, bbox=white)
     axes.margins(x=0.2, y=0.3)
     axes.set_ylim(top=min(axes.get_ylim()[1], HIGHEST))
     axes.set(xscale="log", xlabel="seconds of an epoch", ylabel=f"leave-one-out {advice.metric}")

@@ -74,7 +74,7 @@ def _oddities(advice: Advice) -> list[str]:
         named += "" if advice.whole else " of those that were looked at"
         found.append(f"Also in the training texts, or nearly: {named}. Scores on them say little about new texts.")
     if cut := [
-        f"{part.texts:,} of {part.total:,} texts of {name} (median {part.median:,} tokens)"
+        f"{part.texts:,} of {part.total:,} texts of {name} (median {counted(part.median, 'token')})"
         for name, part in advice.truncated.items()
         if part.texts
     ]:

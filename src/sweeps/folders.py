@@ -32,10 +32,13 @@ COMMAND = "command.json"  # in a sweep's folder: the arguments that it was start
 LOCK = ".lock"  # in the same folder: held while the sweep runs, by the process that it names
 
 
-NEW: list[Path] = []  # folders of this process's sweep, which are removed if no job has used them
+CHOSEN: list[Path] = []  # folders that this process has made or goes on with: removed if they have nothing but OWN
 
 
 WARNINGS = ".warnings"  # in the same folder: warnings and progress that jobs have told and others do not repeat
+
+
+OWN = {LOCK, COMMAND, WARNINGS, "multirun.yaml"}  # what a sweep's folder has before its first job
 
 
 def is_sweep(arguments: Sequence[str]) -> bool:
@@ -64,15 +67,10 @@ def with_folder(arguments: list[str]) -> Iterator[None]:
     try:
         yield
     finally:
-        for folder in NEW:
-            if folder.is_dir() and {file.name for file in folder.iterdir()} <= {
-                LOCK,
-                COMMAND,
-                WARNINGS,
-                "multirun.yaml",
-            }:
+        for folder in CHOSEN:
+            if folder.is_dir() and {file.name for file in folder.iterdir()} <= OWN:
                 shutil.rmtree(folder)
-        NEW.clear()
+        CHOSEN.clear()
         for lock in [lock for lock in locks.HELD if Path(lock.name).name == LOCK]:
             locks.release(lock)
 
@@ -87,7 +85,7 @@ def hold(folder: Path) -> None:
         return
     if not folder.exists():
         folder.mkdir(parents=True)
-        NEW.append(folder.resolve())
+        CHOSEN.append(folder.resolve())
     if _lock(folder) is None:
         holder = locks.holder(_content(folder / LOCK) or {})
         raise UserError(
@@ -118,7 +116,7 @@ def choose_folder(arguments: Sequence[str], root: Path = SWEEPS) -> tuple[Path, 
     if "sweep.rerun=all" not in arguments:
         for file in sorted(root.glob(f"*/{COMMAND}"), reverse=True):
             if _content(file) == command and (lock := _lock(file.parent)):
-                NEW.append(file.parent.resolve())
+                CHOSEN.append(file.parent.resolve())
                 print(f"Continuing {file.parent} (sweep.rerun=all starts a new sweep)")
                 return file.parent, lock
     root.mkdir(parents=True, exist_ok=True)
@@ -130,7 +128,7 @@ def choose_folder(arguments: Sequence[str], root: Path = SWEEPS) -> tuple[Path, 
         except FileExistsError:
             number += 1
             continue
-        NEW.append(folder.resolve())
+        CHOSEN.append(folder.resolve())
         lock = _lock(folder)
         assert lock is not None, "the folder is new"
         write_atomic(folder / COMMAND, json.dumps(command, indent=1))
