@@ -145,8 +145,8 @@ def _as_number(name: str) -> str:
 def _unknown(v: Value, space: LabelSpace, place: str, cfg: Data) -> UserError:
     if cfg.label_names:
         return UserError(
-            f"data.label_names names the labels 0 to {len(space.names) - 1}; {place} has {v}.\n"
-            "Give a name for each label, in the order of their numbers, or leave data.label_names out."
+            f"data.label_names must list all labels, or a name for each of the labels 0 to {len(space.names) - 1}; "
+            f"{place} has {v}.\nName it too, number the labels from 0, or leave data.label_names out."
         )
     alike = [name for name in space.names if folded(name) == folded(v.name)]
     hint = nearest(v.name, space.names)

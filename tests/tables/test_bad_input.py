@@ -214,7 +214,7 @@ DATA: dict[str, tuple[Any, ...]] = {
     "names for numbers from one on": (
         "a.csv",
         csv((text, str(1 + i % 3)) for i, (text, _) in enumerate(ROWS)),
-        r"names the labels 0 to 2; \S+a\.csv line 4 has '3'",
+        r"each of the labels 0 to 2; \S+a\.csv line 4 has '3'",
         "data.label_names=[a,b,c]",
     ),
     "more names than numbers": (
