@@ -7,6 +7,7 @@ one that raises, is killed or runs out of memory does not affect the others.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -128,16 +129,15 @@ def _record_failure(cfg: DictConfig, folder: RunFolder, reason: str, errors: str
 
 
 def _job_folder(cfg: DictConfig, folder: RunFolder, root: Path) -> RunFolder:
-    """Returns the folder in the sweep with this job's config, or the first free number from the launcher's on."""
+    """Returns the folder in the sweep with this job's config; otherwise the launcher's, with a number behind it where
+    another job has that."""
     wanted, taken = config_hash(cfg), {run.path: run for run in runs_in(root)}
     for run in taken.values():
         with contextlib.suppress(UserError):  # a run that has failed may have values of the wrong type
             if config_hash(run.saved_config("reading")) == wanted:
                 return run
-    number = int(folder.name) if folder.name.isdecimal() else 0
-    while folder.path.with_name(str(number)) in taken:
-        number += 1
-    return RunFolder(folder.path.with_name(str(number))) if folder.path in taken else folder
+    names = itertools.chain([folder.name], (f"{folder.name}_{number}" for number in itertools.count(2)))
+    return RunFolder(next(path for path in map(folder.path.with_name, names) if path not in taken))
 
 
 def _reason(code: int, folder: RunFolder, errors: str) -> str:

@@ -67,7 +67,7 @@ def test_a_forked_job_gives_the_same_as_a_run_bit_for_bit(multirun: Command, tmp
     sweep = multirun("seed=1,2", *options)
     assert sweep.returncode == 0, sweep.stderr
     assert "none can be forked" not in sweep.stderr
-    job, alone = RunFolder(tmp_path / "sweep" / "1"), RunFolder(tmp_path / "alone")
+    job, alone = RunFolder(tmp_path / "sweep" / "none_seed_2_1"), RunFolder(tmp_path / "alone")
     small = [f"backbone.name={tiny_bert}", *SMALL, "trainer.max_epochs=1"]
     command = [sys.executable, "-m", "src.train", *small, *options, "seed=2", f"cache={tmp_path}", f"run={alone.path}"]
     subprocess.run(command, cwd=CONF.parent, check=True, stdout=subprocess.DEVNULL)
@@ -84,7 +84,7 @@ def test_a_sweep_that_is_told_to_stop_waits_until_its_job_has_saved(
     endless = ["seed=1,2", "model=bert_linear", "trainer.max_epochs=100000", "callbacks=no_early_stopping"]
     folders = [f"backbone.name={tiny_bert}", f"cache={tmp_path}", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
     command = [sys.executable, "-m", "src.train", "-m", *SMALL, *endless, *folders]
-    job = RunFolder(tmp_path / "sweep" / "0")
+    job = RunFolder(tmp_path / "sweep" / "all_seed_1_0")
     # In the background of a shell SIGINT is ignored, also by processes that are started there, unless it has a handler.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(

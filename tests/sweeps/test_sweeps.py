@@ -21,6 +21,7 @@ from omegaconf import OmegaConf
 from src.config.folder import CONF
 from src.errors import UserError
 from src.files import locks
+from src.runs.find import runs_in
 from src.runs.folder import RunFolder
 from src.sweeps import folders, progress, starting
 from src.sweeps import jobs as sweeps_jobs
@@ -108,7 +109,7 @@ def test_the_same_sweep_again_runs_what_has_not_finished(
     assert started == [2, 3]
     assert sorted(folder.name for folder in root.iterdir()) == ["0", "1", "2"]
     sweep(monkeypatch, root, [4])
-    assert sorted(folder.name for folder in root.iterdir()) == ["0", "1", "2", "3"]
+    assert sorted(folder.name for folder in root.iterdir()) == ["0", "0_2", "1", "2"]
 
 
 def test_only_the_jobs_of_this_command_are_counted(
@@ -273,13 +274,13 @@ def test_a_whole_sweep_ends_with_its_failures_and_goes_on(multirun: Command, tmp
     shown = first.stdout[first.stdout.index("Runs in") :]
     assert re.search(r"^bottom:1 +1e-08 +1 ", shown, re.MULTILINE)
     assert "seed 42: optimizer cannot be built" in shown
-    when = (tmp_path / "sweep" / "0" / "result.json").stat().st_mtime_ns
+    when = (tmp_path / "sweep" / "bottom_seed_42_0" / "result.json").stat().st_mtime_ns
     again = multirun(*command)
     assert again.returncode == 1
-    assert "sweep/0 has already finished" in again.stdout
-    assert (tmp_path / "sweep" / "0" / "result.json").stat().st_mtime_ns == when
+    assert "sweep/bottom_seed_42_0 has already finished" in again.stdout
+    assert (tmp_path / "sweep" / "bottom_seed_42_0" / "result.json").stat().st_mtime_ns == when
     (problem,) = json.loads((tmp_path / "sweep" / "comparison.json").read_text())["problems"]
-    assert problem["run"].endswith("sweep/1")
+    assert problem["run"].endswith("sweep/bottom_seed_42_1")
 
 
 @pytest.mark.slow
@@ -346,7 +347,7 @@ def test_a_search_leaves_its_best_values_as_an_experiment(multirun: Command, tmp
     ended = multirun(*command)
     assert ended.returncode == 0, ended.stderr
     root = tmp_path / "sweep"
-    jobs = [(run.saved_config(), run.read_result()) for run in (RunFolder(root / name) for name in ("0", "1"))]
+    jobs = [(run.saved_config(), run.read_result()) for run in runs_in(root)]
     cfg, _ = max(jobs, key=lambda job: job[1]["metrics"]["validation"]["accuracy"])
     assert f"--config-dir {root} experiment=best" in ended.stdout
     best = OmegaConf.load(root / "experiment" / "best.yaml")
