@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock audit train test test-slow test-faults fuzz check docs format dashboard clean
+.PHONY: help install lock audit train test test-cases test-slow test-faults fuzz check docs format dashboard clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s  %s\n", $$1, $$2}'
@@ -41,8 +41,11 @@ audit: $(TOOLS)  ## known vulnerabilities of what requirements*.lock pin; needs 
 train: $(READY)  ## train the default: MiniLM frozen, a BiLSTM on top, the embedded reviews
 	$(BIN)/python -m src.train
 
-test: $(READY)  ## the tests: below ten minutes on two cores
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m 'not slow'
+test: $(READY)  ## the usual case of every test: below ten minutes on two cores
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m 'not slow' --cases usual
+
+test-cases: $(READY)  ## the other cases: quarter of an hour more
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m 'not slow' --cases other
 
 test-slow: $(READY)  ## the slow tests, about half an hour: the real backbone, sweeps, clusters, killed runs, browsers
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m slow

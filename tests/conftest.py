@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import csv
+import functools
 import logging
 import os
 import runpy
@@ -18,13 +20,17 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import numpy as np
 import pytest
 import torch
 import transformers
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from matplotlib.image import imsave
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback
 
@@ -35,6 +41,8 @@ from src.config.backbone import Scratch
 from src.config.folder import CONF
 from src.models import inference
 from src.models.checks import read_config
+from src.pages import html
+from src.report import run as run_report
 from src.runs.folder import RunFolder
 from src.training import parts
 
@@ -78,11 +86,26 @@ TYPED = ("bert", "roberta", "xlm-roberta", "electra", "albert")  # those that te
 PAIRS = "[text,aspects]"  # columns of the reviews, as pairs
 BF16 = pytest.mark.skipif(inference.emulates_bf16("cpu"), reason="this processor has no bfloat16")
 SIZES = {"model=bert_linear": ["model.dropout=0.1"], "model=bert_mlm": []}  # of heads in short runs
+# Rooms whose tests look at figures.
+DRAWING = ("advice", "comparison", "docs", "explanation", "files", "race", "report")
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=0, help="how many runs tests/faults kills at random")
+    told = "usual: of each test the first case, without those marked rare; other: what is left; all"
+    parser.addoption("--cases", choices=["usual", "other", "all"], default="all", help=told)
+
+
+@pytest.hookimpl(trylast=True)  # after -m and -k have chosen
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if (wanted := config.getoption("--cases")) == "all":
+        return
+    first = {item.nodeid.partition("[")[0]: item for item in reversed(items) if not item.get_closest_marker("rare")}
+    usual = {*first.values()}
+    left = [item for item in items if (item in usual) != (wanted == "usual")]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in {*left}]
 
 
 def review_texts() -> list[str]:
@@ -93,6 +116,15 @@ def review_texts() -> list[str]:
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def blank_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes figures of runs and pages one white pixel, except in the rooms that draw: a quarter of a short run's time
+    goes to them."""
+    if request.path.parent.name not in DRAWING:
+        for module in (run_report, html):
+            monkeypatch.setattr(module, "write_png", lambda _, file, dpi: imsave(file, np.ones((1, 1, 3))))
 
 
 @pytest.fixture(scope="session")
@@ -133,9 +165,25 @@ def tiny_bert(backbone_folder: Callable[[str], Path]) -> Path:
 
 
 def composed(*overrides: str) -> DictConfig:
-    """The config of a run as the command line composes it."""
+    """The config of a run as the command line composes it. What it is without single values is composed once for each
+    choice of groups, since that takes a fifth of a short run's time."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", ["run=unset", *overrides])
+        loader = GlobalHydra.instance().config_loader()
+        assert isinstance(loader, ConfigLoaderImpl)
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides([*overrides])
+        choices = [
+            one
+            for one in parsed
+            if one.key_or_group.startswith("hydra.") or loader.repository.group_exists(one.key_or_group)
+        ]
+        cfg = copy.deepcopy(_chosen(tuple(str(one.input_line) for one in choices)))
+    loader._apply_overrides_to_config([one for one in parsed if one not in choices], cfg)
+    return cfg
+
+
+@functools.cache
+def _chosen(choices: tuple[str, ...]) -> DictConfig:
+    return compose("train", ["run=unset", *choices])
 
 
 def composed_for(command: str, **values: Any) -> DictConfig:

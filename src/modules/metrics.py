@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,27 +58,42 @@ def _measure_single(
     space: LabelSpace,
 ) -> dict[str, float]:
     classes = len(space.names)
-
-    def score(function: Callable[..., Tensor], average: str) -> float:
-        return float(function(predicted, targets, num_classes=classes, average=average))
-
-    def macro(function: Callable[..., Tensor]) -> float:
-        return _mean(function(predicted, targets, num_classes=classes, average="none"), given)
-
     one_hot = torch.nn.functional.one_hot(targets, classes)
-    given = occurring(predicted, targets, classes)
     # Binary: the score of the positive label; otherwise: the mean over the labels.
     columns = slice(1, 2) if space.objective == "binary" else slice(None)
+    sides: dict[str, Any] = {"preds": predicted, "target": targets, "num_classes": classes}
+    given = occurring(predicted, targets, classes)
     return {
-        "accuracy": score(tm.multiclass_accuracy, "micro"),
-        "f1_macro": macro(tm.multiclass_f1_score),
-        "f1_micro": score(tm.multiclass_f1_score, "micro"),
-        "f1_weighted": score(tm.multiclass_f1_score, "weighted"),
-        "precision_macro": macro(tm.multiclass_precision),
-        "recall_macro": macro(tm.multiclass_recall),
+        "accuracy": float(tm.multiclass_accuracy(**sides, average="micro")),
+        **_averages(tm.multiclass_f1_score, tm.multiclass_precision, tm.multiclass_recall, sides, given),
         **_areas(probs[:, columns], one_hot[:, columns]),
-        "mcc": _matthews(tm.multiclass_matthews_corrcoef(predicted, targets, num_classes=classes), predicted, targets),
+        "mcc": _matthews(tm.multiclass_matthews_corrcoef(**sides), predicted, targets),
         "ece": calibration_error(probs, targets),
+    }
+
+
+def _averages(
+    f1: Callable[..., Tensor],
+    precision: Callable[..., Tensor],
+    recall: Callable[..., Tensor],
+    sides: dict[str, Any],
+    given: Bool[Tensor, " labels"],
+) -> dict[str, float]:
+    """Returns F1 in its three averages, and precision and recall averaged over labels.
+
+    Args:
+        f1: torchmetrics' function for the task.
+        precision: likewise.
+        recall: likewise.
+        sides: what these compare, by the names of their arguments, and the number of labels.
+        given: which labels count in averages over labels.
+    """
+    return {
+        "f1_macro": _mean(f1(**sides, average="none"), given),
+        "f1_micro": float(f1(**sides, average="micro")),
+        "f1_weighted": float(f1(**sides, average="weighted")),
+        "precision_macro": _mean(precision(**sides, average="none"), given),
+        "recall_macro": _mean(recall(**sides, average="none"), given),
     }
 
 
@@ -100,23 +116,14 @@ def _measure_multilabel(
     probs: Float[Tensor, "rows labels"], targets: Int[Tensor, "rows labels"], hard: Int[Tensor, "rows labels"]
 ) -> dict[str, float]:
     labels = probs.shape[1]
-
-    def score(function: Callable[..., Tensor], average: str) -> float:
-        return float(function(hard, targets, num_labels=labels, average=average))
-
-    def macro(function: Callable[..., Tensor]) -> float:
-        return _mean(function(hard, targets, num_labels=labels, average="none"), occurring(hard, targets, labels))
-
+    sides: dict[str, Any] = {"preds": hard, "target": targets, "num_labels": labels}
+    given = occurring(hard, targets, labels)
     hamming = float((hard != targets).float().mean())
     return {
         "accuracy": 1 - hamming,
-        "f1_macro": macro(tm.multilabel_f1_score),
-        "f1_micro": score(tm.multilabel_f1_score, "micro"),
-        "f1_weighted": score(tm.multilabel_f1_score, "weighted"),
-        "precision_macro": macro(tm.multilabel_precision),
-        "recall_macro": macro(tm.multilabel_recall),
+        **_averages(tm.multilabel_f1_score, tm.multilabel_precision, tm.multilabel_recall, sides, given),
         **_areas(probs, targets),
-        "mcc": _matthews(tm.multilabel_matthews_corrcoef(hard, targets, num_labels=labels), hard, targets),
+        "mcc": _matthews(tm.multilabel_matthews_corrcoef(**sides), hard, targets),
         "ece": calibration_error(probs, targets),
         "subset_accuracy": float((hard == targets).all(1).float().mean()),
         "hamming": hamming,

@@ -138,6 +138,7 @@ def test_the_folder_has_the_page_the_numbers_and_a_command_that_runs(options: Se
     assert [*cfg.hydra.sweeper.params] == ["seed"]
 
 
+@pytest.mark.rare
 def test_several_backbones_are_ranked(
     options: Sequence[str], backbone_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -227,6 +228,7 @@ def test_the_proposed_race_runs(options: Sequence[str], tmp_path: Path) -> None:
     assert (folder / "runs" / "race.json").exists()
 
 
+@pytest.mark.rare
 def test_of_texts_in_windows_the_mean_of_their_vectors_is_probed(
     options: Sequence[str], uneven_bert: Path, labelled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def test_differences_are_paired_by_text() -> None:
     assert found.high - found.low < 2 * (probes[0].interval("accuracy").high - probes[0].score("accuracy"))
 
 
+@pytest.mark.rare
 def test_intervals_hold_where_probes_share_their_training_texts_and_those_of_independent_texts_do_not() -> None:
     """Of 200 pairs of equally good layers at least 95% are covered, within three standard errors."""
     random = np.random.default_rng(5)

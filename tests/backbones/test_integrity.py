@@ -173,6 +173,7 @@ def trained(folder: Path, *overrides: str) -> RunFolder:
     return RunFolder(folder)
 
 
+@pytest.mark.rare
 def test_a_run_of_another_run_notices_that_it_was_trained_anew(backbone: Path, tmp_path: Path) -> None:
     words = ("model=bert_mlm", f"backbone.name={backbone}")
     first = trained(tmp_path / "words", *words)

@@ -56,6 +56,7 @@ def test_early_stopping_by_the_training_loss_counts_epochs(run_tiny: Run) -> Non
     assert "for 2 epochs" in result["ended"]["reason"]
 
 
+@pytest.mark.rare
 def test_a_stopped_run_says_how_it_goes_on(run_tiny: Run, capsys: pytest.CaptureFixture[str]) -> None:
     folder, before = run_tiny(*SMALL, *STUCK, "trainer.max_epochs=9")
     place = [f"run={folder.path}", "resume=true"]
@@ -74,6 +75,7 @@ def test_a_stopped_run_says_how_it_goes_on(run_tiny: Run, capsys: pytest.Capture
     assert folder.read_result()["ended"] == {"by": "max_epochs", "epoch": 8, "step": 64}
 
 
+@pytest.mark.rare
 def test_a_finished_run_with_nothing_left_says_what_to_raise(run_tiny: Run, capsys: pytest.CaptureFixture[str]) -> None:
     folder, before = run_tiny(*SMALL, "trainer.max_steps=12", "trainer.max_epochs=9")
     place = [f"run={folder.path}", "resume=true"]
@@ -162,6 +164,7 @@ def test_a_training_whose_time_is_up_ends_with_a_validation(every: int, run_tiny
     assert folder.state() == "finished"
 
 
+@pytest.mark.rare
 def test_a_run_whose_time_was_up_goes_on_with_more(run_tiny: Run, capsys: pytest.CaptureFixture[str]) -> None:
     folder, _ = run_tiny(*SMALL, "trainer.max_time={seconds:0.001}", "trainer.max_epochs=2")
     place = [f"run={folder.path}", "resume=true"]
@@ -170,6 +173,7 @@ def test_a_run_whose_time_was_up_goes_on_with_more(run_tiny: Run, capsys: pytest
     assert folder.read_result()["ended"]["by"] == "max_epochs"
 
 
+@pytest.mark.rare
 def test_a_run_that_goes_on_after_its_steps_begins_the_next_epoch(
     run_tiny: Run,
     watch: Watch,  # noqa: F811

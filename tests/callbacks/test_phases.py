@@ -371,6 +371,7 @@ def test_restarted_layers_differ_from_the_pretrained_ones(
         assert same == ("layer.2" not in name or "bias" in name or "LayerNorm" in name), name
 
 
+@pytest.mark.rare
 def test_gradient_checkpointing_changes_nothing_but_memory(run_tiny: Run) -> None:
     options = ["freeze=embeddings", *FEW, "model.dropout=0.0"]
     _, plain = run_tiny(*options, name="plain")

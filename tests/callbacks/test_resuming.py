@@ -87,6 +87,7 @@ CHANGED = {
 
 
 @pytest.mark.parametrize("freeze", ["freeze=none", "freeze=all"])
+@pytest.mark.rare
 def test_a_run_on_pairs_goes_on_bit_for_bit(freeze: str, run_tiny: Run, tmp_path: Path) -> None:
     options = (f"data.text={PAIRS}", "model=bert_linear", freeze, "data.batch_size=8")
     run_tiny(*options, name="whole")

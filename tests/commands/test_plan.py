@@ -203,6 +203,7 @@ def test_a_plan_of_a_race_counts_trials_and_what_suits_each_strategy(
     assert rows[-1][0].endswith("A race leaves out runs that cannot change its answer.")
 
 
+@pytest.mark.rare
 def test_a_plan_of_a_multirun_without_a_trial_has_no_times(
     tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -76,6 +76,7 @@ def test_predictions_of_an_unknown_split_name_the_known_ones(finished: RunFolder
         thaw.Run(finished.path / "report", run.result).predictions()
 
 
+@pytest.mark.rare
 def test_a_resumed_run_heeds_its_overrides(frame: pandas.DataFrame, backbone: str) -> None:
     run = thaw.train(*SMALL, backbone, "freeze=all", data=frame)
     with pytest.raises(thaw.UserError, match="is finished"):

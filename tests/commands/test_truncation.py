@@ -87,6 +87,7 @@ def test_all_commands_read_what_the_training_read(
     assert abs(values - plain).max() < 1e-4
 
 
+@pytest.mark.rare
 def test_a_pipeline_keeps_the_last_tokens_but_not_some_of_both_ends(run_tiny: Run, tmp_path: Path) -> None:
     pooler = ("model=bert_linear", "model.pooling=pooler", "freeze=none", "trainer.max_epochs=1", "data.max_length=16")
     run, _ = run_tiny(*pooler, "data.truncation=tail", name="tail")

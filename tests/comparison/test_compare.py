@@ -165,6 +165,7 @@ def test_pretrain_then_classify_runs_are_compared_with_runs_without_pretraining(
     assert found.rows[0].seconds == pytest.approx(200)  # of both stages
 
 
+@pytest.mark.rare
 def test_memory_is_that_of_the_gpu_where_runs_had_one(made: Make) -> None:
     for seed in (1, 2, 3):
         made("freeze=all", seed=seed)
@@ -239,6 +240,7 @@ def test_runs_that_have_all_failed_are_named_whatever_their_configs_hold(made: M
         read_runs(lost.path.parent)
 
 
+@pytest.mark.rare
 def test_without_predictions_five_seeds_are_only_described_and_six_get_a_verdict(made: Make) -> None:
     noise = np.random.default_rng(0).normal(scale=0.002, size=6)
     for seed in range(1, 6):
@@ -398,6 +400,7 @@ def test_one_seed_or_equal_scores_have_no_interval(made: Make) -> None:
     assert "n/a" in FORMATS["md"](compare(group(runs(last)), "accuracy", None, 0.01))
 
 
+@pytest.mark.rare
 def test_groups_that_predict_the_same_are_identical_and_the_cheaper_one_stands_for_both(made: Make) -> None:
     for seed in (1, 2, 3):
         right = learned(0.8, seed=seed)

@@ -56,6 +56,7 @@ def test_the_corrected_resampled_t_decides(root: Path) -> None:
     assert row.texts_p == {}
 
 
+@pytest.mark.rare
 def test_a_repeat_without_one_of_its_folds_is_left_out(root: Path) -> None:
     shutil.rmtree(root / "all_1_2_3_1")
     comparison = compare(group(runs(root)), "accuracy", None, 0.01)
@@ -65,6 +66,7 @@ def test_a_repeat_without_one_of_its_folds_is_left_out(root: Path) -> None:
     assert "Repeats of which a fold is missing are left out: of all." in comparison.sentence
 
 
+@pytest.mark.rare
 def test_without_any_whole_repeat_there_is_nothing_to_compare(root: Path) -> None:
     for folder in root.glob("*_0_3_*"):
         shutil.rmtree(folder)

@@ -60,6 +60,7 @@ def test_folds_and_their_validation_parts_are_stratified(tmp_path: Path) -> None
             assert np.abs(counts - share * np.array([21, 21, 61])).max() <= 1.5
 
 
+@pytest.mark.rare
 def test_folds_depend_on_the_seed_of_the_data_and_the_repeat_alone(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "data.csv", TEXTS)
     first, again = folds(path), folds(path)

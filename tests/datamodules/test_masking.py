@@ -317,6 +317,7 @@ def test_freezing_strategies_work_for_masked_words(pretrain: Train, strategy: st
     assert module.measure(sums, "test")["loss"] == pytest.approx(result["metrics"]["test"]["loss"], rel=1e-4)
 
 
+@pytest.mark.rare
 def test_a_pretraining_that_goes_on_takes_the_head_along(
     pretrain: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -329,6 +330,7 @@ def test_a_pretraining_that_goes_on_takes_the_head_along(
     torch.testing.assert_close(before.state_dict(), after.state_dict(), atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.rare
 def test_bfloat16_and_packing_train(pretrain: Train) -> None:
     _, result = pretrain("trainer.precision=bf16-mixed", "data.pack=true", "data.batch_size=4")
     assert result["metrics"]["test"]["perplexity"] < 400

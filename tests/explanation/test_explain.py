@@ -195,6 +195,7 @@ def test_several_texts_have_an_index_under_two_runs(run_tiny: RunTiny, tmp_path:
     assert (index.parent / "0002" / "attention_against.npz").exists()
 
 
+@pytest.mark.rare
 def test_a_long_text_of_a_real_size_stays_small_and_a_huge_one_is_refused(tokenizer: Any, tmp_path: Path) -> None:
     (tokens,) = split("good food " * 70, tokenizer, Reading(128))
     weights = torch.rand(6, 12, len(tokens.ids), len(tokens.ids)).softmax(-1)
@@ -209,6 +210,7 @@ def test_a_long_text_of_a_real_size_stays_small_and_a_huge_one_is_refused(tokeni
         check_size(512, Question(["attention"], range(24), range(16), None))
 
 
+@pytest.mark.rare
 def test_wrong_arguments_are_told_with_what_is_right(run_tiny: RunTiny, tmp_path: Path) -> None:
     run, _ = run_tiny("model=bert_linear", "freeze=all")
     file = tmp_path / "rows.csv"

@@ -292,6 +292,7 @@ def test_what_quantising_recommends_is_not_logged(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("architecture", ["bert", "distilbert"])
+@pytest.mark.rare
 def test_onnx_of_pairs_takes_token_types_where_the_encoder_does(
     architecture: str,
     run_tiny: Run,

@@ -36,6 +36,7 @@ def test_fold_and_repeat_are_coordinates_of_a_run_like_its_seed(tmp_path: Path) 
     assert [(g.label, len(g.runs)) for g in group(found)] == [({"strategy": "all"}, 4), ({"strategy": "none"}, 4)]
 
 
+@pytest.mark.rare
 def test_another_number_of_folds_is_another_test(tmp_path: Path) -> None:
     crossed(tmp_path)
     failed(tmp_path, "freeze=all", "data.folds=3", "data.fold=0")

@@ -108,6 +108,7 @@ def test_a_comparison_shows_the_classes_in_which_groups_differ() -> None:
     assert most_different_classes({"mine": mine}, 90) == names
 
 
+@pytest.mark.rare
 def test_the_picture_of_a_long_text_has_the_words_that_matter_most() -> None:
     values = [float(i % 700) for i in range(8_000)]
     figure = explanation_plots.importance([f"w{i}" for i in range(8_000)], values, "long")

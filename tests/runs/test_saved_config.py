@@ -62,6 +62,7 @@ def test_what_a_config_refers_to_outside_of_itself_is_never_looked_up(
     assert config.data.name == reference.replace("${", "$(").replace("}", ")")
 
 
+@pytest.mark.rare
 def test_reports_of_such_a_run_show_the_reference(
     content: Content,
     run: RunFolder,

@@ -167,6 +167,7 @@ def copied(run: RunFolder, to: Path, **sections: Any) -> RunFolder:
     return RunFolder(to)
 
 
+@pytest.mark.rare
 def test_a_cache_of_pickles_is_made_anew(run_tiny: Callable[..., Any], tmp_path: Path) -> None:
     _, result = run_tiny("model=bert_linear", "freeze=all")
     for part in (
@@ -215,6 +216,7 @@ def test_a_data_set_is_no_kind_of_file(tmp_path: Path, monkeypatch: pytest.Monke
     assert not (tmp_path / "canary").exists()
 
 
+@pytest.mark.rare
 def test_the_environment_cannot_switch_pickles_on(tmp_path: Path) -> None:
     torch.save(Canary(tmp_path / "canary"), tmp_path / "pickle")
     environment = {**os.environ, "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
@@ -258,6 +260,7 @@ def hostile(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore:constrained_layout", "ignore:Glyph")  # no picture has room for such labels
+@pytest.mark.rare
 def test_pages_show_everything_as_text(hostile: Path) -> None:
     pages = sorted(hostile.rglob("*.html"))
     assert len(pages) == 4  # a comparison, an index and two explanations
@@ -283,6 +286,7 @@ def test_every_template_has_the_policy_and_asks_for_nothing() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:constrained_layout", "ignore:Glyph")  # no picture has room for such labels
+@pytest.mark.rare
 def test_pictures_draw_names_and_hold_no_markup(hostile: Path, tmp_path: Path) -> None:
     pictures = sorted(hostile.rglob("*.svg"))
     assert len(pictures) > 10
@@ -296,6 +300,7 @@ def test_pictures_draw_names_and_hold_no_markup(hostile: Path, tmp_path: Path) -
 
 
 @pytest.mark.filterwarnings("ignore:constrained_layout", "ignore:Glyph")  # no picture has room for such labels
+@pytest.mark.rare
 def test_markdown_shows_everything_as_text(hostile: Path) -> None:
     for file in (hostile / "runs" / "comparison.md", hostile / "export" / "README.md"):
         text = file.read_text(encoding="utf-8")

@@ -67,6 +67,7 @@ def test_a_value_that_no_job_can_have_is_told_before_the_first(
     assert not (tmp_path / "sweep").exists()
 
 
+@pytest.mark.rare
 def test_the_choices_of_a_search_are_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("optuna")
     search = ["sweep=search", "optimizer.lr=interval(0, 1)", "seed=choice(1,a)"]

@@ -163,6 +163,7 @@ def test_only_arms_in_the_race_are_launched(
     assert "it ends, since no other arm is left." in said
 
 
+@pytest.mark.rare
 def test_arms_race_by_errors_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     random, runs = np.random.default_rng(0), dict[str, list[RunFolder]]()
     true, base = random.normal(3, 2, TEXTS), random.normal(size=TEXTS)
@@ -182,6 +183,7 @@ def test_arms_race_by_errors_too(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert read_race(tmp_path / "race") == race
 
 
+@pytest.mark.rare
 def test_the_chosen_arm_completes_its_repeat(runs: dict[str, list[RunFolder]], tmp_path: Path) -> None:
     launcher = Launcher(runs, tmp_path / "race")
     race = launcher.race(repeats=["first", "first", "first", "second"])
@@ -199,6 +201,7 @@ def test_an_arm_that_leaves_is_not_launched_again(runs: dict[str, list[RunFolder
 
 
 @pytest.mark.parametrize("jobs", [1, 3, 5])
+@pytest.mark.rare
 def test_an_interrupted_race_goes_on_where_it_was(runs: dict[str, list[RunFolder]], tmp_path: Path, jobs: int) -> None:
     interrupted, again = (Launcher(runs, tmp_path / "race", count) for count in (jobs, 99))
     with pytest.raises(KeyboardInterrupt):
@@ -213,6 +216,7 @@ def test_an_interrupted_race_goes_on_where_it_was(runs: dict[str, list[RunFolder
     assert names == [str(number) for number in range(len(whole.launched))]
 
 
+@pytest.mark.rare
 def test_a_plan_that_is_changed_after_scores_were_seen_is_named(
     runs: dict[str, list[RunFolder]], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -232,6 +236,7 @@ def test_a_failed_job_costs_itself_and_is_tried_again(runs: dict[str, list[RunFo
     assert again.launched == ["bottom_1"]
 
 
+@pytest.mark.rare
 def test_a_run_without_the_score_costs_its_arm_that_block(
     runs: dict[str, list[RunFolder]],
     tmp_path: Path,
@@ -332,6 +337,7 @@ def test_an_arm_leaves_if_all_its_trials_fail(
     assert again.launched[:3] == failing
 
 
+@pytest.mark.rare
 def test_trials_alone_are_no_race(
     runs: dict[str, list[RunFolder]], trials: dict[str, list[RunFolder]], tmp_path: Path
 ) -> None:
@@ -465,6 +471,7 @@ def test_a_race_chooses_among_all_of_its_arms(monkeypatch: pytest.MonkeyPatch, t
         arms_of(monkeypatch, tmp_path, "sweep.by=freeze")
 
 
+@pytest.mark.rare
 def test_strategies_are_trained_as_suits_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     arms = arms_of(monkeypatch, tmp_path, "freeze=bottom,all,gradual", "seed=1,2")
     assert list(arms["freeze=bottom"].trials) == ["optimizer.lr=2e-05", "optimizer.lr=5e-05", "optimizer.lr=0.0001"]
@@ -476,6 +483,7 @@ def test_strategies_are_trained_as_suits_them(monkeypatch: pytest.MonkeyPatch, t
     assert os.environ[JOBS] == "39 0.0"
 
 
+@pytest.mark.rare
 def test_the_folds_of_a_repeat_follow_each_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folds = ("data.fold=range(0,2)", "data.folds=2", "data.repeat=0,1")
     arms = arms_of(monkeypatch, tmp_path, "freeze=none,all", *folds, "seed=1", "race.rates=null")

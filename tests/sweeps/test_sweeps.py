@@ -135,6 +135,7 @@ def test_only_the_jobs_of_this_command_are_counted(
     )
 
 
+@pytest.mark.rare
 def test_jobs_that_end_together_tell_their_progress_once(
     started: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -315,6 +315,7 @@ def test_headers_that_are_rows_and_rows_that_are_headers_are_suspected(
 ODD = ("Review Text (en) [raw], v1.0", "star rating = x")
 
 
+@pytest.mark.rare
 def test_columns_are_named_on_the_command_line_as_they_are_called(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -179,6 +179,7 @@ def test_switches_of_the_trainer_go_with_a_cut(option: str, run_tiny: Run) -> No
     assert [row["stage"] for row in result["phases"][0]["audit"] if row["trainable"]] == ["layer.0", "layer.1", "head"]
 
 
+@pytest.mark.rare
 def test_a_cut_model_is_pretrained_and_classified_from(run_tiny: Run, tmp_path: Path) -> None:
     mlm, _ = run_tiny("model=bert_mlm", "freeze=cut", "freeze.layers=2", "freeze.train=2")
     saved = transformers.AutoModel.from_pretrained(mlm.path / "model")

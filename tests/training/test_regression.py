@@ -91,6 +91,7 @@ def test_two_targets_of_different_sizes_count_alike(run_tiny: Run, prices: list[
     assert each["size"]["rmse"] < 50 < each["price"]["rmse"]
 
 
+@pytest.mark.rare
 def test_files_get_numbers_and_are_evaluated(
     run_tiny: Run, prices: list[str], said: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -216,6 +217,7 @@ def test_mistakes(
     assert message in refusal("train", [f"backbone.name={tiny_bert}", *prices, *options], capsys)
 
 
+@pytest.mark.rare
 def test_a_plan_and_advice(
     prices: list[str], tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -229,6 +231,7 @@ def test_a_plan_and_advice(
 
 
 @pytest.mark.parametrize("pooling", ["mean", "attention"])
+@pytest.mark.rare
 def test_documents_in_windows_have_a_number(
     pooling: str, run_tiny: Run, prices: list[str], tmp_path: Path, said: Callable[..., str]
 ) -> None:

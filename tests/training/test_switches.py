@@ -92,6 +92,7 @@ def test_a_limited_validation_decides_by_the_texts_it_has(run_tiny: Run) -> None
     assert result["metrics"]["validation"]["loss"] == pytest.approx(loss, rel=1e-4)
 
 
+@pytest.mark.rare
 def test_limits_go_with_several_labels_and_stores_and_without_them(run_tiny: Run) -> None:
     limits = ["trainer.limit_val_batches=3", "trainer.limit_test_batches=2", "data=reviews_aspects"]
     stored, first = run_tiny(*SMALL, *limits, "trainer.max_epochs=1", name="stored")

@@ -199,6 +199,7 @@ def test_equal_seeds_give_equal_runs(run_tiny: Run) -> None:
     assert first["config_hash"] == second["config_hash"] != other["config_hash"]
 
 
+@pytest.mark.rare
 def test_the_outputs_of_an_epoch_are_kept_in_few_tensors(run_tiny: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     counts, keep = [], freezable.FreezableModule._keep
 
