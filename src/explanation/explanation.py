@@ -159,20 +159,23 @@ def as_record(found: Explanation) -> dict[str, Any]:
             }
             for number, (begin, end) in tokens.spans.items()
         ],
-        "importance": {
-            name: {
-                "tokens": dict(zip(found.labels, a.values.tolist(), strict=True)),
-                "words": dict(zip(found.labels, tokens.by_word(a.values).tolist(), strict=True)),
-                "change": dict(zip(found.labels, a.change.tolist(), strict=True)),
-                "missing": dict(zip(found.labels, a.missing.tolist(), strict=True)),
-                "steps": a.steps,
-            }
-            for name, a in found.attributions.items()
-        },
+        "importance": {name: _importance_record(a, found) for name, a in found.attributions.items()},
         "faithfulness": {name: _faithfulness_record(curves) for name, curves in found.curves.items()},
         "attention": attention_record(found),
         "warnings": found.warnings(),
     }
+
+
+def _importance_record(importance: Attribution, found: Explanation) -> dict[str, Any]:
+    """Returns by label: the values of tokens and words, and how completely they add up."""
+    by_label = {
+        "tokens": importance.values,
+        "words": found.tokens.by_word(importance.values),
+        "change": importance.change,
+        "missing": importance.missing,
+    }
+    named = {name: dict(zip(found.labels, of.tolist(), strict=True)) for name, of in by_label.items()}
+    return {**named, "steps": importance.steps}
 
 
 def _faithfulness_record(curves: Curves) -> dict[str, Any]:

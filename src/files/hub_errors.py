@@ -26,12 +26,34 @@ def refusal(error: BaseException, kind: Kind, name: str, revision: str | None) -
         name: its name.
         revision: the branch, tag or commit that was asked for; None: main.
     """
+    from huggingface_hub import constants
+
+    cause, local = _cause(error), LOCAL[kind]
+    if found := _of_repository(cause, kind, name, revision):
+        return found
+    if constants.is_offline_mode():
+        return UserError(
+            f"The {WORDS[kind]} {name} is not in the local cache {constants.HF_HOME}, or not completely, and "
+            "HF_HUB_OFFLINE is set.\n"
+            f"Unset it for the first use, copy the cache of a machine that has it, or give {local}."
+        )
+    if isinstance(cause, OSError) and cause.errno in ON_DISK:
+        return UserError(
+            f"The hub's cache must be writable; {constants.HF_HOME}: {cause.strerror}.\n"
+            "Make room there, or choose another folder: HF_HOME=DIR."
+        )
+    return UserError(
+        f"The {WORDS[kind]} {name} is not in the local cache, and cannot be downloaded from the hub: {said(error)}.\n"
+        f"Connect to the network and try again, or give {local}."
+    )
+
+
+def _of_repository(cause: BaseException, kind: Kind, name: str, revision: str | None) -> UserError | None:
+    """Returns the message for what the hub itself has answered; None: it has answered nothing."""
     from huggingface_hub import constants, errors, get_token
 
-    what = f"the {WORDS[kind]} {name}"
-    local = LOCAL[kind]
+    what, local = f"the {WORDS[kind]} {name}", LOCAL[kind]
     place = f"{constants.ENDPOINT}/{'datasets/' if kind == 'dataset' else ''}{name}"
-    cause = _cause(error)
     match cause:
         case errors.HFValidationError():
             return UserError(
@@ -55,22 +77,8 @@ def refusal(error: BaseException, kind: Kind, name: str, revision: str | None) -
                 f"Check the name. If it is private, give a token that may read it: {TOKEN}. Or give {local}."
             )
         case errors.HfHubHTTPError():
-            return _refused(cause.response.status_code, said(error), what, local)
-    if constants.is_offline_mode():
-        return UserError(
-            f"The {WORDS[kind]} {name} is not in the local cache {constants.HF_HOME}, or not completely, and "
-            "HF_HUB_OFFLINE is set.\n"
-            f"Unset it for the first use, copy the cache of a machine that has it, or give {local}."
-        )
-    if isinstance(cause, OSError) and cause.errno in ON_DISK:
-        return UserError(
-            f"The hub's cache must be writable; {constants.HF_HOME}: {cause.strerror}.\n"
-            "Make room there, or choose another folder: HF_HOME=DIR."
-        )
-    return UserError(
-        f"The {WORDS[kind]} {name} is not in the local cache, and cannot be downloaded from the hub: {said(error)}.\n"
-        f"Connect to the network and try again, or give {local}."
-    )
+            return _refused(cause.response.status_code, said(cause), what, local)
+    return None
 
 
 def said(error: BaseException) -> str:

@@ -46,28 +46,17 @@ def build_trainer(
         UserError: Lightning refuses a value, such as a number of devices that are not there.
     """
     import torch
-    from pytorch_lightning import Callback
-    from pytorch_lightning.callbacks import LearningRateMonitor
 
-    from src.callbacks.divergence import Divergence
-    from src.callbacks.ending import Ending
-    from src.callbacks.phases import Phases
-    from src.callbacks.progress import Epochs, Status
-    from src.callbacks.random_states import RandomStates
     from src.callbacks.saving import CheckpointFiles
     from src.training.loggers import build_loggers
 
     chosen = settings.trainer
     # Elsewhere, as in a file or a notebook, a bar is hundreds of lines; a line for each epoch is logged there.
     shown = chosen.enable_progress_bar and cfg.callbacks.get("progress") is not None and sys.stdout.isatty()
-    nodes = {name: node for name, node in cfg.callbacks.items() if node and (shown or name != "progress")}
-    callbacks = [instantiate(node, f"callbacks.{name}", Callback) for name, node in nodes.items()]
-    if not (loggers := build_loggers(cfg, strategy, folder)):  # as where the only one is left out
-        callbacks = [callback for callback in callbacks if not isinstance(callback, LearningRateMonitor)]
-    own = [Divergence(), Status(folder), Epochs(), RandomStates(), *kept, Ending(settings), Phases(settings)]
+    loggers = build_loggers(cfg, strategy, folder)
     arguments = {
         **{name: getattr(chosen, name) for name in Switches.model_fields.keys() - HANDLED},
-        "callbacks": [*own, *callbacks],
+        "callbacks": [*_own_callbacks(settings, folder, kept), *_callbacks_of(cfg, shown, bool(loggers))],
         "plugins": [CheckpointFiles()],
         "logger": loggers,
         "profiler": _profiler(chosen.profiler, folder),
@@ -85,6 +74,28 @@ def build_trainer(
     if (device := trainer.strategy.root_device).type == "cuda":
         log.info("Computing in %s on %s", chosen.precision, torch.cuda.get_device_name(device))
     return trainer
+
+
+def _own_callbacks(settings: RunConfig, folder: RunFolder, kept: Sequence[Callback]) -> list[Callback]:
+    """Those that every run has, in the order in which they are called."""
+    from src.callbacks.divergence import Divergence
+    from src.callbacks.ending import Ending
+    from src.callbacks.phases import Phases
+    from src.callbacks.progress import Epochs, Status
+    from src.callbacks.random_states import RandomStates
+
+    return [Divergence(), Status(folder), Epochs(), RandomStates(), *kept, Ending(settings), Phases(settings)]
+
+
+def _callbacks_of(cfg: DictConfig, shown: bool, logged: bool) -> list[Callback]:
+    """Those of the config, without a progress bar that is not `shown`, and without those that need a logger if nothing
+    is `logged`, as where the only logger is left out."""
+    from pytorch_lightning import Callback
+    from pytorch_lightning.callbacks import LearningRateMonitor
+
+    nodes = {name: node for name, node in cfg.callbacks.items() if node and (shown or name != "progress")}
+    built = [instantiate(node, f"callbacks.{name}", Callback) for name, node in nodes.items()]
+    return [callback for callback in built if logged or not isinstance(callback, LearningRateMonitor)]
 
 
 def _profiler(kind: str | None, folder: RunFolder) -> Any:
