@@ -71,7 +71,11 @@ format: $(READY)  ## put the code into the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# What TensorBoard pins above all other charts: the losses and the accuracy of validation.
+PINNED := %5B%7B%22plugin%22%3A%22scalars%22%2C%22tag%22%3A%22validation%2Floss%22%7D%2C%7B%22plugin%22%3A%22scalars%22%2C%22tag%22%3A%22validation%2Faccuracy%22%7D%2C%7B%22plugin%22%3A%22scalars%22%2C%22tag%22%3A%22train%2Floss%22%7D%5D
+
 dashboard: $(READY)  ## TensorBoard over all runs
+	@echo 'With losses and accuracy first: http://localhost:6006/?pinnedCards=$(PINNED)#timeseries'
 	$(BIN)/tensorboard --logdir outputs
 
 clean:  ## remove .venv, .tools and what tools leave; outputs/ stays
