@@ -64,7 +64,7 @@ check: $(READY)  ## lint, format, types, and which room may import which
 	$(BIN)/lint-imports
 
 docs: $(READY)  ## build the documentation into docs/_build/html; a warning is an error
-	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs docs/_build/html
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --jobs auto docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
 format: $(READY)  ## put the code into the project's format
