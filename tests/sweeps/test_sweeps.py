@@ -112,6 +112,16 @@ def test_the_same_sweep_again_runs_what_has_not_finished(
     assert sorted(folder.name for folder in root.iterdir()) == ["0", "0_2", "1", "2"]
 
 
+def test_a_job_that_goes_on_elsewhere_leaves_no_folder(
+    started: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    root = tmp_path / "sweep"
+    sweep(monkeypatch, root, [1])
+    (root / "1").mkdir()  # by the launcher
+    sweep(monkeypatch, root, [2, 1])
+    assert sorted(folder.name for folder in root.iterdir()) == ["0", "0_2"]
+
+
 def test_only_the_jobs_of_this_command_are_counted(
     started: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
