@@ -29,8 +29,8 @@ def refusal(error: BaseException, kind: Kind, name: str, revision: str | None) -
     from huggingface_hub import constants
 
     cause, local = _cause(error), LOCAL[kind]
-    if found := _of_repository(cause, kind, name, revision):
-        return found
+    if told := _told(cause, kind, name, revision):
+        return told
     if constants.is_offline_mode():
         return UserError(
             f"The {WORDS[kind]} {name} is not in the local cache {constants.HF_HOME}, or not completely, and "
@@ -48,8 +48,8 @@ def refusal(error: BaseException, kind: Kind, name: str, revision: str | None) -
     )
 
 
-def _of_repository(cause: BaseException, kind: Kind, name: str, revision: str | None) -> UserError | None:
-    """Returns the message for what the hub itself has answered; None: it has answered nothing."""
+def _told(cause: BaseException, kind: Kind, name: str, revision: str | None) -> UserError | None:
+    """Returns the message for what the hub itself has said; None: it has said nothing."""
     from huggingface_hub import constants, errors, get_token
 
     what, local = f"the {WORDS[kind]} {name}", LOCAL[kind]

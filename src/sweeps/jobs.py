@@ -55,10 +55,10 @@ def run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
             "Leave .. out of hydra.sweep.subdir; to leave paths out of ${hydra.job.override_dirname}, give "
             "hydra.job.config.override_dirname.exclude_keys=[data.path]."
         )
-    continued = _job_folder(cfg, folder, root)
-    if continued.path != folder.path:
+    chosen = _job_folder(cfg, folder, root)
+    if chosen.path != folder.path:
         folder.discard_if_empty()  # which Hydra has made
-    value = _run_job(cfg, continued)
+    value = _run_job(cfg, chosen)
     said = progress(root)
     # Of jobs side by side that end together, the first to come here counts all, and the others would repeat it.
     if not_told([said.partition(" failed")[0]]):

@@ -112,6 +112,12 @@ def test_the_same_sweep_again_runs_what_has_not_finished(
     assert sorted(folder.name for folder in root.iterdir()) == ["0", "0_2", "1", "2"]
 
 
+def test_the_folder_of_a_job_begins_with_strategy_and_seed() -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", ["freeze=bottom", "seed=3", "hydra.job.num=4"], return_hydra_config=True)
+    assert cfg.hydra.sweep.subdir == "bottom_seed_3_4"
+
+
 def test_a_job_that_goes_on_elsewhere_leaves_no_folder(
     started: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
