@@ -84,7 +84,8 @@ def check_numbering(given: Labels, targets: NDArray[Any], space: LabelSpace, cfg
     if missing := np.flatnonzero(counts == 0).tolist():
         raise UserError(
             f"Each of data.label_names must have training rows; {given.table.source} has none with {missing[0]}, "
-            f"{space.names[missing[0]]!r}.\nLabels are counted from 0; give one name for each, in order."
+            f"{space.names[missing[0]]!r}.\n"
+            "Give the labels that occur, in your order, or names for numbers, counted from 0."
         )
 
 
