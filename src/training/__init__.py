@@ -1,6 +1,7 @@
 """Builds the parts of one training and fits them: inputs, network, trainer, loggers."""
 
 __all__ = [
+    "allocation",
     "build",
     "clock",
     "devices",

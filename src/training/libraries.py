@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 
 from src.models.imports import without_garbage_collection
+from src.training.allocation import keep_freed_memory
 
 REPEATED = (
     r"Found \d+ module\(s\) in eval mode",  # they are frozen on purpose
@@ -27,6 +28,7 @@ REPEATED = (
 @contextlib.contextmanager
 def importing_libraries() -> Iterator[None]:
     """Imports within are quicker, and Lightning stays quiet afterwards where the run logs the same."""
+    keep_freed_memory()
     first = "pytorch_lightning" not in sys.modules
     warnings.filterwarnings("ignore", message="IProgress not found")  # in a notebook, of bars that are not used
     with without_garbage_collection():

@@ -1,0 +1,26 @@
+"""The memory of tensors: kept when a step frees it, and in huge pages."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+# Parameters of glibc's mallopt, from malloc.h, and what they are called in the environment.
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+OWN = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
+
+
+def keep_freed_memory() -> None:
+    """Lets this process reuse the memory of large tensors instead of giving it back to the system.
+
+    Each step frees and takes the same tensors, such as activations and gradients. Memory from the system comes page by
+    page, filled with zeros, which is a twelfth of a step where a CPU multiplies fast (docs/speed.md). What the user has
+    set in the environment stays, and without glibc nothing changes. To be called before PyTorch is imported.
+    """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch's switch for huge pages, on Linux
+    if sys.platform != "linux" or any(name in os.environ for name in OWN):
+        return
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):  # musl has none
+        mallopt(TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(MMAP_THRESHOLD, 128 << 20)  # the gradient of MiniLM's word embeddings has 47 MB
