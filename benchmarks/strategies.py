@@ -1,4 +1,5 @@
-"""Every freezing strategy on the same data and seeds: trainable parameters, accuracy, time.
+"""Every freezing strategy on the same data and seeds, each trained until it no longer improves: trainable parameters,
+epochs, accuracy, time.
 
     python -m benchmarks.strategies --data ../shared/data/rotten_tomatoes --seeds 1 2 3
  Each run is a `python -m src.train` process on its own core; `--at-once` of them run in parallel (with small batches,
@@ -16,25 +17,31 @@ import shutil
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-# Epochs: full fine-tuning is best after two epochs on this data; heads on frozen states need ten.
-# Methods with few parameters need the higher learning rates of their papers.
+from src.freezing.strategy import percent
+
+# Each trains as an arm of a race does (docs/racing.md): until validation stops improving, within 10 epochs, and 50 for
+# heads alone. Methods with few parameters need the higher learning rates of their papers.
+FEW = "optimizer.lr=5e-4"
+HEAD = ["freeze=all", "trainer.max_epochs=50"]
 STRATEGIES = {
-    "all": ["freeze=all", "trainer.max_epochs=10"],
-    "all, BiLSTM": ["freeze=all", "model=bert_bilstm", "trainer.max_epochs=10"],
-    "mix": ["freeze=mix", "trainer.max_epochs=10"],
-    "bottom:4": ["freeze=bottom", "freeze.layers=4", "trainer.max_epochs=2"],
-    "gradual:1x2": ["freeze=gradual", "freeze.stages_per_phase=2", "trainer.max_epochs=5"],
-    "lp_ft:3": ["freeze=lp_ft", "freeze.epochs=3", "trainer.max_epochs=5"],
-    "surgical:0-2": ["freeze=surgical", "trainer.max_epochs=2"],
-    "embeddings": ["freeze=embeddings", "trainer.max_epochs=2"],
-    "none": ["freeze=none", "trainer.max_epochs=2"],
-    "none+reinit:1": ["freeze=reinit_top", "trainer.max_epochs=2"],
-    "lora:8": ["freeze=lora", "optimizer.lr=5e-4", "trainer.max_epochs=2"],
-    "bitfit": ["freeze=bitfit", "optimizer.lr=5e-4", "trainer.max_epochs=2"],
-    "norms": ["freeze=norms", "optimizer.lr=5e-4", "trainer.max_epochs=2"],
+    "all": HEAD,
+    "all, BiLSTM": [*HEAD, "model=bert_bilstm"],
+    "mix": ["freeze=mix", "trainer.max_epochs=50"],
+    "bottom:4": ["freeze=bottom", "freeze.layers=4"],
+    "gradual:fit": ["freeze=gradual", "freeze.every=null"],
+    "lp_ft:fit": ["freeze=lp_ft", "freeze.epochs=null"],
+    "surgical:0-2": ["freeze=surgical"],
+    "embeddings": ["freeze=embeddings"],
+    "none": ["freeze=none"],
+    "none+reinit:1": ["freeze=reinit_top"],
+    "lora:8": ["freeze=lora", FEW],
+    "bitfit": ["freeze=bitfit", FEW],
+    "norms": ["freeze=norms", FEW],
 }
 
 
@@ -45,7 +52,7 @@ def train(name: str, seed: int, chosen: argparse.Namespace, cores: queue.Queue[i
         return
     shutil.rmtree(folder, ignore_errors=True)
     command = [sys.executable, "-m", "src.train", "data=rotten_tomatoes", f"data.path={chosen.data.resolve()}"]
-    common = ["model=bert_linear", "trainer.precision=bf16-mixed", "callbacks=no_early_stopping", f"seed={seed}"]
+    common = ["model=bert_linear", "trainer.precision=bf16-mixed", f"seed={seed}"]
     core = cores.get()
     try:
         ended = subprocess.run(
@@ -70,24 +77,35 @@ def place(name: str, seed: int, runs: Path) -> Path:
 
 
 def table(chosen: argparse.Namespace) -> str:
-    """Returns a Markdown table, the best first: trainable parameters, accuracy, and the minimum wall time."""
-    rows = []
-    for name in chosen.strategies:
-        files = [place(name, seed, chosen.runs) / "result.json" for seed in chosen.seeds]
-        found = [json.loads(file.read_text()) for file in files if file.exists()]
-        if not found:
-            continue
-        accuracies = [r["metrics"]["test"]["accuracy"] for r in found]
-        spread = f"± {statistics.stdev(accuracies):.3f}" if len(found) > 1 else ""
-        parameters, epochs = found[0]["parameters"], len(found[0]["history"])
-        trainable = f"{parameters['trainable']:,} ({parameters['trainable'] / parameters['total']:.2%})"
-        seconds = min(r["seconds"]["total"] for r in found)
-        mean = statistics.mean(accuracies)
-        rows.append(
-            (mean, f"| `{name}` | {trainable} | {epochs} | {mean:.3f} {spread} | {seconds:,.0f} s | {len(found)} |")
-        )
-    head = "| strategy | trainable parameters | epochs | test accuracy, mean ± sd | time | seeds |"
-    return "\n".join([head, "| --- | ---: | ---: | ---: | ---: | ---: |", *(row for _, row in sorted(rows)[::-1])])
+    """Returns a Markdown table, the best first: trainable parameters, epochs, accuracy, and the least wall time; at its
+    end what always predicting the most frequent label reaches."""
+    columns = ("strategy", "trainable parameters", "best epoch", "test accuracy, mean ± sd", "time", "seeds")
+    lines = [f"| {' | '.join(columns)} |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
+    results = {name: found for name in chosen.strategies if (found := results_of(name, chosen))}
+    for name in sorted(results, key=lambda name: accuracy(results[name]), reverse=True):
+        lines.append(row(name, results[name]))
+    majority = next(iter(results.values()))[0]["majority"]["accuracy"]
+    return "\n".join([*lines, f"| the most frequent label | | | {majority:.3f} | | |"])
+
+
+def results_of(name: str, chosen: argparse.Namespace) -> list[dict[str, Any]]:
+    files = [place(name, seed, chosen.runs) / "result.json" for seed in chosen.seeds]
+    return [json.loads(file.read_text()) for file in files if file.exists()]
+
+
+def accuracy(results: Sequence[dict[str, Any]]) -> float:
+    return statistics.mean(r["metrics"]["test"]["accuracy"] for r in results)
+
+
+def row(name: str, results: Sequence[dict[str, Any]]) -> str:
+    accuracies = [r["metrics"]["test"]["accuracy"] for r in results]
+    spread = f" ± {statistics.stdev(accuracies):.3f}" if len(results) > 1 else ""
+    parameters = results[0]["parameters"]
+    trainable = f"{parameters['trainable']:,} ({percent(parameters['trainable'] / parameters['total'])})"
+    best = statistics.mean(r["best"]["epoch"] for r in results)
+    epochs = f"{best:.0f} of {statistics.mean(len(r['history']) for r in results):.0f}"
+    seconds = f"{min(r['seconds']['total'] for r in results):,.0f} s"
+    return f"| `{name}` | {trainable} | {epochs} | {accuracy(results):.3f}{spread} | {seconds} | {len(results)} |"
 
 
 def main() -> None:

@@ -136,12 +136,7 @@ def test_long_documents_have_one_review_at_any_place_and_every_reading_is_a_run(
 @pytest.mark.parametrize("name", strategies.STRATEGIES)
 def test_every_strategy_is_a_run_of_its_name(name: str) -> None:
     _, strategy = read_config(composed("model=bert_linear", *strategies.STRATEGIES[name]))
-    assert name in (
-        strategy.name,
-        f"{strategy.name}, BiLSTM",
-        strategy.name.replace("+reinit:", ", reinit_top="),
-        "gradual:2",
-    )
+    assert name in (strategy.name, f"{strategy.name}, BiLSTM")
 
 
 def test_the_table_of_strategies_has_the_best_on_top(tmp_path: Path) -> None:
@@ -149,12 +144,19 @@ def test_the_table_of_strategies_has_the_best_on_top(tmp_path: Path) -> None:
     for name, seed, accuracy in (("all", 1, 0.7), ("all", 2, 0.8), ("none", 1, 0.9)):
         folder = strategies.place(name, seed, tmp_path)
         folder.mkdir()
-        found = {"metrics": {"test": {"accuracy": accuracy}}, "parameters": {"trainable": 5, "total": 10}}
-        (folder / "result.json").write_text(json.dumps({**found, "seconds": {"total": 60 + seed}, "history": [1]}))
+        result = {
+            "metrics": {"test": {"accuracy": accuracy}},
+            "parameters": {"trainable": 5, "total": 10},
+            "seconds": {"total": 60 + seed},
+            "history": [{}] * 5,
+            "best": {"epoch": 1 + seed},
+            "majority": {"accuracy": 0.6},
+        }
+        (folder / "result.json").write_text(json.dumps(result))
     lines = strategies.table(chosen).splitlines()[2:]
-    assert lines[0].startswith("| `none` | 5 (50.00%) | 1 | 0.900")
-    assert lines[1].startswith("| `all` | 5 (50.00%) | 1 | 0.750 ± 0.071 | 61 s | 2 |")
-    assert len(lines) == 2
+    assert lines[0] == "| `none` | 5 (50.0%) | 2 of 5 | 0.900 | 61 s | 1 |"
+    assert lines[1] == "| `all` | 5 (50.0%) | 2 of 5 | 0.750 ± 0.071 | 61 s | 2 |"
+    assert lines[2:] == ["| the most frequent label | | | 0.600 | | |"]
 
 
 def test_the_limit_counts_the_products_of_a_forward_pass(tiny_bert: Path) -> None:
