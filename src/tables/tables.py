@@ -14,6 +14,7 @@ from typing import Any
 from src.config.text_files import delimiter_override
 from src.errors import UserError, listed, nearest
 from src.tables.content import LARGEST_FIELD, Content, Layout, Row
+from src.tables.gathering import gathered
 from src.tables.opening import STDIN, name_of
 from src.tables.patterns import matched
 from src.tables.reading import HEADLESS, READERS, kind_of, kinds
@@ -22,9 +23,6 @@ HALF = re.compile("[\ud800-\udfff]")  # of a character that takes two 16-bit uni
 
 
 MOST_WORDS = 4  # in the name of a column
-
-
-LONGEST_SHARED, MOST_SHARED = 40, 1 << 16  # characters of texts that are kept once, and how many these are
 
 
 LAYOUT = Layout()
@@ -237,6 +235,7 @@ def _stream(path: Path, size: int, layout: Layout) -> Iterator[Table]:
     while (part := _table(path, content, itertools.islice(found, size))).rows:
         empty = False
         yield part
+        content = dataclasses.replace(content, columns=[*part.columns])  # which later rows of JSON may all lack
     if empty:
         raise UserError(f"{name_of(path)} must hold rows; it has none.\nIs it the right file?")
 
@@ -270,29 +269,5 @@ def _unreadable(path: Path, error: OSError) -> UserError:
 
 
 def _table(path: Path, content: Content, rows: Iterable[Row]) -> Table:
-    """Gathers rows one by one: of millions of rows, the mappings would take several times the memory of the columns."""
-    columns: dict[str, list[Any]] = {name: [] for name in content.columns or ()}
-    numbers: list[int] = []
-    known: dict[str, str] = {}
-    for number, values in rows:
-        for name, value in values.items():
-            if name not in columns:
-                columns[name] = [None] * len(numbers)
-            columns[name].append(_shared(value, known))
-        numbers.append(number)
-        if len(values) < len(columns):
-            for column in columns.values():
-                column.extend([None] * (len(numbers) - len(column)))
+    columns, numbers = gathered(name_of(path), content.unit, content.columns or (), rows)
     return Table(name_of(path), columns, numbers, content.unit, content.repeated)
-
-
-def _shared(value: Any, known: dict[str, str]) -> Any:
-    """Returns a short text, such as a label, as the same object wherever it occurs.
-
-    Args:
-        value: of a cell.
-        known: the short texts so far, which grows.
-    """
-    if not isinstance(value, str) or len(value) > LONGEST_SHARED:
-        return value
-    return known.setdefault(value, value) if len(known) < MOST_SHARED else known.get(value, value)

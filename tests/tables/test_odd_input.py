@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 
 from src.config.data import Data
 from src.data import corpus
+from src.errors import UserError
+from src.tables.tables import first_rows, read_table, stream_tables
 from tests.conftest import composed
 from tests.tables.files import ROWS, SHEET, csv, jsonl, labels, parquet, put, rewritten, xlsx
 
@@ -98,3 +101,21 @@ def test_texts_in_several_splits_and_sheets_that_are_not_read_are_told(
         "3 texts occur in both train and test (leakage)",
         "1 text occurs in both validation and test (leakage)",
     ]
+
+
+@pytest.mark.parametrize("later", [b"\n", b'{"text": "c"}\n'])
+def test_later_rows_of_json_may_lack_what_earlier_ones_have(later: bytes, tmp_path: Path) -> None:
+    path = put(tmp_path / "a.jsonl", b'{"text": "a"}\n{"text": "b", "x": 1}\n' + later)
+    *_, last = stream_tables(path, 2)
+    assert last.columns == {"text": [None if later == b"\n" else "c"], "x": [None]}
+
+
+@pytest.mark.parametrize("wide", [1, 2_000])
+def test_keys_of_json_are_limited_where_not_all_rows_have_them(wide: int, tmp_path: Path) -> None:
+    first = {"text": "a"} | {f"k{i}": i for i in range(wide - 1)}
+    rows = [first] * 2 + [{"text": "b", f"new{i}": 1} for i in range(1_000)]
+    path = put(tmp_path / "a.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows).encode())
+    line = 3 if wide > 1_000 else 1_002
+    with pytest.raises(UserError, match=f"at most 1,000 different keys, unless .*; line {line} has one more: 'new"):
+        read_table(path)
+    assert len(first_rows(path, 2).columns) == wide
