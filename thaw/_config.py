@@ -124,7 +124,7 @@ def _write(rows: Any, file: Path, split: str) -> None:
             rows.to_parquet(file, index=False)
         else:
             rows.to_parquet(str(file))
-    except (ValueError, TypeError, NotImplementedError) as error:  # pyarrow's are among them, and name the column
+    except (ValueError, TypeError, NotImplementedError, OverflowError) as error:  # pyarrow's are among them
         why = "; ".join(reason(part) for part in error.args)
         raise UserError(
             f"data must have columns with values of one kind; {split} cannot be written: {why}.\n"

@@ -138,6 +138,7 @@ def test_data_that_another_process_keeps_meanwhile_is_used(
         ((), {"test": FRAME}, r"data must name its splits: train, .*; got 'test'\.\nFor example: "),
         ((), {}, "got none"),
         ((), pandas.DataFrame({"text": ["a", "b"], "label": [1, "x"]}), "train cannot be written: .* column label"),
+        ((), pandas.DataFrame({"text": ["a"], "id": [2**70]}), "train cannot be written: .* too "),
         (("data=table", "data.path=nowhere.csv"), None, "No such file"),
     ],
 )
