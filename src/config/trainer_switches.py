@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -21,7 +23,8 @@ UNITS = ("weeks", "days", "hours", "minutes", "seconds")
 
 
 def _batches(value: Any) -> int | float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or (value % 1 > 0 and value > 1):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number or value < 0 or (value % 1 > 0 and value > 1):
         raise ValueError(f"must be a number of batches, or a fraction of them from 0.0 to 1.0; got {value}")
     return value if value <= 1 else int(value)
 
@@ -33,13 +36,21 @@ def _steps(value: Any) -> int:
 
 
 def _duration(value: Any) -> str | dict[str, float] | None:
-    written = isinstance(value, str) and re.fullmatch(r"\d+:\d\d:\d\d:\d\d", value)
-    counted = isinstance(value, dict) and {*value} <= {*UNITS}
-    amounts = value.split(":") if written else value.values() if counted else ()
-    if value is not None and not any(isinstance(n, int | float | str) and float(n) > 0 for n in amounts):
+    if value is not None and not _is_time(value):
         raise ValueError(f"must be DAYS:HOURS:MINUTES:SECONDS, such as 00:01:30:00, or {{hours: 1.5}}; got {value}")
     found: str | dict[str, float] | None = value
     return found
+
+
+def _is_time(value: Any) -> bool:
+    written = isinstance(value, str) and re.fullmatch(r"\d+:\d\d:\d\d:\d\d", value)
+    parts = dict(zip(UNITS[1:], map(int, value.split(":")), strict=True)) if written else value
+    if not isinstance(parts, dict) or not {*parts} <= {*UNITS}:
+        return False
+    try:
+        return timedelta(**parts) > timedelta()
+    except (TypeError, ValueError, OverflowError):  # as of a text, of no number, and of infinity
+        return False
 
 
 def _deterministic(value: Any) -> bool | str:
