@@ -172,7 +172,10 @@ def _digest_file(file: Path) -> Path:
 def _digests(file: Path) -> list[str]:
     """Returns the valid digests of the file: two while it is replaced, otherwise one; none without a digest file."""
     digests = _digest_file(file)
-    return [line.split()[0] for line in digests.read_text().splitlines() if line.strip()] if digests.exists() else []
+    if not digests.exists():
+        return []
+    lines = digests.read_text(encoding="utf-8", errors="replace").splitlines()  # a damaged one matches no file
+    return [line.split()[0] for line in lines if line.strip()]
 
 
 def _write_digests(file: Path, digests: list[str]) -> None:

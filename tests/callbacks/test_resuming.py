@@ -181,6 +181,8 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(broken: RunFolder, cap
         assert found[0] == broken.best_checkpoint
     assert "is damaged: its SHA-256 is" in caplog.text
     assert "Resuming from best.ckpt" in caplog.text
+    broken.last_checkpoint.write_bytes(content)
+    broken.last_checkpoint.with_name("last.ckpt.sha256").write_bytes(b"\xff\x00")
     assert len(resume(broken)["history"]) == 2
 
 
