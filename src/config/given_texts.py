@@ -30,9 +30,8 @@ class GivenTexts(Section):
         if self.pair is not None and self.text is None:
             raise ValueError("pair=… is the second text of a pair; give the first too: text=…")
         if (self.text is None) == (self.input is None):
-            raise ValueError(
-                f"Give either text=… or input=FILE (- for standard input); got {'both' if self.text else 'neither'}"
-            )
+            got = "neither" if self.text is None else "both"
+            raise ValueError(f"Give either text=… or input=FILE (- for standard input); got {got}")
         for key, text in (("text", self.text), ("pair", self.pair)):
             if text is not None and not text.strip():
                 raise ValueError(f'{key} must hold words; it is blank. For example: {key}="The movie was fantastic!"')

@@ -220,6 +220,7 @@ def test_wrong_arguments_are_told_with_what_is_right(run_tiny: RunTiny, tmp_path
     wrong: list[tuple[list[str], dict[str, Any], str]] = [
         ([], {}, r"either text=… or input=FILE .*; got neither\."),
         ([], {"text": "a", "input": str(file)}, r"either text=… or input=FILE .*; got both\."),
+        ([], {"text": "", "input": str(file)}, "got both"),
         ([], {"text": "  "}, "text must hold words"),
         (
             ["limit=0", "methods=[ocklusion]"],
