@@ -20,14 +20,16 @@ def acquire(path: Path) -> TextIO | None:
         The lock; None if another process holds it.
 
     Raises:
-        OSError: the file cannot be opened for writing.
+        OSError: the file cannot be opened for writing, or its file system has no locks.
     """
     file = path.open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError as error:
         file.close()
-        return None
+        if isinstance(error, BlockingIOError):
+            return None
+        raise
     HELD.append(file)
     return file
 

@@ -126,7 +126,7 @@ class RunFolder:
                 raise self._taken()
 
     def _taken(self) -> UserError:
-        with contextlib.suppress(PermissionError):
+        with contextlib.suppress(OSError):  # it cannot be known whether the run is in training; `locked` tells why
             held = locks.acquire(self.path / "config.yaml")
             if held is None:
                 return self._in_training()
@@ -184,8 +184,11 @@ class RunFolder:
         """
         try:
             held = locks.acquire(self.path / "config.yaml")
-        except PermissionError as error:
-            raise UserError(f"The run folder {self.path} must be writable: {error}.") from None
+        except OSError as error:  # a folder of others, a read-only file system, or one without locks
+            raise UserError(
+                f"The run folder {self.path} must be writable, and its file system have locks: {error.strerror}.\n"
+                "Copy the folder to another place, or start a run there: run=FOLDER."
+            ) from None
         if held is None:
             raise self._in_training()
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import fcntl
 import json
 import os
 import shutil
@@ -162,6 +164,20 @@ def test_a_second_process_is_refused(broken: RunFolder) -> None:
     broken.write_status("running")
     with broken.locked(), pytest.raises(UserError, match=r"being trained by process \d+ on "):
         resume(broken)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EROFS])
+def test_a_folder_that_cannot_be_locked_is_told(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(*arguments: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(composed())
+    monkeypatch.setattr(fcntl, "flock", refusing)
+    with pytest.raises(UserError, match=f"must be writable, and .*: {os.strerror(number)}\\."), folder.locked():
+        pass
+    with pytest.raises(UserError, match="already has a run"):
+        folder.refuse_taken()
 
 
 def test_what_a_killed_process_has_left_is_taken_away(broken: RunFolder) -> None:
