@@ -46,6 +46,8 @@ def _delete(folder: Path) -> None:
     try:
         with FileLock(folder / "lock"):  # wait for a builder
             shutil.rmtree(folder)
+    except FileNotFoundError:  # another process has deleted it meanwhile
+        return
     except OSError as error:
         raise UserError(
             f"{folder} must be a store that you may delete; it is not: {error.strerror}.\n"

@@ -401,6 +401,20 @@ def test_list_and_prune(store: Store, tmp_path: Path, capsys: pytest.CaptureFixt
     assert list((tmp_path / "activations").iterdir()) == []
 
 
+def test_what_other_processes_delete_meanwhile_is_left_out(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with store.locked():
+        fill(store, 0, 25, 50, 75)
+        store.finish()
+    (store.folder / ".manifest.json.1").symlink_to("nowhere")  # as if it had been renamed
+    activations.main(["list", "--cache", str(tmp_path)])
+    assert "1 stores" in capsys.readouterr().out
+    monkeypatch.setattr(json, "loads", lambda text: shutil.rmtree(store.folder) or {})
+    activations.main(["prune", "--cache", str(tmp_path)])
+    assert "0 stores" in capsys.readouterr().out
+
+
 def test_stores_of_others_are_not_deleted(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with store.locked():
         fill(store, 0, 25, 50, 75)
