@@ -24,6 +24,8 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from src.files.atomic import write_atomic
+
 FORMAT = 1
 
 
@@ -171,9 +173,7 @@ class Store:
     def finish(self) -> None:
         """Writes the manifest, which marks the store as complete."""
         content = {"format": FORMAT, "key": self.key, "shape": asdict(self.shape), "created": time.time()}
-        temporary = self.folder / f".manifest.{os.getpid()}"
-        temporary.write_text(json.dumps(content, indent=2), encoding="utf-8")
-        temporary.replace(self.manifest)
+        write_atomic(self.manifest, json.dumps(content, indent=2))
 
     def discard(self) -> None:
         """Deletes the store."""
@@ -213,6 +213,4 @@ class Store:
                 entry = json.loads(line)
                 if (entry["start"], entry["stop"]) in chunks:
                     kept.append(line)
-        temporary = self.folder / f".journal.{os.getpid()}"
-        temporary.write_text("".join(f"{line}\n" for line in dict.fromkeys(kept)), encoding="utf-8")
-        temporary.replace(self.journal)
+        write_atomic(self.journal, "".join(f"{line}\n" for line in dict.fromkeys(kept)))
