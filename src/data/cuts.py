@@ -18,6 +18,9 @@ from src.tables.tables import Table
 log = logging.getLogger(__name__)
 
 
+MOST_NAMED = 8  # labels with too few rows
+
+
 def make_missing(given: dict[str, Split], space: LabelSpace, cfg: Data, source: Table) -> dict[str, Split]:
     """Takes the missing splits from train; the fractions are of all its rows.
 
@@ -79,14 +82,16 @@ def training_subset(train: Split, size: int | float, seed: int, source: str) -> 
 
 
 def _check_counts(split: Split, space: LabelSpace, parts: int, source: Table) -> None:
-    with_label = split.targets[:, None] == np.arange(len(space.names)) if split.targets.ndim == 1 else split.targets > 0
-    rows = {name: np.flatnonzero(with_label[:, i]).tolist() for i, name in enumerate(space.names)}
-    rare = {name: f"{name!r} ({_places(found, source)})" for name, found in rows.items() if len(found) < parts}
+    targets, one = split.targets, split.targets.ndim == 1  # or several labels a row
+    counts = np.bincount(targets, minlength=len(space.names)) if one else targets.sum(0)
+    rare = np.flatnonzero(counts < parts).tolist()
     if rare:
+        found = {i: np.flatnonzero(targets == i if one else targets[:, i]).tolist() for i in rare[:MOST_NAMED]}
+        named = [f"{space.names[i]!r} ({_places(rows, source)})" for i, rows in found.items()]
         numbers = "" if None in map(number, space.names) else " Are they numbers to predict? data.task=regression"
         raise UserError(
             f"Each label needs at least {parts} rows, so that each of {parts} splits gets one; labels with fewer in "
-            f"{source.source}: {', '.join(list(rare.values())[:8])}{', …' if len(rare) > 8 else ''}.\n"
+            f"{source.source}: {', '.join(named)}{', …' if len(rare) > MOST_NAMED else ''}.\n"
             "Add rows, merge or remove these labels, or give the splits "
             f"as files: data.path=DIR with train, validation and test.{numbers}"
         )

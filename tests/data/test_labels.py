@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import logging
+import tracemalloc
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -21,9 +22,12 @@ from src import predict
 from src.config.data import Data
 from src.config.folder import CONF
 from src.data import corpus
+from src.data.cuts import make_missing
 from src.data.labels import LabelSpace
+from src.data.split import Split
 from src.errors import UserError
 from src.runs.folder import RunFolder
+from src.tables.tables import Table
 from tests.conftest import composed
 from tests.tables.files import csv, jsonl, put, xlsx
 
@@ -414,3 +418,20 @@ def test_a_run_that_took_all_labels_for_numbers_is_evaluated_as_then(
     assert found == wanted
     with pytest.raises(UserError, match=r"d\.csv line 2 has '2\.0'"):
         evaluated(folder, put(tmp_path / "d.csv", csv(rows(["2.0"], 9))))
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_rare_labels_among_many_are_found_in_little_memory(several: bool, tmp_path: Path) -> None:
+    count, labels = 4_000, 2_000
+    targets = np.arange(count) % (labels - 1)  # the last label has no row
+    if several:
+        targets = np.eye(labels, dtype=np.float32)[targets]
+    split = Split(np.arange(count), ["a"] * count, targets, np.arange(count))
+    space = LabelSpace("multilabel" if several else "multiclass", tuple(map(str, range(labels))))
+    source = Table("a.csv", {}, [*range(count)])
+    tracemalloc.start()
+    with pytest.raises(UserError, match=r"at least 3 rows.*: '2' \(2: line 2, 2001\), '3' .*, '9' .*, …\."):
+        make_missing({"train": split}, space, settings(tmp_path), source)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < count * labels // 4  # bytes
