@@ -32,8 +32,14 @@ def compare(
         mixed: compare also runs on different data.
 
     Raises:
-        UserError: the runs cannot be compared.
+        UserError: an argument is none of these, or the runs cannot be compared.
     """
     from src.comparison.compare_runs import compare as compare_runs
+    from src.comparison.options import Options
+    from src.config.validation import check_values
+    from src.files.paths import user_path
 
-    return compare_runs(Path(runs), metric, baseline, by, margin, mixed, cost)
+    given = {"metric": metric, "baseline": baseline, "by": by, "margin": margin, "cost": cost, "mixed": mixed}
+    wanted = check_values({"runs": str(runs), **given}, Options)
+    root = user_path(wanted.runs)
+    return compare_runs(root, wanted.metric, wanted.baseline, wanted.by, wanted.margin, wanted.mixed, wanted.cost)

@@ -15,7 +15,7 @@ from src.config.folder import CONF
 from src.config.overrides import explained, literal, refuse_lists
 from src.config.quoting import quoted, quoted_path
 from src.errors import UserError, listed, nearest, reason
-from src.runs.new_folder import as_hydras
+from src.runs.new_folder import as_hydras, refuse_replaced
 from src.tables.splits import SPLITS, part_named
 
 KEPT = Path("outputs/data")  # where data from memory is kept, since runs and their configs refer to files
@@ -29,7 +29,7 @@ def composed(name: str, overrides: Sequence[str]) -> DictConfig:
         overrides: as on its command line.
 
     Raises:
-        UserError: overrides are wrong; says of each unknown one which is meant.
+        UserError: overrides are wrong; says of each unknown one which is meant. Or the folder cannot be called so.
     """
     refuse_lists(overrides)
     given = literal(overrides, {"run": quoted_path})
@@ -40,6 +40,7 @@ def composed(name: str, overrides: Sequence[str]) -> DictConfig:
             folder = str(cfg.run)
     except Exception as error:  # nothing but Hydra has run
         raise UserError(explained(error, name, given)) from None
+    refuse_replaced(folder)
     own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     own.run = folder
     return own

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from src.config.quoting import quoted
 from src.errors import UserError, nearest
+from src.files.paths import user_path
 from src.runs.folder import RunFolder
 from src.runs.new_folder import reserved
 from thaw._config import choosing, composed
@@ -38,7 +39,8 @@ class Run:
         Raises:
             UserError: the folder has none.
         """
-        return cls(Path(folder), RunFolder(Path(folder)).read_result())
+        place = user_path(folder)
+        return cls(place, RunFolder(place).read_result())
 
     @property
     def strategy(self) -> str:
@@ -105,7 +107,7 @@ def train(*overrides: str, data: Any = None, folder: Path | str | None = None) -
     """
     from src.train import train as train_config
 
-    given = [*choosing(data), *overrides, *([f"run={quoted(str(folder))}"] if folder else [])]
+    given = [*choosing(data), *overrides, *([f"run={quoted(str(user_path(folder)))}"] if folder else [])]
     cfg = composed("train", given)
     place = RunFolder(Path(cfg.run))
     if not any(override.startswith("run=") for override in given):

@@ -43,8 +43,21 @@ def check_options(cfg: DictConfig, options: type[Options]) -> Options:
         UserError: as `check`.
     """
     check_complete(cfg)
+    return check_values(OmegaConf.to_container(cfg, resolve=True), options)
+
+
+def check_values(values: object, options: type[Options]) -> Options:
+    """Returns the typed form of a command's options.
+
+    Args:
+        values: by their keys.
+        options: their schema.
+
+    Raises:
+        UserError: one message with every value that is of the wrong type or out of range.
+    """
     try:
-        return options.model_validate(OmegaConf.to_container(cfg, resolve=True))
+        return options.model_validate(values)
     except pydantic.ValidationError as error:
         problems = (value_problem(".".join(_keys(problem)), problem) for problem in error.errors())
         raise UserError("\n".join(problems)) from None

@@ -20,6 +20,7 @@ from src.config.validation import check
 from src.data.labels import LabelSpace
 from src.data.texts import Text, check_kind, parts
 from src.errors import UserError
+from src.files.paths import user_path
 from src.models.imports import without_garbage_collection
 from src.runs.folder import RunFolder
 from src.runs.pretrain_config import stage_configs
@@ -74,7 +75,7 @@ class Predictor:
         Raises:
             UserError: the folder has no finished run, or something that the run needs no longer exists.
         """
-        folder = RunFolder(Path(path))
+        folder = RunFolder(user_path(path))
         result = folder.read_result()
         folder.check_weights(result)
         cfg = folder.saved_config("network")

@@ -27,15 +27,33 @@ def given_folder() -> RunFolder:
     """
     runtime: Any = OmegaConf.to_container(HydraConfig.get().runtime, resolve=False)
     folder = RunFolder(Path(os.path.relpath(runtime["output_dir"])))
-    name = str(folder.path)
-    # TensorBoardLogger expands variables and ~, and would write its logs into another folder.
-    if REFERENCE in name or name.startswith("~") or os.path.expandvars(name) != name:
+    try:
+        refuse_replaced(str(folder.path))
+    except UserError:
         folder.discard_if_empty()
+        raise
+    return folder
+
+
+def refuse_replaced(name: str) -> None:
+    """
+    Args:
+        name: of a run folder.
+
+    Raises:
+        UserError: it contains an interpolation, an environment variable or a home directory.
+    """
+    if is_replaced(name):
         raise UserError(
             f"The name of a run folder must not contain {REFERENCE}, an environment variable or ~, which would be "
             f"replaced; got {name}.\nChoose another: run=FOLDER, or hydra.sweep.subdir=NAME for the jobs of a sweep."
         )
-    return folder
+
+
+def is_replaced(name: str) -> bool:
+    """Whether something would be replaced in the name of a run folder: TensorBoardLogger expands variables and ~, and
+    would write its logs into another folder."""
+    return REFERENCE in name or name.startswith("~") or os.path.expandvars(name) != name
 
 
 def is_named() -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import time
@@ -19,6 +18,7 @@ from src.config.quoting import REFERENCE
 from src.errors import UserError
 from src.files import locks
 from src.files.atomic import write_atomic
+from src.runs.new_folder import is_replaced
 
 SWEEPS = Path("outputs/sweeps")
 
@@ -172,5 +172,4 @@ def check_folders(config: DictConfig) -> None:
 
 def _is_replaced(name: str) -> bool:
     """Returns whether a name would still be replaced after Hydra has resolved the interpolations in it."""
-    rest = re.sub(r"(?<!\\)\$\{[^}]*\}", "", name)
-    return REFERENCE in rest or rest.startswith("~") or os.path.expandvars(rest) != rest
+    return is_replaced(re.sub(r"(?<!\\)\$\{[^}]*\}", "", name))

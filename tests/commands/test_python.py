@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pandas
@@ -64,6 +65,36 @@ def test_a_run_is_called_as_by_the_command_line(
     assert thaw.train(*SMALL, "run=a folder/b=c", data=frame).folder == Path("a folder/b=c")
     assert thaw.train(*SMALL, data=frame, folder="named").folder == Path("named")
     assert not HydraConfig.initialized()
+
+
+def test_a_run_is_in_one_folder_whatever_its_name(
+    frame: pandas.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "train", lambda cfg, place, given: {"run": cfg.run})
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert thaw.train(*SMALL, folder="~/x") == thaw.Run(tmp_path / "home" / "x", {"run": str(tmp_path / "home" / "x")})
+    for folder in ("$HOME/x", "a${b}"):
+        with pytest.raises(thaw.UserError, match=r"must not contain .*, an environment variable or ~"):
+            thaw.train(*SMALL, folder=folder)
+    for load in (thaw.Run.load, thaw.Predictor.load):
+        with pytest.raises(thaw.UserError, match=f"^{tmp_path}/home/x must be the folder"):
+            load("~/x")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"margin": 5}, "^margin must be less than 1, unless metric is .*; got 5"),
+        ({"cost": "speed"}, "^cost has an invalid value: 'speed'"),
+        ({}, r"^runs must be a folder .*; /\S+/home/runs does not exist"),
+    ],
+)
+def test_a_comparison_refuses_what_the_command_refuses(
+    given: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with pytest.raises(thaw.UserError, match=message):
+        thaw.compare("~/runs", **given)
 
 
 def test_predictions_of_an_unknown_split_name_the_known_ones(finished: RunFolder) -> None:
