@@ -74,7 +74,7 @@ class EncodedSplit(Dataset[Batch]):
         part = {"step_fraction": torch.tensor(whole / self.weights[step[0]].sum())} if step else {}
         return {
             **(self.states.batch(inputs) if self.states else self.tokens.inputs.batch(inputs, self.padding)),
-            **self.tokens.counted(rows),
+            **self.tokens.window_counts(rows),
             "rows": torch.from_numpy(rows.astype(np.int64)),
             "targets": torch.from_numpy(self.targets[rows]),
             "weights": torch.from_numpy(self.weights[rows]),

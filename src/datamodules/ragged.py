@@ -94,7 +94,7 @@ class Tokens(Ragged):
         """Returns the rows of these texts among the sequences that the encoder reads."""
         return texts
 
-    def counted(self, texts: NDArray[Any]) -> Batch:
+    def window_counts(self, texts: NDArray[Any]) -> Batch:
         """Returns what a batch holds besides sequences if they are windows of texts."""
         return {}
 

@@ -48,7 +48,7 @@ class WindowedTokens(Tokens):
         shifts = np.repeat(self.first[texts] - np.cumsum(counts) + counts, counts)
         return np.asarray(shifts + np.arange(counts.sum()))
 
-    def counted(self, texts: NDArray[Any]) -> Batch:
+    def window_counts(self, texts: NDArray[Any]) -> Batch:
         return {WINDOWS: torch.from_numpy(self.counts[texts])}
 
     def take(self, rows: NDArray[np.int64]) -> WindowedTokens:
@@ -58,4 +58,4 @@ class WindowedTokens(Tokens):
     def batch(self, rows: NDArray[np.intp], padding: int) -> Batch:
         """Returns `input_ids` and `mask` of all windows of these texts [windows, longest], and `windows` [texts], how
         many are of each."""
-        return {**self.inputs.batch(self.rows(rows), padding), **self.counted(rows)}
+        return {**self.inputs.batch(self.rows(rows), padding), **self.window_counts(rows)}
