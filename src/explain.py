@@ -34,7 +34,7 @@ def explain(cfg: DictConfig) -> Path:
     check_named(cfg)
     options = check_options(cfg, Options)
     runs = [find_run(name, options.sweep_folder) for name in (options.run, options.against) if name]
-    check_runs(runs, options.labels)
+    options = options.model_copy(update={"labels": check_runs(runs, options.labels)})
     texts = texts_for(runs, options)
     target = _target(runs[0], options.name)
     from src.explanation.writing import write_explanations
@@ -68,4 +68,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, "explain", verbatim=("run", "against", "sweep_folder", "text", "pair", "input"))
+    run_command(main, "explain", verbatim=("run", "against", "sweep_folder", "text", "pair", "input", "name"))

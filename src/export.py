@@ -15,8 +15,9 @@ from omegaconf import DictConfig
 from pydantic import Field, model_validator
 
 from src.cli import exit_codes, run_command
+from src.config.model import ClassifierHead
 from src.config.sections import Section
-from src.config.validation import check_options
+from src.config.validation import check, check_options
 from src.errors import UserError
 from src.exports.pushing import check_push, push
 from src.files.paths import user_path
@@ -72,10 +73,14 @@ def export(cfg: DictConfig) -> list[str]:
     options = _check(cfg)
     run = find_run(options.run, options.sweep_folder)
     evidence = _evidence(run, options)
+    _check_expressible(options, run)
     if options.push:
         check_push(options.push, options.private)
     predictor = Predictor.load(run.path, "float32", "cpu")
-    _check_expressible(options, run, predictor)
+    if options.format == "sentence-transformers":
+        from src.exports.sentence_transformer import check_expressible
+
+        check_expressible(predictor.network, predictor.data.reading, run.path)
     with staged_folder(options.folder, "Choose another: output=…") as folder:
         notes = _write(folder, run, predictor, options, evidence)
         files = sorted(file for file in folder.rglob("*") if file.is_file())
@@ -102,21 +107,28 @@ def _check(cfg: DictConfig) -> Options:
     return options
 
 
-def _check_expressible(options: Options, run: RunFolder, predictor: Predictor) -> None:
-    if predictor.result["objective"] == "mlm" and options.format != "huggingface":
+def _check_expressible(options: Options, run: RunFolder) -> None:
+    """Checks what can be known before the run's model is loaded.
+
+    Raises:
+        UserError: the format does not support the run.
+    """
+    objective, config = run.read_result()["objective"], check(run.saved_config("network"))
+    if objective == "mlm" and options.format != "huggingface":
         raise UserError(
             f"format={options.format} supports classifiers only; {run.path} is a masked language model.\n"
             "Choose format=huggingface."
         )
-    if predictor.data.windows and options.format == "onnx":
+    if config.data.windows and type(config.model) is ClassifierHead:  # none of src/models/heads.py
+        raise UserError(
+            f"No format has both windows and a head of your own; {run.path} has data.windows=true and the head "
+            f"{config.model.target}.\nPredict with python -m src.predict, or train with one of the two."
+        )
+    if config.data.windows and options.format == "onnx":
         raise UserError(
             f"format=onnx computes the logits of single sequences; {run.path} combines those of a text's windows.\n"
             "Choose format=huggingface, whose load.py does."
         )
-    if options.format == "sentence-transformers":
-        from src.exports.sentence_transformer import check_expressible
-
-        check_expressible(predictor.network, predictor.data.reading, run.path)
 
 
 def _evidence(run: RunFolder, options: Options) -> CrossValidation | None:

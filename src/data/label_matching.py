@@ -95,7 +95,7 @@ def _indices(given: Labels, space: LabelSpace, cfg: Data) -> list[list[int]]:
     Raises:
         UserError: a value matches no label, or more than one.
     """
-    find = _places(space) if cfg.label_names and given.kind != "flags" else _finder(space)
+    find = _places(space) if cfg.label_names and given.kind != "flags" else finder(space)
     known = {v: find(v) for v in {v for row in given.rows for v in row}}
     for i, row in enumerate(given.rows):
         for v in row:
@@ -107,7 +107,7 @@ def _indices(given: Labels, space: LabelSpace, cfg: Data) -> list[list[int]]:
     return [found[row] for row in given.rows]
 
 
-def _finder(space: LabelSpace) -> Callable[[Value], Sequence[int]]:
+def finder(space: LabelSpace) -> Callable[[Value], Sequence[int]]:
     """Returns a function from a value to the indices of the labels that it matches."""
     index = {name: i for i, name in enumerate(space.names)}
     alike = defaultdict(list)
@@ -127,7 +127,7 @@ def _finder(space: LabelSpace) -> Callable[[Value], Sequence[int]]:
 
 
 def _places(space: LabelSpace) -> Callable[[Value], Sequence[int]]:
-    """As `_finder`, for labels that are indices into the names; or the names, unless these are numbers themselves."""
+    """As `finder`, for labels that are indices into the names; or the names, unless these are numbers themselves."""
     places = {str(i): i for i in range(len(space.names))}
     if not any(NUMBER.fullmatch(name) for name in space.names):
         places |= {name: i for i, name in enumerate(space.names)}

@@ -85,15 +85,15 @@ class Explanation:
         begin, end = spans[0][0], spans[-1][1]
         first, last = len(self.tokens.text[:begin].split()) + 1, len(self.tokens.text[:end].split())
         change = f"{window.label} would change" if self.regression else f"the probability of {window.label} would fall"
+        count, cut = len(window.logits), len(self.tokens.text[window.read :].split())
+        unread = f" The last {cut} words are beyond data.max_windows={count} and are ignored." if cut else ""
         return (
-            f"The text is read in {len(window.logits)} windows; this explains window {window.index + 1}, words {first} "
-            f"to {last}, without which {change} most. All values are changes of the whole text's score."
+            f"The text is read in {count} windows; this explains window {window.index + 1}, words {first} to {last}, "
+            f"without which {change} most. All values are changes of the whole text's score.{unread}"
         )
 
 
-def explain(
-    network: Network, tokens: Tokens, question: Question, on_step: Callable[[str], object] = lambda step: None
-) -> Explanation:
+def explain(network: Network, tokens: Tokens, question: Question, on_step: Callable[[str], object]) -> Explanation:
     """Explains the prediction for one text.
 
     Args:
@@ -197,13 +197,13 @@ def attention_record(found: Explanation) -> list[dict[str, Any]]:
     """Returns for each chosen head its entropy in bits and the fraction of its attention to each special token."""
     if found.attention is None:
         return []
-    special = found.tokens.special.nonzero().flatten()
-    positions = {found.tokens.names[position]: position for position in special.tolist()}
+    tokens = found.tokens
+    marks = [name if special else "" for name, special in zip(tokens.names, tokens.special.tolist(), strict=True)]
     weights = found.attention.weights
     entropy = attention.entropy(weights)
     masses = {
-        name: attention.mass(weights, torch.arange(weights.shape[-1]) == position)
-        for name, position in positions.items()
+        name: attention.mass(weights, torch.tensor([mark == name for mark in marks]))
+        for name in dict.fromkeys(filter(None, marks))
     }
     return [
         {

@@ -62,9 +62,9 @@ def by_importance(scores: LabelScores, tokens: Tokens, label: int, values: Float
     return _curves(scores, tokens, label, tokens.by_word(values).argsort(descending=True, stable=True)[None])
 
 
-def at_random(scores: LabelScores, tokens: Tokens, label: int, seed: int = 0) -> Curves:
+def at_random(scores: LabelScores, tokens: Tokens, label: int) -> Curves:
     """Returns the curves of random orders of the words."""
-    draw = torch.Generator().manual_seed(seed)
+    draw = torch.Generator().manual_seed(0)
     return _curves(
         scores, tokens, label, torch.stack([torch.randperm(len(tokens.spans), generator=draw) for _ in range(ORDERS)])
     )

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from src.config.validation import check
+from src.data.label_matching import finder
+from src.data.label_values import value
+from src.data.labels import LabelSpace
 from src.data.texts import Text, check_kind, is_blank, other_columns, read_texts
 from src.errors import UserError, listed, nearest
 from src.explanation.options import Options
@@ -15,8 +19,8 @@ from src.tables.content import Layout
 from src.tables.tables import first_rows
 
 
-def check_runs(runs: Sequence[RunFolder], labels: Sequence[str] | None) -> None:
-    """Checks that the runs can explain these labels.
+def check_runs(runs: Sequence[RunFolder], labels: Sequence[Any] | None) -> list[str] | None:
+    """Checks that the runs can explain these labels; returns their names in the runs.
 
     Raises:
         UserError: a run is not finished or has no labels, the runs have different labels, or a label does not exist.
@@ -34,10 +38,23 @@ def check_runs(runs: Sequence[RunFolder], labels: Sequence[str] | None) -> None:
                 f"({results[0]['objective']}), {run.path} {listed(result['labels'])} ({result['objective']}).\n"
                 "Give a run that was trained on the same data."
             )
-    known = results[0]["labels"]
-    for label in labels or ():
-        if label not in known:
-            raise UserError(f"labels must be labels of the run; got {label!r}.\n{nearest(label, known)}")
+    space = LabelSpace.of(results[0])
+    return None if labels is None else [_name_of(label, space) for label in labels]
+
+
+def _name_of(given: Any, space: LabelSpace) -> str:
+    """Returns the run's own name of a label, which may be given as a number or a truth value.
+
+    Raises:
+        UserError: there is no such label, or several.
+    """
+    cell = value(given if isinstance(given, str | int | float) else str(given))
+    found = [space.names[label] for label in finder(space)(cell)]
+    if len(found) == 1:
+        return found[0]
+    hint = f"It may be {' or '.join(map(repr, found))}." if found else nearest(cell.name, space.names)
+    literally = "" if isinstance(given, str) else " In quotes, a name is read as it is: \"labels=['1_000','true']\""
+    raise UserError(f"labels must be labels of the run; got {given!r}.\n{hint}{literally}")
 
 
 def texts_for(runs: Sequence[RunFolder], options: Options) -> list[Text]:

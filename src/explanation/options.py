@@ -51,8 +51,8 @@ class Options(GivenTexts):
     against: Annotated[str, Field(min_length=1)] | None
     limit: Positive
     methods: Annotated[list[Method], _filled("methods=[occlusion,attention]")]
-    # Hydra parses a name that looks like a number or a truth value as one.
-    labels: Annotated[list[Annotated[str, BeforeValidator(str)]], _filled("labels=[positive]")] | None
+    # Hydra parses a name that looks like a number or a truth value as one; which label that is, the run knows.
+    labels: Annotated[list[Any], _filled("labels=[positive]")] | None
     layers: Annotated[list[int] | None, PlainValidator(_indices)]
     heads: Annotated[list[int] | None, PlainValidator(_indices)]
     name: Annotated[str, PlainValidator(_folder_name)] | None

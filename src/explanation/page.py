@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from src.errors import UserError
-from src.explanation import plots as plots
+from src.explanation import plots
 from src.explanation.explanation import Explanation, as_record, attention_record
 from src.explanation.gradients import TOLERANCE
 from src.explanation.question import Question
@@ -132,7 +132,7 @@ def _most_probable(probabilities: dict[str, float]) -> list[tuple[str, float]]:
     return found if len(found) <= MOST else sorted(found, key=lambda scored: -scored[1])[:MOST]
 
 
-def write_index(entries: Sequence[Entry], runs: Sequence[str], folder: Path, regression: bool = False) -> None:
+def write_index(entries: Sequence[Entry], runs: Sequence[str], folder: Path, regression: bool) -> None:
     """Writes the page that lists the explanations of several texts by these runs."""
     page = render("explain_index.html", "sort.js", entries=entries, runs=runs, regression=regression)
     (folder / "index.html").write_text(page, encoding="utf-8")
@@ -184,6 +184,7 @@ def _payload(side: Side) -> dict[str, Any]:
     return {
         "title": side.title,
         "text": tokens.text,
+        "read": tokens.window.read if tokens.window else None,
         "labels": found.labels,
         "regression": found.regression,
         "tokens": tokens.names,

@@ -47,11 +47,13 @@ class Window:
         index: among the windows of the document, from 0.
         logits: what the head computes for each window.
         label: that the document would have with the lowest probability without this window.
+        read: where the last window ends in the text.
     """
 
     index: int
     logits: Float[Tensor, "windows columns"]
     label: str
+    read: int
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ def decisive(network: Network, windows: Sequence[Tokens]) -> Tokens:
         label = 0 if regression else int(whole.argmax())
         change = whole[label] - _probabilities(network, without)[:, label]
         index = int((change.abs() if regression else change).argmax())
-    return dataclasses.replace(windows[index], window=Window(index, logits, network.space.names[label]))
+    read = max(end for _, end in windows[-1].spans.values())
+    return dataclasses.replace(windows[index], window=Window(index, logits, network.space.names[label], read))
 
 
 def _probabilities(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -116,7 +117,8 @@ def write_explanations(runs: Sequence[RunFolder], texts: Sequence[Text], options
             if several:
                 write_index(pages, titles, folder, explainers[0].predictor.space.is_regression)
     finally:
-        RunFolder(target.parent).discard_if_empty()
+        with contextlib.suppress(OSError):  # it holds other explanations
+            target.parent.rmdir()
 
 
 def _sides(explainers: Sequence[Explainer], read: Sequence[Tokens], on_step: Callable[[str], object]) -> list[Side]:

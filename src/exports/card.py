@@ -106,7 +106,9 @@ def public_name(source: str) -> str:
 def backbone_name(cfg: DictConfig) -> str:
     """Returns the name of a run's backbone for the model card."""
     chosen = cfg.backbone
-    source = chosen.get("name") or chosen.get("package") or chosen.get("run")
+    if run := chosen.get("run"):
+        return Path(run).name
+    source = chosen.get("name") or chosen.get("package")
     return public_name(str(source)) if source else "a BERT from scratch"
 
 
@@ -114,7 +116,7 @@ def _facts(result: Mapping[str, Any], cfg: DictConfig) -> Iterator[list[str]]:
     total, trained = result["parameters"]["total"], result["parameters"]["trainable"]
     software = result["environment"]
     yield ["backbone", backbone_name(cfg)]
-    yield ["data", public_name(str(cfg.data.path or cfg.data.name))]
+    yield ["data", Path(cfg.data.path).name if cfg.data.path else public_name(cfg.data.name)]
     yield ["texts", ", ".join(f"{count:,} {split}" for split, count in result["texts"].items())]
     yield ["task", result["objective"]]
     if result["objective"] == "regression":

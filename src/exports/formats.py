@@ -209,18 +209,26 @@ def write_onnx(folder: Path, original: Original, opset: int, int8: bool) -> Writ
         return "onnx", []
     quantised = folder / "model_int8.onnx"
     onnx_model.quantise(file, quantised)
-    score = "pearson" if original.result["objective"] == "regression" else "accuracy"
-    found, texts = _score(quantised, original, score)
-    before = original.result["metrics"]["test"][score]
     sizes = [f"{path.stat().st_size / 1e6:,.1f} MB" for path in (file, quantised)]
-    return "onnx", [
-        f"model_int8.onnx: {score} {found:.4f} on the {texts:,} test texts of the run, {found - before:+z.4f} "
-        f"compared with {before:.4f} in full precision; {sizes[1]} instead of {sizes[0]}."
-    ]
+    return "onnx", [f"model_int8.onnx: {_loss(quantised, original)}; {sizes[1]} instead of {sizes[0]}."]
 
 
-def _score(file: Path, original: Original, name: str) -> tuple[float, int]:
-    """Returns a score of an ONNX model on the run's test texts, one at a time, and their number.
+def _loss(quantised: Path, original: Original) -> str:
+    """Returns in words how a smaller model's score compares with the run's."""
+    run = original.result["metrics"]["test"]
+    # Test texts with the same target have no correlation.
+    names = ("pearson", "rmse") if original.result["objective"] == "regression" else ("accuracy",)
+    score = next(name for name in names if run[name] is not None)
+    scores, texts = _scores(quantised, original)
+    found, before = scores[score], run[score]
+    return (
+        f"{score} {found:.4f} on the {texts:,} test texts of the run, {found - before:+z.4f} compared with "
+        f"{before:.4f} in full precision"
+    )
+
+
+def _scores(file: Path, original: Original) -> tuple[dict[str, float], int]:
+    """Returns the scores of an ONNX model on the run's test texts, one at a time, and their number.
 
     Raises:
         UserError: the run's predictions, which contain these texts, cannot be read.
@@ -230,7 +238,7 @@ def _score(file: Path, original: Original, name: str) -> tuple[float, int]:
     session = onnx_model.open_session(file)
     found = torch.cat([onnx_model.logits(session, original.encode([text])) for text in texts])
     probs = probabilities(found, space.objective)
-    return metrics.measure(probs, targets, space, original.thresholds)[name], len(texts)
+    return metrics.measure(probs, targets, space, original.thresholds), len(texts)
 
 
 def _test_texts(original: Original) -> tuple[Sequence[Text], Tensor]:

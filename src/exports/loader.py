@@ -39,7 +39,7 @@ class Classifier:
 
     def __init__(self, encoder: nn.Module, head: nn.Module, tokenizer: Any, config: dict[str, Any]) -> None:
         self.encoder, self.head, self.tokenizer, self.config = encoder.eval(), head.eval(), tokenizer, config
-        self.pairs = bool(config.get("pairs"))  # folders of earlier versions do not say
+        self.pairs: bool = config["pairs"]
 
     def probabilities(
         self, texts: Sequence[str | tuple[str, str]], batch_size: int = 32
@@ -84,9 +84,9 @@ class Classifier:
         return [row[label] for row, label in zip(rows, chosen, strict=True)]
 
     def _logits(self, texts: list[Any]) -> Tensor:
-        if self.pairs or "special_ends" not in self.config:
+        if self.pairs:
             options = {"truncation": True, "max_length": self.config["max_length"], "padding": True}
-            columns = [list(side) for side in zip(*texts, strict=True)] if self.pairs else [texts]
+            columns = [list(side) for side in zip(*texts, strict=True)]
             return self._sequence_logits(self.tokenizer(*columns, **options, return_tensors="pt"))
         pieces = [self._pieces(ids) for ids in self.tokenizer(texts, verbose=False)["input_ids"]]
         rows = [torch.tensor(ids) for ids in itertools.chain(*pieces)]

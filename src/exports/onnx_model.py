@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 Encoded = Mapping[str, Int[Tensor, "texts tokens"]]  # the arguments of _Classifier, in order
 
-LARGEST = 1_900_000_000  # bytes of weights; a single ONNX file holds at most 2 GB
-
 
 class _Classifier(nn.Module):
     """A classifier with the ONNX inputs as arguments."""
@@ -51,7 +49,6 @@ def write(file: Path, network: Network, example: Encoded, opset: int) -> None:
         opset: the version of ONNX's operators.
     """
     axes = {0: "batch", 1: "tokens"}
-    size = sum(p.numel() * p.element_size() for p in network.parameters())
     with warnings.catch_warnings(), torch.no_grad():
         # The older of PyTorch's two exporters traces a forward pass: seconds instead of a minute. It warns of lengths
         # that became constants; running the model on texts of other lengths detects these.
@@ -65,7 +62,6 @@ def write(file: Path, network: Network, example: Encoded, opset: int) -> None:
             dynamic_axes={**dict.fromkeys(example, axes), "logits": {0: "batch"}},
             opset_version=opset,
             dynamo=False,
-            external_data=size > LARGEST,
         )
 
 

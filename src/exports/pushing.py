@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from src.errors import UserError
@@ -101,7 +102,7 @@ def push(folder: Path, name: str, private: bool) -> str:
         address = api.create_repo(name, private=private, exist_ok=True)
         commit = api.upload_folder(repo_id=name, folder_path=folder, commit_message="Upload a model trained with Thaw")
     except Exception as error:
-        later = f"hf upload {name} {folder} .{' --private' if private else ''}"
+        later = f"hf upload {name} {shlex.quote(str(folder))} .{' --private' if private else ''}"
         raise UserError(
             f"The exported folder is complete, but could not be pushed to {name}: {said(error)}.\n"
             f"To push it later: {later}"

@@ -4,4 +4,5 @@ __all__ = [
     "label_file",
     "predictor",
     "progress",
+    "trained_config",
 ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
 import sys
-from collections.abc import Container, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
@@ -32,7 +33,7 @@ from src.tables.content import Layout
 from src.tables.opening import STDIN, name_of
 from src.tables.patterns import matched
 from src.tables.tables import Table, stream_tables
-from src.tables.writing import STDOUT, Columns, open_table
+from src.tables.writing import STDOUT, Columns, Types, open_table
 
 if TYPE_CHECKING:
     from src.datamodules.ragged import Tokens
@@ -78,7 +79,9 @@ def label_file(folder: RunFolder, options: Options) -> None:
     first, data = next(tables), _columns(trained, options)
     space = LabelSpace.of(folder.read_result())
     _check_rows(first, data, space, folder, options.evaluate)  # before a model is loaded, which takes many seconds
-    with open_table(target) as write:
+    added = _added_columns(space, options.top)
+    types = dict(zip(_unique_names(added, first.columns), added.values(), strict=True))
+    with open_table(target, types=types) as write:
         labeller = Labeller(Predictor.load(folder.path, options.precision), data, options.evaluate, options.top)
         with progress() as advance:
             for table in itertools.chain([first], tables):
@@ -106,6 +109,7 @@ class Labeller:
 
     def __init__(self, predictor: Predictor, data: Data, evaluate: bool, top: int | None = None) -> None:
         self.predictor, self.data, self.evaluate, self.top = predictor, data, evaluate, top
+        self.added = _added_columns(predictor.space, top)
         self.rows = 0  # so far
         self.blank: list[str] = []  # rows without a text
         self.unread: dict[str, list[str]] = {
@@ -133,36 +137,34 @@ class Labeller:
         if targets is not None:
             self.seen.append((probabilities, targets))
         found: Columns = dict(table.columns)
-        for name, values in self._predicted(probabilities).items():
+        names = _unique_names(self.added, table.columns)
+        for name, values in zip(names, self._predicted(probabilities), strict=True):
             by_row = dict(zip(filled, values, strict=True))
-            found[_unique_name(name, table.columns)] = [by_row.get(i) for i in range(len(texts))]
+            found[name] = [by_row.get(i) for i in range(len(texts))]
         return found
 
-    def _predicted(self, probabilities: NDArray[np.float32]) -> dict[str, list[Any]]:
-        """Returns the columns to add: what is predicted of each text."""
+    def _predicted(self, probabilities: NDArray[np.float32]) -> list[list[Any]]:
+        """Returns what is predicted of each text: the values of the `added` columns."""
         space, columns = self.predictor.space, probabilities.T.tolist()
         if space.is_regression:
-            return {f"prediction_{name}": column for name, column in zip(space.names, columns, strict=True)}
+            return [*columns]
         chosen = self.predictor.decide(probabilities)
         if space.objective == "multilabel":
-            found: dict[str, list[Any]] = {"prediction": chosen}
+            found: list[list[Any]] = [chosen]
         else:
             names = [name for (name,) in chosen]
             places = [space.names.index(name) for name in names]
-            confidence = probabilities[np.arange(len(places)), places].tolist()
-            found = {"prediction": names, "confidence": confidence}
+            found = [names, probabilities[np.arange(len(places)), places].tolist()]
         if self.top is None:
-            return found | {f"probability_{n}": c for n, c in zip(space.names, columns, strict=True)}
-        return found | self._most_probable(probabilities, min(self.top, len(space.names)))
+            return [*found, *columns]
+        return [*found, *self._most_probable(probabilities, min(self.top, len(space.names)))]
 
-    def _most_probable(self, probabilities: NDArray[np.float32], count: int) -> dict[str, list[Any]]:
+    def _most_probable(self, probabilities: NDArray[np.float32], count: int) -> Iterator[list[Any]]:
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
         values, names = np.take_along_axis(probabilities, order, axis=1), np.array(self.predictor.space.names, object)
-        found: dict[str, list[Any]] = {}
         for rank in range(count):
-            found |= {f"label_{rank + 1}": names[order[:, rank]].tolist()}
-            found |= {f"probability_{rank + 1}": values[:, rank].tolist()}
-        return found
+            yield names[order[:, rank]].tolist()
+            yield values[:, rank].tolist()
 
     def _note_unread(self, tokens: Tokens, table: Table, rows: Sequence[int]) -> None:
         problems = find_problems(tokens, self.predictor.tokenizer, self.data.pairs)
@@ -239,7 +241,7 @@ def _targets(table: Table, rows: Sequence[int], data: Data, space: LabelSpace) -
         UserError: a column is missing, or a row has no label of the run.
     """
     columns = {name: [values[i] for i in rows] for name, values in table.columns.items()}
-    kept = Table(table.source, columns, [table.rows[i] for i in rows], table.unit)
+    kept = dataclasses.replace(table, columns=columns, rows=[table.rows[i] for i in rows])
     if space.is_regression:
         return read_targets(kept, data, "label_column")
     return encode(read_labels(kept, data, "label_column"), space, data)
@@ -259,7 +261,25 @@ def _columns(trained: Data, options: Options) -> Data:
     return texts.model_copy(update=given)
 
 
-def _unique_name(name: str, taken: Container[str]) -> str:
-    """Returns the name, with the first number appended that makes it unique if it is taken."""
-    names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
-    return next(name for name in names if name not in taken)
+def _added_columns(space: LabelSpace, top: int | None) -> Types:
+    """Returns the columns that are added to a file, and what they hold."""
+    if space.is_regression:
+        return {f"prediction_{name}": "number" for name in space.names}
+    found: dict[str, Any] = {"prediction": "text", "confidence": "number"}
+    if space.objective == "multilabel":
+        found = {"prediction": "texts"}
+    if top is None:
+        return found | {f"probability_{name}": "number" for name in space.names}
+    for rank in range(1, min(top, len(space.names)) + 1):
+        found |= {f"label_{rank}": "text", f"probability_{rank}": "number"}
+    return found
+
+
+def _unique_names(names: Iterable[str], taken: Iterable[str]) -> list[str]:
+    """Returns the names, each with the first number appended that makes it unique if it is taken."""
+    used, found = {*taken}, []
+    for name in names:
+        choices = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+        found.append(next(choice for choice in choices if choice not in used))
+        used.add(found[-1])
+    return found

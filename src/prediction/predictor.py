@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from src.backbones.weights import check_finite
 from src.config.data import Data
@@ -22,8 +22,8 @@ from src.data.texts import Text, check_kind, parts
 from src.errors import UserError
 from src.files.paths import user_path
 from src.models.imports import without_garbage_collection
+from src.prediction.trained_config import as_trained
 from src.runs.folder import RunFolder
-from src.runs.pretrain_config import stage_configs
 
 if TYPE_CHECKING:
     import torch
@@ -80,17 +80,7 @@ class Predictor:
         folder.check_weights(result)
         cfg = folder.saved_config("network")
         check(cfg)
-        if cfg.pretrain:
-            cfg = stage_configs(cfg, folder)[1]
-        with open_dict(cfg):
-            if result["objective"] == "mlm":
-                # Its model/ is complete, with merged adapters and trained reinitialised layers.
-                cfg.backbone = {"run": str(folder.path), "attention": cfg.backbone.attention, "lr": cfg.backbone.lr}
-                cfg.freeze = {"_target_": "src.freezing.Nothing"}
-            elif "tokenizer" in cfg.backbone:
-                cfg.backbone.tokenizer = str(folder.model)
-            elif commit := (result.get("backbone") or {}).get("revision"):
-                cfg.backbone.revision = commit  # branches on the hub may have changed since
+        cfg = as_trained(cfg, folder, result)
         device = device or _accelerator() or "cpu"
         with without_garbage_collection():
             # Configs may leave the precision to the device; older results do not say which it was.

@@ -27,6 +27,7 @@ from src.runs.pretrain_config import stage_configs
 from tests.caching.test_store import FROZEN, losses
 from tests.commands.test_plan import numbers
 from tests.conftest import ARCHITECTURES, composed, composed_for, power_cut, refusal, review_texts
+from tests.explanation.test_explain import payload
 from tests.exports.test_export import exported, run_card
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
@@ -195,8 +196,17 @@ def test_a_plan_counts_windows_and_a_run_needs_its_flops(
 def test_texts_beyond_the_cap_are_said(run_tiny: Run, caplog: pytest.LogCaptureFixture) -> None:
     run, _ = run_tiny(*WINDOWS, *LINEAR, "data.max_windows=2", "trainer.max_epochs=1")
     assert "Texts are truncated at data.max_windows=2 windows: " in caplog.text
-    format_prediction(Predictor.load(run.path), LONG, 3)
+    predictor = Predictor.load(run.path)
+    format_prediction(predictor, LONG, 3)
     assert "to the first 2 windows of 16 tokens, as in training" in caplog.text
+    page = explaining.explain(composed_for("explain", run=str(run.path), text=LONG, methods=["occlusion"]))
+    (record,) = json.loads((page.parent / "explanation.json").read_text())["runs"]
+    (read,) = [side["read"] for side in payload(page)["sides"]]
+    offsets = predictor.tokenizer(LONG, return_offsets_mapping=True, add_special_tokens=False)["offset_mapping"]
+    end = offsets[14 + 11 - 1][1]  # both windows hold 14 tokens of the text, of which they share 3
+    assert LONG[end:read].isalnum() or read == end  # the rest of its word
+    cut = len(LONG[read:].split())
+    assert f" The last {cut} words are beyond data.max_windows=2 and are ignored." in record["warnings"][-1]
 
 
 def test_short_texts_share_the_store_of_runs_without_windows(run_tiny: Run, tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from src.config.reading import Reading
 from src.data.labels import LabelSpace
 from src.errors import UserError
 from src.explanation import attention, faithfulness, gradients
-from src.explanation.attention import attend, entropy, mass, relevance, rollout
+from src.explanation.attention import Attention, attend, entropy, mass, relevance, rollout
+from src.explanation.explanation import Explanation, attention_record
 from src.explanation.gradients import METHODS, Attribution, integrated_gradients
 from src.explanation.scoring import LabelScores
 from src.explanation.tokens import Tokens, split
@@ -287,6 +288,16 @@ def test_entropy_and_mass_sum_up_a_head() -> None:
     torch.testing.assert_close(mass(weights, first), torch.tensor([[0.25, 0.25]]))
     weights[0, 1] = torch.tensor([1.0, 0, 0, 0]).expand(4, 4)
     assert mass(weights, first)[0, 1] == 1
+
+
+def test_all_tokens_of_a_name_are_in_its_fraction(tokenizer: transformers.PreTrainedTokenizerFast) -> None:
+    (pair,) = split(("The food was good.", "The food!"), tokenizer, Reading(64))
+    weights = torch.rand(1, 1, len(pair.ids), len(pair.ids)).softmax(-1)
+    found = Explanation(pair, {"a": 1.0}, ["a"], {}, Attention(weights, weights[0, 0], weights[0], 0.0), [0], [0], {})
+    (record,) = attention_record(found)
+    assert pair.names.count("[SEP]") == 2
+    expected = sum(weights[0, 0, :, at].mean() for at, name in enumerate(pair.names) if name == "[SEP]")
+    assert record["[SEP]"] == pytest.approx(float(expected))
 
 
 def test_curves_begin_and_end_where_they_must(scores: Make, tokens: Tokens) -> None:

@@ -23,6 +23,7 @@ import torch
 import transformers
 import yaml
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 from src.backbones import loading
@@ -34,6 +35,7 @@ from src.data.texts import Text
 from src.errors import UserError
 from src.export import export
 from src.exports import formats, native, onnx_model
+from src.exports.card import write_card
 from src.exports.formats import SAMPLES
 from src.exports.loader import load
 from src.freezing.whole_stages import Nothing
@@ -370,6 +372,39 @@ def test_the_card_states_what_the_result_states(run_tiny: Run, tmp_path: Path) -
     assert (rows["optimizer"], rows["trainer.max_epochs"], rows["model.pooling"]) == ("AdamW", "2", "mean")
 
 
+def test_the_card_names_no_folders(finished: RunFolder, tmp_path: Path) -> None:
+    cfg = finished.saved_config()
+    cfg.data.path = "customers/acme/churn.csv"
+    cfg.backbone = {"run": "customers/acme/first", "attention": "sdpa", "lr": 5e-5}
+    write_card(tmp_path, finished.read_result(), cfg, "weights", [], None)
+    card = (tmp_path / "README.md").read_text()
+    assert "| backbone | first |\n| data | churn.csv |" in card
+    assert "acme" not in card
+
+
+def test_a_smaller_model_is_judged_by_a_score_that_the_run_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = {"objective": "regression", "metrics": {"test": {"pearson": None, "rmse": 1.0}}}
+    monkeypatch.setattr(formats, "_scores", lambda *_: ({"pearson": float("nan"), "rmse": 1.5}, 3))
+    original: Any = SimpleNamespace(result=result)
+    assert formats._loss(Path("model_int8.onnx"), original) == (
+        "rmse 1.5000 on the 3 test texts of the run, +0.5000 compared with 1.0000 in full precision"
+    )
+
+
+@pytest.mark.parametrize("format", ["huggingface", "onnx", "sentence-transformers"])
+def test_a_head_of_ones_own_with_windows_has_no_format(
+    format: str, run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THAW_TRUST", "mine.Head")
+    cfg = run.saved_config()
+    OmegaConf.save(
+        OmegaConf.merge(cfg, {"model": {"_target_": "mine.Head"}, "data": {"windows": True}}), run.path / "config.yaml"
+    )
+    monkeypatch.setattr(Predictor, "load", lambda *_: pytest.fail("the model was loaded"))
+    with pytest.raises(UserError, match=r"No format has both windows .* mine\.Head\.\n.*src\.predict"):
+        exported(run.path, tmp_path / "out", f"format={format}")
+
+
 @pytest.mark.parametrize(
     ("format", "library"), [("huggingface", {}), *((name, {"library_name": name}) for name in ("onnx", "safetensors"))]
 )
@@ -395,6 +430,7 @@ def test_masked_words_are_filled_in_by_a_pipeline(
     found = [(guess["token_str"], guess["score"]) for guess in fill("The film was [MASK].")]
     assert [token for token, _ in found] == [token for token, _ in expected]
     assert [score for _, score in found] == pytest.approx([score for _, score in expected], abs=1e-5)
+    monkeypatch.setattr(Predictor, "load", lambda *_: pytest.fail("the model was loaded"))
     with pytest.raises(UserError, match="format=onnx supports classifiers only"):
         exported(run.path, tmp_path / "other", "format=onnx")
 

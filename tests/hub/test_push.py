@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -99,16 +100,19 @@ def test_a_token_that_may_write_is_needed(
 
 
 @pytest.mark.parametrize("part", ["/api/repos/create", "/preupload/", "/objects/batch", "/upload/", "/commit/"])
-def test_a_push_that_fails_says_how_to_repeat_it(hub: Hub, tiny_bert: Path, part: str, no_waiting: None) -> None:
+def test_a_push_that_fails_says_how_to_repeat_it(
+    hub: Hub, tiny_bert: Path, tmp_path: Path, part: str, no_waiting: None
+) -> None:
     hub.broken[part] = 403
-    before = files_of(tiny_bert)
+    folder = shutil.copytree(tiny_bert, tmp_path / "my model")
+    before = files_of(folder)
     with pytest.raises(UserError) as raised:
-        push(tiny_bert, "org/model", private=True)
+        push(folder, "org/model", private=True)
     assert str(raised.value) == (
         "The exported folder is complete, but could not be pushed to org/model: broken 403.\n"
-        f"To push it later: hf upload org/model {tiny_bert} . --private"
+        f"To push it later: hf upload org/model '{folder}' . --private"
     )
-    assert files_of(tiny_bert) == before
+    assert files_of(folder) == before
     assert not hub.repositories.get(("model", "org/model"), Repository()).head
 
 

@@ -10,7 +10,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,8 +30,9 @@ from src.prediction import label_file
 from src.runs.find import find_run
 from src.runs.folder import RunFolder
 from src.tables.tables import read_table
-from src.tables.writing import FORMULA, open_table
+from src.tables.writing import FORMULA, LONGEST, Types, open_table
 from tests.conftest import PAIRS
+from tests.data.test_data import settings
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
 HOSTILE = [
@@ -206,6 +209,51 @@ def test_cells_of_a_workbook_are_texts_whatever_they_look_like(tmp_path: Path) -
     assert {row[0].data_type for row in column} <= {"s", "inlineStr"}
 
 
+def test_a_workbook_takes_what_it_has_no_kind_of_cell_for(tmp_path: Path) -> None:
+    noon = datetime(2024, 5, 1, 12, tzinfo=UTC)
+    file = write(tmp_path / "out.xlsx", [{"at": noon, "raw": "é\n".encode() + b"\xff", "text": "a" * LONGEST}])
+    row = next(openpyxl.load_workbook(file).worksheets[0].iter_rows(min_row=2, values_only=True))
+    assert row == ("2024-05-01T12:00:00+00:00", "é\n\N{REPLACEMENT CHARACTER}", "a" * LONGEST)
+    with pytest.raises(UserError, match=r"at most 32,767 characters; one has 32,768\.\n.*output=….csv"):
+        write(tmp_path / "long.xlsx", [{"text": "a" * (LONGEST + 1)}])
+    assert not list(tmp_path.glob("*long*"))
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "tsv", "xlsx"])
+def test_every_part_has_the_columns_of_the_first(kind: str, tmp_path: Path) -> None:
+    with open_table(tmp_path / f"out.{kind}") as add:
+        add({"a": ["1"], "b": ["2"]})
+        add({"b": ["4"], "a": ["3"]})
+    assert read_table(tmp_path / f"out.{kind}").columns == {"a": ["1", "3"], "b": ["2", "4"]}
+    with open_table(tmp_path / f"other.{kind}") as add:
+        add({"a": ["1"]})
+        with pytest.raises(UserError, match=rf"to become a \.{kind} row; some lack c\."):
+            add({"a": ["2"], "c": ["3"]})
+
+
+def test_a_parquet_column_may_begin_without_a_value(tmp_path: Path) -> None:
+    types: Types = {"number": "number", "texts": "texts"}
+    with open_table(tmp_path / "out.parquet", types=types) as add:
+        add({"mine": [None, None], "number": [None, None], "texts": [None, []]})
+        add({"mine": ["a"], "number": [0.5], "texts": [["b"]]})
+    rows = pyarrow.parquet.read_table(tmp_path / "out.parquet").to_pylist()
+    assert rows[1:] == [{"mine": None, "number": None, "texts": []}, {"mine": "a", "number": 0.5, "texts": ["b"]}]
+
+
+@pytest.mark.parametrize(
+    ("objective", "top"), [("multiclass", None), ("multiclass", 2), ("multilabel", 9), ("regression", None)]
+)
+def test_what_is_predicted_is_announced_and_takes_no_name_that_is_given(objective: Any, top: int | None) -> None:
+    space = LabelSpace(objective, ("a", "a_2", "b"))
+    predictor: Any = SimpleNamespace(space=space, decide=lambda probs: [["a"]] * len(probs))
+    added = label_file._added_columns(space, top)
+    values = label_file.Labeller(predictor, settings(), False, top)._predicted(np.eye(2, 3, dtype=np.float32))
+    kinds = {str: "text", list: "texts", float: "number"}
+    assert [kinds[type(column[0])] for column in values] == [*added.values()]
+    names = label_file._unique_names(added, ["text", "probability_a", "prediction"])
+    assert len({*names, "text", "probability_a", "prediction"}) == len(names) + 3
+
+
 def test_standard_input_and_output(
     finished: RunFolder, said: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,6 +305,7 @@ def bad_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "half.jsonl").write_bytes(b'{"text": "a \\ud83d b"}\n')
     (folder / "lists.jsonl").write_bytes(b'{"text": ["a"]}\n' * 2)
     (folder / "null.csv").symlink_to("/dev/null")
+    (folder / "twice.csv").write_bytes(b"text,sentiment,sentiment\ngood,positive,negative\n")
     (folder / "mixed.jsonl").write_bytes(b'{"text": "a"}\n' * 7 + b'{"text": "a", "more": 1}\n')
     return folder
 
@@ -284,6 +333,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "column": ({"input": "other.csv"}, r"text_column must name a column of .*; got 'text'.\nThere are: .*text_column="),
     "own column": ({"input": "good.csv", "text_column": "txt"}, "Did you mean 'text'"),
     "label": ({"input": "labels.csv", "evaluate": True}, "has 'never seen'"),
+    "label twice": ({"input": "twice.csv", "evaluate": True}, "'sentiment' occurs 2 times"),
     "ragged": ({"input": "ragged.csv"}, "line 22 has 1"),
     "same file": ({"input": "good.csv", "output": "good.csv"}, "must be another file than input"),
     "output kind": ({"input": "good.csv", "output": "out.doc"}, "output must be - or end with one of"),

@@ -16,6 +16,9 @@ const add = (parent, tag, text = "", attributes = {}) => {
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   return made;
 };
+// Places in a text count whole characters, of which some are two units of a JavaScript string.
+for (const side of sides) side.characters = [...side.text];
+const part = (side, begin, end) => side.characters.slice(begin, end).join("");
 const fill = (select, options) => options.forEach((text, i) => add(select, "option", text, { value: i }));
 
 // The displayed units: a word with its tokens, or a token.
@@ -30,7 +33,7 @@ const units = (side) => {
     } else {
       const [begin, end] = spans.get(side.words[token]);
       const key = whole ? `word ${side.words[token]}` : `token ${token}`;
-      found.push({ name: whole ? side.text.slice(begin, end) : name, key, word: side.words[token], begin, end, members: [token] });
+      found.push({ name: whole ? part(side, begin, end) : name, key, word: side.words[token], begin, end, members: [token] });
     }
   });
   return found;
@@ -48,6 +51,13 @@ const colour = (value, scale) => {
   const share = scale ? Math.min(1, Math.abs(value) / scale) : 0;
   return share < 0.02 ? "transparent" : `rgb(var(--${value > 0 ? "for" : "against"}) / ${(0.08 + 0.6 * share).toFixed(3)})`;
 };
+// Text before or behind the words: of a document in windows, others read it up to `side.read`.
+const leftOut = (text, side, begin, end) => {
+  const read = side.read === null ? begin : Math.min(Math.max(begin, side.read), end);
+  for (const [shown, kind, title] of [[part(side, begin, read), "elsewhere", "in another window"], [part(side, read, end), "unread", "not read"]])
+    if (shown.trim()) add(text, "span", shown, { class: kind, title });
+    else text.append(shown);
+};
 const panel = (parent, title, side, items, scale) => {
   const section = add(parent, "section");
   if (title) add(section, "h3", title);
@@ -57,7 +67,8 @@ const panel = (parent, title, side, items, scale) => {
   let place = 0;
   for (const item of items) {
     if (whole && !item.special) {
-      add(text, "span", side.text.slice(place, item.begin));
+      if (place) add(text, "span", part(side, place, item.begin));
+      else leftOut(text, side, 0, item.begin);
       place = item.end;
     }
     const kind = item.special ? "special" : Math.abs(item.value) < 0.02 * scale ? "" : item.value > 0 ? "for" : "against";
@@ -65,7 +76,7 @@ const panel = (parent, title, side, items, scale) => {
     shown.style.backgroundColor = colour(item.value, scale);
     if (!whole) text.append(" ");
   }
-  if (whole && side.text.slice(place).trim()) add(text, "span", side.text.slice(place), { class: "unread", title: "not read" });
+  if (whole) leftOut(text, side, place, side.characters.length);
   const sorted = element("order").value === "by importance" ? [...items].sort((a, b) => b.value - a.value) : items;
   const box = add(section, "div", "", { class: "bars", tabindex: "0", role: "region", "aria-label": "Importance as a table" });
   const table = add(box, "table");
