@@ -13,15 +13,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoTokenizer
+from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from src.backbones.loading import check_vocabulary, load_encoder, load_tokenizer
 from src.backbones.source import Source, find_source
-from src.backbones.stages import declared_stages, stages_of
+from src.backbones.stages import OLD_NAMES, declared_stages, stages_of
 from src.config.backbone import Pretrained
 from src.errors import UserError
-from tests.conftest import ARCHITECTURES, LAYERS, refusal
+from tests.conftest import ARCHITECTURES, CONFIGS, LAYERS, refusal
 
 
 def source_of(folder: Path) -> Source:
@@ -53,6 +54,33 @@ def test_the_weight_file_tells_the_stages_without_loading(
     loaded = stages_of(name for name, _ in load_encoder(source, pooler=has_pooler(architecture)).named_parameters())
     assert declared is not None
     assert {s.name: set(s.parameters) for s in declared} == {s.name: set(s.parameters) for s in loaded}
+
+
+def save_with_old_names(folder: Path) -> None:
+    """Renames the parameters of layer norms as in the first checkpoints."""
+    weights = folder / "model.safetensors"
+    tensors = load_file(weights)
+    for old, new in OLD_NAMES.items():
+        tensors = {name.replace(new, old): tensor for name, tensor in tensors.items()}
+    save_file(tensors, weights, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("old", [True, False])
+@pytest.mark.parametrize("architecture", ["bert", "modernbert", "electra", "distilbert", "roberta"])
+def test_the_weight_file_of_a_model_with_a_head_tells_the_names_that_are_loaded(
+    architecture: str, old: bool, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    whole = AutoModelForMaskedLM.from_config(CONFIGS[architecture](90))
+    whole.save_pretrained(tmp_path)
+    if old:
+        save_with_old_names(tmp_path)
+    source = source_of(tmp_path)
+    encoder = load_encoder(source)
+    for name, tensor in whole.base_model.named_parameters():
+        assert torch.equal(tensor, encoder.get_parameter(name)), name
+    declared = {name for stage in declared_stages(source) or () for name in stage.parameters}
+    assert declared == {name for name, _ in encoder.named_parameters()}
 
 
 def has_pooler(architecture: str) -> bool:

@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from transformers import AutoModelForMaskedLM
 
 from src.backbones.loading import load_encoder
 from src.data.labels import LabelSpace
 from src.freezing.strategy import Stage
 from src.freezing.whole_stages import Nothing
-from src.models.heads import BiLSTMHead, LinearHead, pool_states
+from src.models.heads import BiLSTMHead, LinearHead, MaskedLanguageHead, pool_states
+from src.models.masked_language import load_head
 from src.modules.classifier import TextClassifier
-from tests.backbones.test_backbones import has_pooler, source_of
-from tests.conftest import ARCHITECTURES, WIDTH
+from tests.backbones.test_backbones import has_pooler, save_with_old_names, source_of
+from tests.conftest import ARCHITECTURES, CONFIGS, WIDTH
 
 
 def bilstm(pooling: str, layers: int = 2) -> BiLSTMHead:
@@ -74,3 +76,18 @@ def test_padding_never_changes_a_logit_of_the_whole_network(
     alone = module({"input_ids": ids, "mask": mask})
     padded = module({"input_ids": nn.functional.pad(ids, (0, 7)), "mask": nn.functional.pad(mask, (0, 7))})
     torch.testing.assert_close(padded, alone, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_the_masked_language_head_of_a_checkpoint_is_loaded(old: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    pretrained = AutoModelForMaskedLM.from_config(CONFIGS["bert"](90)).eval()
+    nn.init.normal_(pretrained.cls.predictions.transform.LayerNorm.weight)
+    pretrained.save_pretrained(tmp_path)
+    if old:
+        save_with_old_names(tmp_path)
+    head = MaskedLanguageHead(WIDTH, WIDTH, 90)
+    assert load_head(source_of(tmp_path), head)
+    states = torch.randn(4, WIDTH)
+    embeddings = pretrained.get_input_embeddings().weight
+    torch.testing.assert_close(head(states, embeddings), pretrained.cls(states))
