@@ -214,12 +214,12 @@ class LastPhaseStopping(EarlyStopping):
         options: Lightning's.
 
     Raises:
-        ValueError: the mode contradicts the metric, or the patience is no number of validations.
+        ValueError: the mode contradicts the metric, or the patience is no number of validations from 1 on.
     """
 
     def __init__(self, monitor: str, mode: str = "auto", patience: int = 3, **options: Any) -> None:
-        if type(patience) is not int or patience < 0:
-            raise ValueError(f"patience must be a number of validations, such as 3; got {patience!r}")
+        if type(patience) is not int or patience < 1:
+            raise ValueError(f"patience must be a number of validations, at least 1, such as 3; got {patience!r}")
         super().__init__(monitor, mode=resolved(mode, monitor), patience=patience, **options)
 
     def _should_skip_check(self, trainer: Trainer) -> bool:
