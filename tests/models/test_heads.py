@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from src.backbones.loading import load_encoder
 from src.data.labels import LabelSpace
 from src.freezing.strategy import Stage
 from src.freezing.whole_stages import Nothing
-from src.models.heads import BiLSTMHead, LinearHead, MaskedLanguageHead, pool_states
+from src.models.heads import BiLSTMHead, LinearHead, MaskedLanguageHead, MixedHead, logits_of, pool_states
 from src.models.masked_language import load_head
 from src.modules.classifier import TextClassifier
 from tests.backbones.test_backbones import has_pooler, save_with_old_names, source_of
@@ -56,6 +57,22 @@ def test_pooling_passes_over_padding() -> None:
     states = torch.tensor([[[1.0], [3.0], [100.0]]])
     mask = torch.tensor([[True, True, False]])
     assert [float(pool_states(states, mask, p)) for p in ("mean", "max", "cls")] == [2.0, 3.0, 1.0]
+
+
+class Counting(nn.Module):
+    """A head of one's own that reads tokens, and so need not pool."""
+
+    reads = "tokens"
+
+    def forward(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return mask.sum(1, keepdim=True) * states[:, 0]
+
+
+def test_a_mix_of_layers_goes_with_a_head_that_does_not_pool() -> None:
+    states, mask = torch.randn(2, 5, WIDTH), torch.ones(2, 5, dtype=torch.bool)
+    output = SimpleNamespace(hidden_states=[states, 3 * states])
+    mixed = logits_of(MixedHead(Counting(), layers=2), output, mask, all_layers=True)
+    torch.testing.assert_close(mixed, 5 * 2 * states[:, 0])  # the mean of both layers
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
