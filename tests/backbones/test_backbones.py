@@ -128,6 +128,25 @@ def test_a_folder_without_a_tokenizer_is_said_to_be_one(name: str, why: str, tmp
         load_tokenizer(Source(tmp_path / name, name, {}))
 
 
+@pytest.mark.parametrize("content", ["{}", '{"version": "1.0", "model": {}}', "[", "null"])
+def test_a_damaged_tokenizer_is_named(content: str, tiny_bert: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_bert, tmp_path / "damaged")
+    (folder / "tokenizer.json").write_text(content)
+    with pytest.raises(UserError, match=r"damaged must hold a tokenizer; none can be read: .*\nSave one there"):
+        load_tokenizer(source_of(folder))
+
+
+@pytest.mark.parametrize(("key", "value"), [("hidden_size", "16"), ("intermediate_size", [32])])
+def test_a_value_of_the_wrong_type_in_the_config_is_named(
+    key: str, value: object, tiny_bert: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_bert, tmp_path / "damaged")
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(settings | {key: value}))
+    with pytest.raises(UserError, match=rf"must be an encoder that transformers knows; .*'{key}' expected int, got"):
+        load_encoder(source_of(folder))
+
+
 def test_longest_text_leaves_out_positions_below_the_padding_id(backbone_folder: Callable[[str], Path]) -> None:
     assert source_of(backbone_folder("bert")).longest == 66
     assert source_of(backbone_folder("roberta")).longest == 65
