@@ -109,9 +109,9 @@ class Phases(Callback):
         torch.set_num_threads(self.threads)
         # Not at the end of the training, which Lightning leaves out where a resumed run has no step left to take.
         module = _freezable(pl_module)
-        if self.over_at is None:
-            self._finish(trainer, module)
         # A resumed run may have begun a phase and have no step left to take in it.
+        if self.over_at is None and trainer.global_step > self.current["first_step"]:
+            self._finish(trainer, module)
         limit = find(trainer, Ending).describe(trainer, module)["by"]
         if left := unreached_warning(len(trained_phases(module.phases, self.done)), len(module.phases), limit):
             log.warning("%s", left)
