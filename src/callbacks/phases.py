@@ -16,7 +16,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from src.caching.flops import StepFlops
 from src.caching.use_store import use_store
 from src.callbacks.audit import Audit, count
-from src.callbacks.ending import Ending, find
+from src.callbacks.ending import Ending, find, has_stopped
 from src.callbacks.saving import Saving
 from src.callbacks.stage_tables import audit_table, stage_counts, stage_table
 from src.config.monitor import resolved, sign
@@ -238,7 +238,7 @@ class LastPhaseStopping(EarlyStopping):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Lightning forgets that a run had stopped already when it was interrupted.
-        if self.wait_count >= self.patience:
+        if has_stopped(self, _freezable(pl_module).history):
             trainer.should_stop = True
         else:
             self.stopping_reason = Reason.NOT_STOPPED
