@@ -8,13 +8,14 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet
 import pytest
 from matplotlib.figure import Figure
 
 from src.errors import UserError
 from src.predict import Predictor
-from src.report import classification, dashboard
+from src.report import classification, dashboard, plots
 from src.report import run as reporting
 from src.runs.folder import RunFolder
 from src.sweeps import jobs
@@ -53,6 +54,13 @@ def test_a_picture_that_takes_too_much_memory_is_a_warning(
         assert line in folder.log.read_text()
     assert {file.name for file in (folder.path / "report").iterdir()} == {"classification_report.txt"}
     assert folder.is_reported
+
+
+@pytest.mark.parametrize("targets", [5, 1, 4, 8])
+def test_numbers_have_a_panel_for_each_target_and_no_empty_one(targets: int) -> None:
+    numbers = np.arange(3.0 * targets).reshape(3, targets)
+    figure = plots.scatter(numbers, numbers, [f"target {i}" for i in range(targets)], "Numbers")
+    assert [axes.get_title() for axes in figure.axes if axes.axison] == [f"target {i}" for i in range(targets)]
 
 
 def test_a_report_that_cannot_be_made_is_a_warning(
