@@ -168,11 +168,9 @@ def _length_in_words(strategy: str, whole: Length, begun: int, phases: int) -> l
 
 def _disk(module: FreezableModule) -> int:
     """Returns the bytes of two checkpoints, the best and the last, with the state of the optimizer."""
-    from src.caching.costs import moments
+    from src.callbacks.saving import with_moments
 
-    named = module.named_stage_parameters()
-    trained = sum(named[name].numel() * named[name].element_size() for name in module.trained)
-    return 2 * (1 + moments(module)) * trained
+    return 2 * with_moments(module)
 
 
 def plan_sweep(chosen: Sequence[Combination], given: Sequence[str]) -> str:

@@ -47,7 +47,8 @@ def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
         if not any(folder.iterdir()):
             raise ValueError("it is empty")
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:
+        # Damaged files raise all kinds of exceptions; that of the tokenizers' library has no type of its own.
         why = reason(getattr(error, "strerror", None) or error)
         raise UserError(
             f"{folder} must hold a tokenizer; none can be read: {why}.\n"
@@ -187,14 +188,20 @@ def enable_checkpointing(encoder: PreTrainedModel) -> None:
 
 
 def _architecture(source: Source) -> tuple[PretrainedConfig, Any]:
-    """Returns a backbone's config and the model class or classes of its architecture."""
+    """Returns a backbone's config and the model class or classes of its architecture.
+
+    Raises:
+        UserError: the architecture is not one of transformers, or the config has a value that it cannot have.
+    """
     from transformers import AutoConfig, AutoModel
 
     try:
         settings = AutoConfig.from_pretrained(str(source.folder), trust_remote_code=False)
         return settings, AutoModel._model_mapping[type(settings)]
-    except (KeyError, ValueError, TypeError) as error:
+    except Exception as error:
+        # A value of the wrong type raises an exception of the hub's library, and is named by the cause of that one.
+        why = (str(error.__cause__ or error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"{source.name} must be an encoder that transformers knows; {str(error).splitlines()[0]}\n"
-            "Choose an encoder of the BERT family, or update transformers."
+            f"{source.name} must be an encoder that transformers knows; {why}\n"
+            "Choose an encoder of the BERT family, update transformers, or save the model again."
         ) from None

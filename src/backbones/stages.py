@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from src.errors import UserError, reason
@@ -24,7 +24,11 @@ AFTER_FIRST = re.compile(r"^encoder\.conv\.")
 
 
 # In a checkpoint with a task head, encoder parameters have the model's name as prefix, as in bert.encoder.layer.0.….
-INNER = re.compile(r"^\w+\.((?:embeddings|encoder|layers|transformer|pooler)\..*)$")
+PREFIXED_LAYER = re.compile(rf"^(\w+\.){LAYER.pattern.removeprefix('^')}")
+
+
+# What the first checkpoints, such as bert-base-uncased, call the parameters of layer norms.
+OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 
 
 def stages_of(names: Iterable[str]) -> list[Stage]:
@@ -74,8 +78,23 @@ def declared_stages(source: Source) -> list[Stage] | None:
                 names += content.keys()
         except (OSError, SafetensorError) as error:
             raise UserError(f"{file} must be a readable weight file; it cannot be read: {reason(error)}.") from None
-    inner = [match.group(1) for name in names if (match := INNER.match(name))]
     try:
-        return stages_of(inner if any(LAYER.match(n) for n in inner) else names)
+        return stages_of(_of_encoder(names))
     except UserError:
         return None
+
+
+def current_name(name: str) -> str:
+    """Returns what transformers calls a parameter that it has loaded, from its name in a checkpoint."""
+    for old, new in OLD_NAMES.items():
+        name = name.replace(old, new)
+    return name
+
+
+def _of_encoder(names: Sequence[str]) -> list[str]:
+    """Returns the encoder's parameter names without prefix, from all names in its checkpoint."""
+    names = [current_name(name) for name in names]
+    # First without one, since `encoder.` in encoder.layer.0.… would pass for one.
+    prefixes = () if any(map(LAYER.match, names)) else filter(None, map(PREFIXED_LAYER.match, names))
+    prefix = next((match.group(1) for match in prefixes), "")
+    return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]

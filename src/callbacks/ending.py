@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping, Timer
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason as Reason
@@ -89,6 +92,25 @@ def reason(stopping: EarlyStopping) -> str:
     return f"{stopping.monitor} has reached callbacks.early_stopping.{kind}={getattr(stopping, kind)}"
 
 
+def has_stopped(stopping: EarlyStopping, history: Sequence[Mapping[str, float]]) -> bool:
+    """Whether a training has stopped early, by the options that it has now.
+
+    Args:
+        stopping: with the state of the training.
+        history: its scores in each epoch.
+    """
+    if stopping.wait_count >= stopping.patience:
+        return True
+    why, goal, limit = stopping.stopping_reason, stopping.stopping_threshold, stopping.divergence_threshold
+    scores = next((epoch for epoch in history if epoch["epoch"] == stopping.stopped_epoch + 1), {})
+    value = torch.tensor(scores.get(stopping.monitor, math.nan))
+    if why == Reason.STOPPING_THRESHOLD and goal is not None:
+        return bool(stopping.monitor_op(value, goal))
+    if why == Reason.DIVERGENCE_THRESHOLD and limit is not None:
+        return bool(stopping.monitor_op(-value, -limit))
+    return why == Reason.NON_FINITE_METRIC and stopping.check_finite
+
+
 def _times(stopping: EarlyStopping) -> str:
     """What its patience counts."""
     return "validations" if stopping.monitor.startswith("validation/") else "epochs"
@@ -119,13 +141,8 @@ def check_left(checkpoint: Mapping[str, Any], settings: RunConfig, trainer: Trai
         return
     states = checkpoint["callbacks"]
     stopping, timer = find(trainer, EarlyStopping), find(trainer, Timer)
-    if stopping and (state := states.get(stopping.state_key)) and state["wait_count"] >= stopping.patience:
-        raise UserError(
-            f"The run has stopped early, after epoch {epochs}, since {stopping.monitor} had not improved for "
-            f"{state['wait_count']} {_times(stopping)}; more epochs alone change nothing.\n"
-            "Train it longer with callbacks.early_stopping.patience=N, above that number, or without early stopping: "
-            "callbacks=no_early_stopping."
-        )
+    if stopping and (state := states.get(stopping.state_key)):
+        _check_stopping(stopping, state, checkpoint["history"])
     if timer and (state := states.get(timer.state_key)) and timer.time_remaining() is not None:
         timer.load_state_dict(state)
         if (timer.time_remaining() or 0) <= 0:
@@ -133,3 +150,23 @@ def check_left(checkpoint: Mapping[str, Any], settings: RunConfig, trainer: Trai
                 f"trainer.max_time must be longer than the run has trained, {timer.time_elapsed():.0f} seconds; got "
                 f"{chosen.max_time}.\nGive more to train it longer, or start a new run."
             )
+
+
+def _check_stopping(stopping: EarlyStopping, state: Mapping[str, Any], history: Sequence[Mapping[str, float]]) -> None:
+    """
+    Raises:
+        UserError: a training in this state has stopped early.
+    """
+    restored = copy.copy(stopping)
+    restored.load_state_dict(dict(state))
+    restored.patience = stopping.patience  # which the resumed run may have been given anew
+    if not has_stopped(restored, history):
+        return
+    why, remedy = reason(restored), "other options of callbacks.early_stopping"
+    if restored.wait_count >= restored.patience:
+        why = f"{stopping.monitor} had not improved for {restored.wait_count} {_times(stopping)}"
+        remedy = "callbacks.early_stopping.patience=N, above that number"
+    raise UserError(
+        f"The run has stopped early, after epoch {len(history)}, since {why}; more epochs alone change nothing.\n"
+        f"Train it longer with {remedy}, or without early stopping: callbacks=no_early_stopping."
+    )

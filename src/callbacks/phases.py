@@ -16,7 +16,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from src.caching.flops import StepFlops
 from src.caching.use_store import use_store
 from src.callbacks.audit import Audit, count
-from src.callbacks.ending import Ending, find
+from src.callbacks.ending import Ending, find, has_stopped
 from src.callbacks.saving import Saving
 from src.callbacks.stage_tables import audit_table, stage_counts, stage_table
 from src.config.monitor import resolved, sign
@@ -109,9 +109,9 @@ class Phases(Callback):
         torch.set_num_threads(self.threads)
         # Not at the end of the training, which Lightning leaves out where a resumed run has no step left to take.
         module = _freezable(pl_module)
-        if self.over_at is None:
-            self._finish(trainer, module)
         # A resumed run may have begun a phase and have no step left to take in it.
+        if self.over_at is None and trainer.global_step > self.current["first_step"]:
+            self._finish(trainer, module)
         limit = find(trainer, Ending).describe(trainer, module)["by"]
         if left := unreached_warning(len(trained_phases(module.phases, self.done)), len(module.phases), limit):
             log.warning("%s", left)
@@ -214,12 +214,12 @@ class LastPhaseStopping(EarlyStopping):
         options: Lightning's.
 
     Raises:
-        ValueError: the mode contradicts the metric, or the patience is no number of validations.
+        ValueError: the mode contradicts the metric, or the patience is no number of validations from 1 on.
     """
 
     def __init__(self, monitor: str, mode: str = "auto", patience: int = 3, **options: Any) -> None:
-        if type(patience) is not int or patience < 0:
-            raise ValueError(f"patience must be a number of validations, such as 3; got {patience!r}")
+        if type(patience) is not int or patience < 1:
+            raise ValueError(f"patience must be a number of validations, at least 1, such as 3; got {patience!r}")
         super().__init__(monitor, mode=resolved(mode, monitor), patience=patience, **options)
 
     def _should_skip_check(self, trainer: Trainer) -> bool:
@@ -238,7 +238,7 @@ class LastPhaseStopping(EarlyStopping):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Lightning forgets that a run had stopped already when it was interrupted.
-        if self.wait_count >= self.patience:
+        if has_stopped(self, _freezable(pl_module).history):
             trainer.should_stop = True
         else:
             self.stopping_reason = Reason.NOT_STOPPED

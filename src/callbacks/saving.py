@@ -20,8 +20,10 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
+from src.caching.costs import moments
 from src.config.monitor import resolved, sign
 from src.errors import UserError, reason
+from src.modules.freezable import FreezableModule
 from src.runs.checkpoints import hard_link, keep_weights, read_verified, write
 from src.runs.folder import JOB
 
@@ -203,13 +205,16 @@ class Saving(Checkpoint):
         Raises:
             UserError: it cannot be done, or there is too little space for what will be written.
         """
+        assert isinstance(module, FreezableModule)
         trial = self.last.with_name("trial.ckpt")
         trainer.save_checkpoint(trial)
         if not trainer.is_global_zero:
             return
-        moments = 2 * sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
-        # Two names of two states, and the next while it is written.
-        needed = 3 * (trial.stat().st_size + moments)
+        # Before its first step the optimizer holds nothing, and later phases train other parameters.
+        size = max(trial.stat().st_size, with_moments(module))
+        # Two names of two states, and the next while it is written. A resumed run has states that these replace.
+        states = [file.stat() for file in (self.last, self.best) if file.exists()]
+        needed = 3 * size - sum({state.st_ino: state.st_size for state in states}.values())
         trial.unlink()
         trial.with_name("trial.ckpt.sha256").unlink()
         free = shutil.disk_usage(self.last.parent).free
@@ -218,6 +223,12 @@ class Saving(Checkpoint):
                 f"The disk of {self.last.parent} must have room for the checkpoints, {needed / 1e6:,.0f} MB; "
                 f"{free / 1e6:,.0f} MB are free.\nFree some space, or choose another folder: run=FOLDER."
             )
+
+
+def with_moments(module: FreezableModule) -> int:
+    """Returns the bytes of all parameters that ever train, with what the optimizer keeps of them."""
+    named = module.named_stage_parameters()
+    return (1 + moments(module)) * sum(named[name].numel() * named[name].element_size() for name in module.trained)
 
 
 def ends_here(trainer: Trainer) -> bool:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 def is_main_process() -> bool:
@@ -23,3 +26,12 @@ def gather(mine: Any) -> list[Any]:
     everyone: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(everyone, mine)
     return everyone
+
+
+def of_this_rank(everyone: Sequence[T]) -> T:
+    """Returns this process's value of those that `gather` has returned; the first rank's where there were fewer."""
+    import torch.distributed
+
+    known = torch.distributed.is_available() and torch.distributed.is_initialized()
+    rank = torch.distributed.get_rank() if known else 0
+    return everyone[rank if rank < len(everyone) else 0]

@@ -51,8 +51,11 @@ def reached(phases: Sequence[Phase], epochs: int, every: int) -> int:
         if begin >= epochs:
             break
         begun += 1
-        # A plateau needs a first validation and then `patience` validations without improvement.
-        begin += 1 + phase.end.patience * every if phase.end.epochs is None else phase.end.epochs
+        if phase.end.epochs is None:
+            # A plateau needs a first validation and then `patience` validations without improvement.
+            begin = (begin // every + 1 + phase.end.patience) * every
+        else:
+            begin += phase.end.epochs
     return begun
 
 

@@ -123,7 +123,8 @@ class MixedHead(nn.Module):
 
     def __init__(self, inner: nn.Module, layers: int) -> None:
         super().__init__()
-        self.reads, self.pooling = inner.reads, inner.pooling
+        # A head of one's own that reads tokens need not have a pooling.
+        self.reads, self.pooling = inner.reads, getattr(inner, "pooling", None)
         self.layers = layers
         self.weights, self.scale = nn.Parameter(torch.zeros(layers)), nn.Parameter(torch.ones(()))
         self.inner = inner

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src.backbones.source import Source, read_source
+from src.backbones.stages import current_name
 from src.config.backbone import FromRun
 from src.errors import UserError
 from src.files.paths import user_path
@@ -60,8 +61,10 @@ def head_names(names: Iterable[str]) -> dict[str, str] | None:
     Returns:
         Their names in the checkpoint, by their names here; None if the checkpoint has no such head.
     """
-    found = set(names)
-    return next((known for known in (_head_names(*parts) for parts in HEADS) if found.issuperset(known.values())), None)
+    stored = {current_name(name): name for name in names}
+    heads = (_head_names(*parts) for parts in HEADS)
+    known = next((head for head in heads if stored.keys() >= set(head.values())), None)
+    return known and {ours: stored[theirs] for ours, theirs in known.items()}
 
 
 def load_head(source: Source, head: nn.Module) -> bool:

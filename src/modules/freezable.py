@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from src.datamodules.ragged import Batch
-from src.files.ranks import gather
+from src.files.ranks import gather, of_this_rank
 from src.freezing import strategy
 from src.freezing.strategy import HEAD, Phase, Stage, trained_in
 from src.models.networks import check_state, checkpoint_names
@@ -27,6 +27,10 @@ StepOutput = dict[str, Tensor]  # the outputs of a batch that are kept until the
 
 
 MAX_OUTPUTS = 64  # kept outputs are concatenated when there are so many
+
+
+# The outputs of this epoch in all processes but the first, which checkpoints of version 0.1.0 do not have.
+SEEN_BY_OTHERS = "seen_by_others"
 
 
 SPLITS = ("train", "validation")  # whose scores are recorded after each epoch
@@ -167,6 +171,8 @@ class FreezableModule(ScheduledModule):
     def on_train_start(self) -> None:
         # Lightning does not change modes, and from_pretrained returns models in evaluation mode.
         self.train()
+        # Those of a checkpoint are in the CPU's memory.
+        self._train_outputs = [{key: values.to(self.device) for key, values in p.items()} for p in self._train_outputs]
         super().on_train_start()
 
     def on_train_epoch_start(self) -> None:
@@ -226,11 +232,12 @@ class FreezableModule(ScheduledModule):
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in keep}
         checkpoint["phase"], checkpoint["thawed"] = self.phase, dict(self.unfrozen_at)
         checkpoint["history"] = self.history
-        checkpoint["seen"] = self._train_outputs
+        outputs = [{key: values.cpu() for key, values in part.items()} for part in self._train_outputs]
+        checkpoint["seen"], *checkpoint[SEEN_BY_OTHERS] = gather(outputs)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         check_state(checkpoint["state_dict"], self.trained)
         self.history = checkpoint["history"]
-        self._train_outputs = checkpoint["seen"]
+        self._train_outputs = of_this_rank([checkpoint["seen"], *checkpoint.get(SEEN_BY_OTHERS, [])])
         # Which parameters train is set when the fit starts.
         self.phase, self.unfrozen_at = checkpoint["phase"], checkpoint["thawed"]

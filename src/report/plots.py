@@ -113,14 +113,14 @@ def scatter(predicted: NDArray[Any], true: NDArray[Any], names: Sequence[str], t
     rows = math.ceil(shown / columns)
     figure = Figure(figsize=(max(4.4, 3.4 * columns), 3.4 * rows + 0.6), layout="constrained")
     figure.suptitle(literal(title))
-    panels = figure.subplots(rows, columns, squeeze=False).flat
+    panels = [*figure.subplots(rows, columns, squeeze=False).flat]
     for axes, said, right, name in zip(panels, predicted.T, true.T, names, strict=False):
         ends = [float(right.min()), float(right.max())]
         axes.plot(ends, ends, color="grey", linewidth=1, linestyle="--")
         axes.scatter(right, said, s=9, alpha=min(1.0, 0.1 + 100 / len(right)), color=BLUE, linewidths=0)
         axes.set(xlabel="true", ylabel="predicted", title=short(name))
         axes.grid(alpha=0.3)
-    for axes in [*panels][shown:]:
+    for axes in panels[shown:]:
         axes.set_axis_off()
     return figure
 

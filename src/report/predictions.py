@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from src.data.split import Split
 from src.data.texts import as_columns
+from src.files.atomic import write_atomic
 from src.runs.folder import RunFolder
 
 
@@ -19,7 +20,9 @@ def write_predictions(folder: RunFolder, name: str, split: Split, columns: Mappi
     import pyarrow.parquet
 
     table = pyarrow.table({"row": split.rows, **as_columns(split.texts), **columns})
-    pyarrow.parquet.write_table(table, folder.file("predictions", f"{name}.parquet"))
+    content = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(table, content)
+    write_atomic(folder.file("predictions", f"{name}.parquet"), content.getvalue().to_pybytes())
 
 
 def as_lists(values: NDArray[np.float64]) -> Any:

@@ -11,6 +11,9 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 OWN = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 
 
+MMAP_SIZES = (128, 32)  # in MB, of which the first that malloc takes is chosen
+
+
 def keep_freed_memory() -> None:
     """Lets this process reuse the memory of large tensors instead of giving it back to the system.
 
@@ -21,6 +24,8 @@ def keep_freed_memory() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch's switch for huge pages, on Linux
     if sys.platform != "linux" or any(name in os.environ for name in OWN):
         return
-    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):  # musl has none
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    # The gradient of MiniLM's word embeddings has 47 MB; older versions of glibc take no threshold above 32 MB. Where
+    # malloc takes none, the other must stay as it is: setting it ends malloc's own adjusting of both.
+    if mallopt and any(mallopt(MMAP_THRESHOLD, size << 20) for size in MMAP_SIZES):
         mallopt(TRIM_THRESHOLD, 2**31 - 1)
-        mallopt(MMAP_THRESHOLD, 128 << 20)  # the gradient of MiniLM's word embeddings has 47 MB

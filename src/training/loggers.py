@@ -29,6 +29,9 @@ PACKAGES = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow", "CometLogger": "co
 OUTPUTS = Path("outputs")
 
 
+LONGEST = 200  # characters in the name of a folder; file systems take 255 bytes
+
+
 class Tolerant(Logger):
     """Another logger, which is left alone after its first failure.
 
@@ -124,7 +127,7 @@ def _options(kind: str, title: str, cfg: DictConfig, node: DictConfig, folder: R
     """
     group = folder.path.resolve().parent.name if JOB in os.environ else None
     if kind == "TensorBoardLogger":
-        return {"sub_dir": re.sub("[^0-9A-Za-z.+-]+", "_", title)}
+        return {"sub_dir": _folder_name(title)}
     if kind == "WandbLogger":
         return {"name": title, "group": group, "id": _wandb_id(folder.path) if cfg.resume else None}
     if kind == "MLFlowLogger":
@@ -132,6 +135,12 @@ def _options(kind: str, title: str, cfg: DictConfig, node: DictConfig, folder: R
         # Who names a server or database says where MLflow keeps files, too.
         return {"run_name": title, "tags": tags, **({} if node.get("tracking_uri") else _mlflow_place())}
     return {}
+
+
+def _folder_name(title: str) -> str:
+    """Returns a title as the name of a folder; of a long one, such as a chain's, the beginning and the end."""
+    name = re.sub("[^0-9A-Za-z.+-]+", "_", title)
+    return name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}_{name[-LONGEST // 2 + 1 :]}"
 
 
 def _mlflow_place() -> dict[str, str]:

@@ -13,15 +13,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoTokenizer
+from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from src.backbones.loading import check_vocabulary, load_encoder, load_tokenizer
 from src.backbones.source import Source, find_source
-from src.backbones.stages import declared_stages, stages_of
+from src.backbones.stages import OLD_NAMES, declared_stages, stages_of
 from src.config.backbone import Pretrained
 from src.errors import UserError
-from tests.conftest import ARCHITECTURES, LAYERS, refusal
+from tests.conftest import ARCHITECTURES, CONFIGS, LAYERS, refusal
 
 
 def source_of(folder: Path) -> Source:
@@ -53,6 +54,33 @@ def test_the_weight_file_tells_the_stages_without_loading(
     loaded = stages_of(name for name, _ in load_encoder(source, pooler=has_pooler(architecture)).named_parameters())
     assert declared is not None
     assert {s.name: set(s.parameters) for s in declared} == {s.name: set(s.parameters) for s in loaded}
+
+
+def save_with_old_names(folder: Path) -> None:
+    """Renames the parameters of layer norms as in the first checkpoints."""
+    weights = folder / "model.safetensors"
+    tensors = load_file(weights)
+    for old, new in OLD_NAMES.items():
+        tensors = {name.replace(new, old): tensor for name, tensor in tensors.items()}
+    save_file(tensors, weights, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("old", [True, False])
+@pytest.mark.parametrize("architecture", ["bert", "modernbert", "electra", "distilbert", "roberta"])
+def test_the_weight_file_of_a_model_with_a_head_tells_the_names_that_are_loaded(
+    architecture: str, old: bool, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    whole = AutoModelForMaskedLM.from_config(CONFIGS[architecture](90))
+    whole.save_pretrained(tmp_path)
+    if old:
+        save_with_old_names(tmp_path)
+    source = source_of(tmp_path)
+    encoder = load_encoder(source)
+    for name, tensor in whole.base_model.named_parameters():
+        assert torch.equal(tensor, encoder.get_parameter(name)), name
+    declared = {name for stage in declared_stages(source) or () for name in stage.parameters}
+    assert declared == {name for name, _ in encoder.named_parameters()}
 
 
 def has_pooler(architecture: str) -> bool:
@@ -98,6 +126,25 @@ def test_the_tokenizer_comes_with_the_folder(tiny_bert: Path) -> None:
 def test_a_folder_without_a_tokenizer_is_said_to_be_one(name: str, why: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"must hold a tokenizer; none can be read: {why}\.\nSave one there"):
         load_tokenizer(Source(tmp_path / name, name, {}))
+
+
+@pytest.mark.parametrize("content", ["{}", '{"version": "1.0", "model": {}}', "[", "null"])
+def test_a_damaged_tokenizer_is_named(content: str, tiny_bert: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_bert, tmp_path / "damaged")
+    (folder / "tokenizer.json").write_text(content)
+    with pytest.raises(UserError, match=r"damaged must hold a tokenizer; none can be read: .*\nSave one there"):
+        load_tokenizer(source_of(folder))
+
+
+@pytest.mark.parametrize(("key", "value"), [("hidden_size", "16"), ("intermediate_size", [32])])
+def test_a_value_of_the_wrong_type_in_the_config_is_named(
+    key: str, value: object, tiny_bert: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_bert, tmp_path / "damaged")
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(settings | {key: value}))
+    with pytest.raises(UserError, match=rf"must be an encoder that transformers knows; .*'{key}' expected int, got"):
+        load_encoder(source_of(folder))
 
 
 def test_longest_text_leaves_out_positions_below_the_padding_id(backbone_folder: Callable[[str], Path]) -> None:

@@ -75,6 +75,30 @@ def test_a_stopped_run_says_how_it_goes_on(run_tiny: Run, capsys: pytest.Capture
     assert folder.read_result()["ended"] == {"by": "max_epochs", "epoch": 8, "step": 64}
 
 
+THRESHOLDS = [
+    ("validation/accuracy", "stopping_threshold", "0.0", "1.1"),  # that stop after the first epoch, and never
+    ("validation/loss", "divergence_threshold", "0.0", "99.0"),
+]
+
+
+@pytest.mark.parametrize(("metric", "key", "reached", "other"), THRESHOLDS)
+def test_a_run_that_has_reached_a_threshold_stays_stopped(
+    metric: str, key: str, reached: str, other: str, run_tiny: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = f"callbacks.early_stopping.{key}"
+    folder, before = run_tiny(*SMALL, f"monitor.metric={metric}", f"+{key}={reached}", "trainer.max_epochs=3")
+    assert before["ended"]["reason"] == f"{metric} has reached {key}={reached}"
+    place = [f"run={folder.path}", "resume=true"]
+    folder.write_status("running")  # killed before its results
+    again = training.train(composed(*place), folder)
+    for kept in ("history", "metrics", "ended"):
+        assert again[kept] == before[kept]
+    said = refusal("train", [*place, "trainer.max_epochs=4"], capsys)
+    assert f"has stopped early, after epoch 1, since {metric} has reached {key}={reached}; more epochs alone" in said
+    longer_run = training.train(longer(folder, f"{key}={other}"), folder)
+    assert longer_run["ended"]["by"] == "max_epochs"
+
+
 @pytest.mark.rare
 def test_a_finished_run_with_nothing_left_says_what_to_raise(run_tiny: Run, capsys: pytest.CaptureFixture[str]) -> None:
     folder, before = run_tiny(*SMALL, "trainer.max_steps=12", "trainer.max_epochs=9")

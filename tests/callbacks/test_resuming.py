@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,10 +17,12 @@ from typing import Any
 
 import pytest
 import torch
+from pytorch_lightning import Callback
 from safetensors.torch import load_file, save_file
 
 from src import train as training
 from src.callbacks.saving import CheckpointFiles
+from src.config.folder import CONF
 from src.errors import UserError
 from src.files import locks
 from src.runs.checkpoints import newest_valid, read_verified
@@ -158,6 +161,35 @@ def test_a_folder_that_has_moved_knows_its_best(run_tiny: Run, broken: RunFolder
         == min(history, key=lambda e: e["validation/loss"])["step"]
     )
     assert losses[0] == next(e["validation/loss"] for e in history if e["step"] == best)
+
+
+class Terminate(Callback):
+    """Asks the first process to stop in the second epoch, once."""
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if (trainer.current_epoch, batch_idx, trainer.global_rank) == (1, 2, 0) and "TERMINATE" in os.environ:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.slow
+def test_each_of_two_processes_goes_on_with_its_own_state(tiny_bert: Path, tmp_path: Path) -> None:
+    ended = f"{__name__}.{Terminate.__name__}"
+    tiny = [f"backbone.name={tiny_bert}", "data.limit=60", "data.max_length=32", "data.batch_size=8"]
+    ddp = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=2"]
+    options = [*tiny, *ddp, "model=bert_linear", f"cache={tmp_path}", f"+callbacks.ended._target_={ended}"]
+
+    def train(name: str, *given: str, **more: str) -> int:
+        command = [sys.executable, "-m", "src.train", f"run={tmp_path / name}", *given]
+        environment = {**os.environ, "THAW_TRUST": ended, **more}
+        return subprocess.run(command, cwd=CONF.parent, env=environment, check=False, timeout=300).returncode
+
+    assert train("whole", *options) == 0
+    assert train("cut", *options, TERMINATE="1") == 128 + signal.SIGTERM
+    assert train("cut", "resume=true") == 0
+    whole, cut = (RunFolder(tmp_path / name) for name in ("whole", "cut"))
+    assert cut.read_result()["history"] == whole.read_result()["history"]
+    one, other = (read_verified(folder.last_checkpoint)["state_dict"] for folder in (whole, cut))
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
 def test_a_second_process_is_refused(broken: RunFolder) -> None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from src import train as training
 from src.callbacks import saving
+from src.errors import UserError
+from src.runs.checkpoints import read_verified
+from src.runs.folder import RunFolder
+from tests.conftest import composed, power_cut
 
 
 @pytest.mark.parametrize("queue", ["missing", "refusing"])
@@ -26,3 +32,21 @@ def test_a_queue_that_does_not_take_the_job_back_is_named(
         saving._stop(trainer, signal.SIGUSR1)
     assert ended.value.code == 128 + signal.SIGUSR1
     assert "The job is not back in the queue of SLURM" in caplog.text
+
+
+def test_a_disk_must_have_room_for_three_states_of_all_phases_less_those_it_has(
+    run_tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["model=bert_linear", "freeze=lp_ft", "freeze.epochs=1", "data.batch_size=8"]
+    folder, _ = run_tiny(*options, name="whole")
+    size = folder.last_checkpoint.stat().st_size
+    weights = sum(tensor.nbytes for tensor in read_verified(folder.last_checkpoint)["state_dict"].values())
+    free = 9 * weights - 1  # a state has the weights, and Adam keeps two moments of each
+    monkeypatch.setattr(saving.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+    with pytest.raises(UserError, match="must have room for the checkpoints"):
+        run_tiny(*options, name="refused")
+    free = 3 * size
+    with power_cut(1, 3):
+        run_tiny(*options, name="cut")
+    free = 2 * size  # the last and the best are there; the best, of the first phase, is smaller
+    training.train(composed(f"run={tmp_path / 'cut'}", "resume=true"), RunFolder(tmp_path / "cut"))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import torch.distributed
 
-from src.files.ranks import is_main_process
+from src.files.ranks import is_main_process, of_this_rank
 
 
 @pytest.mark.parametrize(
@@ -27,3 +28,12 @@ def test_one_process_of_a_run_writes(variables: dict[str, str], main: bool, monk
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert is_main_process() == main
+
+
+@pytest.mark.parametrize(("rank", "saved", "found"), [(None, "ab", "a"), (1, "ab", "b"), (1, "a", "a")])
+def test_a_process_takes_its_own_value_or_that_of_the_first(
+    rank: int | None, saved: str, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: rank is not None)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: rank)
+    assert of_this_rank([*saved]) == found

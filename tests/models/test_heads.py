@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
+from transformers import AutoModelForMaskedLM
 
 from src.backbones.loading import load_encoder
 from src.data.labels import LabelSpace
 from src.freezing.strategy import Stage
 from src.freezing.whole_stages import Nothing
-from src.models.heads import BiLSTMHead, LinearHead, pool_states
+from src.models.heads import BiLSTMHead, LinearHead, MaskedLanguageHead, MixedHead, logits_of, pool_states
+from src.models.masked_language import load_head
 from src.modules.classifier import TextClassifier
-from tests.backbones.test_backbones import has_pooler, source_of
-from tests.conftest import ARCHITECTURES, WIDTH
+from tests.backbones.test_backbones import has_pooler, save_with_old_names, source_of
+from tests.conftest import ARCHITECTURES, CONFIGS, WIDTH
 
 
 def bilstm(pooling: str, layers: int = 2) -> BiLSTMHead:
@@ -56,6 +59,22 @@ def test_pooling_passes_over_padding() -> None:
     assert [float(pool_states(states, mask, p)) for p in ("mean", "max", "cls")] == [2.0, 3.0, 1.0]
 
 
+class Counting(nn.Module):
+    """A head of one's own that reads tokens, and so need not pool."""
+
+    reads = "tokens"
+
+    def forward(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return mask.sum(1, keepdim=True) * states[:, 0]
+
+
+def test_a_mix_of_layers_goes_with_a_head_that_does_not_pool() -> None:
+    states, mask = torch.randn(2, 5, WIDTH), torch.ones(2, 5, dtype=torch.bool)
+    output = SimpleNamespace(hidden_states=[states, 3 * states])
+    mixed = logits_of(MixedHead(Counting(), layers=2), output, mask, all_layers=True)
+    torch.testing.assert_close(mixed, 5 * 2 * states[:, 0])  # the mean of both layers
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("head_name", ["mean", "cls", "pooler", "bilstm"])
 def test_padding_never_changes_a_logit_of_the_whole_network(
@@ -74,3 +93,18 @@ def test_padding_never_changes_a_logit_of_the_whole_network(
     alone = module({"input_ids": ids, "mask": mask})
     padded = module({"input_ids": nn.functional.pad(ids, (0, 7)), "mask": nn.functional.pad(mask, (0, 7))})
     torch.testing.assert_close(padded, alone, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_the_masked_language_head_of_a_checkpoint_is_loaded(old: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    pretrained = AutoModelForMaskedLM.from_config(CONFIGS["bert"](90)).eval()
+    nn.init.normal_(pretrained.cls.predictions.transform.LayerNorm.weight)
+    pretrained.save_pretrained(tmp_path)
+    if old:
+        save_with_old_names(tmp_path)
+    head = MaskedLanguageHead(WIDTH, WIDTH, 90)
+    assert load_head(source_of(tmp_path), head)
+    states = torch.randn(4, WIDTH)
+    embeddings = pretrained.get_input_embeddings().weight
+    torch.testing.assert_close(head(states, embeddings), pretrained.cls(states))

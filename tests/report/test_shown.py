@@ -5,17 +5,22 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import pyarrow
 import pyarrow.parquet
 import pytest
 from matplotlib.figure import Figure
 
+from src.data.split import Split
 from src.errors import UserError
 from src.predict import Predictor
-from src.report import classification, dashboard
+from src.report import classification, dashboard, plots
 from src.report import run as reporting
+from src.report.predictions import write_predictions
 from src.runs.folder import RunFolder
 from src.sweeps import jobs
 
@@ -53,6 +58,29 @@ def test_a_picture_that_takes_too_much_memory_is_a_warning(
         assert line in folder.log.read_text()
     assert {file.name for file in (folder.path / "report").iterdir()} == {"classification_report.txt"}
     assert folder.is_reported
+
+
+@pytest.mark.parametrize("targets", [5, 1, 4, 8])
+def test_numbers_have_a_panel_for_each_target_and_no_empty_one(targets: int) -> None:
+    numbers = np.arange(3.0 * targets).reshape(3, targets)
+    figure = plots.scatter(numbers, numbers, [f"target {i}" for i in range(targets)], "Numbers")
+    assert [axes.get_title() for axes in figure.axes if axes.axison] == [f"target {i}" for i in range(targets)]
+
+
+def test_predictions_are_whole_or_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    two = np.arange(2)
+    folder, split = RunFolder(tmp_path), Split(two, ["good", "bad"], two, two)
+    write_predictions(folder, "test", split, {"predicted": [0, 1]})
+
+    def half(table: pyarrow.Table, where: Any) -> None:
+        with pyarrow.parquet.ParquetWriter(where, table.schema):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pyarrow.parquet, "write_table", half)
+    with pytest.raises(OSError, match="No space left"):
+        write_predictions(folder, "test", split, {"predicted": [1, 1]})
+    (file,) = (tmp_path / "predictions").iterdir()
+    assert pyarrow.parquet.read_table(file)["predicted"].to_pylist() == [0, 1]
 
 
 def test_a_report_that_cannot_be_made_is_a_warning(

@@ -327,8 +327,12 @@ CONFIG: dict[str, tuple[Any, ...]] = {
         *("-m", "sweep=race", "race.rates.none.lr=[1e-5]"),
     ),
     "patience that is no number": (
-        r"patience must be a number of validations, such as 3; got 'no'",
+        r"patience must be a number of validations, at least 1, such as 3; got 'no'",
         "callbacks.early_stopping.patience=no",
+    ),
+    "no patience at all": (
+        r"patience must be a number of validations, at least 1, such as 3; got 0",
+        "callbacks.early_stopping.patience=0",
     ),
     "key of nothing": (
         r"patience is not a key of this config\.\ncallbacks\.early_stopping has no keys, since it is null; remove this",

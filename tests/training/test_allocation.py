@@ -6,10 +6,13 @@ import ctypes
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
-# How many blocks malloc has mapped for a tensor of 40 MB alone, to be given back with it.
+from src.training import allocation
+
+# How many blocks malloc has mapped for a tensor of 20 MB alone, to be given back with it.
 MAPPED = """
 import ctypes
 from src.training.allocation import keep_freed_memory
@@ -25,7 +28,7 @@ import torch
 mallinfo2 = ctypes.CDLL(None).mallinfo2
 mallinfo2.restype = Mallinfo2
 before = mallinfo2().hblks
-tensor = torch.zeros(10_000_000)
+tensor = torch.zeros(5_000_000)
 print(mallinfo2().hblks - before)
 """
 
@@ -36,6 +39,26 @@ print(mallinfo2().hblks - before)
 def test_large_tensors_are_kept_unless_the_user_has_set_thresholds() -> None:
     assert _mapped() == 0
     assert _mapped(MALLOC_MMAP_THRESHOLD_="1000000") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs glibc's parameters")
+@pytest.mark.parametrize(("most", "set_to"), [(1 << 30, [128 << 20]), (32 << 20, [32 << 20]), (0, [])])
+def test_a_threshold_that_malloc_refuses_gives_way_to_a_smaller_one(
+    most: int, set_to: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[tuple[int, int]] = []
+
+    def mallopt(parameter: int, value: int) -> bool:
+        fits = parameter == allocation.TRIM_THRESHOLD or value <= most
+        taken.extend([(parameter, value)] * fits)
+        return fits
+
+    for name in allocation.OWN:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=mallopt))
+    allocation.keep_freed_memory()
+    assert [value for parameter, value in taken if parameter == allocation.MMAP_THRESHOLD] == set_to
+    assert len(taken) == 2 * len(set_to)  # the other threshold is set along with it or not at all
 
 
 def _mapped(**environment: str) -> int:

@@ -67,6 +67,22 @@ def test_several_loggers_have_the_same_curves(run_tiny: Run, caplog: pytest.LogC
     assert "csv/metrics.csv" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("strategy", "folder"),
+    [
+        ("bottom:4+reinit:1", "bottom_4+reinit_1_seed_1"),
+        ("p" * 193, f"{'p' * 193}_seed_1"),
+        ("p" * 500, f"{'p' * 100}_{'p' * 92}_seed_1"),
+    ],
+)
+def test_tensorboard_calls_a_run_by_strategy_and_seed(strategy: str, folder: str, tmp_path: Path) -> None:
+    node = {"_target_": "pytorch_lightning.loggers.TensorBoardLogger", "save_dir": str(tmp_path), "name": "tensorboard"}
+    cfg = OmegaConf.create({"seed": 1, "resume": False, "logger": {"tensorboard": node}})
+    [built] = loggers.build_loggers(cfg, _Named(strategy), RunFolder(tmp_path))
+    assert len(folder) <= 200
+    assert Path(built.log_dir).name == folder
+
+
 def test_a_service_gets_config_curves_and_scores(run_tiny: Run) -> None:
     _, result = run_tiny(*SMALL, SERVICE)
     given = [content for name, content in Service.calls if name == "log_hyperparams"]
