@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -62,10 +62,22 @@ def all_pairs(recorded: Recorded, racing: Sequence[str], look: int, blocks: int,
     return Differences(found, alpha_at(look, blocks, first_look(arms), last), arms)
 
 
+def are_compared(recorded: Recorded, racing: Sequence[str], one: str, other: str) -> bool:
+    """Whether two arms share enough blocks: two, or three where only their own seeds would say how much seeds differ,
+    since all others have failed in one of these blocks. Arguments as for `all_pairs`."""
+    shared = recorded.arms[one].keys() & recorded.arms[other].keys()
+    return len(shared) >= first_look(len(_with(recorded, racing, shared)))
+
+
+def _with(recorded: Recorded, racing: Sequence[str], blocks: Collection[int]) -> list[str]:
+    return [arm for arm in racing if recorded.arms[arm].keys() >= {*blocks}]
+
+
 def _difference(recorded: Recorded, racing: Sequence[str], one: str, other: str) -> Estimate | None:
     mine, theirs = recorded.arms[one], recorded.arms[other]
     shared = sorted(mine.keys() & theirs.keys())
-    if len(shared) < 2 or len({recorded.arms[arm][b].scores.size for arm in (one, other) for b in shared}) > 1:
+    sizes = {runs[block].scores.size for runs in (mine, theirs) for block in shared}
+    if len(sizes) != 1 or not are_compared(recorded, racing, one, other):
         return None
     table = np.array([mine[block].scores - theirs[block].scores for block in shared])
     if not table.any():  # the same predictions in every run
@@ -77,7 +89,7 @@ def _difference(recorded: Recorded, racing: Sequence[str], one: str, other: str)
 
 def _seed_square(recorded: Recorded, racing: Sequence[str], blocks: Sequence[int]) -> SeedSquare | None:
     """Returns the mean square between seeds of all arms that have these blocks."""
-    arms = [recorded.arms[arm] for arm in racing if recorded.arms[arm].keys() >= {*blocks}]
+    arms = [recorded.arms[arm] for arm in _with(recorded, racing, blocks)]
     means = np.array([[runs[block].score for block in blocks] for runs in arms])
     return seed_square(means, arms[0][blocks[0]].scores.size)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from src.race.costs import levels
-from src.race.differences import Differences, all_pairs, expected
+from src.race.differences import Differences, all_pairs, are_compared, expected
 from src.race.recorded import Recorded, seconds_running
 from src.race.rules import Exit, Known, Rules, Standing, choice, leave, question
 from src.race.tuning import scores
@@ -200,8 +200,8 @@ def _end(race: Race, recorded: Recorded, looks: bool) -> End | None:
     more = min(rules.blocks - blocks, _affordable(race, recorded))
     if more < 1:
         return "budget"
-    chosen = recorded.arms[race.chosen]
-    compared = all(len(recorded.arms[arm].keys() & chosen.keys()) > 1 for arm in race.racing)
+    others = [arm for arm in race.racing if arm != race.chosen]
+    compared = all(are_compared(recorded, [*race.looks[-1].scores], race.chosen, arm) for arm in others)
     return "hopeless" if looks and compared and (race.needed is None or race.needed > blocks + more) else None
 
 

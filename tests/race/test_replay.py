@@ -128,6 +128,14 @@ def test_two_arms_are_compared_from_three_blocks_on() -> None:
     assert left(replay(runs, CHEAPEST, 3)) == {"all": (3, "worse", "none")}
 
 
+@pytest.mark.parametrize("lost", [(0, 1, 2, 3, 4), (1,)])
+def test_two_arms_are_compared_from_three_blocks_on_where_others_have_failed(lost: Sequence[int]) -> None:
+    runs = without(recorded({"none": (0, 100.0), "all": (90, 10.0), "lost": (0, 150.0)}), "lost", *lost)
+    race = replay(runs, CHEAPEST, 2)
+    assert (race.end, race.looks[-1].behind.get("all")) == (None, None)
+    assert left(replay(runs, CHEAPEST, 3))["all"] == (3, "worse", "none")
+
+
 def test_arms_with_the_same_predictions_are_equal() -> None:
     runs = recorded({"none": (0, 100.0), "same": (0, 100.0), "all": (90, 10.0)})
     runs = Recorded({**runs.arms, "same": runs.arms["none"]})
@@ -177,7 +185,7 @@ def test_pauses_and_runs_side_by_side() -> None:
 def test_a_failed_run_costs_its_arm_that_block() -> None:
     runs = recorded({"none": (0, 100.0), "bottom": (2, 50.0), "all": (90, 10.0)})
     race = played(without(runs, "bottom", 0), CHEAPEST)
-    assert left(race)["all"] == (2, "worse", "none")
+    assert left(race)["all"] == (3, "worse", "none")  # after two blocks, two arms have both of them
     assert left(race)["none"] == (3, "dearer", "bottom")
     assert race.chosen == "bottom"
 
@@ -185,7 +193,7 @@ def test_a_failed_run_costs_its_arm_that_block() -> None:
 def test_an_arm_whose_runs_all_fail_leaves() -> None:
     runs = without(recorded({"none": (0, 100.0), "bottom": (2, 50.0), "all": (90, 10.0)}), "bottom", 0, 1, 2, 3, 4)
     race = played(runs, CHEAPEST)
-    assert left(race) == {"bottom": (2, "failed", None), "all": (2, "worse", "none")}
+    assert left(race) == {"bottom": (2, "failed", None), "all": (3, "worse", "none")}
     assert race.chosen == "none"
 
 
