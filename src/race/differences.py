@@ -30,12 +30,12 @@ class Differences:
         estimates: for (a, b) by how much a scores higher, for each pair in one of its orders; None or left out: it
             cannot be estimated.
         alpha: the probability of a false claim that this look may add.
-        arms: the number of arms that began.
+        bounds: on how many bounds claims may rest.
     """
 
     estimates: Pairs
     alpha: float
-    arms: int
+    bounds: int
 
     def estimate(self, a: str, b: str) -> Estimate | None:
         """Returns by how much a scores higher than b."""
@@ -44,10 +44,12 @@ class Differences:
     def interval(self, a: str, b: str) -> Interval | None:
         """Returns by how much a scores higher than b, with its interval."""
         found = self.estimate(a, b)
-        return None if found is None else found.interval(1 - self.alpha, comparisons(self.arms), sides=1)
+        return None if found is None else found.interval(1 - self.alpha, self.bounds, sides=1)
 
 
-def all_pairs(recorded: Recorded, racing: Sequence[str], look: int, blocks: int, last: bool = False) -> Differences:
+def all_pairs(
+    recorded: Recorded, racing: Sequence[str], look: int, blocks: int, both_ways: bool, last: bool = False
+) -> Differences:
     """Returns by how much arms differ after so many blocks.
 
     Args:
@@ -55,11 +57,12 @@ def all_pairs(recorded: Recorded, racing: Sequence[str], look: int, blocks: int,
         racing: those to compare.
         look: the number of blocks.
         blocks: the number of blocks at most.
+        both_ways: as for `comparisons`.
         last: there will be no other look.
     """
     found = {(one, other): _difference(recorded, racing, one, other) for one, other in combinations(racing, 2)}
     arms = len(recorded.arms)
-    return Differences(found, alpha_at(look, blocks, first_look(arms), last), arms)
+    return Differences(found, alpha_at(look, blocks, first_look(arms), last), comparisons(arms, both_ways))
 
 
 def are_compared(recorded: Recorded, racing: Sequence[str], one: str, other: str) -> bool:
