@@ -143,7 +143,7 @@ def _curve(name: str, by_size: Mapping[int, Sequence[Run]], metric: str) -> Curv
     if len(trained) < 3:
         return Curve(name, points, None, "a curve needs three numbers of texts with runs that were trained to the end")
     numbers, errors = (np.array(side, dtype=np.float64) for side in zip(*pairs, strict=True))
-    found = power_law(numbers, errors).interval(2 * int(numbers.max()))
+    found = power_law(numbers, errors).doubled()
     if isinstance(found, str):
         return Curve(name, points, None, found)
     low, high = sorted((_turned(found.low, metric), _turned(found.high, metric)))
