@@ -116,17 +116,18 @@ def missed(population: Population, texts: int, count: int) -> dict[str, float]:
 
 
 def smallest_p(right: NDArray[np.bool_]) -> float:
-    """Returns the smallest one-sided p of the pairs of one experiment, corrected for all bounds that count."""
+    """Returns the smallest one-sided p of the pairs of one experiment, in both orders, corrected for all of them."""
     groups = right.shape[1]
     of_all, pairs = seed_square(right[0].mean(2), right.shape[-1]), itertools.combinations(range(groups), 2)
     estimates = [difference(differences(right, one, other)[0], of_all) for one, other in pairs]
-    return float(comparisons(groups) * min(estimate.p(sides=1) for estimate in estimates if estimate))
+    p = [estimate.p(sides=1) for estimate in estimates if estimate]
+    return float(comparisons(groups, both_ways=True) * min(min(value, 1 - value) for value in p))
 
 
 def found(population: Population, texts: int, count: int) -> dict[str, float]:
     """Returns how often the last arm is shown to be worse than the first one at the first look."""
     random, groups = np.random.default_rng(1), len(population.accuracy)
-    first, bounds = first_look(groups), comparisons(groups)
+    first, bounds = first_look(groups), comparisons(groups, both_ways=True)
     p = []
     for _ in range(count):
         right = population.draw(first, texts, random)
@@ -232,7 +233,7 @@ def play(runs: Recorded, rules: Rules) -> Race:
 def chosen_by_all(runs: Recorded, rules: Rules) -> str:
     """Returns the arm to choose by all runs."""
     scores, costs = {name: runs.score(name) for name in runs.names}, levels(runs, runs.names, rules.cost)
-    pairs = all_pairs(runs, runs.names, rules.blocks, rules.blocks)
+    pairs = all_pairs(runs, runs.names, rules.blocks, rules.blocks, rules.both_ways)
     return choice(Known(), Standing(scores, costs, pairs), rules)
 
 

@@ -217,7 +217,7 @@ def _held(name: str, true: float, errors: NDArray[np.float64]) -> tuple[bool, bo
         errors: [strategies, seeds, texts].
     """
     zero = np.zeros((errors.shape[2], 1))
-    found = [[number_influence.contributions(name, e[:, None], zero, (1.0,)) for e in of_one] for of_one in errors]
+    found = [[number_influence.contributions(name, e[:, None], zero) for e in of_one] for of_one in errors]
     one, other = np.array(found)
     (low, high), (least, most) = bounds(crossed(one - other)), bounds(crossed(one))
     return low <= 0 <= high, least <= true <= most

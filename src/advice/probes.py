@@ -113,8 +113,7 @@ def _numbers(
     predicted: Float[NDArray[np.float64], "texts targets"], wanted: Float[NDArray[np.float64], "texts targets"]
 ) -> tuple[Float[NDArray[np.float64], "texts targets"], Mapping[str, PerText]]:
     """Returns the predictions with the contributions to their scores."""
-    ones = [1.0] * wanted.shape[1]
-    parts = {metric: number_influence.contributions(metric, predicted, wanted, ones) for metric in ("pearson", "r2")}
+    parts = {metric: number_influence.contributions(metric, predicted, wanted) for metric in ("pearson", "r2")}
     return predicted, {metric: part for metric, part in parts.items() if part is not None}
 
 

@@ -198,7 +198,7 @@ def _scores(run: Run, metric: str, split: str) -> tuple[Texts, Scores] | None:
     columns = run.predictions(*names, split=split)
     if columns is None:
         return None
-    scores = (_of_numbers if numeric else _of_labels)(result, columns, metric)
+    scores = _of_numbers(columns, metric) if numeric else _of_labels(result, columns, metric)
     reported = result["metrics"][split][metric]
     if scores is None or not math.isclose(float(scores.mean()), reported, rel_tol=1e-4, abs_tol=1e-3):
         return None  # measured by the rule of another version
@@ -211,9 +211,9 @@ def _of_labels(result: Mapping[str, Any], columns: Mapping[str, Sequence[Any]], 
     return contributions(metric, np.array(columns["probabilities"]), true, predicted, result["objective"])
 
 
-def _of_numbers(result: Mapping[str, Any], columns: Mapping[str, Sequence[Any]], metric: str) -> Scores | None:
+def _of_numbers(columns: Mapping[str, Sequence[Any]], metric: str) -> Scores | None:
     true, predicted = (np.array(columns[side], dtype=np.float64) for side in ("true", "predicted"))
-    return number_influence.contributions(metric, predicted, true, result["target_std"])
+    return number_influence.contributions(metric, predicted, true)
 
 
 def _indices(column: Sequence[Any], labels: Sequence[str], several: bool) -> NDArray[np.int64]:

@@ -127,9 +127,7 @@ def learning_curves(runs: Sequence[Run], names: Sequence[str], metric: str) -> L
     curves = [_curve(name, runs_of[name], metric) for name in names if len(runs_of[name]) > 1]
     if not curves:
         return None
-    return LearningCurves(
-        curves, crossings({size: gather(sizes[size], metric) for size in sorted(sizes)}, curves, sign(metric))
-    )
+    return LearningCurves(curves, crossings({size: gather(sizes[size], metric) for size in sorted(sizes)}, curves))
 
 
 def _measured(member: Group, metric: str) -> bool:
@@ -145,7 +143,7 @@ def _curve(name: str, by_size: Mapping[int, Sequence[Run]], metric: str) -> Curv
     if len(trained) < 3:
         return Curve(name, points, None, "a curve needs three numbers of texts with runs that were trained to the end")
     numbers, errors = (np.array(side, dtype=np.float64) for side in zip(*pairs, strict=True))
-    found = power_law(numbers, errors).interval(2 * int(numbers.max()))
+    found = power_law(numbers, errors).doubled()
     if isinstance(found, str):
         return Curve(name, points, None, found)
     low, high = sorted((_turned(found.low, metric), _turned(found.high, metric)))
@@ -166,37 +164,33 @@ def _point(texts: int, runs: Sequence[Run], metric: str) -> Point:
     return Point(texts, float(scores.mean()), clipped(mean_interval(scores), metric), advice(runs) is not None)
 
 
-def crossings(evidence: Mapping[int, Evidence], curves: Sequence[Curve], direction: int = 1) -> list[Crossing]:
+def crossings(evidence: Mapping[int, Evidence], curves: Sequence[Curve]) -> list[Crossing]:
     """Returns where two strategies cross: the first is shown to be better with fewer texts and the second with more,
     all of these claims together with 95% confidence.
 
     Args:
         evidence: by the number of training texts, in their order.
         curves: of the strategies.
-        direction: 1, or -1 for errors, which are better when lower.
     """
-    scores = {
-        curve.name: {point.texts: direction * point.score for point in curve.points if not point.undertrained}
-        for curve in curves
-    }
+    trained = {curve.name: {point.texts for point in curve.points if not point.undertrained} for curve in curves}
     comparisons = max(1, math.comb(len(curves), 2) * len(evidence))
     found = []
-    for one, other in itertools.permutations(scores, 2):
-        sizes = [size for size in evidence if size in scores[one] and size in scores[other]]
-        shown = {size: _sign(evidence[size].difference(one, other), comparisons) for size in sizes}
-        low = max((size for size in sizes if shown[size] > 0), default=None)
-        high = min((size for size in sizes if shown[size] < 0 and low is not None and size > low), default=None)
+    for one, other in itertools.permutations(trained, 2):
+        sizes = [size for size in evidence if size in trained[one] & trained[other]]
+        # The seeds that both have, since one may have seeds that the other lacks.
+        gaps = {size: gap for size in sizes if (gap := evidence[size].difference(one, other))}
+        shown = {size: _sign(gap, comparisons) for size, gap in gaps.items()}
+        low = max((size for size in shown if shown[size] > 0), default=None)
+        high = min((size for size in shown if shown[size] < 0 and low is not None and size > low), default=None)
         if low is None or high is None:
             continue
-        gaps = [(size, scores[one][size] - scores[other][size]) for size in sizes if low <= size <= high]
-        found.append(Crossing(_zero(gaps), one, other))
+        between = [(size, gap.mean) for size, gap in gaps.items() if low <= size <= high]
+        found.append(Crossing(_zero(between), one, other))
     return found
 
 
-def _sign(difference: Estimate | None, comparisons: int) -> int:
+def _sign(difference: Estimate, comparisons: int) -> int:
     """Returns 1 or -1 where a difference is shown to be above or below 0."""
-    if difference is None:
-        return 0
     interval = difference.interval(comparisons=comparisons)
     return int(interval.low > 0) - int(interval.high < 0)
 

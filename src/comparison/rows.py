@@ -196,12 +196,23 @@ def interval(group: Group, evidence: Evidence | None, name: str) -> Interval | N
     """Returns the interval of a mean test score, within its bounds; None where nothing can be estimated."""
     if evidence is None:
         found = mean_interval(np.array(list(group.values("metrics", "test", name).values())))
-    elif name == "accuracy" and evidence.folds == 1 and len(scores := list(evidence.scores[group.name].values())) == 1:
-        return wilson(round(float(scores[0].sum())), len(scores[0]))
+    elif name == "accuracy" and (single := _of_one_run(group, evidence)):
+        return single
     else:
         estimate = evidence.mean(group.name)
         found = None if estimate is None else estimate.interval().times(sign(name))
     return clipped(found, name)
+
+
+def _of_one_run(group: Group, evidence: Evidence) -> Interval | None:
+    """Returns Wilson's interval of a single run whose units are each right or wrong: a text may be right in some of its
+    labels only, and so may a unit in some of its near copies."""
+    if evidence.folds > 1 or len(evidence.scores[group.name]) != 1 or evidence.units is None:
+        return None
+    (scores,) = evidence.scores[group.name].values()
+    count = len(np.unique(evidence.units))
+    alike = count == len(scores) or np.ptp(scores) == 0
+    return wilson(round(float(scores.mean()) * count), count) if alike and np.isin(scores, (0, 1)).all() else None
 
 
 def clipped(found: Interval | None, name: str) -> Interval | None:
@@ -244,7 +255,7 @@ def _paired(group: Group, base: Group, *keys: str) -> tuple[NDArray[np.float64],
 def _mcnemar(group: Group, base: Group, evidence: Evidence) -> dict[str, float]:
     mine, theirs = evidence.scores[group.name], evidence.scores[base.name]
     return {
-        _key(block): significance.mcnemar_p(mine[block] > 0.5, theirs[block] > 0.5)
+        _key(block): significance.mcnemar_p(mine[block] == 1, theirs[block] == 1)  # in all of their labels
         for block in sorted(mine.keys() & theirs.keys())
     }
 

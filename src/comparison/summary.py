@@ -45,11 +45,7 @@ def summarise(comparison: Comparison, pairs: AllPairs, folder: str) -> str:
         return " ".join(sentences)
     sentences += _identical(decision)
     if decision.chosen is None:
-        best = next(row for row in rows if row.name in decision.loss)
-        sentences.append(
-            f"{_described(best)} has the best test {metric}, {_score(best, comparison.metric)}, but these runs do "
-            "not say how far the differences can be trusted."
-        )
+        sentences.append(_highest(comparison, metric))
     else:
         sentences += [_choice(comparison, metric), *_candidates(comparison, pairs), *_scope(rows)]
     if settling := _settling(comparison, folder):
@@ -112,6 +108,17 @@ def _identical(decision: Decision) -> list[str]:
     ]
 
 
+def _highest(comparison: Comparison, metric: str) -> str:
+    """Says which of the groups that were trained to the end is the first by the scores that choose."""
+    best = next(row for row in comparison.rows if row.name in comparison.decision.loss)
+    among = " of those that were" if any(row.undertrained for row in comparison.rows) else ""
+    is_said = f"; its test {metric} is" if comparison.chooser == "validation" else ","
+    return (
+        f"{_described(best)} has the best {comparison.chooser} {metric}{among}{is_said} "
+        f"{_score(best, comparison.metric)}, but these runs do not say how far the differences can be trusted."
+    )
+
+
 def _choice(comparison: Comparison, metric: str) -> str:
     decision, margin, side = comparison.decision, float(f"{comparison.margin:.3g}"), worse_side(comparison.metric)
     chosen = next(row for row in comparison.rows if row.name == decision.chosen)
@@ -155,15 +162,23 @@ def _candidates(comparison: Comparison, pairs: AllPairs) -> list[str]:
     elif best.name != decision.chosen:
         score = best.validation if by and best.validation is not None else best.scores[comparison.metric]
         sentences.append(f"The best{by} is {best.name}, with {shown(score, comparison.metric)}.")
-    if decision.worse:
-        worse = [f"{name} by {_bounded(pairs.interval(best.name, name), comparison.metric)}" for name in decision.worse]
-        sentences.append(f"Worse than {best.name}{by}: {', '.join(worse)}.")
+    for other, behind in _better(decision, best.name, pairs).items():
+        worse = [f"{name} by {bounded(by_how_much, comparison.metric)}" for name, by_how_much in behind.items()]
+        sentences.append(f"Worse than {other}{by}: {', '.join(worse)}.")
     sentences.append("All of this holds with 95% confidence.")
     return [*sentences, "Test scores had no part in the choice."] if by else sentences
 
 
-def _bounded(found: Interval | None, metric: str) -> str:
-    return "an unknown difference" if found is None else bounded(found, metric)
+def _better(decision: Decision, best: str, pairs: AllPairs) -> dict[str, dict[str, Interval]]:
+    """Returns by how much groups are worse than another one, by the name of that: the best where it is shown to be
+    better, otherwise the one with the highest lower bound."""
+    found: dict[str, dict[str, Interval]] = {}
+    for name in decision.worse:
+        rivals = [other for other in decision.loss if other != name]
+        above = {other: bounds for other in rivals if (bounds := pairs.interval(other, name)) is not None}
+        other = best if best in above and above[best].low > 0 else max(above, key=lambda rival: above[rival].low)
+        found.setdefault(other, {})[name] = above[other]
+    return found
 
 
 def _scope(rows: Sequence[Row]) -> list[str]:
@@ -244,7 +259,7 @@ def learned(found: LearningCurves | None, metric: str) -> list[str]:
         "above that worse."
         for crossing in found.crossings
     ]
-    if told := [f"{curve.name} to {_bounded(curve.doubled, metric)}" for curve in found.curves if curve.doubled]:
+    if told := [f"{curve.name} to {bounded(curve.doubled, metric)}" for curve in found.curves if curve.doubled]:
         said.append(f"Twice as many training texts should bring {', '.join(told)}.")
     unknown = [curve for curve in found.curves if curve.doubled is None]
     return said + [f"What more texts bring to {curve.name} cannot be said: {curve.reason}." for curve in unknown]

@@ -141,8 +141,12 @@ def as_csv(comparison: Comparison) -> str:
         for row in comparison.rows
     ]
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    # An interval that is null in one row has several columns in another.
-    columns = [key for key in columns if not any(other.startswith(f"{key}.") for other in columns)]
+    # An interval that is null in one row has several columns in another; a section such as `optimizer` has a value too.
+    columns = [
+        key
+        for key in columns
+        if any(row.get(key) not in (None, "") for row in rows) or not any(c.startswith(f"{key}.") for c in columns)
+    ]
     writer = csv.DictWriter(text, columns, extrasaction="ignore")
     writer.writerow({key: harmless(key) for key in columns})
     writer.writerows(rows)

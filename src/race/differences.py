@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -30,12 +30,12 @@ class Differences:
         estimates: for (a, b) by how much a scores higher, for each pair in one of its orders; None or left out: it
             cannot be estimated.
         alpha: the probability of a false claim that this look may add.
-        arms: the number of arms that began.
+        bounds: on how many bounds claims may rest.
     """
 
     estimates: Pairs
     alpha: float
-    arms: int
+    bounds: int
 
     def estimate(self, a: str, b: str) -> Estimate | None:
         """Returns by how much a scores higher than b."""
@@ -44,10 +44,12 @@ class Differences:
     def interval(self, a: str, b: str) -> Interval | None:
         """Returns by how much a scores higher than b, with its interval."""
         found = self.estimate(a, b)
-        return None if found is None else found.interval(1 - self.alpha, comparisons(self.arms), sides=1)
+        return None if found is None else found.interval(1 - self.alpha, self.bounds, sides=1)
 
 
-def all_pairs(recorded: Recorded, racing: Sequence[str], look: int, blocks: int, last: bool = False) -> Differences:
+def all_pairs(
+    recorded: Recorded, racing: Sequence[str], look: int, blocks: int, both_ways: bool, last: bool = False
+) -> Differences:
     """Returns by how much arms differ after so many blocks.
 
     Args:
@@ -55,17 +57,30 @@ def all_pairs(recorded: Recorded, racing: Sequence[str], look: int, blocks: int,
         racing: those to compare.
         look: the number of blocks.
         blocks: the number of blocks at most.
+        both_ways: as for `comparisons`.
         last: there will be no other look.
     """
     found = {(one, other): _difference(recorded, racing, one, other) for one, other in combinations(racing, 2)}
     arms = len(recorded.arms)
-    return Differences(found, alpha_at(look, blocks, first_look(arms), last), arms)
+    return Differences(found, alpha_at(look, blocks, first_look(arms), last), comparisons(arms, both_ways))
+
+
+def are_compared(recorded: Recorded, racing: Sequence[str], one: str, other: str) -> bool:
+    """Whether two arms share enough blocks: two, or three where only their own seeds would say how much seeds differ,
+    since all others have failed in one of these blocks. Arguments as for `all_pairs`."""
+    shared = recorded.arms[one].keys() & recorded.arms[other].keys()
+    return len(shared) >= first_look(len(_with(recorded, racing, shared)))
+
+
+def _with(recorded: Recorded, racing: Sequence[str], blocks: Collection[int]) -> list[str]:
+    return [arm for arm in racing if recorded.arms[arm].keys() >= {*blocks}]
 
 
 def _difference(recorded: Recorded, racing: Sequence[str], one: str, other: str) -> Estimate | None:
     mine, theirs = recorded.arms[one], recorded.arms[other]
     shared = sorted(mine.keys() & theirs.keys())
-    if len(shared) < 2 or len({recorded.arms[arm][b].scores.size for arm in (one, other) for b in shared}) > 1:
+    sizes = {runs[block].scores.size for runs in (mine, theirs) for block in shared}
+    if len(sizes) != 1 or not are_compared(recorded, racing, one, other):
         return None
     table = np.array([mine[block].scores - theirs[block].scores for block in shared])
     if not table.any():  # the same predictions in every run
@@ -77,7 +92,7 @@ def _difference(recorded: Recorded, racing: Sequence[str], one: str, other: str)
 
 def _seed_square(recorded: Recorded, racing: Sequence[str], blocks: Sequence[int]) -> SeedSquare | None:
     """Returns the mean square between seeds of all arms that have these blocks."""
-    arms = [recorded.arms[arm] for arm in racing if recorded.arms[arm].keys() >= {*blocks}]
+    arms = [recorded.arms[arm] for arm in _with(recorded, racing, blocks)]
     means = np.array([[runs[block].score for block in blocks] for runs in arms])
     return seed_square(means, arms[0][blocks[0]].scores.size)
 

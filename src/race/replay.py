@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from src.race.costs import levels
-from src.race.differences import Differences, all_pairs, expected
+from src.race.differences import Differences, all_pairs, are_compared, expected
 from src.race.recorded import Recorded, seconds_running
 from src.race.rules import Exit, Known, Rules, Standing, choice, leave, question
 from src.race.tuning import scores
@@ -110,7 +110,7 @@ def _play(recorded: Recorded, rules: Rules, blocks: int, last: bool = False) -> 
 
 
 def _standing(runs: Recorded, arms: Sequence[str], rules: Rules, block: int, looks: bool, last: bool) -> Standing:
-    pairs = all_pairs(runs, arms, block, rules.blocks, last) if looks else Differences({}, 0.0, 2)
+    pairs = all_pairs(runs, arms, block, rules.blocks, rules.both_ways, last) if looks else Differences({}, 0.0, 1)
     return Standing({arm: runs.score(arm) for arm in arms}, levels(runs, arms, rules.cost), pairs)
 
 
@@ -157,12 +157,13 @@ def _blocks_needed(
     questions: Sequence[tuple[Estimate, float] | None], rules: Rules, recorded: Recorded, arms: int, now: int
 ) -> int | None:
     """Returns after how many blocks all questions are expected to be answered."""
-    first = first_look(len(recorded.arms))
+    began = len(recorded.arms)
+    first, bounds = first_look(began), comparisons(began, rules.both_ways)
 
     def answered(found: Estimate, target: float, blocks: int) -> bool:
         then = expected(found, blocks, arms, recorded.folds)
         alpha = alpha_at(min(blocks, rules.blocks), rules.blocks, first)
-        return then is not None and then.half_width(1 - alpha, comparisons(len(recorded.arms)), sides=1) <= target
+        return then is not None and then.half_width(1 - alpha, bounds, sides=1) <= target
 
     for blocks in range(now + 1, max(rules.blocks, MOST_SEEDS) + 1) if questions else ():
         if all(one and answered(*one, blocks) for one in questions):
@@ -172,7 +173,7 @@ def _blocks_needed(
 
 def _texts_needed(questions: Sequence[tuple[Estimate, float] | None], pairs: Differences) -> int | None:
     """Returns with how many texts, and the blocks that there are, all questions are expected to be answered."""
-    bounds = round(comparisons(pairs.arms) * ALPHA / pairs.alpha) if questions else 1
+    bounds = round(pairs.bounds * ALPHA / pairs.alpha) if questions else 1
     found = [
         units_needed(one[0].components, one[1], bounds, sides=1) if one and one[0].components else None
         for one in questions
@@ -200,8 +201,8 @@ def _end(race: Race, recorded: Recorded, looks: bool) -> End | None:
     more = min(rules.blocks - blocks, _affordable(race, recorded))
     if more < 1:
         return "budget"
-    chosen = recorded.arms[race.chosen]
-    compared = all(len(recorded.arms[arm].keys() & chosen.keys()) > 1 for arm in race.racing)
+    others = [arm for arm in race.racing if arm != race.chosen]
+    compared = all(are_compared(recorded, [*race.looks[-1].scores], race.chosen, arm) for arm in others)
     return "hopeless" if looks and compared and (race.needed is None or race.needed > blocks + more) else None
 
 

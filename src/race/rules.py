@@ -38,6 +38,12 @@ class Rules:
     metric: str = "accuracy"
     cost: Cost = "time"
 
+    @property
+    def both_ways(self) -> bool:
+        """Whether either of two equal arms may be called worse by an estimate that its interval just misses. With a
+        margin the estimate must be off by that much more, so that the claim which is at its margin counts alone."""
+        return self.goal == "best" or self.margin == 0
+
 
 @dataclass(frozen=True)
 class Exit:

@@ -125,6 +125,19 @@ class RunFolder:
             if (self.path / "config.yaml").exists():
                 raise self._taken()
 
+    def refuse_training(self) -> None:
+        """
+        Raises:
+            UserError: another process trains the run, or the pretraining that is a part of it.
+        """
+        for file in (self.path / "config.yaml", *self.path.glob("*/config.yaml")):
+            with contextlib.suppress(OSError):  # who may not write it is told so by `locked`
+                if file.exists():
+                    held = locks.acquire(file)
+                    if held is None:
+                        raise RunFolder(file.parent)._in_training()
+                    locks.release(held)
+
     def _taken(self) -> UserError:
         with contextlib.suppress(OSError):  # it cannot be known whether the run is in training; `locked` tells why
             held = locks.acquire(self.path / "config.yaml")

@@ -150,16 +150,6 @@ def _area(column: Callable[[NDArray[np.floating], PerText], PerText]) -> Callabl
     return score
 
 
-def _loss(found: Predictions) -> PerText:
-    """The cross-entropy in nats; with several labels: the mean of their binary ones."""
-    tiny = np.finfo(np.float64).tiny
-    probs = found.probs.astype(np.float64)
-    right = np.log(np.maximum(probs, tiny)) * found.targets
-    if not found.several:
-        return np.asarray(-right.sum(1))
-    return np.asarray(-(right + np.log(np.maximum(1 - probs, tiny)) * (1 - found.targets)).mean(1))
-
-
 SCORES: Mapping[str, Callable[[Predictions], PerText | None]] = {
     "accuracy": lambda found: found.agreement,
     "f1_macro": lambda found: _macro(_f1(found), found),
@@ -170,7 +160,6 @@ SCORES: Mapping[str, Callable[[Predictions], PerText | None]] = {
     "auroc": _area(roc_area),
     "average_precision": _area(average_precision),
     "mcc": _matthews,
-    "loss": _loss,
     "subset_accuracy": lambda found: np.asarray((found.targets == found.predicted).all(1), dtype=np.float64),
     "hamming": lambda found: 1 - found.agreement,
 }

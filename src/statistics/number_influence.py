@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from jaxtyping import Float
@@ -13,7 +13,7 @@ PerText = Float[NDArray[np.float64], " texts"]
 Numbers = Float[NDArray[np.float64], "texts targets"]
 
 
-def contributions(metric: str, predicted: Numbers, targets: Numbers, std: Sequence[float]) -> PerText | None:
+def contributions(metric: str, predicted: Numbers, targets: Numbers) -> PerText | None:
     """Returns the contribution of each text; their mean is the score: of several targets, the mean of their scores.
 
     None where a score does not exist, because the numbers of a target are all the same, or is not known.
@@ -22,10 +22,7 @@ def contributions(metric: str, predicted: Numbers, targets: Numbers, std: Sequen
         metric: the name of a test score.
         predicted: numbers.
         targets: the true ones.
-        std: the standard deviation of each target in training, by which the loss is measured.
     """
-    if metric == "loss":
-        return np.asarray((((predicted - targets) / np.array(std)) ** 2).mean(1))
     score = SCORES.get(metric)
     if score is None:
         return None

@@ -16,9 +16,6 @@ from src.statistics.intervals import LEVEL, Interval
 EXPONENTS = np.geomspace(0.01, 5, 200)
 
 
-FARTHEST = 2  # times the largest number of texts
-
-
 Points = Float[NDArray[np.float64], " points"]
 
 
@@ -62,22 +59,21 @@ class PowerLaw:
         """Returns the error to expect with so many training texts."""
         return self.best.a + self.best.b * math.exp(-self.best.c * math.log(number / self.largest))
 
-    def interval(self, number: int, level: float = LEVEL) -> Interval | str:
-        """Returns the expected error with its interval, or the reason why there is none.
+    def doubled(self) -> Interval | str:
+        """Returns the error to expect with twice the largest number of texts and its interval, or the reason why there
+        is none.
 
         It is the profile interval: all values of curves whose sum of squares is at most (1 + F / df) times the smallest
-        one, with F the quantile for 1 and df = runs - 3 degrees of freedom. There is none beyond twice the largest
-        number, with fewer than three numbers or four runs, or if the interval of c holds 0, which is to say that a
-        constant error fits as well.
+        one, with F the quantile for 1 and df = runs - 3 degrees of freedom. There is none with fewer than three numbers
+        or four runs, or if the interval of c holds 0, which is to say that a constant error fits as well.
         """
         freedom = len(self.errors) - 3
         if freedom < 1 or len(np.unique(self.numbers)) < 3:
             return "a curve needs at least four runs with at least three different numbers of texts"
-        if number > FARTHEST * self.largest:
-            return f"{number} is more than {FARTHEST} times the largest number of texts, {self.largest:g}"
-        limit = self.best.squares * (1 + float(stats.f.isf(1 - level, 1, freedom)) / freedom)
+        limit = self.best.squares * (1 + float(stats.f.isf(1 - LEVEL, 1, freedom)) / freedom)
         if _squares(self.numbers, self.errors, float(np.average(self.errors, weights=self.numbers)), 0.0, 0.0) <= limit:
             return "the error does not clearly fall with the number of texts"
+        number = 2 * int(self.largest)
         exponents = [*EXPONENTS, self.best.c]  # between two of them, few runs may fit no other
         found = [x for c in exponents for x in _range(self.numbers, self.errors, c, number, limit)]
         value = self.at(number)

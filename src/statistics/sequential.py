@@ -25,10 +25,16 @@ def first_look(groups: int) -> int:
     return 2 if groups > 2 else 3
 
 
-def comparisons(groups: int) -> int:
-    """Returns on how many bounds the claims about the groups of a race may rest (Bonferroni): one for each pair, since
-    of two claims, that one group is worse than the other by more than the margin or that it is not, one is true."""
-    return math.comb(groups, 2)
+def comparisons(groups: int, both_ways: bool) -> int:
+    """Returns on how many bounds the claims about the groups of a race may rest (Bonferroni).
+
+    Args:
+        groups: that began.
+        both_ways: both bounds of a pair count, since each of two equal groups may be called worse than the other;
+            otherwise one, since of the claims that one group is worse than the other by more than the margin, and that
+            it is not, one is true.
+    """
+    return math.comb(groups, 2) * (2 if both_ways else 1)
 
 
 def alpha_at(look: int, blocks: int, first: int, last: bool = False) -> float:

@@ -46,7 +46,7 @@ def _units(texts: Sequence[str]) -> Int[NDArray[np.int64], " texts"]:
     """
     words = [re.findall(r"\w+", text.casefold()) for text in texts]
     # A text without any word, such as an emoji, is only a copy of the same text.
-    keys = ["".join(found) or f" {text.strip()}" for found, text in zip(words, texts, strict=True)]
+    keys = [" ".join(found) or f" {text.strip()}" for found, text in zip(words, texts, strict=True)]
     numbers = {key: number for number, key in enumerate(sorted(set(keys)))}
     whole = np.array([numbers[key] for key in keys], dtype=np.int64)
     _, first = np.unique(whole, return_index=True)

@@ -11,6 +11,7 @@ import itertools
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -71,6 +72,8 @@ def _run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
         print(f"{folder.path} has already finished")
         folder.status.touch()  # `progress` counts it from now on
         return folder.monitored()
+    if _is_in_training(folder):
+        return None
     resume = folder.last_checkpoint.exists()
     if folder.path.exists() and not resume:
         shutil.rmtree(folder.path)
@@ -79,8 +82,20 @@ def _run_job(cfg: DictConfig, folder: RunFolder) -> float | None:
         raise SystemExit(code)
     if folder.state() == "finished":  # even if it was killed while it drew its figures
         return folder.monitored()
-    _record_failure(cfg, folder, _reason(code, folder, errors), errors)
+    if not _is_in_training(folder):  # since a moment ago
+        _record_failure(cfg, folder, _reason(code, folder, errors), errors)
     return None
+
+
+def _is_in_training(folder: RunFolder) -> bool:
+    """Whether another process trains the run, which is told: a job on a cluster outlives the multirun that began it.
+    This multirun has no result of it then, and leaves its folder alone."""
+    try:
+        folder.refuse_training()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return True
+    return False
 
 
 def _train(cfg: DictConfig, folder: RunFolder, resume: bool) -> tuple[int, str]:
@@ -115,7 +130,7 @@ def fail_job(cfg: DictConfig, folder: RunFolder, root: Path, reason: str) -> Non
         reason: shown in the comparison.
     """
     folder = _job_folder(cfg, folder, root)
-    if folder.state() != "finished":
+    if folder.state() != "finished" and not _is_in_training(folder):
         _record_failure(cfg, folder, reason)
 
 

@@ -59,16 +59,23 @@ def _first_right(checker: Checker, axes: Sequence[Sequence[str]]) -> Job:
     Raises:
         UserError: none could, or two could not for the same reason.
     """
-    jobs = list(itertools.product(*axes))
     found: dict[str, None] = {}
-    for job in dict.fromkeys([jobs[0], jobs[-1], *jobs]):  # the first and the last share no value that is swept
+    for job in _each(axes):
         problem = checker.problem(job)
         if problem is None:
             return job
-        if problem in found or len(jobs) == 1:
+        if problem in found:
             break
         found[problem] = None
-    raise UserError(next(iter(found), problem))
+    raise UserError(next(iter(found)))
+
+
+def _each(axes: Sequence[Sequence[str]]) -> Iterator[Job]:
+    """Yields each job once, one at a time, since there may be millions: the first and the last, which share no value
+    that is swept, and then the others."""
+    ends = dict.fromkeys((tuple(values[place] for values in axes)) for place in (0, -1))
+    yield from ends
+    yield from (job for job in itertools.product(*axes) if job not in ends)
 
 
 def _problem(checker: Checker, axes: Sequence[Sequence[str]], right: Job, place: int, value: str) -> str | None:

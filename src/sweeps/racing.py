@@ -3,12 +3,14 @@ launcher."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from src.errors import UserError
 from src.race.tuning import best, scores
 from src.runs.find import runs_in
 from src.runs.folder import RunFolder
@@ -176,4 +178,8 @@ def _launch(jobs: Sequence[Job], root: Path, launch: Launch) -> None:
 
 def _folders(root: Path) -> dict[str, RunFolder]:
     """Returns the folders of the runs by the hash of their config."""
-    return {config_hash(folder.saved_config("reading")): folder for folder in runs_in(root)}
+    found = {}
+    for folder in runs_in(root):
+        with contextlib.suppress(UserError):  # of a run whose config cannot be read
+            found[config_hash(folder.saved_config("reading"))] = folder
+    return found

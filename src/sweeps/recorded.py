@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def recorded(arms: Mapping[str, Sequence[str]], metric: str, cost: Cost, root: P
 
 def _spread(arms: Mapping[str, Sequence[str]], runs: Mapping[str, Run]) -> float:
     """Returns the standard deviation of the targets that the first block was trained on."""
-    for block in zip(*arms.values(), strict=False):
+    for block in itertools.zip_longest(*arms.values()):  # an arm whose trials have all failed has no jobs
         for run in (runs[identity] for identity in block if identity in runs):
             if run.result:
                 return float(np.mean(run.result.get("target_std") or 1.0))

@@ -181,6 +181,16 @@ def test_memory_is_that_of_the_gpu_where_runs_had_one(made: Make) -> None:
     assert [cost_of([run], "memory") for run in runs(last)] == [3_000, 7_000] * 3
 
 
+def test_no_column_of_the_csv_is_lost(made: Make) -> None:
+    made("optimizer=adamw", "optimizer.lr=1e-4")
+    made("optimizer=adamw", "optimizer.lr=1e-5")
+    last = made("optimizer=sgd", "optimizer.lr=1e-4")
+    found = compare(group(runs(last)), "accuracy", None, 0.01)
+    columns = FORMATS["csv"](found).splitlines()[0].split(",")
+    assert {f"label.{key}" for key in found.rows[0].label} <= {*columns}
+    assert {"label.optimizer", "label.optimizer.lr"} <= {*columns}
+
+
 def test_any_order_of_the_runs_gives_the_same_bytes(made: Make) -> None:
     for seed in range(1, 7):
         made("freeze=all", accuracy=0.7 + seed / 100, seed=seed)
@@ -368,6 +378,29 @@ def test_near_copies_of_a_text_count_once(made: Make) -> None:
     assert twice.difference_interval == once.difference_interval
 
 
+def test_a_group_is_called_worse_than_the_one_that_shows_it(made: Make) -> None:
+    """The best by its mean differs from one text to the next by seed, so that it shows nothing."""
+    drawn = np.random.default_rng(0)
+    for seed in (1, 2, 3):
+        made("freeze=none", right=list(drawn.random(300) < 0.84), seed=seed)
+        base = learned(0.80, 300, seed)
+        made("freeze=embeddings", right=base, seed=seed)
+        lost = np.array(base)
+        lost[np.flatnonzero(lost)[:12]] = False
+        last = made("freeze=all", right=list(lost), seed=seed)
+    found = compare(group(runs(last)), "accuracy", None, 0.01)
+    assert found.rows[0].name == "none"
+    assert (found.decision.candidates, found.decision.worse) == (["none", "embeddings"], ["all"])
+    assert "Worse than embeddings: all by 0.040 [0.0" in found.sentence
+
+
+def test_the_best_by_validation_is_not_called_the_best_by_test(made: Make) -> None:
+    made("freeze=none", right=[False], validated=[True])  # nothing can be estimated from a single text
+    last = made("freeze=all", right=[True], validated=[False])
+    sentence = compare(group(runs(last)), "accuracy", None, 0.01).sentence
+    assert "has the best validation accuracy; its test accuracy is 0.000 with 1 seed, but" in sentence
+
+
 def test_groups_that_are_not_trained_to_the_end_get_no_verdict(made: Make) -> None:
     losses = [{"epoch": n, "step": 19 * n, "train/loss": 1.0 - n / 10, "validation/loss": 0.9} for n in (1, 2)]
     for seed in (1, 2, 3):
@@ -442,7 +475,9 @@ def test_predictions_give_intervals_over_test_texts(made: Make) -> None:
         mine, theirs = hits["all", seed], hits["none", seed]
         only = int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
         assert row.texts_p[str(seed)] == pytest.approx(stats.binomtest(only[0], sum(only)).pvalue)
-    assert "texts_p.2" in FORMATS["csv"](comparison).splitlines()[0]
+    columns = FORMATS["csv"](comparison).splitlines()[0].split(",")
+    assert {"texts_p.2", "difference_interval.low"} <= {*columns}
+    assert "difference_interval" not in columns  # of the baseline, which has none
 
 
 def test_a_run_without_predictions_is_named(made: Make) -> None:
@@ -465,6 +500,47 @@ def test_one_run_has_the_interval_of_its_texts(made: Make) -> None:
     assert row.intervals["accuracy"] == Interval(0.75, low, high)
     assert row.better == 0
     assert row.better_interval is None
+
+
+def test_one_run_whose_texts_are_copies_has_the_interval_of_its_units(made: Make) -> None:
+    made("freeze=none")
+    last = made("freeze=all", right=[True] * 30 + [False] * 10)
+    file = last.path / "predictions" / "test.parquet"
+    table = pyarrow.parquet.read_table(file)
+    pyarrow.parquet.write_table(pyarrow.concat_tables([table] * 9), file)
+    row = next(row for row in compare(group(runs(last)), "accuracy", None, 0.01).rows if row.name == "all")
+    found, half = row.intervals["accuracy"], stats.t.ppf(0.975, 39) * stats.sem([1] * 30 + [0] * 10)
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((0.75 - half, 0.75 + half))
+    predict(last, [True] * 40)
+    last.write_json("result.json", last.read_result() | {"metrics": dict.fromkeys(("validation", "test"), RIGHT)})
+    table = pyarrow.parquet.read_table(file)
+    pyarrow.parquet.write_table(pyarrow.concat_tables([table] * 9), file)
+    row = next(row for row in compare(group(runs(last)), "accuracy", None, 0.01).rows if row.name == "all")
+    low, high = stats.binomtest(40, 40).proportion_ci(method="wilson")
+    assert row.intervals["accuracy"] == Interval(1.0, low, high)
+
+
+RIGHT = {"accuracy": 1.0, "f1_macro": 1.0, "loss": 0.0}
+
+
+def test_texts_with_several_labels_are_right_if_all_of_them_are(made: Make) -> None:
+    true, labels = [["no"], ["yes"], ["no", "yes"], []] * 10, ["no", "yes", "so"]
+    for strategy, said in (("none", true), ("all", [["no"]] * 40)):
+        last = made(f"freeze={strategy}", objective="multilabel")
+        rows = {"row": list(range(40)), "text": [f"text {row}" for row in range(40)]}
+        table = {**rows, "true": true, "predicted": said, "probabilities": [[0.9, 0.1, 0.1]] * 40}
+        pyarrow.parquet.write_table(pyarrow.table(table), last.file("predictions", "test.parquet"))
+        right = [np.mean([(label in t) == (label in s) for label in labels]) for t, s in zip(true, said, strict=True)]
+        scores = {"accuracy": float(np.mean(right)), "f1_macro": 0.5}
+        more = {"labels": labels, "thresholds": dict.fromkeys(labels, 0.5)}
+        more["metrics"] = dict.fromkeys(("validation", "test"), scores)
+        last.write_json("result.json", json.loads((last.path / "result.json").read_text()) | more)
+    rows = {row.name: row for row in compare(group(runs(last)), "accuracy", None, 0.01).rows}
+    assert rows["all"].texts_p["1"] == pytest.approx(2 * 0.5**30)  # 30 texts have a wrong label, 20 of them one
+    found, half = rows["all"].intervals["accuracy"], stats.t.ppf(0.975, 39) * stats.sem(right)
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((2 / 3 - half, 2 / 3 + half))
 
 
 def test_one_seed_speaks_of_these_models(made: Make) -> None:

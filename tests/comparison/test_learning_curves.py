@@ -119,9 +119,11 @@ def test_strategies_cross_only_where_both_sides_are_shown() -> None:
     found = crossings(
         {100: evidence(0.7, 0.6), 400: evidence(0.75, 0.85)}, [curve("a", 0.7, 0.75), curve("b", 0.6, 0.85)]
     )
-    assert [(c.texts, c.below, c.above) for c in found] == [(200, "a", "b")]
-    errors = [curve("a", 0.3, 0.25), curve("b", 0.4, 0.15)]
-    assert crossings({100: evidence(0.7, 0.6), 400: evidence(0.75, 0.85)}, errors, direction=-1) == found
+    lead, behind = (gap.mean for one in (evidence(0.7, 0.6), evidence(0.75, 0.85)) if (gap := one.difference("a", "b")))
+    texts = round(100 * 4 ** (lead / (lead - behind)))  # 200 if both gaps were equal
+    assert [(c.texts, c.below, c.above) for c in found] == [(texts, "a", "b")]
+    unequal = [curve("a", 0.7, 0.9), curve("b", 0.6, 0.85)]  # a has more seeds with 400 texts, and they are high
+    assert crossings({100: evidence(0.7, 0.6), 400: evidence(0.75, 0.85)}, unequal) == found
     slight = crossings(
         {100: evidence(0.7, 0.6), 400: evidence(0.75, 0.75)}, [curve("a", 0.7, 0.75), curve("b", 0.6, 0.76)]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.generator import Population, equal
 from src.race.costs import levels
-from src.race.differences import Differences
+from src.race.differences import Differences, all_pairs
 from src.race.recorded import Ran, Recorded, seconds_running
 from src.race.replay import Race, replay
 from src.race.rules import Known, Rules, Standing, leave
@@ -128,6 +129,14 @@ def test_two_arms_are_compared_from_three_blocks_on() -> None:
     assert left(replay(runs, CHEAPEST, 3)) == {"all": (3, "worse", "none")}
 
 
+@pytest.mark.parametrize("lost", [(0, 1, 2, 3, 4), (1,)])
+def test_two_arms_are_compared_from_three_blocks_on_where_others_have_failed(lost: Sequence[int]) -> None:
+    runs = without(recorded({"none": (0, 100.0), "all": (90, 10.0), "lost": (0, 150.0)}), "lost", *lost)
+    race = replay(runs, CHEAPEST, 2)
+    assert (race.end, race.looks[-1].behind.get("all")) == (None, None)
+    assert left(replay(runs, CHEAPEST, 3))["all"] == (3, "worse", "none")
+
+
 def test_arms_with_the_same_predictions_are_equal() -> None:
     runs = recorded({"none": (0, 100.0), "same": (0, 100.0), "all": (90, 10.0)})
     runs = Recorded({**runs.arms, "same": runs.arms["none"]})
@@ -177,7 +186,7 @@ def test_pauses_and_runs_side_by_side() -> None:
 def test_a_failed_run_costs_its_arm_that_block() -> None:
     runs = recorded({"none": (0, 100.0), "bottom": (2, 50.0), "all": (90, 10.0)})
     race = played(without(runs, "bottom", 0), CHEAPEST)
-    assert left(race)["all"] == (2, "worse", "none")
+    assert left(race)["all"] == (3, "worse", "none")  # after two blocks, two arms have both of them
     assert left(race)["none"] == (3, "dearer", "bottom")
     assert race.chosen == "bottom"
 
@@ -185,7 +194,7 @@ def test_a_failed_run_costs_its_arm_that_block() -> None:
 def test_an_arm_whose_runs_all_fail_leaves() -> None:
     runs = without(recorded({"none": (0, 100.0), "bottom": (2, 50.0), "all": (90, 10.0)}), "bottom", 0, 1, 2, 3, 4)
     race = played(runs, CHEAPEST)
-    assert left(race) == {"bottom": (2, "failed", None), "all": (2, "worse", "none")}
+    assert left(race) == {"bottom": (2, "failed", None), "all": (3, "worse", "none")}
     assert race.chosen == "none"
 
 
@@ -257,6 +266,32 @@ def test_equal_arms_are_seldom_excluded() -> None:
         race = replay(Recorded(arms), Rules(0.0, "cheapest", 4), 4)
         wrong += any(one.reason == "worse" for one in race.exits)
     assert wrong <= 5  # of 40 with at most 5% each: more in one of 300 such tests
+
+
+@pytest.mark.parametrize(("rules", "bounds"), [(BEST, 6), (replace(CHEAPEST, margin=0.0), 6), (CHEAPEST, 3)])
+def test_both_bounds_of_a_pair_count_where_both_may_be_false_claims(rules: Rules, bounds: int) -> None:
+    runs = recorded({"none": (0, 100.0), "bottom": (2, 50.0), "all": (90, 10.0)})
+    found = all_pairs(runs, runs.names, 2, rules.blocks, rules.both_ways)
+    estimate, interval = found.estimate("none", "bottom"), found.interval("none", "bottom")
+    assert estimate is not None
+    assert interval is not None
+    assert interval.high - interval.value == pytest.approx(estimate.half_width(1 - found.alpha / bounds, sides=1))
+
+
+def wrongly_left(rules: Rules, count: int) -> int:
+    """Returns in how many of so many races of two equal arms, whose seeds hardly differ, an arm leaves."""
+    random, wrong, population = np.random.default_rng(2), 0, Population(equal(0.8, 2), 0.16, 0.02, 0.0)
+    for _ in range(count):
+        right = population.draw(5, 200, random)[0].astype(float)
+        arms = {str(a): {b: Ran(right[a, b], a, 1.0, 0.0) for b in range(5)} for a in range(2)}
+        wrong += any(one.reason == "worse" for one in replay(Recorded(arms), rules, 5).exits)
+    return wrong
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rules", [Rules(0.01, "best", 5), Rules(0.0, "cheapest", 5), Rules(0.01, "cheapest", 5)])
+def test_neither_of_two_equal_arms_leaves_in_95_of_100_races(rules: Rules) -> None:
+    assert wrongly_left(rules, 400) <= 400 * (0.05 + 3 * math.sqrt(0.05 * 0.95 / 400))
 
 
 def test_trials_take_time_but_are_no_evidence() -> None:

@@ -94,19 +94,6 @@ def test_what_has_no_contributions_has_none() -> None:
     assert contributions("auroc", probs[:, :2], one, one, "binary") is None
 
 
-def test_the_loss_is_the_cross_entropy() -> None:
-    for objective in OBJECTIVES:
-        probs, targets, predicted = drawn(objective, 5)
-        probs = probs.clip(0.01, 0.99)
-        found, tensor = contributions("loss", probs, targets, predicted, objective), torch.tensor(probs)
-        assert found is not None
-        if objective == "multilabel":
-            loss = torch.nn.functional.binary_cross_entropy(tensor, torch.tensor(targets).double())
-        else:
-            loss = torch.nn.functional.nll_loss(tensor.log(), torch.tensor(targets))
-        assert found.mean() == pytest.approx(float(loss))
-
-
 @pytest.mark.parametrize(
     ("metric", "objective"),
     [("f1_macro", "multiclass"), ("mcc", "binary"), ("auroc", "binary"), ("average_precision", "multilabel")],

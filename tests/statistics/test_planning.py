@@ -77,6 +77,15 @@ def test_more_of_what_is_not_scarce_does_not_help() -> None:
     assert units_needed(seeds_vary, width(seeds_vary, 3, 400) * 0.9) is None
 
 
+def test_texts_are_enough_though_many_more_are_not() -> None:
+    """Very many texts leave the variance between three seeds, with two degrees of freedom."""
+    parts, target = Components(3, 400, 2e-5, 0.16, 0.06, 0.068, 0.54, 0.06), 0.04
+    units = units_needed(parts, target, comparisons=15)
+    assert units == 1_173
+    assert width(parts, 3, units, 15) <= target < min(width(parts, 3, n, 15) for n in (units - 1, 1_000_000))
+    assert units_needed(parts, target / 4, comparisons=15) is None
+
+
 def test_from_one_seed_only_texts_are_planned() -> None:
     parts = components(np.random.default_rng(16).normal(size=(1, 50)))
     assert predicted(parts, 2, 50) is None

@@ -54,7 +54,7 @@ def test_the_larger_mean_square_counts() -> None:
 def misses(population: Population, texts: int, blocks: int, count: int) -> float:
     """Returns in which fraction of races the lower bound of some difference of pairs misses it at some look."""
     random, groups = np.random.default_rng(5), len(population.accuracy)
-    first, pairs = first_look(groups), list(itertools.combinations(range(groups), 2))
+    first, pairs = first_look(groups), list(itertools.permutations(range(groups), 2))
     found = 0
     for _ in range(count):
         right = population.draw(blocks, texts, random)
@@ -69,7 +69,7 @@ def misses(population: Population, texts: int, blocks: int, count: int) -> float
 def _missed(right: NDArray[np.bool_], one: int, other: int, level: float, population: Population) -> bool:
     estimate = difference(differences(right, one, other)[0], seed_square(right[0].mean(2), right.shape[-1]))
     assert estimate is not None
-    bounds = estimate.interval(level, comparisons(len(population.accuracy)), sides=1)
+    bounds = estimate.interval(level, comparisons(len(population.accuracy), both_ways=True), sides=1)
     return bounds.low > population.accuracy[one] - population.accuracy[other]
 
 

@@ -34,6 +34,7 @@ def test_texts_with_the_same_words_are_copies_whatever_their_case_and_punctuatio
     assert same("Great value, would buy again!", "great value - would buy again")
     assert same("Straße", "STRASSE")
     assert not same("Great value", "Great values")
+    assert not same("a bc", "ab c")
     assert not same("👍", "👎")
     assert same("👍", "👍 ")
 

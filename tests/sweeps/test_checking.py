@@ -106,6 +106,11 @@ def test_each_value_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
         checked(monkeypatch, given, lambda a, **_: "no a." if a in "79" else None)
 
 
+def test_combinations_are_never_all_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = tuple(f"{key}=range(0,200)" for key in "abcdefg")
+    assert checked(monkeypatch, given, lambda **_: None) == 7 * 199 + 1
+
+
 def test_a_value_that_goes_with_some_of_the_others_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
     given = ("a=0,1,2,0", "b=0,1,2,0", "c=0,1")
     checked(monkeypatch, given, lambda a, c, **_: None if a == "1" or c == "0" else "c must be 0")

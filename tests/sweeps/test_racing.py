@@ -226,11 +226,19 @@ def test_a_plan_that_is_changed_after_scores_were_seen_is_named(
     assert "was planned with 4 blocks, and its scores have been seen; now it has 3" in caplog.text
 
 
+@pytest.mark.parametrize("config", ["", "[", "{seed: {}, _target_: os.system}"])
+def test_a_folder_that_cannot_be_read_does_not_stop_a_race(
+    config: str, runs: dict[str, list[RunFolder]], tmp_path: Path
+) -> None:
+    RunFolder(tmp_path / "race" / "99").file("config.yaml").write_text(config)
+    assert Launcher(runs, tmp_path / "race").race().chosen == "bottom:4"
+
+
 def test_a_failed_job_costs_itself_and_is_tried_again(runs: dict[str, list[RunFolder]], tmp_path: Path) -> None:
     launcher = Launcher(runs, tmp_path / "race", failing=("bottom_1",))
     race = launcher.race()
     assert race.chosen == "bottom:4"
-    assert launcher.launched[-2:] == ["none_3", "bottom_3"]
+    assert launcher.launched[-3:] == ["none_3", "bottom_3", "all_3"]  # two blocks are few for two arms
     again = Launcher(runs, tmp_path / "race")
     assert again.race().chosen == "bottom:4"
     assert again.launched == ["bottom_1"]
@@ -335,6 +343,13 @@ def test_an_arm_leaves_if_all_its_trials_fail(
     again = Launcher(runs | trials, root)
     assert "none" in again.race().arms
     assert again.launched[:3] == failing
+
+
+def test_the_spread_of_targets_is_known_where_an_arm_has_no_jobs(tmp_path: Path) -> None:
+    true = np.random.default_rng(0).normal(size=50)
+    one = numbers(tmp_path, "none", 1, true, true + 0.1, 10.0)
+    arms = {"bottom": [], "none": [config_hash(one.saved_config())]}
+    assert recorded(arms, "mae", "time", tmp_path).spread == 2.0
 
 
 @pytest.mark.rare

@@ -112,6 +112,29 @@ def test_the_same_sweep_again_runs_what_has_not_finished(
     assert sorted(folder.name for folder in root.iterdir()) == ["0", "0_2", "1", "2"]
 
 
+@pytest.mark.parametrize("inner", ["", "pretraining"])
+def test_a_job_that_another_process_still_trains_is_left_alone(
+    inner: str, started: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "sweep"
+    live = RunFolder(root / "0")
+    live.claim(composed("seed=1"))
+    live.write_status("running")
+    part = RunFolder(live.path / inner)
+    if inner:
+        part.claim(composed("seed=1"))
+    held = locks.acquire(part.path / "config.yaml")
+    assert held is not None
+    try:
+        assert sweep(monkeypatch, root, [1]) == {1: None}
+        sweeps_jobs.fail_job(composed("seed=1"), live, root, "lost")
+    finally:
+        locks.release(held)
+    assert (started, live.state()) == ([], "running")
+    assert f"{part.path.name} is being trained by" in capsys.readouterr().err
+    assert sweep(monkeypatch, root, [1]) == {1: 0.5}  # once the other has ended
+
+
 def test_the_folder_of_a_job_begins_with_strategy_and_seed() -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", ["freeze=bottom", "seed=3", "hydra.job.num=4"], return_hydra_config=True)
