@@ -91,7 +91,7 @@ def test_a_calibrated_run_has_other_probabilities_and_the_same_decisions(task: s
         assert probs == pytest.approx(np.exp(odds) / np.exp(odds).sum(1, keepdims=True), abs=1e-5)
     assert Predictor.load(run.path).probabilities(texts) == pytest.approx(probs, abs=1e-5)
     assert f"logits divided by {temperature:.3g}" in (run.path / "report" / "classification_report.txt").read_text()
-    for metric in ("accuracy", "f1_macro", "auroc", "loss"):
+    for metric in ("accuracy", "f1_macro", "auroc"):
         assert evidence._scores(read_run(run), metric, "test") is not None
 
 
@@ -164,7 +164,7 @@ def test_a_binary_run_predicts_by_its_threshold(rule: str, run_tiny: Run, data: 
     assert [one for (one,) in predictor.decide(predictor.probabilities(rows["text"]))] == decided
     (marked,) = [line for line in said(run=str(run.path), text=text).splitlines() if line.endswith(" *")]
     assert marked.split()[0] == decided[0]
-    for metric in ("accuracy", "f1_macro", "auroc", "loss"):
+    for metric in ("accuracy", "f1_macro", "auroc"):
         assert evidence._scores(read_run(run), metric, "test") is not None
     if rule == "0.3":
         cfg = composed_for("explain", run=str(run.path), text=text, methods=["gradient_input"])
