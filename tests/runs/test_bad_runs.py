@@ -268,7 +268,6 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "reference": ("predict", "top refers to a key that does not exist", "run=RUN", "text=a", "top=${foo}"),
     "number of texts": ("explain", "limit has an invalid value: 'abc'", "run=RUN", "text=a", "limit=abc"),
     "name": ("explain", "name must be a folder name", "run=RUN", "text=a", "name=.."),
-    "number for a name": ("explain", "name must be a folder name", "run=RUN", "text=a", "name=5"),
     "list in methods": ("explain", r"methods\.0 has an invalid value: \['a'\]", "run=RUN", "text=a", "methods=[[a]]"),
     "layer": ("explain", "layers must be in", "run=RUN", "text=a", "layers=[99]"),
     "list for a layer": ("explain", "layers must be all, or numbers", "run=RUN", "text=a", "layers=[[1]]"),
