@@ -1,8 +1,9 @@
 """Every freezing strategy on the same data and seeds, each trained until it no longer improves: trainable parameters,
-epochs, accuracy, time.
+epochs, FLOPs, accuracy.
 
     python -m benchmarks.strategies --data ../shared/data/rotten_tomatoes --seeds 1 2 3
- Each run is a `python -m src.train` process on its own core; `--at-once` of them run in parallel (with small batches,
+
+Each run is a `python -m src.train` process on its own core; `--at-once` of them run in parallel (with small batches,
 one thread each is faster than many threads one after the other). Finished runs in --runs are not repeated.
 """
 
@@ -77,15 +78,15 @@ def place(name: str, seed: int, runs: Path) -> Path:
 
 
 def table(chosen: argparse.Namespace) -> str:
-    """Returns a Markdown table, the best first: trainable parameters, epochs, accuracy, and the least wall time; at its
-    end what always predicting the most frequent label reaches."""
-    columns = ("strategy", "trainable parameters", "best epoch", "test accuracy, mean ± sd", "time", "seeds")
+    """Returns a Markdown table, the best first: trainable parameters, epochs, FLOPs and accuracy; at its end what the
+    most frequent label alone reaches."""
+    columns = ("strategy", "trainable parameters", "best epoch", "TFLOP", "test accuracy, mean ± sd", "seeds")
     lines = [f"| {' | '.join(columns)} |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
     results = {name: found for name in chosen.strategies if (found := results_of(name, chosen))}
     for name in sorted(results, key=lambda name: accuracy(results[name]), reverse=True):
         lines.append(row(name, results[name]))
     majority = next(iter(results.values()))[0]["majority"]["accuracy"]
-    return "\n".join([*lines, f"| the most frequent label | | | {majority:.3f} | | |"])
+    return "\n".join([*lines, f"| the most frequent label | | | | {majority:.3f} | |"])
 
 
 def results_of(name: str, chosen: argparse.Namespace) -> list[dict[str, Any]]:
@@ -104,8 +105,8 @@ def row(name: str, results: Sequence[dict[str, Any]]) -> str:
     trainable = f"{parameters['trainable']:,} ({percent(parameters['trainable'] / parameters['total'])})"
     best = statistics.mean(r["best"]["epoch"] for r in results)
     epochs = f"{best:.0f} of {statistics.mean(len(r['history']) for r in results):.0f}"
-    seconds = f"{min(r['seconds']['total'] for r in results):,.0f} s"
-    return f"| `{name}` | {trainable} | {epochs} | {accuracy(results):.3f}{spread} | {seconds} | {len(results)} |"
+    work = statistics.mean(r["operations"] for r in results) / 1e12
+    return f"| `{name}` | {trainable} | {epochs} | {work:,.0f} | {accuracy(results):.3f}{spread} | {len(results)} |"
 
 
 def main() -> None:

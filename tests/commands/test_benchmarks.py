@@ -147,16 +147,16 @@ def test_the_table_of_strategies_has_the_best_on_top(tmp_path: Path) -> None:
         result = {
             "metrics": {"test": {"accuracy": accuracy}},
             "parameters": {"trainable": 5, "total": 10},
-            "seconds": {"total": 60 + seed},
+            "operations": 2e12 * seed,
             "history": [{}] * 5,
             "best": {"epoch": 1 + seed},
             "majority": {"accuracy": 0.6},
         }
         (folder / "result.json").write_text(json.dumps(result))
     lines = strategies.table(chosen).splitlines()[2:]
-    assert lines[0] == "| `none` | 5 (50.0%) | 2 of 5 | 0.900 | 61 s | 1 |"
-    assert lines[1] == "| `all` | 5 (50.0%) | 2 of 5 | 0.750 ± 0.071 | 61 s | 2 |"
-    assert lines[2:] == ["| the most frequent label | | | 0.600 | | |"]
+    assert lines[0] == "| `none` | 5 (50.0%) | 2 of 5 | 2 | 0.900 | 1 |"
+    assert lines[1] == "| `all` | 5 (50.0%) | 2 of 5 | 3 | 0.750 ± 0.071 | 2 |"
+    assert lines[2:] == ["| the most frequent label | | | | 0.600 | |"]
 
 
 def test_the_limit_counts_the_products_of_a_forward_pass(tiny_bert: Path) -> None:
