@@ -256,7 +256,7 @@ def replays(folder: Path, orders: int, blocks: int) -> Iterator[Sequence[object]
         blocks: the number of seeds that are planned; the time is relative to that.
     """
     yield "margin", "goal", "orders", "contradicted", "same choice", "regret, points", "full sweep's", "seeds", "time"
-    groups = group(read_runs(folder), mixed=True)
+    groups = group(read_runs(folder))
     arms = {one.name: [config_hash(run.folder.saved_config()) for run in one.finished] for one in groups}
     runs, test = recorded(arms, "accuracy", "time", folder), {one.name: _test(one) for one in groups}
     every = list(itertools.islice(itertools.permutations(range(max(map(len, arms.values())))), 50_000))

@@ -46,15 +46,15 @@ def compare(
     if not mixed:
         check_comparable(runs)
     largest = largest_size(runs)
-    groups = group(largest, mixed=True)
+    groups = group(largest)
     if by:
         groups = best_of(groups, by)
     found = comparison.compare(groups, metric, baseline, margin, cost, race)
     if smaller := [run for run in runs if run not in largest]:
         curves = learning_curves(runs, [row.name for row in found.rows], found.metric)
-        found = comparison.with_learning(found, curves, group(smaller, mixed=True))
+        found = comparison.with_learning(found, curves, group(smaller))
     if failed := [run for run in every if run not in runs and run.result is None]:
-        found = comparison.with_problems(found, group(failed, mixed=True))
+        found = comparison.with_problems(found, group(failed))
     found = comparison.with_lost(found, read_lost(root))
     console = Console(width=200 if not sys.stdout.isatty() else None)
     _show(found, console)

@@ -115,7 +115,7 @@ def learning_curves(runs: Sequence[Run], names: Sequence[str], metric: str) -> L
     sizes: dict[int, list[Group]] = {}
     for members in _by_size(runs).values():
         # Among runs of one size, groups are named as those of the largest size are.
-        finished = [member for member in group(members, mixed=True) if _measured(member, metric)]
+        finished = [member for member in group(members) if _measured(member, metric)]
         if finished:
             sizes[_texts([run for member in finished for run in member.finished])] = finished
     if len(sizes) < 2:

@@ -115,7 +115,7 @@ def log_problems(
         for indices, what in ((found[name].empty, EMPTY), (found[name].unknown, UNKNOWN)):
             if len(indices):
                 rows = split.rows[indices].tolist()
-                log.warning("%s: %s", what.format(f"{counted(len(rows), 'text')} in {name}"), first_rows("row", rows))
+                log.warning("%s: %s", what.format(f"{counted(len(rows), 'text')} in {name}"), named_rows("row", rows))
     if said := said_of_windows(tokens, cfg):
         log.info(said)
     if said := said_of_truncation(tokens, cfg, longest):
@@ -177,7 +177,7 @@ def _proposal(lengths: NDArray[np.int64], max_length: int, longest: int) -> str:
     return f"{most}; {limit}." if wanted > longest else f"{most}."
 
 
-def first_rows(unit: str, rows: Sequence[int | str]) -> str:
+def named_rows(unit: str, rows: Sequence[int | str]) -> str:
     """Lists the first rows by number, such as `rows 3, 8, …`."""
     named = ", ".join(map(str, rows[:NAMED]))
     return f"{unit if len(rows) == 1 else f'{unit}s'} {named}{', …' if len(rows) > NAMED else ''}"

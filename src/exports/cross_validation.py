@@ -64,7 +64,7 @@ def _group(run: Run, root: Path) -> Group:
     runs = read_runs(root) if runs_in(root) else []
     folds = [other for other in runs if other.folds > 1]
     same = [other for other in folds if not _differences(run, other)]
-    groups = group(same, mixed=True) if same else []
+    groups = group(same) if same else []
     whole = [member for member in groups if member.blocks]
     if len(whole) == 1:
         return whole[0]

@@ -11,7 +11,6 @@ import numpy as np
 
 from src.config.monitor import sign
 from src.errors import UserError, nearest
-from src.grouping.comparable import check_comparable
 from src.grouping.runs import STRATEGY, TARGET, Block, Run, value_of
 from src.runs.results import monitored_value
 
@@ -64,18 +63,15 @@ def _number_at(node: Any, keys: Sequence[str]) -> float:
     return float(node)
 
 
-def group(runs: Sequence[Run], mixed: bool = False) -> list[Group]:
+def group(runs: Sequence[Run]) -> list[Group]:
     """Groups the runs. The groups are sorted by their labels and do not depend on the order of the runs.
 
     Args:
         runs: at least one.
-        mixed: allow runs with different data or devices.
 
     Raises:
-        UserError: they have different data or devices, or several of a group have the same seed.
+        UserError: several of a group have the same seed.
     """
-    if not mixed:
-        check_comparable(runs)
     columns = _columns(runs)
     found: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:

@@ -23,7 +23,7 @@ from src.data.label_matching import encode
 from src.data.labels import LabelSpace
 from src.data.target_values import read_targets
 from src.data.texts import is_blank, other_columns, read_texts
-from src.datamodules.text_problems import EMPTY, UNKNOWN, find_problems, first_rows
+from src.datamodules.text_problems import EMPTY, UNKNOWN, find_problems, named_rows
 from src.errors import UserError
 from src.files.paths import user_path
 from src.prediction.predictor import Predictor
@@ -180,11 +180,11 @@ class Labeller:
         """
         if self.blank:
             log.warning(
-                "%s without a text got no label: %s", counted(len(self.blank), "row"), first_rows(unit, self.blank)
+                "%s without a text got no label: %s", counted(len(self.blank), "row"), named_rows(unit, self.blank)
             )
         for what, rows in self.unread.items():
             if rows:
-                count, named = counted(len(rows), "text"), first_rows(unit, rows)
+                count, named = counted(len(rows), "text"), named_rows(unit, rows)
                 log.warning("%s: %s; their labels are meaningless", what.format(count), named)
         if self.cut:
             texts = counted(self.cut, "text")

@@ -37,7 +37,7 @@ def recorded(arms: Mapping[str, Sequence[str]], metric: str, cost: Cost, root: P
         UserError: there are no runs, what they have left cannot be read, or none of them has such a score.
     """
     runs = _with_score({identity for arm in arms.values() for identity in arm}, metric, root)
-    groups = group([*runs.values()], mixed=True)
+    groups = group([*runs.values()])
     scores = _scores(groups, metric)
     found = {
         _name(name, arm, runs, groups): {

@@ -29,7 +29,7 @@ from src.comparison.differences import flips
 from src.comparison.pages import write_comparison
 from src.comparison.tables import FORMATS, write
 from src.errors import UserError
-from src.grouping.comparable import differing_settings
+from src.grouping.comparable import check_comparable, differing_settings
 from src.grouping.groups import best_of, group
 from src.grouping.runs import Run, read_lost, read_runs
 from src.pages.html import save
@@ -820,8 +820,8 @@ def test_other_tests_are_refused_or_told(made: Make) -> None:
     made("freeze=none", "data.limit=50")
     found = runs(made("freeze=none", "data.limit=60"))
     with pytest.raises(UserError, match=r"must have the same test; these differ in data\.limit"):
-        group(found)
-    sentence = compare(group(found, mixed=True), "accuracy", None, 0.01).sentence
+        check_comparable(found)
+    sentence = compare(group(found), "accuracy", None, 0.01).sentence
     assert "differ in data.limit, so their test scores may not be comparable" in sentence
 
 
@@ -855,8 +855,8 @@ def test_other_data_is_refused_without_a_flag(made: Make) -> None:
         compare(group(runs(last)), "accuracy", "top:9", 0.01)
     made("freeze=none", "data.limit=50", seed=2)
     with pytest.raises(UserError, match=r"these differ in data\.limit"):
-        group(runs(last))
-    assert len(group(runs(last), mixed=True)) == 3
+        check_comparable(runs(last))
+    assert len(group(runs(last))) == 3
 
 
 def test_a_foreign_target_is_read_and_never_built(made: Make, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from src.errors import UserError
-from src.grouping.comparable import differing_settings
+from src.grouping.comparable import check_comparable, differing_settings
 from src.grouping.groups import group
 from src.grouping.runs import Run, read_runs
 from src.runs.folder import RunFolder
@@ -41,7 +41,7 @@ def test_another_number_of_folds_is_another_test(tmp_path: Path) -> None:
     crossed(tmp_path)
     failed(tmp_path, "freeze=all", "data.folds=3", "data.fold=0")
     with pytest.raises(UserError, match=r"must have the same test; these differ in data\.folds\."):
-        group(read_runs(tmp_path))
+        check_comparable(read_runs(tmp_path))
 
 
 def test_runs_on_fewer_training_texts_are_groups_with_the_same_test(tmp_path: Path) -> None:

@@ -350,7 +350,7 @@ def test_a_run_folder_with_an_impossible_name_is_refused(run_tiny: Callable[...,
     for name in ("zero\0byte", "x" * 300):
         with pytest.raises(UserError, match=r"cannot be written|null byte"):
             run_tiny("model=bert_linear", "freeze=all", name=name)
-        with pytest.raises(UserError, match="must be the result of a finished run|contains a zero byte"):
+        with pytest.raises(UserError, match=r"must be the result of a finished run|contains a zero byte"):
             Predictor.load(tmp_path / name)
     assert {path.name for path in tmp_path.iterdir()} == {"cache"}
 
