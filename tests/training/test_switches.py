@@ -21,7 +21,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from src.config.folder import CONF
 from src.config.trainer_switches import ONLY, OWN, PRECISIONS, Trainer
 from src.errors import UserError
-from src.grouping import groups
+from src.grouping.comparable import check_comparable
 from src.grouping.runs import read_runs
 from src.models.checks import read_training
 from src.prediction.predictor import Predictor
@@ -154,13 +154,13 @@ def test_runs_with_tests_of_other_texts_are_not_compared(run: RunFolder) -> None
     content["trainer"]["limit_test_batches"] = 0.5
     (other / "config.yaml").write_text(yaml.safe_dump({**content, "seed": 43}))
     with pytest.raises(UserError, match=r"these differ in trainer\.limit_test_batches"):
-        groups.group(read_runs(run.path.parent))
+        check_comparable(read_runs(run.path.parent))
     own = yaml.safe_load((run.path / "config.yaml").read_text())
     own["trainer"]["limit_test_batches"] = 0.5
     own["data"]["eval_batch_size"] = 7
     (run.path / "config.yaml").write_text(yaml.safe_dump(own))
     with pytest.raises(UserError, match=r"these differ in data\.eval_batch_size"):
-        groups.group(read_runs(run.path.parent))
+        check_comparable(read_runs(run.path.parent))
 
 
 @pytest.fixture
