@@ -125,9 +125,10 @@ def _write(rows: Any, file: Path, split: str) -> None:
             rows.to_parquet(file, index=False)
         else:
             rows.to_parquet(str(file))
-    except (ValueError, TypeError, NotImplementedError, OverflowError) as error:  # pyarrow's are among them
+    except (ValueError, TypeError, NotImplementedError, OverflowError) as error:  # pyarrow's are kinds of these
         why = "; ".join(reason(part) for part in error.args)
         raise UserError(
-            f"data must have columns with values of one kind; {split} cannot be written: {why}.\n"
+            "data must have columns with values of one kind, whole numbers of at most 64 bits; "
+            f"{split} cannot be written: {why}.\n"
             "Convert the column: frame['label'] = frame['label'].astype(str)."
         ) from None

@@ -139,11 +139,10 @@ class RunFolder:
                     locks.release(held)
 
     def _taken(self) -> UserError:
-        with contextlib.suppress(OSError):  # it cannot be known whether the run is in training; `locked` tells why
-            held = locks.acquire(self.path / "config.yaml")
-            if held is None:
-                return self._in_training()
-            locks.release(held)
+        try:
+            self.refuse_training()
+        except UserError as error:
+            return error
         return UserError(
             f"{self.path} already has a run.\n"
             "To continue it: resume=true. To start another: remove run=…, or give a new folder."

@@ -28,7 +28,7 @@ REPEATED = (
 @contextlib.contextmanager
 def importing_libraries() -> Iterator[None]:
     """Imports within are quicker, and Lightning stays quiet afterwards where the run logs the same."""
-    keep_freed_memory()
+    keep_freed_memory()  # which PyTorch has to know before it is imported
     first = "pytorch_lightning" not in sys.modules
     warnings.filterwarnings("ignore", message="IProgress not found")  # in a notebook, of bars that are not used
     with without_garbage_collection():
