@@ -13,6 +13,7 @@ from src.models.imports import without_garbage_collection
 from src.training.allocation import keep_freed_memory
 
 REPEATED = (
+    r"GPU available but not used",  # whoever chooses trainer=cpu knows
     r"Found \d+ module\(s\) in eval mode",  # they are frozen on purpose
     r"Checkpoint directory .* exists and is not empty",  # a resumed run continues in its own folder
     r"It is recommended to use .self\.log",  # scores are of the predictions of all processes already

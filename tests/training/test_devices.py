@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from pytorch_lightning import Callback
+from pytorch_lightning.accelerators import CUDAAccelerator
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from src.models.checks import read_config
@@ -46,6 +47,14 @@ def test_a_result_says_in_which_precision_it_was_computed(run_tiny: Run) -> None
     _, result = run_tiny("trainer.precision=auto", "data.limit=60", "trainer.max_epochs=1")
     assert result["environment"]["precision"] == "32-true"
     assert result["peak_gpu_memory_bytes"] is None
+
+
+def test_a_cpu_that_was_chosen_where_there_is_a_gpu_gets_no_warning(
+    run_tiny: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CUDAAccelerator, "is_available", lambda: True)
+    _, result = run_tiny("trainer=cpu", "model=bert_linear", "trainer.max_epochs=1")
+    assert result["environment"]["device"].startswith("cpu")
 
 
 class Waits(TorchDispatchMode):
