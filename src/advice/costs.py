@@ -59,11 +59,12 @@ def _measured(inputs: Inputs, inference: float, **freeze: Any) -> StrategyCost:
     from src.callbacks.stage_tables import stage_counts
     from src.models.checks import read_training
     from src.training.build import build
-    from src.training.devices import device_type
+    from src.training.devices import device_type, with_precision
 
     cfg = copy.deepcopy(inputs.cfg)
     cfg.freeze = {**freeze, "reinit_top": 0}
     settings, strategy = read_training(cfg)
+    settings = with_precision(settings)
     module, datamodule = build(cfg, settings, strategy, inputs.source, inputs.corpus)
     datamodule.setup()
     module.to(device_type(settings))

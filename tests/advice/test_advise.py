@@ -80,7 +80,7 @@ def advised(options: Sequence[str], *more: str) -> Any:
 
 
 def test_the_layer_that_tells_the_label_is_advised(options: Sequence[str]) -> None:
-    found = advised(options)
+    found = advised(options, "trainer.precision=auto")  # as trainer=gpu has it
     scores = {layer.name: layer.scores["accuracy"].value for layer in found.layers}
     assert found.best.layers == CARRIER, scores
     assert found.chosen.layers == CARRIER
