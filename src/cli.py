@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from src.config.folder import CONF
 from src.config.overrides import Quoting, explained, literal, options, refuse_lists
 from src.config.quoting import quoted, quoted_path
-from src.errors import UserError
+from src.errors import UserError, is_out_of_memory, reason
 
 # A key named `sweep` would select a file of conf/sweep.
 ALIASES = {"sweep": "sweep_folder"}
@@ -148,7 +148,7 @@ def fail(message: str) -> NoReturn:
 
 @contextlib.contextmanager
 def exit_codes() -> Iterator[None]:
-    """Exits with code 2 on a mistake of the user and with code 141 on a broken pipe."""
+    """Exits with code 2 on a mistake of the user or too little memory, and with code 141 on a broken pipe."""
     try:
         yield
         sys.stdout.flush()
@@ -160,6 +160,13 @@ def exit_codes() -> Iterator[None]:
         if isinstance(ended.__context__, BrokenPipeError):  # rich makes 1 of it
             exit_broken_pipe()
         raise
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        fail(
+            f"The command must fit into memory: {reason(error) or 'there is too little'}.\nEnd what else takes memory "
+            "of this device; where it is a GPU, CUDA_VISIBLE_DEVICES= before the command chooses the CPU."
+        )
 
 
 def exit_broken_pipe() -> NoReturn:

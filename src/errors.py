@@ -1,4 +1,4 @@
-"""`UserError`, and parts of its messages."""
+"""`UserError`, parts of its messages, and which errors are about memory."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ CLOSE = 0.6  # the likeness of words from which one is a misspelling of the othe
 
 class UserError(Exception):
     """A mistake of the user: what must hold, what was found, how to fix it. Ends a command with exit code 2."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory was too small: that of a GPU, or that of the machine where it sets a limit."""
+    of_torch = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    # torch.OutOfMemoryError by its name, for PyTorch takes seconds to import.
+    return of_torch or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def reason(error: object) -> str:

@@ -12,7 +12,7 @@ from pytorch_lightning import Trainer
 
 from src.callbacks.divergence import diverged
 from src.config.schema import RunConfig
-from src.errors import UserError
+from src.errors import UserError, is_out_of_memory
 from src.files.atomic import FULL
 from src.files.ranks import is_main_process
 from src.models.networks import check_state
@@ -20,7 +20,7 @@ from src.runs.checkpoints import read_verified
 from src.runs.folder import JOB, RunFolder
 from src.training.clock import Clock
 from src.training.loggers import log_config
-from src.training.memory import begin_peak, is_out_of_memory, out_of_memory
+from src.training.memory import begin_peak, out_of_memory
 from src.training.parts import Parts
 
 log = logging.getLogger(__name__)

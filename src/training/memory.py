@@ -25,12 +25,6 @@ def _has_gpu(trainer: Trainer) -> bool:
     return trainer.strategy.root_device.type == "cuda"
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory was too small: that of a GPU, or that of the machine where it sets a limit."""
-    of_torch = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
-    return of_torch or isinstance(error, torch.OutOfMemoryError | MemoryError)
-
-
 def out_of_memory(error: BaseException, trainer: Trainer, settings: RunConfig, command: str) -> UserError:
     """Returns what to tell the user.
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from src.errors import is_out_of_memory
+from src.models.networks import Network
 from src.modules.classifier import TextClassifier
 from src.runs.folder import RunFolder
-from src.training.memory import is_out_of_memory
 from tests.conftest import refusal
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
@@ -51,7 +52,20 @@ def test_a_step_that_does_not_fit_is_one_message_and_the_run_goes_on(
     assert len(result["history"]) == 2
 
 
+def test_a_prediction_that_does_not_fit_is_one_message(
+    finished: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def forward(self: Network, batch: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore.")
+
+    monkeypatch.setattr(Network, "forward", forward)
+    said = refusal("predict", [f"run={finished.path}", "text=Good"], capsys)
+    assert said.startswith("The command must fit into memory: CUDA out of memory. Tried to allocate 2.00 GiB. More.\n")
+    assert "CUDA_VISIBLE_DEVICES= before the command" in said
+
+
 def test_which_errors_are_about_memory() -> None:
     assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(torch.OutOfMemoryError())
     assert is_out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"))
     assert not is_out_of_memory(RuntimeError("shapes differ"))
