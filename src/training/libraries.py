@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ REPEATED = (
 def importing_libraries() -> Iterator[None]:
     """Imports within are quicker, and Lightning stays quiet afterwards where the run logs the same."""
     keep_freed_memory()  # which PyTorch has to know before it is imported
+    # PyTorch reads it once, at the first product on a GPU; without it, no later training can be deterministic.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     first = "pytorch_lightning" not in sys.modules
     warnings.filterwarnings("ignore", message="IProgress not found")  # in a notebook, of bars that are not used
     with without_garbage_collection():

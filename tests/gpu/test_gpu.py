@@ -34,6 +34,7 @@ DEVICE = "gpu" if torch.cuda.is_available() else "cpu"
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(DEVICE == "cpu" and not REHEARSAL, reason="needs a CUDA device"),
+    pytest.mark.filterwarnings("default"),  # those of CUDA are to be read at the end, and must not stop a rare run
 ]
 STRATEGIES = {
     "none": ["freeze=none"],

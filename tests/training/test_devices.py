@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections import Counter
 from collections.abc import Callable
@@ -55,6 +56,13 @@ def test_a_cpu_that_was_chosen_where_there_is_a_gpu_gets_no_warning(
     monkeypatch.setattr(CUDAAccelerator, "is_available", lambda: True)
     _, result = run_tiny("trainer=cpu", "model=bert_linear", "trainer.max_epochs=1")
     assert result["environment"]["device"].startswith("cpu")
+
+
+def test_a_later_training_can_be_deterministic_on_a_gpu(run_tiny: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """cuBLAS is then deterministic; PyTorch reads the variable once per process, at the first product."""
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    run_tiny("model=bert_linear", "trainer.max_epochs=1", "trainer.deterministic=false")
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] in (":4096:8", ":16:8")
 
 
 class Waits(TorchDispatchMode):
