@@ -32,16 +32,27 @@ def batches(lengths: NDArray[np.int64], device: torch.device) -> Iterator[slice]
 
 @contextlib.contextmanager
 def batch_threads(device: torch.device) -> Iterator[ThreadPoolExecutor]:
-    """Yields a pool of threads that compute one batch each."""
+    """Yields a pool of threads that compute one batch each, and copy what they return to the CPU themselves."""
     cores = torch.get_num_threads()
     threads = min(THREADS["cpu"], cores) if device.type == "cpu" else THREADS.get(device.type, 1)
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(max(1, cores // threads),)) as pool:
+    before = torch.accelerator.current_stream(device) if device.type == "cuda" else None
+    with ThreadPoolExecutor(threads, initializer=_begin, initargs=(max(1, cores // threads), before)) as pool:
         try:
             yield pool
         finally:
             pool.shutdown(cancel_futures=True)
             # In PyTorch, the number that a thread sets becomes the default of all later threads.
             torch.set_num_threads(cores)
+
+
+def _begin(cores: int, before: torch.Stream | None) -> None:
+    """Gives a thread its cores and, on a GPU, a stream of its own: one batch is computed while the result of another is
+    copied, after all that the stream before has begun, such as copies of weights."""
+    torch.set_num_threads(cores)
+    if before:
+        own = torch.Stream(before.device)
+        own.wait_stream(before)
+        torch.accelerator.set_stream(own)
 
 
 def cast_matrices(network: nn.Module, dtype: torch.dtype) -> None:

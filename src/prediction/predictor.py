@@ -131,7 +131,7 @@ class Predictor:
         with batch_threads(device) as pool:
             rows = [order[batch] for batch in batches(inputs.lengths[order], device)]
             for part, logits in zip(rows, pool.map(lambda part: self._logits(inputs, part), rows), strict=True):
-                found[part] = logits.cpu()
+                found[part] = logits
         if self.data.windows:
             found = combine_windows(found, torch.from_numpy(tokens.counts), pooling)
         return heads.probabilities(found, self.space.objective).numpy()
@@ -207,7 +207,7 @@ class Predictor:
         mixed_precision = self.dtype != torch.float32
         with torch.inference_mode(), torch.autocast(device.type, self.dtype, enabled=mixed_precision):
             logits: torch.Tensor = self.network({name: tensor.to(device) for name, tensor in batch.items()})
-        return logits
+        return logits.cpu()
 
 
 def _fast(precision: str, device: str) -> str:
