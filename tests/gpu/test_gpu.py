@@ -57,6 +57,12 @@ CUDA_ONLY = pytest.mark.skipif(DEVICE == "cpu", reason="needs a CUDA device")
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
 
 
+@pytest.fixture(autouse=True)
+def without_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU's LSTM computes in TF32 unless told otherwise, which has a mantissa of 10 bits."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
 @pytest.fixture
 def run_on(tmp_path: Path, backbone_folder: Callable[..., Path]) -> Run:
     """Trains 20 steps on a device, without dropout, whose random numbers would differ between devices."""
