@@ -49,7 +49,7 @@ def test_all_commands_read_what_the_training_read(
     assert result["phases"][0]["activations"]["used"]
     words = {"tail": ", the last of them", "head_tail": ", the first 4 of them and the last"}[truncation]
     assert f"truncated at data.max_length=16 tokens{words}: " in caplog.text
-    predictor = Predictor.load(run.path)
+    predictor = Predictor.load(run.path, device="cpu")
     ids = kept(predictor.tokenizer, LONG, truncation, 16)
     assert len(ids) == 16
     expected = logits(predictor, ids).softmax(0)
@@ -118,7 +118,7 @@ def test_a_plan_and_a_training_say_what_is_lost(
         options = ["run=unset", "data.limit=60", "data.max_length=16", "trainer=cpu", f"backbone.name={tiny_bert}"]
         cfg = compose("plan", [*options, *LINEAR, f"cache={tmp_path / 'cache'}"])
     assert said in planning.plan(cfg).text.splitlines()
-    predictor = Predictor.load(tmp_path / "run")
+    predictor = Predictor.load(tmp_path / "run", device="cpu")
     texts = [row["text"] for row in predictions(tmp_path / "run")]
     lengths = [len(predictor.tokenizer(text)["input_ids"]) for text in texts]
     cut = [length - 16 for length in lengths if length > 16]

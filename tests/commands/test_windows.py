@@ -112,7 +112,7 @@ def test_predictions_and_exports_are_those_of_the_training(
     head: str, pooling: str, run_tiny: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, _ = run_tiny(f"model={head}", "freeze=all", *WINDOWS, f"model.windows={pooling}", "optimizer.lr=0.01")
-    predictor = Predictor.load(run.path)
+    predictor = Predictor.load(run.path, device="cpu")
     rows = pyarrow.parquet.read_table(run.path / "predictions" / "test.parquet").to_pylist()
     assert len(rows) == 60
     found = torch.from_numpy(predictor.probabilities([row["text"] for row in rows]))
@@ -140,7 +140,7 @@ def test_an_explanation_names_the_window_that_decides(pooling: str, run_tiny: Ru
     run, _ = run_tiny(*LINEAR, *WINDOWS, f"model.windows={pooling}", "optimizer.lr=0.05", "trainer.max_epochs=1")
     page = explaining.explain(composed_for("explain", run=str(run.path), text=LONG))
     (record,) = json.loads((page.parent / "explanation.json").read_text())["runs"]
-    predictor = Predictor.load(run.path)
+    predictor = Predictor.load(run.path, device="cpu")
     probs = by_hand(predictor, LONG, pooling)
     names = predictor.space.names
     assert list(record["probabilities"].values()) == pytest.approx(probs.tolist(), abs=1e-5)
@@ -196,7 +196,7 @@ def test_a_plan_counts_windows_and_a_run_needs_its_flops(
 def test_texts_beyond_the_cap_are_said(run_tiny: Run, caplog: pytest.LogCaptureFixture) -> None:
     run, _ = run_tiny(*WINDOWS, *LINEAR, "data.max_windows=2", "trainer.max_epochs=1")
     assert "Texts are truncated at data.max_windows=2 windows: " in caplog.text
-    predictor = Predictor.load(run.path)
+    predictor = Predictor.load(run.path, device="cpu")
     format_prediction(predictor, LONG, 3)
     assert "to the first 2 windows of 16 tokens, as in training" in caplog.text
     page = explaining.explain(composed_for("explain", run=str(run.path), text=LONG, methods=["occlusion"]))

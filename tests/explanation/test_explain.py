@@ -70,7 +70,7 @@ def test_a_page_says_what_the_run_predicts_and_shows_the_models_attention(run_ti
     assert {file.name for file in page.parent.iterdir()} == FILES
     assert [folder.name for folder in (run.path / "explanations").iterdir()] == ["one"]
     (record,) = json.loads((page.parent / "explanation.json").read_text())["runs"]
-    predictor = Predictor.load(run.path)
+    predictor = Predictor.load(run.path, device="cpu")
     assert record["labels"] == [label for label, _ in predictor([HOSTILE])[0]]
     assert record["probabilities"] == pytest.approx(dict(predictor([HOSTILE])[0]), abs=1e-6)
     states = {"embeddings": "frozen", "layer.0": "frozen", "layer.1": "frozen", "layer.2": "trained", "head": "trained"}

@@ -233,7 +233,7 @@ print(json.dumps([said, classify.probabilities(texts).tolist(), ours]))
 def test_safetensors_are_the_weights_alone(options: tuple[str, ...], run_tiny: Run, tmp_path: Path) -> None:
     run, _ = run_tiny(*options, "trainer.max_epochs=1")
     exported(run.path, tmp_path / "out", "format=safetensors")
-    network = Predictor.load(run.path).network
+    network = Predictor.load(run.path, device="cpu").network
     weights = load_file(tmp_path / "out" / "model.safetensors")
     plain = {name.replace(".base_layer", ""): tensor for name, tensor in network.state_dict().items()}
     assert set(weights) == {name for name in plain if ".lora_" not in name}
@@ -259,7 +259,7 @@ def test_onnx_gives_the_same_logits_for_every_shape(
     run, result = run_tiny(*options, "trainer.max_epochs=1")
     out = tmp_path / "out"
     said, _ = exported(run.path, out, "format=onnx", "int8=true")
-    predictor = Predictor.load(run.path)
+    predictor = Predictor.load(run.path, device="cpu")
     session = onnxruntime.InferenceSession(out / "model.onnx")
     assert [(part.name, part.shape) for part in session.get_inputs()] == [
         ("input_ids", ["batch", "tokens"]),
