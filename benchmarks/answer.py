@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.coverage import spread, table
 from benchmarks.generator import REALISTIC, STRONG_SEEDS, Population, differences, equal
+from src.arrays import NDArray
 from src.grouping.groups import Group, group
 from src.grouping.runs import read_runs
 from src.race.costs import levels

@@ -9,12 +9,12 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.linear_model import RidgeCV
 
 from benchmarks.cross_validated import experiment, two_layers
 from benchmarks.generator import REALISTIC, STRONG_SEEDS, Population, differences, equal
 from src.advice.probes import estimate, metrics_of, probe
+from src.arrays import NDArray
 from src.data.labels import LabelSpace
 from src.statistics import number_influence
 from src.statistics.best import AllPairs

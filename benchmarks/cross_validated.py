@@ -8,7 +8,8 @@ may favour one of them.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from src.arrays import NDArray
 
 PENALTY = 1.0  # of the ridge regression
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.pages.cells import Cells
 
 RESULTS = Path(__file__).parent / "results"

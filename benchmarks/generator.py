@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import optimize, stats
+
+from src.arrays import NDArray
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from hydra import compose, initialize_config_dir
-from numpy.typing import NDArray
 from sklearn.covariance import ledoit_wolf
 
 from benchmarks.table import DATA, EPOCHS, add, has, known, overrides
@@ -24,6 +23,7 @@ from src.advice.encoded import encode
 from src.advice.inputs import read_advisable
 from src.advice.probes import ALL_LAYERS, indicators, probe_layers
 from src.advice.texts import read_texts
+from src.arrays import NDArray
 from src.config.folder import CONF
 from src.data.texts import shown
 from src.training.clock import Clock

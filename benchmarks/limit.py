@@ -10,7 +10,8 @@ import time
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+
+from src.arrays import NDArray
 
 ROWS = {"cpu": 2_048, "cuda": 16_384}  # tokens per matrix product
 MOST = 3.0  # seconds, on a slow device

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from benchmarks.limit import forward_flops, matmul_flops_per_second
+from src.arrays import NDArray
 from src.predict import Predictor
 
 SIZES = (1, 8, 32, 64)  # batch sizes to try for the pipeline

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from src.advice.costs import StrategyCost, strategy_costs
@@ -20,6 +19,7 @@ from src.advice.inputs import read_advisable
 from src.advice.label_issues import Issue, label_issues
 from src.advice.probes import ALL_LAYERS, FEWEST, Probe, all_pairs, metrics_of, probe_layers
 from src.advice.texts import Texts, read_texts
+from src.arrays import NDArray
 from src.comparison.decision import Decision, decide
 from src.config.sections import Cost
 from src.data.corpus import Corpus

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.datamodules.text_problems import Truncated, truncated
 from src.errors import UserError
 from src.training.libraries import importing_libraries

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from numpy.typing import NDArray
+
+from src.arrays import NDArray
 
 Probs = Float[NDArray[np.float64], "texts labels"]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 from scipy.special import softmax
 
+from src.arrays import NDArray
 from src.data.labels import LabelSpace
 from src.statistics import number_influence
 from src.statistics.best import AllPairs

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Int
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.data.corpus import Corpus
 from src.data.texts import sides
 from src.errors import UserError

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from src.arrays import NDArray
 from src.datamodules.ragged import Batch, Ragged, Tokens
 from src.files.ranks import gather
 from src.models.heads import pool_states, read_states

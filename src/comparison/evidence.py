@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
-from numpy.typing import NDArray
 from scipy import stats
 
+from src.arrays import NDArray
 from src.config.monitor import sign
 from src.data.texts import Text, sides
 from src.grouping.groups import Group

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.comparison.decision import Decision
 from src.comparison.evidence import Evidence, Kind
 from src.config.monitor import IN_UNITS, sign

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.config.data import Data
 from src.data.cuts import limited, make_missing, training_subset
 from src.data.folds import Fold, cut_fold

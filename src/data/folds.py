@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.config.data import Data
 from src.data.cuts import take_stratified
 from src.data.labels import LabelSpace

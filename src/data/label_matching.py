@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.config.data import Data
 from src.data import label_vectors
 from src.data.label_columns import Labels

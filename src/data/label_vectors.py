@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.data.label_values import Value, number, plain
 from src.errors import UserError
 from src.tables.tables import Table

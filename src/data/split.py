@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.data.texts import Text
 
 MOST_QUANTILES = 10

@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.config.data import Data
 from src.data.label_values import number
 from src.data.labels import LabelSpace

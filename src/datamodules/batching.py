@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+from src.arrays import NDArray
 from src.config.length import limited
 from src.datamodules.ragged import Batch, StoredStates, Tokens
 from src.datamodules.sampling import balanced_rows

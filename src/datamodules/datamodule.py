@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pytorch_lightning import LightningDataModule
 
+from src.arrays import NDArray
 from src.config import model
 from src.config.data import Data
 from src.data.corpus import Corpus

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from src.arrays import NDArray
 from src.config import model
 from src.datamodules.batching import Item
 from src.datamodules.ragged import Batch, Tokens

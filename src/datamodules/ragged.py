@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.store.store import Mapped
 
 Batch = dict[str, torch.Tensor]

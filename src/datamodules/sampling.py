@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Int
-from numpy.typing import NDArray
+
+from src.arrays import NDArray
 
 Rows = Int[NDArray[np.int64], " rows"]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.config.reading import Reading
 from src.data.texts import Text, as_columns, sides
 from src.datamodules.pieces import check_stride, joined, slices_of, special_ends

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.datamodules.ragged import Batch, Tokens
 
 WINDOWS = "windows"  # the entry of a batch with the number of windows of each text

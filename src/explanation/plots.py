@@ -11,8 +11,8 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.explanation.faithfulness import GRID, Curves, band
 from src.pages.figures import BLUE, ORANGE, literal
 

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
+
+from src.arrays import NDArray
 
 # Tokens per batch, padding included: as many as fit a CPU's cache, or keep a GPU busy.
 BATCH_TOKENS = {"cpu": 1_024, "cuda": 16_384}

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.metrics import classification_report, f1_score
 
+from src.arrays import NDArray
 from src.data.labels import LabelSpace
 from src.errors import listed
 from src.modules import metrics

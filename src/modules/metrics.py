@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics.functional import classification as tm
 from torchmetrics.functional import regression
 
+from src.arrays import NDArray
 from src.data.labels import LABEL_F1, LabelSpace
 from src.models.heads import decide
 

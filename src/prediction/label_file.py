@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from src.arrays import NDArray
 from src.config.data import Data, Label
 from src.config.given_texts import GivenTexts
 from src.config.sections import Positive

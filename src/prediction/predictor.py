@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
+from src.arrays import NDArray
 from src.backbones.weights import check_finite
 from src.config.data import Data
 from src.config.validation import check

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
+
+from src.arrays import NDArray
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.data.labels import LabelSpace
 from src.models.heads import probabilities
 from src.modules.classifier import Predictions

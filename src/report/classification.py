@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support
 
+from src.arrays import NDArray
 from src.config.schema import RunConfig
 from src.data.corpus import Corpus
 from src.data.labels import LabelSpace

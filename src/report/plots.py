@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.data.labels import LabelSpace
 from src.pages.figures import BLUE, MOST, ORANGE, literal, short
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.data.split import Split
 from src.data.texts import as_columns
 from src.files.atomic import write_atomic

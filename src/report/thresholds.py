@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from numpy.typing import NDArray
 from torch import Tensor
 
+from src.arrays import NDArray
 from src.config.schema import RunConfig
 from src.data.labels import LabelSpace
 from src.errors import listed

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 from scipy.stats import rankdata
+
+from src.arrays import NDArray
 
 Scores = Float[NDArray[np.floating], " texts"]
 

@@ -11,8 +11,8 @@ import math
 
 import numpy as np
 from jaxtyping import Float, Int
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.statistics.estimate import Components, Estimate
 
 Table = Float[NDArray[np.float64], "seeds units"]

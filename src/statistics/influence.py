@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.statistics.areas import average_precision, roc_area
 
 PerText = Float[NDArray[np.float64], " texts"]

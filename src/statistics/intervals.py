@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 from scipy import stats
+
+from src.arrays import NDArray
 
 LEVEL = 0.95  # of all intervals
 

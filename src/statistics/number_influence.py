@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 from scipy.stats import rankdata
+
+from src.arrays import NDArray
 
 PerText = Float[NDArray[np.float64], " texts"]
 Numbers = Float[NDArray[np.float64], "texts targets"]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 from scipy import optimize, stats
 
+from src.arrays import NDArray
 from src.statistics.intervals import LEVEL, Interval
 
 EXPONENTS = np.geomspace(0.01, 5, 200)

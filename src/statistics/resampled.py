@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.statistics.estimate import Estimate
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
+
+from src.arrays import NDArray
 
 # Of the penalty, relative to the mean squared singular value.
 GRID = tuple(float(power) for power in np.logspace(-3, 3, 13))

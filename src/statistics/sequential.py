@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.statistics.crossed import Table, components, crossed
 from src.statistics.estimate import Components, Estimate
 from src.statistics.intervals import ALPHA

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Bool
-from numpy.typing import NDArray
 from scipy import stats
 
+from src.arrays import NDArray
 from src.statistics.intervals import ALPHA, Interval, Values
 
 RESAMPLES = 10_000

@@ -7,9 +7,10 @@ import math
 
 import numpy as np
 from jaxtyping import Float, Int
-from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp, softmax
+
+from src.arrays import NDArray
 
 LOGARITHMS = (-5.0, 5.0)  # between which the temperature is looked for: 0.0067 to 148
 

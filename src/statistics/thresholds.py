@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.config.decision import Costs, Rule
 
 Probabilities = Float[NDArray[np.floating], " texts"]

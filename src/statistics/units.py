@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int, UInt64
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
+
+from src.arrays import NDArray
 
 SHINGLE = 5  # words (Broder 1997)
 

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.files.atomic import write_atomic
 
 FORMAT = 1

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.comparison.comparison import cost_of
 from src.comparison.evidence import gather
 from src.config.monitor import NOT_COMPARED, sign

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 from sklearn.metrics import f1_score
 
 from benchmarks.cross_validated import two_layers
 from src.advice.probes import ALL_LAYERS, Probe, all_pairs, estimate, probe, probe_layers
+from src.arrays import NDArray
 from src.data.labels import LabelSpace
 from src.statistics.crossed import crossed
 

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import torch
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.modules.metrics import measure_numbers
 from src.runs.folder import RunFolder
 from tests.conftest import composed

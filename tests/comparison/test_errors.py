@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.comparison import comparison
 from src.comparison.compare_runs import compare
 from src.comparison.plots import pareto

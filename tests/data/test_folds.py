@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.config.data import Data
 from src.data import corpus
 from src.data.corpus import Corpus

@@ -19,10 +19,10 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import torch
-from numpy.typing import NDArray
 from pytorch_lightning import Callback
 
 from src import train as training
+from src.arrays import NDArray
 from src.config.folder import CONF
 from src.errors import UserError
 from src.predict import Predictor
@@ -182,6 +182,7 @@ def test_a_plan_is_measured_on_the_device(
         assert torch.cuda.max_memory_allocated() > 0
 
 
+@CUDA_ONLY
 def test_trainer_gpu_says_its_precision_and_each_run_its_own_peak(run_on: Run) -> None:
     _, large = run_on(DEVICE, *HEADS["bilstm"], "trainer.precision=auto", "model.hidden_size=512", name="large")
     _, small = run_on(DEVICE, *HEADS["linear"], "freeze=all", name="small")

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from benchmarks.generator import Population, equal
+from src.arrays import NDArray
 from src.race.costs import levels
 from src.race.differences import Differences, all_pairs
 from src.race.recorded import Ran, Recorded, seconds_running

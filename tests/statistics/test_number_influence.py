@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.modules.metrics import measure_numbers
 from src.statistics.number_influence import SCORES, contributions
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from src.arrays import NDArray
 from src.statistics.ridge import GRID, leave_one_out
 
 

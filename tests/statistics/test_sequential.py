@@ -7,9 +7,9 @@ import math
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from benchmarks.generator import STRONG_SEEDS, Population, differences, equal
+from src.arrays import NDArray
 from src.statistics.crossed import crossed
 from src.statistics.sequential import alpha_at, comparisons, difference, first_look, seed_square
 
