@@ -92,6 +92,14 @@ def test_limit_takes_rows_of_rare_labels_and_leaves_as_few_as_it_should(limit: i
     assert limit == 3 or again.splits["test"].rows.tolist() != found.splits["test"].rows.tolist()
 
 
+@pytest.mark.parametrize("limit", [None, 20])
+def test_a_rare_label_is_in_every_split_that_is_cut(limit: int | None, tmp_path: Path) -> None:
+    rows = [(f"text {i}", "ab"[i % 2] if i < 300 else "rare") for i in range(303)]
+    for seed in range(3):
+        splits = corpus.load(settings(write_csv(tmp_path / "data.csv", rows), limit=limit, seed=seed)).splits
+        assert [Counter(split.targets.tolist())[2] for split in splits.values()] == [1, 1, 1]
+
+
 def test_a_label_that_one_cut_leaves_a_row_of_is_refused(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "data.csv", [*ROWS, *(("rare", "rare") for _ in range(3))])
     with pytest.raises(UserError, match=r"for data\.test_fraction=0\.2, a label has only one row left in \S+data\.csv"):
