@@ -22,7 +22,7 @@ from src.backbones.source import Source, find_source
 from src.backbones.stages import OLD_NAMES, declared_stages, stages_of
 from src.config.backbone import Pretrained
 from src.errors import UserError
-from tests.conftest import ARCHITECTURES, CONFIGS, LAYERS, refusal
+from tests.conftest import ARCHITECTURES, CONFIGS, LAYERS, SMALL, refusal
 
 
 def source_of(folder: Path) -> Source:
@@ -150,6 +150,7 @@ def test_a_value_of_the_wrong_type_in_the_config_is_named(
 def test_longest_text_leaves_out_positions_below_the_padding_id(backbone_folder: Callable[[str], Path]) -> None:
     assert source_of(backbone_folder("bert")).longest == 66
     assert source_of(backbone_folder("roberta")).longest == 65
+    assert Source(None, "", {**SMALL, "model_type": "longformer", "pad_token_id": 1}).longest == 64
     encoder = load_encoder(source_of(backbone_folder("roberta")))
     encoder(input_ids=torch.full((1, 65), 7))
     with pytest.raises((IndexError, RuntimeError)):
