@@ -90,6 +90,13 @@ def test_the_layer_that_tells_the_label_is_advised(options: Sequence[str]) -> No
     assert found.costs["none"].trainable > found.costs["bottom:2"].trainable > found.costs["all"].trainable
 
 
+def test_an_epoch_is_one_of_all_texts_that_there_are(options: Sequence[str]) -> None:
+    def epoch(*more: str) -> float:
+        return float(advised(options, "data.batch_size=4", *more).costs["none"].epoch)
+
+    assert epoch("max_texts=20", "trainer.limit_train_batches=0.5") > 2 * epoch("data.train_size=20")
+
+
 @pytest.mark.parametrize("freeze", [["freeze=mix"], ["freeze=all"], ["freeze=cut", f"freeze.layers={CARRIER}"]])
 def test_later_runs_read_what_advice_has_encoded(
     freeze: Sequence[str], options: Sequence[str], run_tiny: Run, monkeypatch: pytest.MonkeyPatch
