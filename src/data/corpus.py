@@ -67,8 +67,9 @@ class Corpus:
             return np.array([given.get(name, 1.0) for name in self.space.names], dtype=np.float32)
         targets = self.splits["train"].targets
         if targets.ndim == 2:
-            with_label = np.maximum(targets.sum(0), 1)
-            return np.asarray((len(targets) - with_label) / with_label, dtype=np.float32)
+            with_label = targets.sum(0)
+            # Of a label that all or no texts have, as if one was otherwise: with the weight 0 it would not be learned.
+            return np.asarray(np.maximum(len(targets) - with_label, 1) / np.maximum(with_label, 1), dtype=np.float32)
         counts = np.bincount(targets, minlength=len(self.space.names))
         return np.asarray(len(targets) / (len(counts) * np.maximum(counts, 1)), dtype=np.float32)
 

@@ -70,7 +70,7 @@ def read_vocabulary(tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
     for token, index in tokenizer.get_vocab().items():
         tokens[index] = token
     special[tokenizer.all_special_ids] = True
-    # That of most tokens: others may begin with one by chance, such as words with the letter of Maltese that marks bytes.
+    # That of most tokens: a few of another kind may begin with one, such as words with the letter that marks bytes.
     marks = Counter(mark for token in tokens for mark in MARKS if token.startswith(mark))
     mark = max(MARKS, key=marks.__getitem__)
     continues = np.array([_continues(token, mark) for token in tokens])

@@ -164,6 +164,9 @@ def test_balanced_weights(tmp_path: Path) -> None:
     rows = [(f"t{i}", "rare" if i % 4 == 0 else "common") for i in range(40)]
     weights = corpus.load(settings(write_csv(tmp_path / "data.csv", rows))).label_weights("balanced")
     np.testing.assert_allclose(weights, [40 / 2 / 30, 40 / 2 / 10], rtol=0.02)
+    several = [(f"t{i}", "always|rare" if i % 4 == 0 else "always") for i in range(40)]
+    loaded = corpus.load(settings(write_csv(tmp_path / "several.csv", several), label_delimiter="|"))
+    np.testing.assert_allclose(loaded.label_weights("balanced"), [1 / 28, 3])  # of 28 for training
 
 
 def test_weights_by_label_leave_the_others_at_one(tmp_path: Path) -> None:
