@@ -320,6 +320,15 @@ runpy.run_module("src.train", run_name="__main__")
 
 
 @pytest.mark.slow
+def test_what_a_killed_builder_has_allocated_is_not_needed_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = store.free_bytes()
+    with store.locked():
+        store.start()
+    usage = shutil.disk_usage(store.folder)._replace(free=store_store.RESERVE)
+    monkeypatch.setattr(store_store.shutil, "disk_usage", lambda place: usage)
+    assert before > store.free_bytes() >= store.shape.bytes
+
+
 def test_killed_twice_and_then_built_by_two_at_once_it_is_one_store_of_the_same_bytes(
     tiny_bert: Path, tmp_path: Path, run_tiny: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
