@@ -122,6 +122,17 @@ def test_the_tokenizer_comes_with_the_folder(tiny_bert: Path) -> None:
     assert ids[-1] == 3
 
 
+def test_the_config_says_which_tokens_are_kept_and_not_the_tokenizer(tiny_bert: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_bert, tmp_path / "left")
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"truncation_side": "left"}))
+    first, other = (load_tokenizer(source_of(path)) for path in (tiny_bert, folder))
+    text = "the first words of a text and its last ones"
+    assert first(text, truncation=True, max_length=6) == other(text, truncation=True, max_length=6)
+    other.save_pretrained(tmp_path / "saved")
+    assert json.loads((tmp_path / "saved" / "tokenizer_config.json").read_text())["truncation_side"] == "right"
+
+
 @pytest.mark.parametrize(("name", "why"), [("none", "No such file or directory"), (".", "it is empty")])
 def test_a_folder_without_a_tokenizer_is_said_to_be_one(name: str, why: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"must hold a tokenizer; none can be read: {why}\.\nSave one there"):
