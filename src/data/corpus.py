@@ -125,11 +125,21 @@ def _check_balance(cfg: Data, space: LabelSpace) -> None:
             raise UserError(f"data.class_weights must name labels; {name!r} is none.\n{nearest(name, space.names)}")
 
 
-def sampled(corpus: Corpus, most: int, seed: int) -> Corpus:
-    """Returns the corpus with at most so many texts per split, stratified by label."""
+def sampled(corpus: Corpus, most: int, seed: int, key: str) -> Corpus:
+    """Returns the corpus with at most so many texts per split, stratified by label.
+
+    Args:
+        corpus: the whole.
+        most: texts of each split.
+        seed: of the sampling.
+        key: the config key that gives their number, for messages.
+
+    Raises:
+        UserError: there are more labels than texts to take.
+    """
     if all(len(split) <= most for split in corpus.splits.values()):
         return corpus
-    splits = {name: limited(split, most, seed, name) for name, split in corpus.splits.items()}
+    splits = {name: limited(split, most, seed, name, key) for name, split in corpus.splits.items()}
     texts, splits = _with_texts(splits, corpus.texts)
     return dataclasses.replace(corpus, splits=splits, texts=texts)
 

@@ -46,15 +46,22 @@ def make_missing(given: dict[str, Split], space: LabelSpace, cfg: Data, source: 
     return {name: splits[name] for name in ("train", "validation", "test")}
 
 
-def limited(split: Split, limit: int | None, seed: int, source: str) -> Split:
-    """Returns a stratified part of a split, `data.limit` rows of it; the whole split if it has no more.
+def limited(split: Split, limit: int | None, seed: int, source: str, key: str = "data.limit") -> Split:
+    """Returns a stratified part of a split; the whole split if it has no more rows.
+
+    Args:
+        split: to sample from.
+        limit: its rows at most; None: all.
+        seed: of the sampling.
+        source: of the split.
+        key: the config key that gives the limit, for messages.
 
     Raises:
         UserError: there are more labels than rows to take.
     """
     if limit is None or limit >= len(split):
         return split
-    return split.take(take_stratified(split, limit, seed, f"data.limit={limit}", source, both_sides=False))
+    return split.take(take_stratified(split, limit, seed, f"{key}={limit}", source, both_sides=False))
 
 
 def training_subset(train: Split, size: int | float, seed: int, source: str) -> Split:

@@ -194,6 +194,7 @@ def test_what_it_refuses(
         ([("the same text", label) for label in ["a", "b"] * 20], "all are copies of each other"),
         ([(f"text {i} of many {i * 7}", "a" if i > 3 else "b") for i in range(40)], "'b' has"),
         ([(f"text number {i}", "a") for i in range(40)], "label"),
+        ([(f"text {i} of many {i * 7}", f"label {i % 30}") for i in range(600)], "max_texts=20 takes 20 of"),
     ],
 )
 def test_data_that_says_nothing_is_refused(
@@ -204,7 +205,8 @@ def test_data_that_says_nothing_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     path = write_csv(tmp_path / "odd.csv", rows)
-    assert said in refusal("advise", [*options, f"data.path={path}", f"folder={tmp_path / 'advice'}"], capsys)
+    given = [*options, f"data.path={path}", f"folder={tmp_path / 'advice'}", "max_texts=20"]
+    assert said in refusal("advise", given, capsys)
 
 
 def test_a_backbone_that_shares_its_layers_is_refused(
