@@ -85,7 +85,8 @@ def training_subset(train: Split, size: int | float, seed: int, source: str) -> 
     if count < len(train):
         _check_room(train, count, f"data.train_size={size}", source, both_sides=False)
     log.info("Training on %s of %s examples (data.train_size=%s)", f"{count:,}", f"{len(train):,}", size)
-    return train.take(nested(train.classes(count), count, seed))
+    # The quantiles of numbers must be the same for all sizes, or the subsets would not be nested.
+    return train.take(nested(train.classes(len(train) // 2), count, seed))
 
 
 def _check_counts(split: Split, space: LabelSpace, parts: int, source: Table) -> None:
