@@ -101,6 +101,7 @@ def load(cfg: Data, masked: bool = False) -> Corpus:
     if space.is_regression:
         space = standardised(space, splits["train"].targets, source)
     _warn_of_duplicates(splits)
+    _warn_of_unlearned(splits, space)
     corpus = Corpus(space, splits, texts, fold)
     _check_balance(cfg, space)
     inferred = "Inferred the task" if cfg.task == "auto" and not masked else "Task"
@@ -227,3 +228,15 @@ def _warn_of_duplicates(splits: dict[str, Split]) -> None:
         if count:
             texts = "1 text occurs" if count == 1 else f"{count:,} texts occur"
             log.warning("%s in both %s and %s (leakage): scores on them say little about new texts.", texts, a, b)
+
+
+def _warn_of_unlearned(splits: dict[str, Split], space: LabelSpace) -> None:
+    """Warns of labels that only other texts than those for training have: 0/1 columns and vectors name labels that need
+    not occur, and a rare one may be lost where parts of multi-label data are taken."""
+    if not space.names or space.is_regression:
+        return
+    labels = len(space.names)
+    sides = (split.targets for split in splits.values())
+    train, *others = (side.sum(0) if side.ndim == 2 else np.bincount(side, minlength=labels) for side in sides)
+    if missing := [space.names[i] for i in np.flatnonzero((train == 0) & (sum(others) > 0))]:
+        log.warning("No training text has the label %s, so that it cannot be learned; others have it.", listed(missing))

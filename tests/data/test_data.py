@@ -169,6 +169,14 @@ def test_balanced_weights(tmp_path: Path) -> None:
     np.testing.assert_allclose(loaded.label_weights("balanced"), [1 / 28, 3])  # of 28 for training
 
 
+def test_a_label_that_no_training_text_has_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("train", "validation", "test"):
+        rows = [{"text": f"{name} {i}", "label": [i % 2, int(name == "test"), 0]} for i in range(8)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    corpus.load(settings(tmp_path))
+    assert "No training text has the label 1, so that it cannot be learned; others have it." in caplog.text
+
+
 def test_weights_by_label_leave_the_others_at_one(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "data.csv", [(f"t{i}", "rare" if i % 4 == 0 else "common") for i in range(40)])
     assert corpus.load(settings(path)).label_weights({"rare": 5.0}).tolist() == [1, 5]
