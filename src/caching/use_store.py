@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -185,7 +186,8 @@ def _agrees(recipe: Recipe, encoder: nn.Module, batch: Batch) -> bool:
     mask, states = batch["mask"][:1], recipe.states(batch)
     found, length = states[:1], int(mask.sum())
     alone = {name: values[:1, :length] for name, values in batch.items()}
-    wanted = (dataclasses.replace(recipe, prefix=encoder) if recipe.suffix else recipe).states(alone)
+    # A copy is not compiled, as the encoder may be by an earlier phase.
+    wanted = (dataclasses.replace(recipe, prefix=copy.copy(encoder)) if recipe.suffix else recipe).states(alone)
     if recipe.suffix:
         stored = torch.where(mask[:, :, None], found, 0.0)
         found = recipe.suffix(inputs_embeds=stored, attention_mask=mask.long()).last_hidden_state
