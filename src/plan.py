@@ -129,7 +129,8 @@ def _plan_training(cfg: DictConfig, trial: bool, source: Source | None = None, s
         merge_adapters(module.encoder)
         masked_language.save_model(save_to, module.encoder, module.head, datamodule.tokenizer)
     tokens = {split: int(found.lengths.sum()) for split, found in datamodule.tokens.items()}
-    share = tokens["validation"] / tokens["train"], tokens["test"] / tokens["train"]
+    taken = tokens["train"] * whole.batches / len(datamodule.train_dataloader())  # of an epoch
+    share = tokens["validation"] / taken, tokens["test"] / taken
     cost = total(module.phases[:begun], costs[:begun], stores[:begun], whole.epochs, share)
     return Planned("\n".join(lines), cost)
 

@@ -151,7 +151,7 @@ def advise(cfg: DictConfig, metric: str | None, margin: float, cost: Cost, max_t
     best = max(probes[1:-1], key=lambda found: found.score(metric))
     kept = next(found.layers for found in layers if found.name == decision.chosen)
     with clock("costs"):
-        costs = strategy_costs(inputs, len(layers) - 2, kept, cost)
+        costs = strategy_costs(inputs, given, len(layers) - 2, kept, cost)
     return Advice(
         backbone=inputs.source.name,
         metric=metric,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from src.config.length import length
 from src.config.sections import Cost
 from src.training.inputs import Inputs
 
@@ -14,7 +15,7 @@ from src.training.inputs import Inputs
 class StrategyCost:
     """
     Args:
-        epoch: seconds of an epoch.
+        epoch: seconds of an epoch of all training texts.
         memory: bytes of weights, gradients, optimizer moments and saved activations.
         trainable: parameters that train.
         inference: layers that a prediction takes, as a fraction of the backbone's.
@@ -35,11 +36,12 @@ class StrategyCost:
         }[cost]
 
 
-def strategy_costs(inputs: Inputs, layers: int, kept: int, cost: Cost) -> dict[str, StrategyCost]:
+def strategy_costs(inputs: Inputs, given: int, layers: int, kept: int, cost: Cost) -> dict[str, StrategyCost]:
     """Returns the costs of strategies by name, the cheapest first: heads alone, two depths of freezing, nothing frozen.
 
     Args:
         inputs: of any strategy.
+        given: training texts that there are, of which the inputs may have some only.
         layers: of the backbone.
         kept: how many layers the head reads that is advised.
         cost: what is cheap.
@@ -51,7 +53,10 @@ def strategy_costs(inputs: Inputs, layers: int, kept: int, cost: Cost) -> dict[s
     for frozen in sorted({max(1, round(layers * share)) for share in (2 / 3, 1 / 3)}, reverse=True):
         found[f"bottom:{frozen}"] = _measured(inputs, 1.0, _target_="src.freezing.Bottom", layers=frozen)
     found["none"] = _measured(inputs, 1.0, _target_="src.freezing.Nothing")
-    return dict(sorted(found.items(), key=lambda one: one[1].of(cost)))
+    size, measured = inputs.settings.data.batch_size, len(inputs.corpus.splits["train"])
+    longer = length(inputs.settings.trainer, -(-given // size)).batches / -(-measured // size)
+    whole = {name: replace(one, epoch=longer * one.epoch) for name, one in found.items()}
+    return dict(sorted(whole.items(), key=lambda one: one[1].of(cost)))
 
 
 def _measured(inputs: Inputs, inference: float, **freeze: Any) -> StrategyCost:
@@ -63,6 +68,7 @@ def _measured(inputs: Inputs, inference: float, **freeze: Any) -> StrategyCost:
 
     cfg = copy.deepcopy(inputs.cfg)
     cfg.freeze = {**freeze, "reinit_top": 0}
+    cfg.trainer.limit_train_batches, cfg.trainer.overfit_batches = 1.0, 0  # of few texts they may leave no batch
     settings, strategy = read_training(cfg)
     settings = with_precision(settings)
     module, datamodule = build(cfg, settings, strategy, inputs.source, inputs.corpus)

@@ -33,7 +33,7 @@ def read_advisable(cfg: DictConfig, max_texts: int) -> tuple[Inputs, int]:
             "parameters.\nChoose another backbone."
         )
     given = len(inputs.corpus.splits["train"])
-    corpus = sampled(inputs.corpus, max_texts, inputs.settings.data.seed)
+    corpus = sampled(inputs.corpus, max_texts, inputs.settings.data.seed, "max_texts")
     return dataclasses.replace(inputs, corpus=corpus), given
 
 

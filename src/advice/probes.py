@@ -20,12 +20,13 @@ from src.statistics.crossed import crossed
 from src.statistics.estimate import Estimate
 from src.statistics.influence import contributions
 from src.statistics.intervals import Interval
-from src.statistics.ridge import leave_one_out
+from src.statistics.ridge import GRID, leave_one_out
 from src.statistics.temperature import least_loss
 
 FEWEST = {"accuracy": 2, "f1_macro": 300, "pearson": 100, "r2": 100}  # texts with which the intervals of a score hold
 ALL_LAYERS = "all layers"
 SIDE_BY_SIDE = 1_000  # directions of all layers together that the probe on all layers reads
+DIGITS = 12  # behind the point of predicted numbers
 PerText = Float[NDArray[np.float64], " texts"]
 Vectors = Float[NDArray[np.floating], "texts width"]
 
@@ -79,7 +80,9 @@ def probe(name: str, layers: int, vectors: Vectors, targets: NDArray[Any], space
     """Returns the probe of these vectors; arguments as above."""
     if space.is_regression:
         wanted = (targets - np.array(space.mean)) / np.array(space.std)
-        return Probe(name, layers, *_numbers(_without_each(vectors, wanted), wanted))
+        # Where all are the mean, they still differ by rounding, which would have a correlation of its own.
+        numbers = np.round(_without_each(vectors, wanted, (*GRID, math.inf)), DIGITS)
+        return Probe(name, layers, *_numbers(numbers, wanted))
     wanted = indicators(targets, len(space.names))
     predictions = _without_each(vectors, wanted)
     if space.objective == "multilabel":
@@ -101,12 +104,12 @@ def metrics_of(space: LabelSpace) -> tuple[str, ...]:
 
 
 def _without_each(
-    vectors: Vectors, wanted: Float[NDArray[np.float64], "texts targets"]
+    vectors: Vectors, wanted: Float[NDArray[np.float64], "texts targets"], grid: Sequence[float] = GRID
 ) -> Float[NDArray[np.float64], "texts targets"]:
     """Returns what a ridge regression on all other texts predicts of each text, but with the intercept of all texts:
     without a text, it moves against the label of that text, which makes vectors that say nothing look worse than
     chance."""
-    return np.asarray(leave_one_out(vectors, wanted).predictions + (wanted - wanted.mean(0)) / (len(wanted) - 1))
+    return np.asarray(leave_one_out(vectors, wanted, grid).predictions + (wanted - wanted.mean(0)) / (len(wanted) - 1))
 
 
 def _numbers(

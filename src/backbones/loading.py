@@ -58,6 +58,8 @@ def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
                 "again from where it was trained."
             )
         ) from None
+    # Which tokens of long texts are kept is said by data.truncation, not by the backbone.
+    tokenizer.truncation_side = tokenizer.init_kwargs["truncation_side"] = "right"
     return tokenizer
 
 

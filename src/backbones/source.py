@@ -18,6 +18,13 @@ from src.files.paths import user_path
 LAYER_COUNTS = ("num_hidden_groups", "num_hidden_layers", "n_layers", "num_layers")
 
 
+# The architectures whose position ids start after the padding token's id.
+FROM_PADDING = (
+    *("roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "roberta-prelayernorm", "data2vec-text"),
+    *("longformer", "ibert", "luke", "markuplm", "xmod"),
+)
+
+
 @dataclass(frozen=True)
 class Source:
     """The files of a pretrained encoder, found but not yet loaded; no folder for a backbone with random weights."""
@@ -47,8 +54,7 @@ class Source:
     def longest(self) -> int:
         """The largest number of tokens that the encoder has positions for."""
         positions = int(self.settings.get("max_position_embeddings") or 1 << 30)
-        if self.settings["model_type"] in ("roberta", "xlm-roberta", "camembert", "mpnet"):
-            # Their position ids start after the padding token's id.
+        if self.settings["model_type"] in FROM_PADDING:
             padding = self.settings.get("pad_token_id")
             return positions - (1 if padding is None else int(padding)) - 1
         return positions

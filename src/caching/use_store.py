@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -12,14 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 from pytorch_lightning import Trainer
-from torch import Tensor
+from torch import Tensor, nn
 
 from src.caching.all_layers import store_of_all_layers
 from src.caching.encoding import Recipe, UnusableError, read_or_build
 from src.caching.flops import counter
 from src.config import schema
 from src.datamodules.datamodule import LabelledDataModule, TextDataModule
-from src.datamodules.ragged import StoredStates, Tokens
+from src.datamodules.ragged import Batch, StoredStates, Tokens
 from src.datamodules.tokenizing import tokenizer_state
 from src.errors import UserError
 from src.freezing import strategy
@@ -32,6 +33,9 @@ from src.store.store import Shape, Store
 log = logging.getLogger(__name__)
 
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}  # relative to the largest logit
+
+CHECKED = 64  # tokens of a text that is computed in two ways
+ROUNDING = 0.01  # of the largest state, by which these may differ in any precision
 
 
 def check(module: FreezableModule, datamodule: TextDataModule, cfg: schema.RunConfig) -> None:
@@ -121,6 +125,7 @@ def find_store(module: FreezableModule, datamodule: TextDataModule, cfg: schema.
         raise UnusableError("other tokens are masked in every epoch")
     recipe = plan(module, datamodule.padding, _dtype(cfg.trainer.precision))
     assert datamodule.all_tokens is not None
+    _check_parts(recipe, module, datamodule.all_tokens.inputs)
     store = _store(recipe, _key(recipe, module, datamodule, cfg), datamodule.all_tokens.inputs, cfg)
     if not store.is_finished() and (wider := store_of_all_layers(store)):
         return recipe, wider
@@ -150,6 +155,44 @@ def plan(module: TextClassifier, padding: int, dtype: torch.dtype) -> Recipe:
     except CutError as error:
         raise UnusableError(str(error)) from None
     return Recipe(prefix, suffix, None, False, parameters, padding, dtype, width)
+
+
+def _check_parts(recipe: Recipe, module: TextClassifier, tokens: Tokens) -> None:
+    """Computes a short text alone, and from its stored states after a batch with padding.
+
+    Raises:
+        UnusableError: they differ, as where another architecture ends with a norm that prefix and suffix both apply, or
+            reads padding.
+    """
+    shortest_and_longest = np.argsort(tokens.lengths, kind="stable")[[0, -1]]
+    whole = tokens.batch(shortest_and_longest, recipe.padding)
+    batch = {name: values[:, :CHECKED].to(module.device) for name, values in whole.items()}
+    training = module.training
+    module.eval()
+    try:
+        with torch.inference_mode():
+            agrees = _agrees(recipe, module.encoder, batch)
+    except Exception as error:  # code that was not made to be called so raises all kinds of exceptions
+        log.debug("The architecture cannot be split", exc_info=error)
+        agrees = False
+    finally:
+        module.train(training)
+    if not agrees:
+        raise UnusableError(f"{type(module.encoder).__name__} cannot be split there, or reads padding")
+
+
+def _agrees(recipe: Recipe, encoder: nn.Module, batch: Batch) -> bool:
+    """Whether the first text of a batch has the same states as alone, and these the width of the store."""
+    mask, states = batch["mask"][:1], recipe.states(batch)
+    found, length = states[:1], int(mask.sum())
+    alone = {name: values[:1, :length] for name, values in batch.items()}
+    # A copy is not compiled, as the encoder may be by an earlier phase.
+    wanted = (dataclasses.replace(recipe, prefix=copy.copy(encoder)) if recipe.suffix else recipe).states(alone)
+    if recipe.suffix:
+        stored = torch.where(mask[:, :, None], found, 0.0)
+        found = recipe.suffix(inputs_embeds=stored, attention_mask=mask.long()).last_hidden_state
+    gap = (found if recipe.pooling else found[:, :length]) - wanted
+    return states.shape[-1] == recipe.width and float(gap.abs().max()) <= ROUNDING * max(1.0, float(wanted.abs().max()))
 
 
 def _dtype(precision: str | int) -> torch.dtype:

@@ -67,8 +67,9 @@ class Corpus:
             return np.array([given.get(name, 1.0) for name in self.space.names], dtype=np.float32)
         targets = self.splits["train"].targets
         if targets.ndim == 2:
-            with_label = np.maximum(targets.sum(0), 1)
-            return np.asarray((len(targets) - with_label) / with_label, dtype=np.float32)
+            with_label = targets.sum(0)
+            # Of a label that all or no texts have, as if one was otherwise: with the weight 0 it would not be learned.
+            return np.asarray(np.maximum(len(targets) - with_label, 1) / np.maximum(with_label, 1), dtype=np.float32)
         counts = np.bincount(targets, minlength=len(self.space.names))
         return np.asarray(len(targets) / (len(counts) * np.maximum(counts, 1)), dtype=np.float32)
 
@@ -100,6 +101,7 @@ def load(cfg: Data, masked: bool = False) -> Corpus:
     if space.is_regression:
         space = standardised(space, splits["train"].targets, source)
     _warn_of_duplicates(splits)
+    _warn_of_unlearned(splits, space)
     corpus = Corpus(space, splits, texts, fold)
     _check_balance(cfg, space)
     inferred = "Inferred the task" if cfg.task == "auto" and not masked else "Task"
@@ -124,11 +126,21 @@ def _check_balance(cfg: Data, space: LabelSpace) -> None:
             raise UserError(f"data.class_weights must name labels; {name!r} is none.\n{nearest(name, space.names)}")
 
 
-def sampled(corpus: Corpus, most: int, seed: int) -> Corpus:
-    """Returns the corpus with at most so many texts per split, stratified by label."""
+def sampled(corpus: Corpus, most: int, seed: int, key: str) -> Corpus:
+    """Returns the corpus with at most so many texts per split, stratified by label.
+
+    Args:
+        corpus: the whole.
+        most: texts of each split.
+        seed: of the sampling.
+        key: the config key that gives their number, for messages.
+
+    Raises:
+        UserError: there are more labels than texts to take.
+    """
     if all(len(split) <= most for split in corpus.splits.values()):
         return corpus
-    splits = {name: limited(split, most, seed, name) for name, split in corpus.splits.items()}
+    splits = {name: limited(split, most, seed, name, key) for name, split in corpus.splits.items()}
     texts, splits = _with_texts(splits, corpus.texts)
     return dataclasses.replace(corpus, splits=splits, texts=texts)
 
@@ -216,3 +228,15 @@ def _warn_of_duplicates(splits: dict[str, Split]) -> None:
         if count:
             texts = "1 text occurs" if count == 1 else f"{count:,} texts occur"
             log.warning("%s in both %s and %s (leakage): scores on them say little about new texts.", texts, a, b)
+
+
+def _warn_of_unlearned(splits: dict[str, Split], space: LabelSpace) -> None:
+    """Warns of labels that only other texts than those for training have: 0/1 columns and vectors name labels that need
+    not occur, and a rare one may be lost where parts of multi-label data are taken."""
+    if not space.names or space.is_regression:
+        return
+    labels = len(space.names)
+    sides = (split.targets for split in splits.values())
+    train, *others = (side.sum(0) if side.ndim == 2 else np.bincount(side, minlength=labels) for side in sides)
+    if missing := [space.names[i] for i in np.flatnonzero((train == 0) & (sum(others) > 0))]:
+        log.warning("No training text has the label %s, so that it cannot be learned; others have it.", listed(missing))

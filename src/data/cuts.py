@@ -46,15 +46,22 @@ def make_missing(given: dict[str, Split], space: LabelSpace, cfg: Data, source: 
     return {name: splits[name] for name in ("train", "validation", "test")}
 
 
-def limited(split: Split, limit: int | None, seed: int, source: str) -> Split:
-    """Returns a stratified part of a split, `data.limit` rows of it; the whole split if it has no more.
+def limited(split: Split, limit: int | None, seed: int, source: str, key: str = "data.limit") -> Split:
+    """Returns a stratified part of a split; the whole split if it has no more rows.
+
+    Args:
+        split: to sample from.
+        limit: its rows at most; None: all.
+        seed: of the sampling.
+        source: of the split.
+        key: the config key that gives the limit, for messages.
 
     Raises:
         UserError: there are more labels than rows to take.
     """
     if limit is None or limit >= len(split):
         return split
-    return split.take(take_stratified(split, limit, seed, f"data.limit={limit}", source, both_sides=False))
+    return split.take(take_stratified(split, limit, seed, f"{key}={limit}", source, both_sides=False))
 
 
 def training_subset(train: Split, size: int | float, seed: int, source: str) -> Split:
@@ -78,7 +85,8 @@ def training_subset(train: Split, size: int | float, seed: int, source: str) -> 
     if count < len(train):
         _check_room(train, count, f"data.train_size={size}", source, both_sides=False)
     log.info("Training on %s of %s examples (data.train_size=%s)", f"{count:,}", f"{len(train):,}", size)
-    return train.take(nested(train.classes(count), count, seed))
+    # The quantiles of numbers must be the same for all sizes, or the subsets would not be nested.
+    return train.take(nested(train.classes(len(train) // 2), count, seed))
 
 
 def _check_counts(split: Split, space: LabelSpace, parts: int, source: Table) -> None:

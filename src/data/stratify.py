@@ -16,6 +16,8 @@ LEAST = 4  # rows that are still drawn stratified
 def stratified(targets: NDArray[Any], count: int, seed: int) -> Indices:
     """Returns `count` row indices, in order; multi-label by iterative stratification (Sechidis et al. 2011).
 
+    Each label has at least one of these rows, and one of the others if there are enough, except in multi-label data.
+
     Args:
         targets: int64 [rows] label indices, or float32 [rows, labels] of 0 and 1; more rows than `count`.
         count: at least the number of labels that occur, or for multi-label data 1.
@@ -32,7 +34,7 @@ def stratified(targets: NDArray[Any], count: int, seed: int) -> Indices:
         if occurring.min() < 2 or rows - count < len(occurring):
             return _by_quota(targets, count, seed)
     _, chosen = next(Cut(n_splits=1, test_size=count, random_state=seed).split(np.zeros(rows), targets))
-    return np.sort(chosen) if targets.ndim == 1 else _exactly(chosen, targets, count, seed)
+    return _with_each_label(chosen, targets, seed) if targets.ndim == 1 else _exactly(chosen, targets, count, seed)
 
 
 def nested(targets: NDArray[Any], count: int, seed: int) -> Indices:
@@ -82,6 +84,26 @@ def _by_quota(targets: NDArray[np.int64], count: int, seed: int) -> Indices:
     order = np.random.default_rng(seed).permutation(rows)
     chosen = [order[targets[order] == label][:quota] for label, quota in enumerate(kept)]
     return np.sort(np.concatenate(chosen))
+
+
+def _with_each_label(chosen: Indices, targets: NDArray[np.int64], seed: int) -> Indices:
+    """Exchanges rows until each label is on both sides: of a rare one, the share of a side may be rounded to no row.
+
+    The row that is given for it is of the label that exceeds its share of that side most.
+    """
+    inside = np.zeros(len(targets), dtype=bool)
+    inside[chosen] = True
+    order, total = np.random.default_rng(seed).permutation(len(targets)), np.bincount(targets)
+    rows = np.split(order[np.argsort(targets[order], kind="stable")], np.cumsum(total)[:-1])  # of each label
+    for side in (True, False):
+        counts = np.bincount(targets[inside == side], minlength=len(total))
+        share = total * (counts.sum() / len(targets))
+        for label in np.flatnonzero((counts == 0) & (total > 0)):
+            other = np.argmax(np.where(counts > 1, counts - share, -np.inf))
+            given = rows[other][inside[rows[other]] == side][0]
+            inside[[rows[label][0], given]] = side, not side
+            counts[[label, other]] += 1, -1
+    return np.flatnonzero(inside)
 
 
 def _exactly(chosen: Indices, targets: NDArray[np.float32], count: int, seed: int) -> Indices:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,19 @@ TOKENS, REPLACEMENT, RANDOM = (
     1,
     2,
 )  # what a random draw decides: which tokens are masked, by what they are replaced, by which random token
+
+
+CONTINUES = "##"  # before tokens of WordPiece that continue a word
+SENTENCE_PIECE, BYTES = "\u2581", "\u0120"  # before tokens that begin one; the latter in BPE of bytes
+MARKS = (CONTINUES, SENTENCE_PIECE, BYTES)
+
+
+# How tokens begin in scripts without spaces between words: Thai, Lao, Burmese, Khmer, Japanese and Chinese; in BPE of
+# bytes with the letters that stand for their first bytes.
+SPACELESS = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+SPACELESS_BYTES = re.compile("[\u00e3-\u00e9]|\u00e0[\u00b8-\u00bb]")
 
 
 @dataclass(frozen=True)
@@ -55,13 +70,29 @@ def read_vocabulary(tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
     for token, index in tokenizer.get_vocab().items():
         tokens[index] = token
     special[tokenizer.all_special_ids] = True
-    # WordPiece marks tokens that continue a word; BPE and SentencePiece mark those that begin one, except punctuation.
-    begins = ("\u0120", "\u2581")
-    if any(token.startswith(begins) for token in tokens):
-        continues = [not t.startswith(begins) and any(c.isalnum() for c in t) for t in tokens]
-    else:
-        continues = [t.startswith("##") for t in tokens]
-    return Vocabulary(int(tokenizer.mask_token_id), special, np.array(continues) & ~special)
+    # That of most tokens: a few of another kind may begin with one, such as words with the letter that marks bytes.
+    marks = Counter(mark for token in tokens for mark in MARKS if token.startswith(mark))
+    mark = max(MARKS, key=marks.__getitem__)
+    continues = np.array([_continues(token, mark) for token in tokens])
+    return Vocabulary(int(tokenizer.mask_token_id), special, continues & ~special)
+
+
+def _continues(token: str, mark: str) -> bool:
+    """Whether a token continues the word of the token before.
+
+    WordPiece marks such tokens; BPE and SentencePiece mark those that begin a word, except punctuation. In scripts
+    without spaces, where a whole text would be one word, no token continues another.
+
+    Args:
+        token: of the vocabulary.
+        mark: what the tokenizer marks tokens with.
+    """
+    letters = token.removeprefix(mark)
+    if mark == CONTINUES:
+        return letters != token and not SPACELESS.match(letters)
+    if letters != token or not any(letter.isalnum() for letter in token):
+        return False
+    return not (SPACELESS_BYTES if mark == BYTES else SPACELESS).match(token)
 
 
 class Masking:

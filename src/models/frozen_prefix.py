@@ -20,7 +20,7 @@ LAYER_LISTS = ("encoder.layer", "transformer.layer", "layers")
 
 
 # Modules that run once, after the last layer: the prefix must skip them.
-AFTER_LAST = ("final_norm", "pooler")
+AFTER_LAST = ("final_norm", "norm", "pooler")
 
 
 class CutError(Exception):

@@ -144,7 +144,7 @@ def measure_numbers(
     return {
         "pearson": mean(_correlation(regression.pearson_corrcoef)),
         "spearman": mean(_correlation(regression.spearman_corrcoef)),
-        "r2": mean(lambda said, true: regression.r2_score(said, true) if _differ(true) else _undefined(true)),
+        "r2": mean(_determination),
         "mae": mean(regression.mean_absolute_error),
         "rmse": mean(lambda said, true: regression.mean_squared_error(said, true, squared=False)),
     }
@@ -158,6 +158,13 @@ def _correlation(score: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor,
         return score(_scaled(said), _scaled(true)) if _differ(said) else torch.zeros(())
 
     return found
+
+
+def _determination(said: Tensor, true: Tensor) -> Tensor:
+    if not _differ(true):
+        return _undefined(true)
+    # Here too: torchmetrics takes small errors for none, of any numbers.
+    return regression.r2_score((said - true.mean()) / true.std(), _scaled(true))
 
 
 def _scaled(numbers: Tensor) -> Tensor:

@@ -68,7 +68,7 @@ def total(
         costs: of an epoch of each.
         stores: what names the activation store of each; None without one.
         epochs: of the run.
-        share: tokens of the validation and of the test texts, as fractions of those of the training texts.
+        share: tokens of the validation and of the test texts, as fractions of those of an epoch.
     """
     validated, tested = share
     every = [_epoch(cost, validated) for cost in costs]

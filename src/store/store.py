@@ -180,9 +180,11 @@ class Store:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def free_bytes(self) -> int:
-        """Returns how many bytes of the disk a store may take, beyond the reserve."""
+        """Returns how many bytes of the disk a store may take, beyond the reserve: also those that it has, where an
+        earlier builder has died."""
         place = next(p for p in (self.folder, *self.folder.parents) if p.exists())
-        return shutil.disk_usage(place).free - RESERVE
+        taken = self.values.stat().st_blocks * 512 if self.values.exists() else 0
+        return shutil.disk_usage(place).free + taken - RESERVE
 
     def _intact_chunks(self) -> list[tuple[int, int]]:
         chunks: list[tuple[int, int]] = []

@@ -90,6 +90,13 @@ def test_the_layer_that_tells_the_label_is_advised(options: Sequence[str]) -> No
     assert found.costs["none"].trainable > found.costs["bottom:2"].trainable > found.costs["all"].trainable
 
 
+def test_an_epoch_is_one_of_all_texts_that_there_are(options: Sequence[str]) -> None:
+    def epoch(*more: str) -> float:
+        return float(advised(options, "data.batch_size=4", *more).costs["none"].epoch)
+
+    assert epoch("max_texts=20", "trainer.limit_train_batches=0.5") > 2 * epoch("data.train_size=20")
+
+
 @pytest.mark.parametrize("freeze", [["freeze=mix"], ["freeze=all"], ["freeze=cut", f"freeze.layers={CARRIER}"]])
 def test_later_runs_read_what_advice_has_encoded(
     freeze: Sequence[str], options: Sequence[str], run_tiny: Run, monkeypatch: pytest.MonkeyPatch
@@ -187,6 +194,7 @@ def test_what_it_refuses(
         ([("the same text", label) for label in ["a", "b"] * 20], "all are copies of each other"),
         ([(f"text {i} of many {i * 7}", "a" if i > 3 else "b") for i in range(40)], "'b' has"),
         ([(f"text number {i}", "a") for i in range(40)], "label"),
+        ([(f"text {i} of many {i * 7}", f"label {i % 30}") for i in range(600)], "max_texts=20 takes 20 of"),
     ],
 )
 def test_data_that_says_nothing_is_refused(
@@ -197,7 +205,8 @@ def test_data_that_says_nothing_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     path = write_csv(tmp_path / "odd.csv", rows)
-    assert said in refusal("advise", [*options, f"data.path={path}", f"folder={tmp_path / 'advice'}"], capsys)
+    given = [*options, f"data.path={path}", f"folder={tmp_path / 'advice'}", "max_texts=20"]
+    assert said in refusal("advise", given, capsys)
 
 
 def test_a_backbone_that_shares_its_layers_is_refused(

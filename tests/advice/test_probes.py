@@ -51,6 +51,19 @@ def test_a_probe_predicts_each_text_by_all_others() -> None:
     assert found.contributions.keys() == {"accuracy"}  # 30 texts are too few for intervals of macro F1
 
 
+def test_vectors_that_say_nothing_do_not_correlate_with_numbers() -> None:
+    random, space = np.random.default_rng(0), LabelSpace("regression", ("y",), mean=(0.0,), std=(1.0,))
+    held = []
+    for _ in range(40):
+        vectors = random.normal(size=(200, 20)) * ([10.0] + [1.0] * 19)  # one direction dominates, as in real ones
+        found = probe("layer 1", 1, vectors, random.normal(size=(200, 1)), space).interval("pearson")
+        held.append(found.low <= 0 <= found.high)
+        assert found.value > -1e-9
+    assert np.mean(held) >= 0.9
+    same = probe("embeddings", 0, np.full((200, 20), 0.1, np.float32), random.normal(size=(200, 1)), space)
+    assert same.score("pearson") == 0
+
+
 def _without(i: int, vectors: NDArray[Any], targets: NDArray[Any], penalty: float) -> float:
     rest = np.arange(len(targets)) != i
     return float(Ridge(alpha=penalty).fit(vectors[rest], targets[rest]).predict(vectors[i : i + 1])[0])

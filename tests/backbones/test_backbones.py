@@ -22,7 +22,7 @@ from src.backbones.source import Source, find_source
 from src.backbones.stages import OLD_NAMES, declared_stages, stages_of
 from src.config.backbone import Pretrained
 from src.errors import UserError
-from tests.conftest import ARCHITECTURES, CONFIGS, LAYERS, refusal
+from tests.conftest import ARCHITECTURES, CONFIGS, LAYERS, SMALL, refusal
 
 
 def source_of(folder: Path) -> Source:
@@ -122,6 +122,17 @@ def test_the_tokenizer_comes_with_the_folder(tiny_bert: Path) -> None:
     assert ids[-1] == 3
 
 
+def test_the_config_says_which_tokens_are_kept_and_not_the_tokenizer(tiny_bert: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_bert, tmp_path / "left")
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"truncation_side": "left"}))
+    first, other = (load_tokenizer(source_of(path)) for path in (tiny_bert, folder))
+    text = "the first words of a text and its last ones"
+    assert first(text, truncation=True, max_length=6) == other(text, truncation=True, max_length=6)
+    other.save_pretrained(tmp_path / "saved")
+    assert json.loads((tmp_path / "saved" / "tokenizer_config.json").read_text())["truncation_side"] == "right"
+
+
 @pytest.mark.parametrize(("name", "why"), [("none", "No such file or directory"), (".", "it is empty")])
 def test_a_folder_without_a_tokenizer_is_said_to_be_one(name: str, why: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"must hold a tokenizer; none can be read: {why}\.\nSave one there"):
@@ -150,6 +161,7 @@ def test_a_value_of_the_wrong_type_in_the_config_is_named(
 def test_longest_text_leaves_out_positions_below_the_padding_id(backbone_folder: Callable[[str], Path]) -> None:
     assert source_of(backbone_folder("bert")).longest == 66
     assert source_of(backbone_folder("roberta")).longest == 65
+    assert Source(None, "", {**SMALL, "model_type": "longformer", "pad_token_id": 1}).longest == 64
     encoder = load_encoder(source_of(backbone_folder("roberta")))
     encoder(input_ids=torch.full((1, 65), 7))
     with pytest.raises((IndexError, RuntimeError)):

@@ -27,7 +27,7 @@ from src.runs.folder import RunFolder
 from src.store import entries
 from src.store import store as store_store
 from src.store.store import Mapped, Shape, Store
-from tests.conftest import ARCHITECTURES, BF16, PAIRS
+from tests.conftest import ARCHITECTURES, BF16, PAIRS, SMALL
 
 Run = Callable[..., tuple[RunFolder, dict[str, Any]]]
 FROZEN = {
@@ -78,6 +78,28 @@ def test_every_architecture_continues_from_the_store_or_gives_the_reason(
     if architecture == "albert":
         assert "AlbertModel has no list of layers" in stored["phases"][0]["activations"]["reason"]
     assert losses(stored) == pytest.approx(losses(live), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "freeze", "used"),
+    [
+        ("megatron-bert", "bottom", False),  # a norm after the last layer
+        ("rembert", "embeddings", False),  # narrower embeddings
+        ("fnet", "all", False),  # reads padding
+        ("eurobert", "bottom", True),
+    ],
+)
+def test_an_architecture_that_cannot_be_split_is_computed_live(
+    kind: str, freeze: str, used: bool, run_tiny: Run, tiny_bert: Path, tmp_path: Path
+) -> None:
+    settings = transformers.AutoConfig.for_model(kind, **{**SMALL, "vocab_size": 400, "input_embedding_size": 8})
+    transformers.AutoModel.from_config(settings).save_pretrained(tmp_path / kind)
+    transformers.AutoTokenizer.from_pretrained(tiny_bert).save_pretrained(tmp_path / kind)
+    options = [f"backbone.name={tmp_path / kind}", "model=bert_linear", f"freeze={freeze}"]
+    _, result = run_tiny(*options, *(["freeze.layers=1"] if freeze == "bottom" else []))
+    found = result["phases"][0]["activations"]
+    assert found["used"] == used
+    assert used or "cannot be split there, or reads padding" in found["reason"]
 
 
 @pytest.mark.parametrize("precision", ["32-true", pytest.param("bf16-mixed", marks=BF16)])
@@ -298,6 +320,15 @@ runpy.run_module("src.train", run_name="__main__")
 
 
 @pytest.mark.slow
+def test_what_a_killed_builder_has_allocated_is_not_needed_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = store.free_bytes()
+    with store.locked():
+        store.start()
+    usage = shutil.disk_usage(store.folder)._replace(free=store_store.RESERVE)
+    monkeypatch.setattr(store_store.shutil, "disk_usage", lambda place: usage)
+    assert before > store.free_bytes() >= store.shape.bytes
+
+
 def test_killed_twice_and_then_built_by_two_at_once_it_is_one_store_of_the_same_bytes(
     tiny_bert: Path, tmp_path: Path, run_tiny: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

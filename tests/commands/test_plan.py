@@ -175,6 +175,16 @@ def test_the_total_is_that_of_all_phases_and_validations(shown: Shown) -> None:
     assert re.search(r"^In all: at most \S+ TFLOP, \d+ seconds?$", timed, re.MULTILINE)
 
 
+def test_fewer_training_batches_leave_the_cost_of_validation_and_test(shown: Shown) -> None:
+    totals, training = [], []
+    for limit in ("1.0", "1"):
+        text = shown("freeze=none", "model=bert_linear", "trainer.max_epochs=1", f"trainer.limit_train_batches={limit}")
+        training.append(numbers(text, "forward")[0] + numbers(text, "backward")[0])
+        totals.append(float(re.findall(r"^In all: at most (\S+) TFLOP$", text, re.MULTILINE)[0]))
+    rest = [total - epoch for total, epoch in zip(totals, training, strict=True)]
+    assert rest[1] == pytest.approx(rest[0], rel=0.1)
+
+
 def planned(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[list[str]]:
     """The rows of a plan of a multirun."""
     main("plan", ["trainer=cpu", "data.limit=60", "data.max_length=32", *arguments])

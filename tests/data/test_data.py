@@ -92,6 +92,14 @@ def test_limit_takes_rows_of_rare_labels_and_leaves_as_few_as_it_should(limit: i
     assert limit == 3 or again.splits["test"].rows.tolist() != found.splits["test"].rows.tolist()
 
 
+@pytest.mark.parametrize("limit", [None, 20])
+def test_a_rare_label_is_in_every_split_that_is_cut(limit: int | None, tmp_path: Path) -> None:
+    rows = [(f"text {i}", "ab"[i % 2] if i < 300 else "rare") for i in range(303)]
+    for seed in range(3):
+        splits = corpus.load(settings(write_csv(tmp_path / "data.csv", rows), limit=limit, seed=seed)).splits
+        assert [Counter(split.targets.tolist())[2] for split in splits.values()] == [1, 1, 1]
+
+
 def test_a_label_that_one_cut_leaves_a_row_of_is_refused(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "data.csv", [*ROWS, *(("rare", "rare") for _ in range(3))])
     with pytest.raises(UserError, match=r"for data\.test_fraction=0\.2, a label has only one row left in \S+data\.csv"):
@@ -156,6 +164,17 @@ def test_balanced_weights(tmp_path: Path) -> None:
     rows = [(f"t{i}", "rare" if i % 4 == 0 else "common") for i in range(40)]
     weights = corpus.load(settings(write_csv(tmp_path / "data.csv", rows))).label_weights("balanced")
     np.testing.assert_allclose(weights, [40 / 2 / 30, 40 / 2 / 10], rtol=0.02)
+    several = [(f"t{i}", "always|rare" if i % 4 == 0 else "always") for i in range(40)]
+    loaded = corpus.load(settings(write_csv(tmp_path / "several.csv", several), label_delimiter="|"))
+    np.testing.assert_allclose(loaded.label_weights("balanced"), [1 / 28, 3])  # of 28 for training
+
+
+def test_a_label_that_no_training_text_has_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("train", "validation", "test"):
+        rows = [{"text": f"{name} {i}", "label": [i % 2, int(name == "test"), 0]} for i in range(8)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    corpus.load(settings(tmp_path))
+    assert "No training text has the label 1, so that it cannot be learned; others have it." in caplog.text
 
 
 def test_weights_by_label_leave_the_others_at_one(tmp_path: Path) -> None:

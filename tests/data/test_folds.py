@@ -15,6 +15,7 @@ from src.arrays import NDArray
 from src.config.data import Data
 from src.data import corpus
 from src.data.corpus import Corpus
+from src.data.cuts import training_subset
 from src.data.folds import text_numbers
 from src.data.split import Split
 from src.data.stratify import nested
@@ -246,6 +247,13 @@ def test_nested_subsets_are_stratified_at_every_size(seed: int) -> None:
         assert counts.min() >= 1
         # A random sample of half of them would have a standard deviation of 7 or 8 here.
         assert np.abs(counts - count / 955 * np.array([500, 300, 150, 5])).max() <= 4
+
+
+def test_subsets_of_texts_with_numbers_are_nested_too() -> None:
+    numbers = np.random.default_rng(0).normal(size=(100, 1)).astype(np.float32)
+    train = Split(np.arange(100), [f"text {i}" for i in range(100)], numbers, np.arange(100), numeric=True)
+    sets = [{*training_subset(train, size, 42, "data.csv").texts} for size in (5, 10, 25, 50, 75, 90, 97)]
+    assert all(small < large for small, large in itertools.pairwise(sets))
 
 
 def test_nested_subsets_with_several_labels_are_stratified() -> None:

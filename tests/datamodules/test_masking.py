@@ -13,6 +13,7 @@ import pytest
 import torch
 import transformers
 from hydra.core.global_hydra import GlobalHydra
+from tokenizers import Tokenizer, models
 
 from src.backbones.scratch import train_tokenizer
 from src.config import backbone as config_backbone
@@ -108,6 +109,21 @@ def test_whole_words_are_hidden_together(tokens: Tokens, vocabulary: Vocabulary)
     assert (chosen[1:] == chosen[:-1])[inside[1:]].all()
     _, _, alone = hidden(tokens, Masking(vocabulary, PLAIN, seed=1))
     assert not (alone[1:] == alone[:-1])[inside[1:]].all()
+
+
+def test_a_text_in_a_script_without_spaces_is_not_one_word() -> None:
+    kinds = {
+        "##": ["the", "##re", "##ก", "!", "▁"],
+        "▁": ["▁the", "re", "今天", "ご", "ไทย", "é", "!", "Ġ"],
+        "Ġ": ["Ġthe", "re", "ä»Ĭå¤©", "ãģĶ", "à¹Ħ", "Ã©", "!"],  # bytes of 今天, ご, ไ and é
+    }
+    for kind, tokens in kinds.items():
+        listed = [*tokens, *(f"{kind}{letter}" for letter in "xyz"), "[MASK]"]
+        core = Tokenizer(models.WordLevel({token: i for i, token in enumerate(listed)}, "[MASK]"))
+        found = read_vocabulary(transformers.PreTrainedTokenizerFast(tokenizer_object=core, mask_token="[MASK]"))
+        continued = {token for token, inside in zip(listed, found.continues, strict=True) if inside}
+        wanted = {"##": {"##re", "##x", "##y", "##z"}, "▁": {"re", "é", "Ġ"}, "Ġ": {"re", "Ã©"}}[kind]
+        assert continued == wanted, kind
 
 
 def test_targets_are_the_tokens_at_their_places(tokens: Tokens, vocabulary: Vocabulary) -> None:

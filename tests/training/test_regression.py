@@ -187,6 +187,8 @@ def test_scores_without_spread() -> None:
     assert all(math.isnan(measure_numbers(numbers, same)[name]) for name in ("pearson", "spearman", "r2"))
     years = 2000 + numbers / 100  # close together, and far from 0
     assert measure_numbers(years, years)["pearson"] == pytest.approx(1)
+    rates = measure_numbers(same / 1000, numbers / 1000)  # with errors that torchmetrics takes for none
+    assert rates["r2"] == pytest.approx(found["r2"], rel=1e-4)
 
 
 @pytest.mark.parametrize(
