@@ -39,10 +39,9 @@ def _states() -> dict[str, Any]:
     """Returns the random states of this process."""
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
     version, internal, gauss_next = random.getstate()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     return {
         "torch": torch.get_rng_state(),
-        "cuda": cuda,
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
         "numpy": [
             str(name),
             torch.from_numpy(np.array(keys, dtype=np.int64)),
@@ -58,7 +57,8 @@ def _set_states(states: dict[str, Any]) -> None:
     """Gives this process random states that `_states` has returned."""
     torch.set_rng_state(states["torch"].cpu())
     if states["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
+        # The machine on which a run goes on may have fewer.
+        torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"][: torch.cuda.device_count()]])
     name, keys, position, has_gauss, gauss = states["numpy"]
     np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), position, has_gauss, gauss))
     version, internal, gauss_next = states["python"]

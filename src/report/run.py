@@ -239,15 +239,15 @@ def _peak_memory() -> int:
 
 
 def _environment(trainer: Trainer) -> dict[str, Any]:
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    device = trainer.strategy.root_device
     return {
         "thaw": src.__version__,
         "python": platform.python_version(),
         **{name: version(name) for name in LIBRARIES},
         "platform": platform.platform(),
-        "device": str(trainer.strategy.root_device),
+        "device": str(device),
         "devices": trainer.world_size,
-        "gpu": gpu,
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "precision": trainer.precision,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),

@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from pytorch_lightning import Callback
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.accelerators import CUDAAccelerator
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from src.callbacks.random_states import RandomStates
 from src.models.checks import read_config
 from src.runs.folder import RunFolder
 from src.training.devices import with_precision
@@ -50,12 +51,23 @@ def test_a_result_says_in_which_precision_it_was_computed(run_tiny: Run) -> None
     assert result["peak_gpu_memory_bytes"] is None
 
 
-def test_a_cpu_that_was_chosen_where_there_is_a_gpu_gets_no_warning(
-    run_tiny: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_on_the_cpu_leaves_a_gpu_alone(run_tiny: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CUDAAccelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: "Card")
     _, result = run_tiny("trainer=cpu", "model=bert_linear", "trainer.max_epochs=1")
-    assert result["environment"]["device"].startswith("cpu")
+    assert (result["environment"]["device"], result["environment"]["gpu"]) == ("cpu", None)
+
+
+def test_a_run_goes_on_where_there_are_fewer_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer, restored = Trainer(accelerator="cpu", barebones=True), list[list[torch.Tensor]]()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_rng_state_all", restored.append)
+    states = RandomStates()
+    states.load_state_dict(states.state_dict() | {"cuda": [torch.zeros(16, dtype=torch.uint8)] * 2})
+    states.on_train_start(trainer, LightningModule())
+    assert [len(one) for one in restored] == [1]
 
 
 def test_a_later_training_can_be_deterministic_on_a_gpu(run_tiny: Run, monkeypatch: pytest.MonkeyPatch) -> None:
