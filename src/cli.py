@@ -52,6 +52,7 @@ def run_command(
         return
     with exit_codes():
         refuse_lists(sys.argv[1:])
+        _user_folders()
     _refuse_other_folder(sys.argv[1:])
     sys.argv = _for_hydra(sys.argv, dict.fromkeys(verbatim, quoted) | dict.fromkeys(paths, quoted_path))
     # With full errors Hydra raises exceptions instead of printing them and exiting with 1.
@@ -172,4 +173,7 @@ def _user_folders() -> list[Path]:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config-dir", "-cd", type=Path)
     given: Path | None = parser.parse_known_args()[0].config_dir
+    if given and not given.is_dir():
+        found = "is not a folder" if given.exists() else "does not exist"
+        raise UserError(f"--config-dir must be a folder of config files; {given} {found}.\nCorrect the path.")
     return [] if given is None else [given]
