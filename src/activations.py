@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from src.cli import exit_codes
-from src.config.wording import brief_duration
+from src.config.wording import brief_duration, counted
 from src.errors import UserError
 from src.files.paths import user_path
 from src.store.entries import entries
@@ -35,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             freed += entry.bytes
         print(f"{entry.folder.name[:12]}  {entry.bytes / 1e6:10,.1f} MB  {age:>12}  {note:>14}  {entry.what}")
     total = sum(e.bytes for e in found)
-    print(f"{len(found)} stores, {total / 1e6:,.1f} MB" + (f", {freed / 1e6:,.1f} MB freed" if freed else ""))
+    print(
+        f"{counted(len(found), 'store')}, {total / 1e6:,.1f} MB" + (f", {freed / 1e6:,.1f} MB freed" if freed else "")
+    )
 
 
 def _delete(folder: Path) -> None:

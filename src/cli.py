@@ -22,7 +22,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.config.folder import CONF
-from src.config.overrides import Quoting, explained, literal, options, refuse_lists
+from src.config.overrides import Quoting, explained, literal, options, refuse_dashes, refuse_lists
 from src.config.quoting import quoted, quoted_path
 from src.errors import UserError, is_out_of_memory, reason
 
@@ -31,6 +31,7 @@ ALIASES = {"sweep": "sweep_folder"}
 # Commands with config groups, which --help lists; for the others it prints the keys.
 GROUPED = {"train", "plan", "advise"}
 RUN_FOLDER = "The run folder must be writable"
+MULTIRUN = {"-m", "--multirun"}
 
 
 def run_command(
@@ -44,14 +45,16 @@ def run_command(
         verbatim: keys whose values are read literally, without Hydra syntax; aliases are allowed.
         paths: keys whose values are read literally unless they are in quotes or contain an interpolation.
     """
-    if config_name != "train" and {"-m", "--multirun"} & {*sys.argv}:
+    if config_name != "train" and MULTIRUN & {*sys.argv}:
         fail(f"Only python -m src.train takes -m; python -m src.{config_name} runs once per call.")
     if {"-h", "--help"} & {*sys.argv}:
         with exit_codes():
             print(_choices(config_name) if config_name in GROUPED else _described(config_name))
         return
     with exit_codes():
+        refuse_dashes(sys.argv[1:])
         refuse_lists(sys.argv[1:])
+        _user_folders()
     _refuse_other_folder(sys.argv[1:])
     sys.argv = _for_hydra(sys.argv, dict.fromkeys(verbatim, quoted) | dict.fromkeys(paths, quoted_path))
     # With full errors Hydra raises exceptions instead of printing them and exiting with 1.
@@ -108,7 +111,7 @@ def _explained(error: Exception, main: Callable[[], object], config_name: str, f
     begun = any(frame.f_code is task.__code__ for frame, _ in traceback.walk_tb(error.__traceback__))
     if isinstance(error, OSError) and error.errno:
         what = "A file or folder must be usable" if begun else RUN_FOLDER
-        key = "hydra.sweep.dir=FOLDER hydra.sweep.subdir=NAME" if {"-m", "--multirun"} & {*sys.argv} else "run=FOLDER"
+        key = "hydra.sweep.dir=FOLDER hydra.sweep.subdir=NAME" if MULTIRUN & {*sys.argv} else "run=FOLDER"
         return f"{what}: {error}.\nChoose another{'' if begun else f': {key}'}."
     if begun and not isinstance(error, HydraException | OmegaConfBaseException):
         raise error
@@ -130,10 +133,12 @@ def not_composed(error: Exception, config_name: str, folder: str = "run") -> str
 
 def _for_hydra(arguments: Sequence[str], quoting: Quoting) -> list[str]:
     """Returns the command line with the names of keys that Hydra knows, and values as the user means them."""
-    pairs = [argument.partition("=") for argument in arguments]
+    program, *given = arguments
+    given.sort(key=lambda argument: argument not in MULTIRUN)  # argparse takes no flag between overrides
+    pairs = [argument.partition("=") for argument in (program, *given)]
     names = {key: name for key, name in ALIASES.items() if name in quoting}  # of this command
     known = ["".join((names.get(key, key), equals, value)) for key, equals, value in pairs]
-    return literal(known, quoting, bool({"-m", "--multirun"} & {*arguments}))
+    return literal(known, quoting, bool(MULTIRUN & {*arguments}))
 
 
 def _exit_in_order(number: int, frame: FrameType | None) -> None:
@@ -179,4 +184,7 @@ def _user_folders() -> list[Path]:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config-dir", "-cd", type=Path)
     given: Path | None = parser.parse_known_args()[0].config_dir
+    if given and not given.is_dir():
+        found = "is not a folder" if given.exists() else "does not exist"
+        raise UserError(f"--config-dir must be a folder of config files; {given} {found}.\nCorrect the path.")
     return [] if given is None else [given]

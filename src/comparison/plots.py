@@ -111,11 +111,14 @@ def tradeoffs(rows: Sequence[Row], metric: str, chosen: str | None) -> Figure:
         axes.margins(0.15)
         axes.set(xlabel=title)
         axes.grid(alpha=0.3)
-    parameters, *others = figure.axes
-    parameters.set_xscale("log")
-    parameters.xaxis.set_minor_formatter(NullFormatter())
+    parameters, *linear = figure.axes
     parameters.set_ylabel(f"test {metric}")
-    for axes in others:
+    if parameters.dataLim.x1 < 10 * parameters.dataLim.x0:  # a log axis labels powers of ten, of which it may have none
+        linear.append(parameters)
+    else:
+        parameters.set_xscale("log")
+        parameters.xaxis.set_minor_formatter(NullFormatter())
+    for axes in linear:
         axes.set_xlim(0, 1.1 * axes.dataLim.x1)  # otherwise points with nearly equal costs would fill the axis
     figure.legend(loc="outside right upper", fontsize=8, handlelength=0, handletextpad=0, markerscale=0)
     return figure

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import ConfigCompositionException, HydraException, OverrideParseException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import GrammarParseError, InterpolationResolutionError, OmegaConfBaseException
 
@@ -22,6 +22,7 @@ OVERLAYS = {"experiment", "sweep", "logger"}  # groups of which several options 
 # Their values are names of columns or files, or delimiters, which may contain characters that are special to Hydra.
 NAMES = {"data.text", "data.label", "text_column", "label_column", "data.path", "data.delimiter", "delimiter"}
 OPEN = ("race.rates.", "race.training.", "freeze.options.")  # sections with keys of the user's own
+FLAGS = {"cfg", "package", "config-path", "config-name", "config-dir", "experimental-rerun", "info"}  # Hydra's
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 Quoting = Mapping[str, Callable[[str], str]]
@@ -66,6 +67,16 @@ def refuse_lists(overrides: Sequence[str]) -> None:
             )
 
 
+def refuse_dashes(arguments: Sequence[str]) -> None:
+    """
+    Raises:
+        UserError: a key has dashes before it, as an option of most other programs.
+    """
+    for argument in arguments:
+        if argument.startswith("--") and "=" in argument and argument[2:].partition("=")[0] not in FLAGS:
+            raise UserError(f"Write each argument as KEY=VALUE; got {argument}.\nDid you mean {argument.lstrip('-')}?")
+
+
 def explained(
     error: Exception, config_name: str, overrides: Sequence[str], folder: str = "run", more: Sequence[Path] = ()
 ) -> str:
@@ -94,6 +105,9 @@ def explained(
             f"A run has one value of each key; got {several}.\nOne run per value: python -m src.train -m {several}. "
             "A list is written in brackets, [a,b], and a text with a comma in quotes."
         )
+    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
+        group, _, option = error.missing_cfg_file.rpartition("/")  # of Hydra's own groups, such as hydra/launcher
+        return f"{group} has no option {option!r}.\n{nearest(option, error.options)}"
     if isinstance(error, HydraException | OmegaConfBaseException):
         return f"{error}\n{error.__cause__ or ''}".rstrip()
     if isinstance(error, yaml.YAMLError | UnicodeDecodeError | RecursionError):

@@ -82,8 +82,11 @@ def reference_problem(error: OmegaConfBaseException, names: Mapping[str, str] | 
         names: what the user calls the key that has it, where this is not what Hydra calls it.
     """
     key, reason = str(error.full_key or "A value"), str(error.msg or error).splitlines()[0]
+    key = (names or {}).get(key, key)
+    if unset := re.search("Environment variable '(.+)' not found", reason):
+        return f"{key} reads the environment variable {unset[1]}, which is not set.\nSet it: export {unset[1]}=…"
     return (
-        f"{(names or {}).get(key, key)} refers to a key that does not exist: {reason}.\n"
+        f"{key} refers to a key that does not exist: {reason}.\n"
         "Write ${KEY} for a key of this config, or \\${ for the characters themselves."
     )
 

@@ -93,7 +93,9 @@ class Explanation:
         )
 
 
-def explain(network: Network, tokens: Tokens, question: Question, on_step: Callable[[str], object]) -> Explanation:
+def explain(
+    network: Network, tokens: Tokens, question: Question, on_step: Callable[[str], object] = lambda step: None
+) -> Explanation:
     """Explains the prediction for one text.
 
     Args:

@@ -97,7 +97,7 @@ def _mosaic(figure: Figure, maps: Weights) -> tuple[Axes, NDArray[np.intp]]:
     return axes, np.arange(max(rows, columns)) * (size + gap) + gap
 
 
-def faithfulness(curves: Mapping[str, Curves], label: str, regression: bool) -> Figure:
+def faithfulness(curves: Mapping[str, Curves], label: str, regression: bool = False) -> Figure:
     """Draws the label's probability, or the target's number, while words are masked or unmasked, by method; 90% of
     random orders in grey."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")

@@ -182,8 +182,9 @@ def read_run(folder: RunFolder) -> Run:
     repeat, fold, folds = (int(cfg.data.get(key) or least) for key, least in (("repeat", 0), ("fold", 0), ("folds", 1)))
     try:
         result, problem = _full_result(folder), ""
-    except UserError:
-        result, problem = None, folder.problem()
+    except UserError as error:  # of a finished run: what became of its result since
+        finished = folder.state() == "finished"
+        result, problem = None, str(error).splitlines()[0] if finished else folder.problem()
     trial = bool((cfg.get("race") or {}).get("trial"))
     strategy = _strategy_name(cfg.freeze, result)
     return Run(folder, values, strategy, int(cfg.seed), result, problem, repeat, fold, folds, trial)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from src.config.wording import counted
+
 ENOUGH_STEPS = 200  # with fewer optimizer steps a new head has not learned what its inputs tell
 
 
@@ -33,8 +35,8 @@ class Convergence:
     def warning(self) -> str:
         """What to tell of a run that is undertrained."""
         return (
-            f"Not trained to the end: after {self.steps:,} steps (fewer than {ENOUGH_STEPS}), epoch {self.epochs} was "
-            f"the last and the best, and its training loss was still falling. Try {self.advice}."
+            f"Not trained to the end: after {counted(self.steps, 'step')} (fewer than {ENOUGH_STEPS}), epoch "
+            f"{self.epochs} was the last and the best, and its training loss was still falling. Try {self.advice}."
         )
 
     @property

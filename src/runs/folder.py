@@ -171,9 +171,11 @@ class RunFolder:
         try:
             config = OmegaConf.create(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
+            wanted, where = f"{self.path} must be the folder of a run", "The runs are in outputs/runs"
+            if not self.path.is_dir():
+                raise UserError(f"{wanted}; it does not exist.\n{where}.") from None
             raise UserError(
-                f"{self.path} must be the folder of a run; it has no config.yaml.\n"
-                "The runs are in outputs/runs; if this is one, copy it again from where it was trained."
+                f"{wanted}; it has no config.yaml.\n{where}; if this is one, copy it again from where it was trained."
             ) from None
         except Exception as error:
             raise UserError(

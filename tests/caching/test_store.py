@@ -440,7 +440,7 @@ def test_what_other_processes_delete_meanwhile_is_left_out(
         store.finish()
     (store.folder / ".manifest.json.1").symlink_to("nowhere")  # as if it had been renamed
     activations.main(["list", "--cache", str(tmp_path)])
-    assert "1 stores" in capsys.readouterr().out
+    assert "1 store," in capsys.readouterr().out
     monkeypatch.setattr(json, "loads", lambda text: shutil.rmtree(store.folder) or {})
     activations.main(["prune", "--cache", str(tmp_path)])
     assert "0 stores" in capsys.readouterr().out

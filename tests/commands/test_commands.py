@@ -204,3 +204,9 @@ def test_a_text_is_taken_letter_for_letter(text: str, monkeypatch: pytest.Monkey
         assert cfg.top == 3
 
     run_command(main, "predict", verbatim=("text",))
+
+
+def test_the_flag_of_a_multirun_may_stand_between_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["train", "seed=1", "-m", "freeze=all"])
+    run_command(lambda: None, "train")
+    assert sys.argv == ["train", "-m", "seed=1", "freeze=all"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import copy
+import inspect
 import re
 from pathlib import Path
 
@@ -18,6 +20,19 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 def test_there_are_notebooks() -> None:
     assert NOTEBOOKS
+
+
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
+def test_a_notebook_gives_functions_the_arguments_that_they_take(file: Path) -> None:
+    cells = [cell.source for cell in nbformat.read(file, as_version=4).cells if cell.cell_type == "code"]
+    code = ast.parse("\n".join(line for source in cells for line in source.splitlines() if not line.startswith("%")))
+    names: dict[str, object] = {}
+    imports: list[ast.stmt] = [line for line in code.body if isinstance(line, ast.Import | ast.ImportFrom)]
+    exec(compile(ast.Module(imports, []), file.name, "exec"), names)
+    calls = [node for node in ast.walk(code) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    for call in (call for call in calls if getattr(names.get(call.func.id), "__module__", "").startswith("src.")):
+        given = {keyword.arg: None for keyword in call.keywords if keyword.arg}
+        inspect.signature(names[call.func.id]).bind(*call.args, **given)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,14 @@ def test_a_failed_run_costs_only_itself_whatever_its_config_holds(
     assert (problem["group"], problem["seed"]) == known
     assert (problem["run"], problem["problem"]) == (str(lost.path), "RuntimeError: out of luck")
     assert "1 more run has no result and no valid config." in found.sentence
+
+
+def test_a_result_that_cannot_be_read_is_no_run_that_has_finished(made: Make) -> None:
+    last = made()
+    last.write_status("finished")
+    last.file("result.json").write_text("{")
+    with pytest.raises(UserError, match=r"None of these runs has finished:\n.*result\.json must .* it cannot be read"):
+        compare(group(runs(last)), "accuracy", None, 0.01)
 
 
 def test_runs_that_have_all_failed_are_named_whatever_their_configs_hold(made: Make) -> None:
@@ -660,6 +669,21 @@ def test_long_names_leave_room_for_the_plots(made: Make, recwarn: pytest.Warning
     ):
         save(figure, last.path, str(number))
     assert not [warning for warning in recwarn if "layout" in str(warning.message)]
+
+
+def test_numbers_of_parameters_that_hardly_differ_have_an_axis_with_numbers(made: Make) -> None:
+    made("freeze=mix")
+    last = made("freeze=all")
+    rows = compare(group(runs(last)), "accuracy", None, 0.01).rows
+    for parameters, wanted in ((1163, "linear"), (100_000, "log")):
+        figure = plots.tradeoffs(
+            [replace(rows[0], trainable=1155), replace(rows[1], trainable=parameters)], "accuracy", None
+        )
+        save(figure, last.path, wanted)
+        axis = figure.axes[0].xaxis
+        assert axis.get_scale() == wanted
+        low, high = axis.get_view_interval()
+        assert [label for label in axis.get_ticklabels() if low <= label.get_position()[0] <= high and label.get_text()]
 
 
 def test_files_hold_the_numbers(made: Make) -> None:

@@ -246,6 +246,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "no run of a sweep": ("explain", r"Give one: run=latest, which is .*/run, or run=FOLDER\.", "sweep=RUN", "text=a"),
     "run not exported": ("export", "run has no value", "output=HERE/out"),
     "empty run": ("predict", "run has an invalid value: ''", "run=", "text=a"),
+    "misspelt run": ("predict", r"it does not exist\.\nThe runs are in outputs/runs\.$", "run=x", "text=a"),
     "run above": ("predict", "must be the folder of a run", "run=../..", "text=a"),
     "run is a file": ("predict", "Not a directory", "run=RUN/config.yaml", "text=a"),
     "long run": ("predict", "File name too long", f"run={'a' * 300}", "text=a"),

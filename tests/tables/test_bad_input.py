@@ -547,6 +547,25 @@ def test_a_config_file_that_cannot_be_used_is_refused(case: str, refused: Refuse
     assert re.search(message, said), said
 
 
+def test_a_key_with_dashes_is_told_how_to_write_it(refused: Refused) -> None:
+    assert refused("--freeze=none").endswith("Did you mean freeze=none?\n")
+
+
+def test_an_option_of_a_group_of_hydra_is_told_those_that_there_are(refused: Refused) -> None:
+    said = refused("hydra/launcher=slurm")
+    assert said.startswith("hydra/launcher has no option 'slurm'.\nThere are: basic, joblib, processes")
+
+
+def test_a_variable_that_is_not_set_is_named(refused: Refused) -> None:
+    assert refused("monitor.metric=${oc.env:NOT_SET}").endswith("Set it: export NOT_SET=…\n")
+
+
+def test_a_folder_of_configs_that_is_none_is_named(refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "--config-dir must be a folder" in refused("--config-dir=misspelt", "experiment=mine")
+    assert "file is not a folder" in refused("--config-dir=file", "experiment=mine")
+
+
 def test_an_experiment_without_its_package_is_told_the_line(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "conf" / "experiment").mkdir(parents=True)
     (tmp_path / "conf" / "experiment" / "mine.yaml").write_text("seed: 1")
