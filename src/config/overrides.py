@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import ConfigCompositionException, HydraException, OverrideParseException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import GrammarParseError, InterpolationResolutionError, OmegaConfBaseException
 
@@ -22,6 +22,13 @@ OVERLAYS = {"experiment", "sweep", "logger"}  # groups of which several options 
 # Their values are names of columns or files, or delimiters, which may contain characters that are special to Hydra.
 NAMES = {"data.text", "data.label", "text_column", "label_column", "data.path", "data.delimiter", "delimiter"}
 OPEN = ("race.rates.", "race.training.", "freeze.options.")  # sections with keys of the user's own
+# What brings the launchers and sweepers that Hydra itself does not have.
+PLUGINS = {
+    "hydra/launcher/joblib": "hydra-joblib-launcher",
+    "hydra/launcher/submitit_local": "hydra-submitit-launcher",
+    "hydra/launcher/submitit_slurm": "hydra-submitit-launcher",
+    "hydra/sweeper/optuna": "hydra-optuna-sweeper",
+}
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 Quoting = Mapping[str, Callable[[str], str]]
@@ -94,6 +101,8 @@ def explained(
             f"A run has one value of each key; got {several}.\nOne run per value: python -m src.train -m {several}. "
             "A list is written in brackets, [a,b], and a text with a comma in quotes."
         )
+    if isinstance(error, MissingConfigException) and (absent := _absent_plugin(error)):
+        return absent
     if isinstance(error, HydraException | OmegaConfBaseException):
         return f"{error}\n{error.__cause__ or ''}".rstrip()
     if isinstance(error, yaml.YAMLError | UnicodeDecodeError | RecursionError):
@@ -120,6 +129,17 @@ def _unread(error: Exception, overrides: Sequence[str]) -> str | None:
         f"{error}\nWrite each argument as KEY=VALUE, with quotes around values that contain spaces or special "
         'characters: seed=1 text="a b" \'run="a=b"\'.'
     )
+
+
+def _absent_plugin(error: MissingConfigException) -> str | None:
+    """Returns the message for a launcher or sweeper that is not there; None for any other config file."""
+    wanted = error.missing_cfg_file or ""
+    group, _, name = wanted.rpartition("/")
+    if package := PLUGINS.get(wanted):
+        return f"{group}={name} needs {package}, which is not installed.\npip install -e '.[sweeps]'"
+    if group in {plugin.rpartition("/")[0] for plugin in PLUGINS}:
+        return f"{group} has no option {name!r}.\n{nearest(name, error.options or ())}"
+    return None
 
 
 def _meant(bare: str, folder: str) -> str:
