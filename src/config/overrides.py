@@ -23,6 +23,13 @@ OVERLAYS = {"experiment", "sweep", "logger"}  # groups of which several options 
 NAMES = {"data.text", "data.label", "text_column", "label_column", "data.path", "data.delimiter", "delimiter"}
 OPEN = ("race.rates.", "race.training.", "freeze.options.")  # sections with keys of the user's own
 FLAGS = {"cfg", "package", "config-path", "config-name", "config-dir", "experimental-rerun", "info"}  # Hydra's
+# What brings the launchers and sweepers that Hydra itself does not have.
+PLUGINS = {
+    "hydra/launcher/joblib": "hydra-joblib-launcher",
+    "hydra/launcher/submitit_local": "hydra-submitit-launcher",
+    "hydra/launcher/submitit_slurm": "hydra-submitit-launcher",
+    "hydra/sweeper/optuna": "hydra-optuna-sweeper",
+}
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 Quoting = Mapping[str, Callable[[str], str]]
@@ -105,9 +112,8 @@ def explained(
             f"A run has one value of each key; got {several}.\nOne run per value: python -m src.train -m {several}. "
             "A list is written in brackets, [a,b], and a text with a comma in quotes."
         )
-    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
-        group, _, option = error.missing_cfg_file.rpartition("/")  # of Hydra's own groups, such as hydra/launcher
-        return f"{group} has no option {option!r}.\n{nearest(option, error.options)}"
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        return _no_option(error.missing_cfg_file, error.options)
     if isinstance(error, HydraException | OmegaConfBaseException):
         return f"{error}\n{error.__cause__ or ''}".rstrip()
     if isinstance(error, yaml.YAMLError | UnicodeDecodeError | RecursionError):
@@ -134,6 +140,19 @@ def _unread(error: Exception, overrides: Sequence[str]) -> str | None:
         f"{error}\nWrite each argument as KEY=VALUE, with quotes around values that contain spaces or special "
         'characters: seed=1 text="a b" \'run="a=b"\'.'
     )
+
+
+def _no_option(wanted: str, valid: Sequence[str]) -> str:
+    """Returns the message for an option of one of Hydra's own groups, such as hydra/launcher, that is not there.
+
+    Args:
+        wanted: its path.
+        valid: options of the group.
+    """
+    group, _, name = wanted.rpartition("/")
+    if package := PLUGINS.get(wanted):
+        return f"{group}={name} needs {package}, which is not installed.\npip install -e '.[sweeps]'"
+    return f"{group} has no option {name!r}.\n{nearest(name, valid)}"
 
 
 def _meant(bare: str, folder: str) -> str:

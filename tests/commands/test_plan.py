@@ -237,5 +237,6 @@ def test_a_plan_of_a_multirun_says_each_warning_once(
 
 
 def test_a_search_has_no_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("optuna")
     said = refusal("plan", ["sweep=search", "freeze=all"], capsys)
     assert said.startswith("A search chooses values as it goes")

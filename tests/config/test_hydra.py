@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from src.config import overrides
 from src.config.folder import CONF
 from tests.conftest import composed, main, refusal
 
@@ -49,6 +50,17 @@ def test_the_working_directory_stays(name: str, capsys: pytest.CaptureFixture[st
     assert "hydra.job.chdir must be false; got ++hydra.job.chdir=True." in refusal(
         name, ["++hydra.job.chdir=True"], capsys
     )
+
+
+@pytest.mark.parametrize("kind", ["sweeper", "launcher"])
+def test_what_is_not_installed_is_named(
+    kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(overrides.PLUGINS, f"hydra/{kind}/elsewhere", "hydra-elsewhere")
+    wanted = f"hydra/{kind}=elsewhere needs hydra-elsewhere, which is not installed.\npip install -e '.[sweeps]'\n"
+    assert refusal("train", ["-m", f"hydra/{kind}=elsewhere"], capsys) == wanted
+    wanted = f"hydra/{kind} has no option 'basik'.\nDid you mean basic?\n"
+    assert refusal("train", ["-m", f"hydra/{kind}=basik"], capsys) == wanted
 
 
 def test_a_path_in_quotes_may_have_any_characters(capsys: pytest.CaptureFixture[str]) -> None:
