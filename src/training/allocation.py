@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ OWN = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 
 
 MMAP_SIZES = (128, 32)  # in MB, of which the first that malloc takes is chosen
+
+_trainings = itertools.count()  # of this process
 
 
 def keep_freed_memory() -> None:
@@ -37,6 +40,8 @@ def keep_freed_memory() -> None:
 def forget_peak() -> None:
     """Frees what earlier trainings of this process have left, as in a notebook, and makes its peak memory that of what
     comes now. Elsewhere than on Linux, or where the system refuses, the peak stays that of the whole process."""
+    if not next(_trainings):  # jobs of a multirun share frozen memory with the process that they are forked from
+        return
     gc.unfreeze()  # what importing the libraries has left, with all that the first training held, was frozen with them
     gc.collect()
     if sys.platform != "linux":
