@@ -33,6 +33,7 @@ from src.runs.saved_config import as_written, trust
 from src.sweeps.folders import with_folder
 from src.sweeps.jobs import is_sweep_job, run_job
 from src.sweeps.multirun import compared
+from src.training.allocation import forget_peak
 from src.training.clock import Clock
 from src.training.devices import check_device
 from src.training.inputs import read_inputs
@@ -58,6 +59,7 @@ def train(cfg: DictConfig, folder: RunFolder, given: Sequence[str] = ()) -> Resu
     Raises:
         UserError: something in the config or the data cannot be used.
     """
+    forget_peak()
     check_references(cfg)
     cfg = as_written(with_current_names(cfg))  # what refers to the environment for a number is that number from here on
     trust(cfg, CONF)

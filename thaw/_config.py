@@ -124,7 +124,9 @@ def _write(rows: Any, file: Path, split: str) -> None:
         if hasattr(rows, "index"):
             rows.to_parquet(file, index=False)
         else:
-            rows.to_parquet(str(file))
+            from src.tables.saved_datasets import with_class_names
+
+            (with_class_names(rows) if hasattr(rows, "features") else rows).to_parquet(str(file))
     except (ValueError, TypeError, NotImplementedError, OverflowError) as error:  # pyarrow's are kinds of these
         why = "; ".join(reason(part) for part in error.args)
         raise UserError(

@@ -43,8 +43,8 @@ class Ending(Callback):
             trainer.should_stop = True
 
     def describe(self, trainer: Trainer, module: FreezableModule) -> dict[str, Any]:
-        """What a result says of the end of a training that is over: `by` which key, after which epoch and step, and, of
-        one that has stopped early, the `reason`."""
+        """What a result says of the end of a training that is over: `by` which key, or a callback other than those of
+        conf/; after which epoch and step; and, of one that has stopped early, the `reason`."""
         last = module.history[-1]
         found: dict[str, Any] = {"by": "max_epochs", "epoch": int(last["epoch"]), "step": int(last["step"])}
         stopping = find(trainer, EarlyStopping)
@@ -54,7 +54,9 @@ class Ending(Callback):
             return found
         if stopping and stopping.stopping_reason != Reason.NOT_STOPPED:
             return {**found, "by": "early_stopping", "reason": reason(stopping)}
-        return {**found, "by": "max_time"}
+        timer = find(trainer, Timer)
+        left = timer.time_remaining() if timer else None
+        return {**found, "by": "callback" if left is None or left > 0 else "max_time"}
 
 
 def sentence(ended: Mapping[str, Any], best_epoch: int, most: int) -> str:
@@ -69,7 +71,8 @@ def sentence(ended: Mapping[str, Any], best_epoch: int, most: int) -> str:
         return ""
     when = f"after step {ended['step']:,}, in epoch {ended['epoch']} of {most}"
     if ended["by"] != "early_stopping":
-        return f"Ended by trainer.{ended['by']} {when}; the best is epoch {best_epoch}."
+        by = "a callback" if ended["by"] == "callback" else f"trainer.{ended['by']}"
+        return f"Ended by {by} {when}; the best is epoch {best_epoch}."
     return f"Stopped early, {when}: {ended['reason']}. The best is epoch {best_epoch}."
 
 

@@ -65,9 +65,11 @@ def unreached_warning(begun: int, phases: int, limit: str) -> str:
     Args:
         begun: how many phases it reaches.
         phases: how many phases there are.
-        limit: the trainer key that limits the training, such as `max_epochs`.
+        limit: the trainer key that limits the training, such as `max_epochs`, or `callback`, which no key moves.
     """
     if begun == phases:
         return ""
     left, them = (f"phase {phases}", "it") if begun + 1 == phases else (f"phases {begun + 1} to {phases}", "them")
+    if limit == "callback":
+        return f"A callback ended the training before {left}."
     return f"The epochs do not reach {left}. Raise trainer.{limit} to reach {them}."

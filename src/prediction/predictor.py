@@ -113,7 +113,12 @@ class Predictor:
             )
         if isinstance(texts, str):  # would be read as a list of characters
             raise UserError("texts must be a list of texts; got a single one.\nPut it in a list: predictor([text])")
-        return self.classify(self.tokens(texts))
+        if isinstance(texts, Mapping) or getattr(texts, "ndim", 1) > 1:  # would be read as a list of names of columns
+            raise UserError(
+                f"texts must be a list of texts; got a {type(texts).__name__}.\n"
+                "Give one column: predictor(frame['text']); of a run on pairs: predictor(list(zip(first, second)))"
+            )
+        return self.classify(self.tokens([*texts]))
 
     def classify(self, tokens: Tokens) -> NDArray[np.float32]:
         """Returns the `probabilities` of tokenized texts."""

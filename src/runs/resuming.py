@@ -64,7 +64,7 @@ def _longer(folder: RunFolder) -> str:
     by = folder.read_result().get("ended", {}).get("by", "max_epochs")
     if by == "early_stopping":
         return "callbacks.early_stopping.patience=N or callbacks=no_early_stopping"
-    return f"trainer.{by}=N"
+    return "other options of the callback that ended it" if by == "callback" else f"trainer.{by}=N"
 
 
 @contextlib.contextmanager

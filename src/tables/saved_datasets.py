@@ -102,16 +102,38 @@ def read_saved(path: Path, cfg: Data) -> dict[str, Table]:
 
 def _from_dataset(dataset: Any, source: str) -> Table:
     """A split of a `datasets` data set as a table; numbers that stand for class names become the names."""
+    classes = _classes(dataset)
+    columns: dict[str, list[Any]] = {}
+    for name in dataset.features:
+        values = dataset[name][:]
+        columns[name] = _class_names(classes[name], values) if name in classes else values
+    return Table(source, columns, list(range(1, dataset.num_rows + 1)), unit="row")
+
+
+def _classes(dataset: Any) -> dict[str, Any]:
+    """Returns the features of a data set's columns, if it says what they hold, whose numbers stand for class names."""
     from datasets import ClassLabel
 
-    columns: dict[str, list[Any]] = {}
-    for name, feature in dataset.features.items():
-        values = dataset[name][:]
-        inner = getattr(feature, "feature", feature)
-        if isinstance(inner, ClassLabel):
-            values = [_class_names(inner, v) for v in values]
-        columns[name] = values
-    return Table(source, columns, list(range(1, dataset.num_rows + 1)), unit="row")
+    inner = {name: getattr(feature, "feature", feature) for name, feature in (dataset.features or {}).items()}
+    return {name: feature for name, feature in inner.items() if isinstance(feature, ClassLabel)}
+
+
+def with_class_names(dataset: Any) -> Any:
+    """Returns a data set of `datasets` with class names instead of the numbers that stand for them."""
+    from datasets import Features, List, Value
+
+    classes = _classes(dataset)
+    if not classes:
+        return dataset
+    text = Value("string")
+    named = {name: List(text) if hasattr(dataset.features[name], "feature") else text for name in classes}
+    memory = {"keep_in_memory": True} if hasattr(dataset, "num_rows") else {}  # or it leaves files beside its own
+    return dataset.with_format(None).map(
+        lambda columns: {name: _class_names(label, columns[name]) for name, label in classes.items()},
+        batched=True,
+        features=Features({**dataset.features, **named}),
+        **memory,
+    )
 
 
 def _split_datasets(datasets: Any, source: str, cfg: Data) -> dict[str, Table]:

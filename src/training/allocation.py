@@ -1,10 +1,14 @@
-"""The memory of tensors: kept when a step frees it, and in huge pages."""
+"""The memory of tensors: kept when a step frees it, and in huge pages; and of a training that follows another."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import gc
+import itertools
 import os
 import sys
+from pathlib import Path
 
 # Parameters of glibc's mallopt, from malloc.h, and what they are called in the environment.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
@@ -12,6 +16,8 @@ OWN = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 
 
 MMAP_SIZES = (128, 32)  # in MB, of which the first that malloc takes is chosen
+
+_trainings = itertools.count()  # of this process
 
 
 def keep_freed_memory() -> None:
@@ -29,3 +35,18 @@ def keep_freed_memory() -> None:
     # malloc takes none, the other must stay as it is: setting it ends malloc's own adjusting of both.
     if mallopt and any(mallopt(MMAP_THRESHOLD, size << 20) for size in MMAP_SIZES):
         mallopt(TRIM_THRESHOLD, 2**31 - 1)
+
+
+def forget_peak() -> None:
+    """Frees what earlier trainings of this process have left, as in a notebook, and makes its peak memory that of what
+    comes now. Elsewhere than on Linux, or where the system refuses, the peak stays that of the whole process."""
+    if not next(_trainings):  # jobs of a multirun share frozen memory with the process that they are forked from
+        return
+    gc.unfreeze()  # what importing the libraries has left, with all that the first training held, was frozen with them
+    gc.collect()
+    if sys.platform != "linux":
+        return
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # see proc_pid_clear_refs(5)

@@ -89,13 +89,24 @@ def _own_callbacks(settings: RunConfig, folder: RunFolder, kept: Sequence[Callba
 
 def _callbacks_of(cfg: DictConfig, shown: bool, logged: bool) -> list[Callback]:
     """Those of the config, without a progress bar that is not `shown`, and without those that need a logger if nothing
-    is `logged`, as where the only logger is left out."""
+    is `logged`, as where the only logger is left out.
+
+    Raises:
+        UserError: one of them averages weights.
+    """
     from pytorch_lightning import Callback
-    from pytorch_lightning.callbacks import LearningRateMonitor
+    from pytorch_lightning.callbacks import LearningRateMonitor, StochasticWeightAveraging, WeightAveraging
 
     nodes = {name: node for name, node in cfg.callbacks.items() if node and (shown or name != "progress")}
-    built = [instantiate(node, f"callbacks.{name}", Callback) for name, node in nodes.items()]
-    return [callback for callback in built if logged or not isinstance(callback, LearningRateMonitor)]
+    built = {name: instantiate(node, f"callbacks.{name}", Callback) for name, node in nodes.items()}
+    for name, callback in built.items():
+        # They replace the weights after the best were saved, also frozen ones, and again when the best are validated.
+        if isinstance(callback, StochasticWeightAveraging | WeightAveraging):
+            raise UserError(
+                f"callbacks.{name} must not average weights, since results are those of the weights of the best epoch; "
+                f"got {type(callback).__name__}.\nLeave it out."
+            )
+    return [callback for callback in built.values() if logged or not isinstance(callback, LearningRateMonitor)]
 
 
 def _profiler(kind: str | None, folder: RunFolder) -> Any:

@@ -75,6 +75,29 @@ def test_a_stopped_run_says_how_it_goes_on(run_tiny: Run, capsys: pytest.Capture
     assert folder.read_result()["ended"] == {"by": "max_epochs", "epoch": 8, "step": 64}
 
 
+class Stop(Callback):
+    """Ends a training after its first epoch."""
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        trainer.should_stop = True
+
+
+def test_an_end_by_a_callback_is_not_called_one_by_time(
+    run_tiny: Run,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stop = "+callbacks.stop._target_=tests.callbacks.test_ending.Stop"
+    folder, result = run_tiny("model=bert_linear", "freeze=gradual", "data.batch_size=8", "trainer.max_epochs=3", stop)
+    assert result["ended"] == {"by": "callback", "epoch": 1, "step": 8}
+    assert "Ended by a callback after step 8, in epoch 1 of 3" in caplog.text
+    assert "A callback ended the training before phases 2 to" in caplog.text
+    monkeypatch.setenv("THAW_TRUST", "tests.callbacks.test_ending.Stop")
+    said = refusal("train", [f"run={folder.path}", "resume=true"], capsys)
+    assert "Train it longer with other options of the callback that ended it, or start a new run." in said
+
+
 THRESHOLDS = [
     ("validation/accuracy", "stopping_threshold", "0.0", "1.1"),  # that stop after the first epoch, and never
     ("validation/loss", "divergence_threshold", "0.0", "99.0"),

@@ -140,6 +140,19 @@ def test_the_same_data_is_kept_once_whatever_holds_it(frame: pandas.DataFrame) -
     assert first.stat().st_mode == first.parent.stat().st_mode  # for whoever may read the runs
 
 
+def test_classes_of_a_dataset_have_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    classes = datasets.ClassLabel(names=["bad", "good"])
+    features = {"text": datasets.Value("string"), "label": classes, "all": datasets.List(classes)}
+    columns = {"text": ["a", "b", "c"], "label": [1, 0, -1], "all": [[1, 0], [], [1]]}  # -1: it is not known
+    rows = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
+    expected = {"label": ["good", "bad", None], "all": [["good", "bad"], [], ["good"]]}
+    for given in (rows, rows.with_format("numpy")):
+        found = pandas.read_parquet(kept(given) / "train.parquet")
+        assert found["label"].astype(object).where(found["label"].notna(), None).tolist() == expected["label"]
+        assert [[*labels] for labels in found["all"]] == expected["all"]
+
+
 def test_data_that_another_process_keeps_meanwhile_is_used(
     frame: pandas.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import openpyxl
+import pandas
 import pyarrow.parquet
 import pytest
 import torch
@@ -141,6 +142,16 @@ def test_a_run_on_pairs_takes_pairs_only(
     assert "1 row without a text got no label: line 2" in caplog.text
     with pytest.raises(UserError, match="as many columns"):
         said(run=str(folder.path), input=str(file), text_column="a")
+
+
+def test_the_predictor_takes_any_column_of_texts_but_no_table(finished: RunFolder) -> None:
+    predictor, texts = Predictor.load(finished.path), ["Good camera.", "Bad."]
+    frame = pandas.DataFrame({"text": texts}, index=[7, 7])
+    expected = predictor(texts)
+    assert predictor(frame["text"]) == predictor(np.array(texts)) == predictor(iter(texts)) == expected
+    for table, name in ((frame, "DataFrame"), ({"text": texts}, "dict")):
+        with pytest.raises(UserError, match=f"must be a list of texts; got a {name}"):
+            predictor(table)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("text", ["The movie was [MASK].", "[MASK]", "None of it was good"])

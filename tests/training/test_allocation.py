@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from src import train as training
 from src.training import allocation
 
 # How many blocks malloc has mapped for a tensor of 20 MB alone, to be given back with it.
@@ -67,3 +69,33 @@ def _mapped(**environment: str) -> int:
         [sys.executable, "-c", MAPPED], env=clean | environment, capture_output=True, text=True, check=True
     )
     return int(ended.stdout)
+
+
+PEAKS = """
+from pathlib import Path
+from src.training.allocation import forget_peak
+
+peak = lambda: int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) // 1024  # MB
+large = b"x" * (300 << 20)
+del large
+forget_peak()  # the first training of the process
+before = peak()
+forget_peak()
+print(before - peak())
+"""
+
+
+def test_a_training_does_not_have_the_peak_of_an_earlier_one() -> None:
+    """As where a notebook trains everything first, and then a head."""
+    if not os.access("/proc/self/clear_refs", os.W_OK):
+        pytest.skip("the system keeps one peak for a whole process")
+    found = subprocess.run([sys.executable, "-c", PEAKS], capture_output=True, text=True, check=True)
+    assert int(found.stdout) > 250
+
+
+def test_each_training_forgets_the_peak_before_it(run_tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[str] = []
+    monkeypatch.setattr(training, "forget_peak", lambda: called.append("forgotten"))
+    run_tiny("model=bert_linear", "freeze=all", name="first")
+    run_tiny("model=bert_linear", "freeze=all", name="second")
+    assert len(called) == 2

@@ -400,3 +400,11 @@ def test_rates_are_watched_where_the_schedule_is_short(run_tiny: Run, monkeypatc
     add(monkeypatch, rates)
     run_tiny(*SMALL, "trainer.max_steps=3", "scheduler=constant")
     assert len(rates.rates) == 3
+
+
+@pytest.mark.parametrize("name", ["EMAWeightAveraging", "StochasticWeightAveraging"])
+def test_callbacks_that_average_weights_are_refused(name: str, run_tiny: Run) -> None:
+    averaging = f"callbacks.averaging={{_target_:pytorch_lightning.callbacks.{name}}}"
+    rates = ["+callbacks.averaging.swa_lrs=1e-3"] if name.startswith("Stochastic") else []
+    with pytest.raises(UserError, match=rf"callbacks\.averaging must not average weights.*; got {name}"):
+        run_tiny(*SMALL, f"+{averaging}", *rates)
