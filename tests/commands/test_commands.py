@@ -151,7 +151,7 @@ def test_a_multirun_ends_with_its_runs_side_by_side(tmp_path: Path, tiny_bert: P
     )
     table = ended.stdout[ended.stdout.index("Runs in") :]
     for number, strategy in enumerate(("all", "none")):
-        accuracy = result(tmp_path / "sweep" / str(number))["metrics"]["test"]["accuracy"]
+        accuracy = result(tmp_path / "sweep" / f"{strategy}_seed_42_{number}")["metrics"]["test"]["accuracy"]
         assert re.search(rf"^{strategy} +1 .* {accuracy:.3f} \[0\.\d+, ", table, re.MULTILINE)
 
 
