@@ -198,6 +198,14 @@ def test_the_budget_ends_a_race_before_the_block_that_would_exceed_it() -> None:
     assert seconds_running(runs.until(1).runs) < 240  # side by side
 
 
+def test_what_the_first_block_encodes_for_all_is_not_expected_of_the_others() -> None:
+    runs = recorded({"none": (0, 100.0), "top": (21, 90.0), "bottom": (19, 50.0)}, swapped=60)
+    first = replace(runs.arms["bottom"][0], seconds=1050.0, encoding=1000.0, end=1020.0)
+    runs = Recorded({**runs.arms, "bottom": {**runs.arms["bottom"], 0: first}})
+    race = replay(runs, replace(CHEAPEST, budget=2_000.0), 1)
+    assert (race.end, race.seconds, race.full_seconds) == (None, 1_240, 1_000 + 5 * 240)
+
+
 def test_pauses_and_runs_side_by_side() -> None:
     runs = [Ran(np.ones(1), 1.0, 10.0, end) for end in (10.0, 15.0, 100.0)]
     assert seconds_running(runs) == 25.0
