@@ -9,7 +9,7 @@ from src.comparison.evidence import FEW_SEEDS, MIN_SEEDS, Chooser
 from src.comparison.learning_curves import LearningCurves
 from src.comparison.rows import UNDERTRAINED, Row
 from src.comparison.settling import Plan
-from src.config.monitor import shown, worse_side
+from src.config.monitor import at_most, shown, worse_side
 from src.config.quoting import shell_argument
 from src.config.sections import Cost
 from src.config.wording import brief_duration, counted, duration, joined, rounded
@@ -133,7 +133,7 @@ def _choice(comparison: Comparison, metric: str) -> str:
             f"Choose {_described(chosen)}: test {metric} {score}. It is the cheapest ({cost}) that is shown to be at "
             f"most {margin:g} {side} the best{by}."
         )
-    most = "" if chosen.loss is None else f", at most {shown(chosen.loss, comparison.metric)} {side} the best{by}"
+    most = "" if chosen.loss is None else f", at most {at_most(chosen.loss, comparison.metric)} {side} the best{by}"
     return (
         f"Not settled: no group is shown to be at most {margin:g} {side} the best in {comparison.chooser} {metric}. "
         f"Until it is, choose {_described(chosen, cost)}: test {metric} {score}{most}."
@@ -189,7 +189,9 @@ def _scope(rows: Sequence[Row]) -> list[str]:
     if "seeds" in kinds:
         found.append("It is said of these test texts, since the scores of single texts are not known.")
     if still := [row.name for row in rows if row.improving and not row.undertrained]:
-        epochs = counted(round(max(row.epochs for row in rows if row.name in still)), "epoch")
+        after = [round(row.epochs) for row in rows if row.name in still]
+        fewest = f"{min(after)} to " if min(after) < max(after) else ""
+        epochs = fewest + counted(max(after), "epoch")
         found.append(f"At this budget: {joined(still)} {_were(still)} still improving after {epochs}.")
     return found
 
@@ -260,6 +262,6 @@ def learned(found: LearningCurves | None, metric: str) -> list[str]:
         for crossing in found.crossings
     ]
     if told := [f"{curve.name} to {bounded(curve.doubled, metric)}" for curve in found.curves if curve.doubled]:
-        said.append(f"Twice as many training texts should bring {', '.join(told)}.")
+        said.append(f"On these test texts, twice as many training texts should bring {', '.join(told)}.")
     unknown = [curve for curve in found.curves if curve.doubled is None]
     return said + [f"What more texts bring to {curve.name} cannot be said: {curve.reason}." for curve in unknown]

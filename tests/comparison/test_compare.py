@@ -419,6 +419,12 @@ def test_groups_that_are_not_trained_to_the_end_get_no_verdict(made: Make) -> No
     found = compare(group(runs(last)), "accuracy", None, 0.01)
     assert found.rows[1].verdict == "inferior"
     assert "At this budget: all was still improving after 2 epochs." in found.sentence
+    once = {"history": [{"epoch": 1, "step": 400, "train/loss": 0.9, "validation/loss": 0.9}], "best": {"epoch": 1}}
+    for run in runs(last):
+        if run.strategy == "none":
+            run.folder.write_json("result.json", run.folder.read_result() | once)
+    found = compare(group(runs(last)), "accuracy", None, 0.01)
+    assert "At this budget: none and all were still improving after 1 to 2 epochs." in found.sentence
 
 
 def test_one_seed_or_equal_scores_have_no_interval(made: Make) -> None:
@@ -431,6 +437,15 @@ def test_one_seed_or_equal_scores_have_no_interval(made: Make) -> None:
     assert row.difference == pytest.approx(-0.1)
     assert row.p is None
     assert "n/a" in FORMATS["md"](compare(group(runs(last)), "accuracy", None, 0.01))
+
+
+def test_the_one_seed_of_an_identical_group_keeps_none_of_the_others_from_being_chosen(made: Make) -> None:
+    for seed, share in ((1, 0.9), (2, 0.7), (3, 0.7)):
+        made("freeze=all", right=learned(share, 200, seed), seed=seed, seconds=10)
+        made("freeze=none", right=learned(0.75, 200, 10 + seed), seed=seed, seconds=50)
+    last = made("freeze=bottom", right=learned(0.9, 200, 1), seed=1, seconds=20)  # as all, where both have run
+    found = compare(group(runs(last)), "accuracy", None, 0.01).decision
+    assert (found.identical, found.sure, found.chosen) == ({"bottom:4": "all"}, False, "all")
 
 
 @pytest.mark.rare
