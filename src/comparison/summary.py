@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -186,6 +187,10 @@ def _scope(rows: Sequence[Row]) -> list[str]:
     found, kinds = [], {row.evidence for row in rows if row.evidence}
     if "texts" in kinds:
         found.append("With fewer than three seeds it is said of these trained models, not of their strategies.")
+    elif "seeds and texts" in kinds and (few := _with_few_in_common(rows)):
+        found.append(
+            f"It is said of the trained models, not of their strategies, where two share fewer than three seeds: {few}."
+        )
     if "seeds" in kinds:
         found.append("It is said of these test texts, since the scores of single texts are not known.")
     if still := [row.name for row in rows if row.improving and not row.undertrained]:
@@ -194,6 +199,14 @@ def _scope(rows: Sequence[Row]) -> list[str]:
         epochs = fewest + counted(max(after), "epoch")
         found.append(f"At this budget: {joined(still)} {_were(still)} still improving after {epochs}.")
     return found
+
+
+def _with_few_in_common(rows: Sequence[Row]) -> str:
+    """Returns the pairs of groups whose difference is that of one or two seeds, whatever each shares with the
+    baseline."""
+    pairs = itertools.combinations(rows, 2)
+    few = [(a.name, b.name) for a, b in pairs if 0 < len({*a.seeds} & {*b.seeds}) < FEW_SEEDS]
+    return "; ".join(joined(pair) for pair in few)
 
 
 def _were(names: Sequence[object]) -> str:

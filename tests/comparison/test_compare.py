@@ -364,6 +364,28 @@ def test_an_open_question_says_how_many_seeds_would_settle_it(made: Make) -> Non
     assert f"settle it: {plan.runs} runs more, of none and all up to {plan.seeds} seeds" in comparison.sentence
 
 
+def test_what_would_settle_it_is_the_runs_that_the_command_adds(made: Make) -> None:
+    for seed, gain in enumerate((0.0, 0.02, 0.04, 0.0, 0.03, 0.01), start=1):
+        made("freeze=none", right=learned(0.75 + gain, 5000, seed), seed=seed)
+        if seed <= 3:
+            last = made("freeze=all", right=learned(0.75, 5000, 10 + seed), seed=seed, seconds=60)
+    found = compare(group(runs(last)), "accuracy", None, 0.01)
+    assert "settle it: 3 runs more, of none and all up to 6 seeds, about 3 minutes (" in found.sentence
+    assert "the same command with seed=4,5,6 " in found.sentence
+
+
+def test_groups_that_share_few_seeds_with_each_other_are_named(made: Make) -> None:
+    for seed in range(1, 7):
+        last = made("freeze=none", right=learned(0.7, 3000, seed), seed=seed)
+        if seed <= 4:
+            made("freeze=all", right=learned(0.8, 3000, 10 + seed), seed=seed)
+        if seed >= 3:
+            made("freeze=bottom", right=learned(0.75, 3000, 30 + seed), seed=seed)
+    sentence = compare(group(runs(last)), "accuracy", None, 0.01).sentence
+    assert "Worse than all: bottom:4" in sentence
+    assert "not of their strategies, where two share fewer than three seeds: all and bottom:4." in sentence
+
+
 def test_near_copies_of_a_text_count_once(made: Make) -> None:
     for seed in (1, 2, 3):
         right = learned(0.8, 60, seed)
