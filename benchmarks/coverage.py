@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--experiments", type=int, default=1_000, help="of each cell")
     count = parser.parse_args().experiments
     table("Intervals of a difference of 0", null(count))
+    table("A mean accuracy near 1", near_one(count // 2))
     table("Other scores, from the influence of each text", other_scores(count // 2))
     table("Errors of predicted numbers, likewise", of_errors(count // 2))
     table("How often a difference is found", power(count // 2))
@@ -93,6 +94,21 @@ def covered(kind: tuple[float, float, float], seeds: int, texts: int, count: int
         return low <= 0 <= high
 
     return share(drawn, lambda table: mean_interval(table.mean(1)), holds), share(drawn, crossed, holds)
+
+
+def near_one(count: int) -> Iterator[Sequence[object]]:
+    """Yields how often the interval of a mean accuracy holds it where few texts are wrong, and how often there is none,
+    since no run is wrong."""
+    kinds = {0.9: (0.06, 0.03, 0.003), 0.95: (0.04, 0.02, 0.002), 0.98: (0.02, 0.01, 0.002), 0.99: (0.01, 0.006, 0.001)}
+    yield "texts", "seeds", *(name for accuracy in kinds for name in (f"{accuracy} is held", "n/a"))
+    for texts, seeds in itertools.product((96, 400, 1_066), (3, 6)):
+        cells: list[str] = []
+        for accuracy, kind in kinds.items():
+            right = Population((accuracy,), *kind).draw(seeds, texts, np.random.default_rng(0), count)[:, 0]
+            found = [one for table in right if (one := crossed(table.astype(np.float64)))]
+            held = [one.interval().low <= accuracy <= one.interval().high for one in found]
+            cells += [f"{100 * np.mean(held):.0f}%", f"{100 * (1 - len(found) / count):.0f}%"]
+        yield texts, seeds, *cells
 
 
 def share(

@@ -129,7 +129,7 @@ def compare(
     contrasts = _contrasts(finished, base, evidence[metric], tested, margin, trained)
     seeds = sorted({block.seed for group in finished for block in group.blocks})
     rows = [building.build(g, base, evidence, decision, contrasts[g.name], metric, seeds) for g in finished]
-    settling = None if race else plan(decision, pairs, margin, {row.name: row.seconds for row in rows})
+    settling = None if race else plan(decision, pairs, margin, rows)
     found = Comparison(metric, base.name, margin, cost, chooser, rows, decision, settling, problems, "", race=race)
     answer = raced(found) if race else summarise(found, pairs, _common_folder(finished))
     return replace(found, sentence=" ".join([answer, *_remarks(groups, evidence[metric], problems, chooser, metric)]))

@@ -56,7 +56,7 @@ def decide(
     found = pairs.best(names)
     good = [name for name, loss in found.loss.items() if loss is not None and loss <= margin]
     known = len(names) == 1 or any(pairs.estimate(*pair) for pair in combinations(names, 2))
-    near = [name for name in found.candidates if scores[name] >= max(scores.values()) - margin]
+    near = [name for name in found.candidates if scores[name] >= max(scores[other] for other in names) - margin]
     cheapest = sorted(good or near, key=lambda name: (costs[name], names.index(name)))
     chosen = cheapest[0] if cheapest and known else None
     worse = [name for name in names if name not in found.candidates]

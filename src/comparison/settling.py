@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from src.comparison.decision import Decision
+from src.comparison.rows import Row
 from src.statistics.best import AllPairs
 from src.statistics.estimate import Components, Estimate
 from src.statistics.planning import seeds_needed, units_needed
@@ -34,7 +35,7 @@ class Plan:
     both: tuple[int, int] | None
 
 
-def plan(decision: Decision, pairs: AllPairs, margin: float, seconds: Mapping[str, float]) -> Plan | None:
+def plan(decision: Decision, pairs: AllPairs, margin: float, rows: Sequence[Row]) -> Plan | None:
     """Returns what would show whether the chosen group is at most the margin below the best; None if that is shown
     already, or if nothing can be said.
 
@@ -42,7 +43,7 @@ def plan(decision: Decision, pairs: AllPairs, margin: float, seconds: Mapping[st
         decision: the state of things.
         pairs: the differences of all groups.
         margin: how much below the best is still as good.
-        seconds: that one run of each group takes.
+        rows: of all groups, with their seeds and the time that a run takes.
     """
     if decision.sure or decision.chosen is None:
         return None
@@ -53,11 +54,13 @@ def plan(decision: Decision, pairs: AllPairs, margin: float, seconds: Mapping[st
         return None
     questions = [_Question.of(found, margin, pairs.comparisons) for found in known.values()]
     groups = [decision.chosen, *known]
-    have = max(question.components.seeds for question in questions)
     seeds, texts = (_largest(found) for found in zip(*(question.alone() for question in questions), strict=True))
-    more = 0 if seeds is None else seeds - have
     both = None if seeds or texts else _together(questions)
-    return Plan(groups, seeds, more * len(groups), more * sum(seconds[name] for name in groups), texts, both)
+    if seeds is not None:  # the command for it gives each group all seeds that one of them has
+        seeds = max(seeds, len({seed for row in rows for seed in row.seeds}))
+    more = [(0 if seeds is None else seeds - len(row.seeds), row.seconds) for row in rows if row.name in groups]
+    runs, taken = sum(count for count, _ in more), sum(count * each for count, each in more)
+    return Plan(groups, seeds, runs, taken, texts, both)
 
 
 @dataclass(frozen=True)

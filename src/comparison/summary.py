@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from src.comparison.evidence import FEW_SEEDS, MIN_SEEDS, Chooser
 from src.comparison.learning_curves import LearningCurves
 from src.comparison.rows import UNDERTRAINED, Row
 from src.comparison.settling import Plan
-from src.config.monitor import shown, worse_side
+from src.config.monitor import at_most, shown, worse_side
 from src.config.quoting import shell_argument
 from src.config.sections import Cost
 from src.config.wording import brief_duration, counted, duration, joined, rounded
@@ -133,7 +134,7 @@ def _choice(comparison: Comparison, metric: str) -> str:
             f"Choose {_described(chosen)}: test {metric} {score}. It is the cheapest ({cost}) that is shown to be at "
             f"most {margin:g} {side} the best{by}."
         )
-    most = "" if chosen.loss is None else f", at most {shown(chosen.loss, comparison.metric)} {side} the best{by}"
+    most = "" if chosen.loss is None else f", at most {at_most(chosen.loss, comparison.metric)} {side} the best{by}"
     return (
         f"Not settled: no group is shown to be at most {margin:g} {side} the best in {comparison.chooser} {metric}. "
         f"Until it is, choose {_described(chosen, cost)}: test {metric} {score}{most}."
@@ -186,12 +187,26 @@ def _scope(rows: Sequence[Row]) -> list[str]:
     found, kinds = [], {row.evidence for row in rows if row.evidence}
     if "texts" in kinds:
         found.append("With fewer than three seeds it is said of these trained models, not of their strategies.")
+    elif "seeds and texts" in kinds and (few := _with_few_in_common(rows)):
+        found.append(
+            f"It is said of the trained models, not of their strategies, where two share fewer than three seeds: {few}."
+        )
     if "seeds" in kinds:
         found.append("It is said of these test texts, since the scores of single texts are not known.")
     if still := [row.name for row in rows if row.improving and not row.undertrained]:
-        epochs = counted(round(max(row.epochs for row in rows if row.name in still)), "epoch")
+        after = [round(row.epochs) for row in rows if row.name in still]
+        fewest = f"{min(after)} to " if min(after) < max(after) else ""
+        epochs = fewest + counted(max(after), "epoch")
         found.append(f"At this budget: {joined(still)} {_were(still)} still improving after {epochs}.")
     return found
+
+
+def _with_few_in_common(rows: Sequence[Row]) -> str:
+    """Returns the pairs of groups whose difference is that of one or two seeds, whatever each shares with the
+    baseline."""
+    pairs = itertools.combinations(rows, 2)
+    few = [(a.name, b.name) for a, b in pairs if 0 < len({*a.seeds} & {*b.seeds}) < FEW_SEEDS]
+    return "; ".join(joined(pair) for pair in few)
 
 
 def _were(names: Sequence[object]) -> str:
@@ -260,6 +275,6 @@ def learned(found: LearningCurves | None, metric: str) -> list[str]:
         for crossing in found.crossings
     ]
     if told := [f"{curve.name} to {bounded(curve.doubled, metric)}" for curve in found.curves if curve.doubled]:
-        said.append(f"Twice as many training texts should bring {', '.join(told)}.")
+        said.append(f"On these test texts, twice as many training texts should bring {', '.join(told)}.")
     unknown = [curve for curve in found.curves if curve.doubled is None]
     return said + [f"What more texts bring to {curve.name} cannot be said: {curve.reason}." for curve in unknown]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from src.comparison.comparison import Comparison
 from src.comparison.rows import METRICS
-from src.config.monitor import shown, worse_side
+from src.config.monitor import at_most, shown, worse_side
 from src.config.values import flat
 from src.config.wording import brief_duration
 from src.files.atomic import write_atomic
@@ -48,7 +48,7 @@ def _scores(comparison: Comparison) -> Cells:
     rows = []
     for row in comparison.rows:
         missing = f" (without {', '.join(map(str, row.missing))})" if row.missing else ""
-        below = "" if row.loss is None else f"≤ {shown(row.loss, metric)}"
+        below = "" if row.loss is None else f"≤ {at_most(row.loss, metric)}"
         validation = "" if row.validation is None else shown(row.validation, metric)
         rows.append(
             [

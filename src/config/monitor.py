@@ -3,6 +3,7 @@ comparisons."""
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 LESS_IS_BETTER = frozenset({"loss", "ece", "hamming", "mae", "rmse", "perplexity", "unigram_perplexity"})
@@ -54,6 +55,14 @@ def shown(value: float, metric: str, plus: bool = False) -> str:
     if metric not in IN_UNITS:
         return f"{value:{mark}.3f}"
     return f"{value:{mark},.0f}" if abs(value) >= 1_000 else f"{value:{mark}.4g}"
+
+
+def at_most(value: float, metric: str) -> str:
+    """Returns what a score, or a difference of two, is at most, as `shown` does, but rounded up: 0.0104 is not at most
+    0.010."""
+    digits = 3 if metric not in IN_UNITS or value <= 0 else max(0, 3 - math.floor(math.log10(value)))
+    scale = 10**digits
+    return shown(math.ceil(value * scale - 1e-6) / scale, metric)  # what is exact up to rounding stays
 
 
 def resolved(mode: str, metric: str) -> Mode:

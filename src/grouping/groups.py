@@ -128,9 +128,9 @@ def best_of(groups: Sequence[Group], by: str) -> list[Group]:
 
 
 def _validation(group: Group) -> float:
-    """The mean of the monitored metric, negated if lower is better; minus infinity without a finished run."""
+    """The mean of the monitored metric, negated if lower is better; minus infinity without a run to compare."""
     metric = group.runs[0].values["monitor.metric"]
-    results = [run.result for run in group.finished if run.result]
+    results = [run.result for run in group.complete if run.result]
     values = [value for result in results if (value := monitored_value(result, metric)) is not None]
     return sign(metric) * float(np.mean(values)) if values else -math.inf
 

@@ -140,12 +140,18 @@ def _race(recorded: Recorded, rules: Rules, racing: list[str], known: Known, sta
         needed=_blocks_needed(questions, rules, recorded, len(now.scores), len(standings)),
         texts=_texts_needed(questions, now.pairs),
         seconds=sum(run.seconds for run in recorded.runs),
-        full_seconds=rules.blocks * sum(recorded.seconds(arm) for arm in recorded.names if recorded.arms[arm]),
+        full_seconds=_full_seconds(recorded, rules.blocks),
         folds=recorded.folds,
         tuning={arm: scores(trials) for arm, trials in recorded.trials.items()},
         tuning_seconds=sum(run.seconds for run in recorded.tuning),
     )
     return replace(race, end=_end(race, recorded, looks))
+
+
+def _full_seconds(recorded: Recorded, blocks: int) -> float:
+    """Returns what so many blocks of all arms would take, with the encoding, which they share."""
+    encoding = sum(run.encoding for runs in recorded.arms.values() for run in runs.values())
+    return encoding + blocks * sum(recorded.seconds(arm) for arm in recorded.names if recorded.arms[arm])
 
 
 def _look(block: int, now: Standing, chosen: str | None) -> Look:

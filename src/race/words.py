@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from src.config.monitor import shown, worse_side
+from src.config.monitor import at_most, shown, worse_side
 from src.config.wording import counted, duration, rounded
 from src.race.replay import Race
 from src.race.rules import Exit
@@ -34,7 +34,7 @@ def answer(race: Race, described: str, score: str, metric: str) -> str:
         metric: the name of the score.
     """
     side = worse_side(race.rules.metric)
-    loss = "" if race.loss is None else f", at most {shown(race.loss, race.rules.metric)} {side} the best"
+    loss = "" if race.loss is None else f", at most {at_most(race.loss, race.rules.metric)} {side} the best"
     after = f"after {len(race.looks)} of {_blocks(race, race.rules.blocks)}"
     if race.settled:
         found = "the best" if race.rules.goal == "best" else "the cheapest of those that are as good as the best"

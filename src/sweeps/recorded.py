@@ -109,7 +109,8 @@ def _name(name: str, arm: Sequence[str], runs: Mapping[str, Run], groups: Sequen
 def _ran(run: Run, scores: Float[NDArray[np.float64], " units"], cost: Cost) -> Ran:
     assert run.result is not None
     end = (run.folder.path / "result.json").stat().st_mtime
-    return Ran(scores, cost_of([run], cost), float(run.result["seconds"]["total"]), end)
+    seconds = run.result["seconds"]
+    return Ran(scores, cost_of([run], cost), seconds["total"], end, seconds["total"] - seconds["without_encoding"])
 
 
 def _score(run: Run, metric: str) -> Float[NDArray[np.float64], " one"]:

@@ -197,7 +197,8 @@ def test_drawn_models_differ_as_much_as_their_population_says() -> None:
 
 
 def test_tables_of_coverage_have_a_row_for_each_kind_of_experiment(capsys: pytest.CaptureFixture[str]) -> None:
-    for rows, count in ((coverage.other_scores(8), 6), (coverage.of_errors(8), 6), (coverage.folds(4), 6)):
+    tables = (coverage.near_one(8), coverage.other_scores(8), coverage.of_errors(8), coverage.folds(4))
+    for rows, count in ((table, 6) for table in tables):
         coverage.table("a table", rows)
         lines = capsys.readouterr().out.strip().splitlines()
         assert len(lines) == 2 + 2 + count

@@ -373,6 +373,28 @@ def test_an_open_question_says_how_many_seeds_would_settle_it(made: Make) -> Non
     assert f"settle it: {plan.runs} runs more, of none and all up to {plan.seeds} seeds" in comparison.sentence
 
 
+def test_what_would_settle_it_is_the_runs_that_the_command_adds(made: Make) -> None:
+    for seed, gain in enumerate((0.0, 0.02, 0.04, 0.0, 0.03, 0.01), start=1):
+        made("freeze=none", right=learned(0.75 + gain, 5000, seed), seed=seed)
+        if seed <= 3:
+            last = made("freeze=all", right=learned(0.75, 5000, 10 + seed), seed=seed, seconds=60)
+    found = compare(group(runs(last)), "accuracy", None, 0.01)
+    assert "settle it: 3 runs more, of none and all up to 6 seeds, about 3 minutes (" in found.sentence
+    assert "the same command with seed=4,5,6 " in found.sentence
+
+
+def test_groups_that_share_few_seeds_with_each_other_are_named(made: Make) -> None:
+    for seed in range(1, 7):
+        last = made("freeze=none", right=learned(0.7, 3000, seed), seed=seed)
+        if seed <= 4:
+            made("freeze=all", right=learned(0.8, 3000, 10 + seed), seed=seed)
+        if seed >= 3:
+            made("freeze=bottom", right=learned(0.75, 3000, 30 + seed), seed=seed)
+    sentence = compare(group(runs(last)), "accuracy", None, 0.01).sentence
+    assert "Worse than all: bottom:4" in sentence
+    assert "not of their strategies, where two share fewer than three seeds: all and bottom:4." in sentence
+
+
 def test_near_copies_of_a_text_count_once(made: Make) -> None:
     for seed in (1, 2, 3):
         right = learned(0.8, 60, seed)
@@ -428,6 +450,12 @@ def test_groups_that_are_not_trained_to_the_end_get_no_verdict(made: Make) -> No
     found = compare(group(runs(last)), "accuracy", None, 0.01)
     assert found.rows[1].verdict == "inferior"
     assert "At this budget: all was still improving after 2 epochs." in found.sentence
+    once = {"history": [{"epoch": 1, "step": 400, "train/loss": 0.9, "validation/loss": 0.9}], "best": {"epoch": 1}}
+    for run in runs(last):
+        if run.strategy == "none":
+            run.folder.write_json("result.json", run.folder.read_result() | once)
+    found = compare(group(runs(last)), "accuracy", None, 0.01)
+    assert "At this budget: none and all were still improving after 1 to 2 epochs." in found.sentence
 
 
 def test_one_seed_or_equal_scores_have_no_interval(made: Make) -> None:
@@ -440,6 +468,15 @@ def test_one_seed_or_equal_scores_have_no_interval(made: Make) -> None:
     assert row.difference == pytest.approx(-0.1)
     assert row.p is None
     assert "n/a" in FORMATS["md"](compare(group(runs(last)), "accuracy", None, 0.01))
+
+
+def test_the_one_seed_of_an_identical_group_keeps_none_of_the_others_from_being_chosen(made: Make) -> None:
+    for seed, share in ((1, 0.9), (2, 0.7), (3, 0.7)):
+        made("freeze=all", right=learned(share, 200, seed), seed=seed, seconds=10)
+        made("freeze=none", right=learned(0.75, 200, 10 + seed), seed=seed, seconds=50)
+    last = made("freeze=bottom", right=learned(0.9, 200, 1), seed=1, seconds=20)  # as all, where both have run
+    found = compare(group(runs(last)), "accuracy", None, 0.01).decision
+    assert (found.identical, found.sure, found.chosen) == ({"bottom:4": "all"}, False, "all")
 
 
 @pytest.mark.rare

@@ -10,7 +10,7 @@ import pytest
 
 from src.comparison.comparison import compare
 from src.errors import UserError
-from src.grouping.groups import group
+from src.grouping.groups import best_of, group
 from src.grouping.runs import Block, Run, read_runs
 from src.statistics.resampled import resampled
 from tests.comparison.results import finished
@@ -72,3 +72,12 @@ def test_without_any_whole_repeat_there_is_nothing_to_compare(root: Path) -> Non
         shutil.rmtree(folder)
     with pytest.raises(UserError, match="No group has a run of every fold"):
         compare(group(runs(root)), "accuracy", None, 0.01)
+
+
+def test_settings_without_a_whole_repeat_are_not_the_best_of_their_strategy(tmp_path: Path) -> None:
+    for rate, scores in (("0.001", [0.7, 0.71, 0.72]), ("0.01", [0.9])):
+        for fold, accuracy in enumerate(scores):
+            place = (f"optimizer.lr={rate}", "data.repeat=0", f"data.fold={fold}", "data.folds=3")
+            finished(tmp_path, (*place, "monitor.metric=validation/accuracy"), 0, accuracy)
+    (found,) = best_of(group(runs(tmp_path)), "freeze")
+    assert (found.label["optimizer.lr"], len(found.complete)) == ("0.001", 3)

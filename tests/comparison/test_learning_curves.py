@@ -51,7 +51,7 @@ def test_a_curve_says_what_twice_as_many_texts_bring(swept: list[Run]) -> None:
     assert doubled.high - doubled.low < 0.03
     assert curves["all"].doubled is None
     text = " ".join(learned(found, "accuracy"))
-    assert "Twice as many training texts should bring none to 0.9" in text
+    assert "On these test texts, twice as many training texts should bring none to 0.9" in text
     assert "What more texts bring to all cannot be said: the error does not clearly fall" in text
 
 

@@ -16,7 +16,7 @@ from hydra.types import RunMode
 
 from src import train as training
 from src.config.folder import CONF
-from src.config.monitor import best_mode
+from src.config.monitor import at_most, best_mode
 from src.data.labels import MASKED_SCORES, SCORES
 from src.errors import UserError
 from src.grouping import groups
@@ -38,6 +38,21 @@ OLD = [
 ]
 # An accuracy that goes up and down while the loss falls.
 LIVELY = ["model=bert_linear", "freeze=none", "optimizer.lr=1e-2", "data.batch_size=16", "trainer.max_epochs=6"]
+
+
+@pytest.mark.parametrize(
+    ("value", "metric", "shown"),
+    [
+        (0.0101, "accuracy", "0.011"),
+        (0.1 + 0.2, "accuracy", "0.300"),  # 0.30000000000000004
+        (0.0, "mae", "0"),
+        (12.341, "mae", "12.35"),
+        (1_234.1, "rmse", "1,235"),
+        (0.012341, "rmse", "0.01235"),
+    ],
+)
+def test_bounds_are_rounded_up(value: float, metric: str, shown: str) -> None:
+    assert at_most(value, metric) == shown
 
 
 @pytest.mark.parametrize("score", ["loss", *SCORES, *MASKED_SCORES, "subset_accuracy", "hamming"])
