@@ -31,6 +31,11 @@ def composed(name: str, overrides: Sequence[str]) -> DictConfig:
     Raises:
         UserError: overrides are wrong; says of each unknown one which is meant. Or the folder cannot be called so.
     """
+    if odd := [one for one in overrides if not isinstance(one, str)]:
+        raise UserError(
+            f"Each override must be a text of its own; got {odd[0]!r}.\n"
+            'Write them one by one, as "freeze=all", "seed=2", or a list as *LIST.'
+        )
     refuse_lists(overrides)
     given = literal(overrides, {"run": quoted_path})
     try:

@@ -176,6 +176,7 @@ def test_data_that_another_process_keeps_meanwhile_is_used(
         (("data.batch_sise=3", "optimizer.lrr=2"), None, r"(?s)mean data\.batch_size\?.*mean optimizer\.lr\?$"),
         (("run=${oops}",), None, "^run refers to a key that does not exist: .*'oops' not found"),
         (("run=a${oops",), None, r"^A reference must be \$\{KEY\}, .*; got run=a\$\{oops\.\n"),
+        ((["freeze=all"],), None, r"must be a text of its own; got \['freeze=all'\]\.\nWrite them one by one"),
         ((), 3, "data must be a DataFrame, a Dataset, or a mapping of such by split; got int"),
         ((), {"train": FRAME, "testt": FRAME}, r"data must name its splits: .*; got 'testt'\.\nDid you mean test\?"),
         ((), {"train": FRAME, "a/b": FRAME}, r"got 'a/b'\.\nThere are: test, train, validation\. For example: data="),
@@ -187,7 +188,7 @@ def test_data_that_another_process_keeps_meanwhile_is_used(
     ],
 )
 def test_mistakes_are_one_message(
-    overrides: tuple[str, ...], data: object, message: str, frame: pandas.DataFrame
+    overrides: tuple[Any, ...], data: object, message: str, frame: pandas.DataFrame
 ) -> None:
     with pytest.raises(thaw.UserError, match=message):
         thaw.train(*overrides, data=data)
