@@ -416,7 +416,10 @@ CONFIG: dict[str, tuple[Any, ...]] = {
     "pooling": ("It should be 'max', 'mean' or 'last'", "model=bert_bilstm", "model.pooling=cls"),
     "reference": (r"data\.text refers to a key that does not exist: .*'foo' not found", "data.text=${foo}"),
     "reference to itself": ("seed refers to a key that does not exist: Recursive", "seed=${seed}"),
-    "reference to the environment": ("NO_SUCH' not found", "data.text=${oc.env:NO_SUCH}"),
+    "reference to the environment": (
+        "reads the environment variable NO_SUCH, which is not set",
+        "data.text=${oc.env:NO_SUCH}",
+    ),
     "half a reference": (r"^A reference must be \$\{KEY\}, .*; got seed=\$\{\.\nCorrect it", "seed=${"),
     "reference for the folder": ("^run refers to a key that does not exist: .*'oops' not found", "run=${oops}"),
     "half a reference for the folder": (r"both braces; got run=a\$\{oops\.\n", "run=a${oops"),
@@ -474,7 +477,10 @@ FILES: dict[str, tuple[bytes, str]] = {
     "number": (b"!!int 3", "The config cannot be composed: Invalid loaded object type: int"),
     "list for a key": (b"? [1]\n: 3", "found unhashable key"),
     "no list of defaults": (b"defaults: 3", "defaults must be a list"),
-    "unknown default": (b"defaults:\n - override /freeze: bottm", "Could not find 'freeze/bottm'"),
+    "unknown default": (
+        b"defaults:\n - override /freeze: bottm",
+        r"^freeze has no option 'bottm'\.\nDid you mean bottom\?",
+    ),
     "reference for a strategy": (b"freeze: ${seed}", "freeze has an invalid value: 42"),
     "unknown key": (b"data:\n  limitt: 3", r"data\.limitt is not a key of this config\.\nDid you mean limit\?"),
 }
