@@ -50,7 +50,7 @@ def _begin(cores: int, before: torch.Stream | None) -> None:
     """Gives a thread its cores and, on a GPU, a stream of its own: one batch is computed while the result of another is
     copied, after all that the stream before has begun, such as copies of weights."""
     torch.set_num_threads(cores)
-    if before:
+    if before is not None:
         own = torch.Stream(before.device)
         own.wait_stream(before)
         torch.accelerator.set_stream(own)
