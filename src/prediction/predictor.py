@@ -6,7 +6,7 @@ Torch and libraries based on it are imported inside functions, so that invalid a
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +89,7 @@ class Predictor:
         predictor.network.to(device)
         return predictor
 
-    def __call__(self, texts: Sequence[Text]) -> list[list[Scored]]:
+    def __call__(self, texts: Iterable[Text]) -> list[list[Scored]]:
         """Returns the probability of each label for each text, the most probable first; of a regression, the number of
         each target. Of a run on pairs, each text is a pair `(first, second)`.
 
@@ -99,7 +99,7 @@ class Predictor:
         rows = [list(zip(self.space.names, row, strict=True)) for row in self.probabilities(texts).tolist()]
         return rows if self.space.is_regression else [sorted(row, key=lambda scored: -scored[1]) for row in rows]
 
-    def probabilities(self, texts: Sequence[Text]) -> NDArray[np.float32]:
+    def probabilities(self, texts: Iterable[Text]) -> NDArray[np.float32]:
         """Returns float32 [texts, labels], the labels in the order of `space.names`; of a regression, the numbers of
         the targets.
 

@@ -151,7 +151,7 @@ def test_the_predictor_takes_any_column_of_texts_but_no_table(finished: RunFolde
     assert predictor(frame["text"]) == predictor(np.array(texts)) == predictor(iter(texts)) == expected
     for table, name in ((frame, "DataFrame"), ({"text": texts}, "dict")):
         with pytest.raises(UserError, match=f"must be a list of texts; got a {name}"):
-            predictor(table)  # type: ignore[arg-type]
+            predictor(table)
 
 
 @pytest.mark.parametrize("text", ["The movie was [MASK].", "[MASK]", "None of it was good"])
